@@ -1,0 +1,63 @@
+// Every bound of the system, with its unit. A queue, loop, wait or string that has no line here has no bound.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace futured::limits {
+
+// Names: queues, pools, tasks, labels.
+inline constexpr std::size_t kNameBytesMax = 128;
+inline constexpr std::size_t kErrorMessageBytesMax = 4 * 1024;
+inline constexpr std::size_t kErrorClassBytesMax = 128;
+
+// Payloads and results.
+inline constexpr std::size_t kInlineBytesMax = 16 * 1024;          // larger ones travel as segments inside the host
+inline constexpr std::size_t kPayloadBytesMax = 4 * 1024 * 1024;   // sum of inline parts of one submitted job
+inline constexpr std::size_t kPayloadPartsMax = 64;
+inline constexpr std::size_t kSegmentBytesMax = std::size_t{1} << 36;  // 64 GiB, one segment
+inline constexpr std::size_t kSegmentsHeldMax = 4096;
+
+// Submits and replies.
+inline constexpr std::size_t kBatchItemsMax = 10'000;
+inline constexpr std::size_t kMessageBytesMax = 16 * 1024 * 1024;  // one gRPC message
+inline constexpr std::size_t kListPageMax = 1'000;
+inline constexpr std::size_t kWaitIdsMax = 1'000'000;              // ids one wait call may hold
+
+// Job options.
+inline constexpr std::uint32_t kAttemptsMax = 1'000;
+inline constexpr std::int64_t kTimeoutMsMax = 366LL * 24 * 3600 * 1000;  // one year
+inline constexpr std::int64_t kBackoffMsMax = 24LL * 3600 * 1000;
+inline constexpr std::uint32_t kCrashesMax = 3;  // workers a job may take down before it is given up
+
+// Core.
+inline constexpr std::size_t kWindowBytesMax = 48 * 1024 * 1024;  // resident jobs of all queues, payloads included
+inline constexpr std::size_t kWindowJobsPerQueueMin = 64;         // each queue keeps at least so many resident
+inline constexpr std::size_t kQueuesMax = 10'000;
+inline constexpr std::size_t kClaimJobsMax = 4'096;               // rows one claim brings in
+inline constexpr std::uint32_t kOffersPerSlotMax = 1'024;
+inline constexpr std::int64_t kCreditNs = 1'000'000;              // work offered ahead of a slot
+inline constexpr std::int64_t kHeadCheckNs = 5'000'000;           // silence after which a slot's head is looked at
+inline constexpr std::uint64_t kIdBlock = 1'000'000;              // job ids reserved by one commit
+
+// Loop.
+inline constexpr std::size_t kTurnEventsMax = 1'024;   // events one turn takes from its lanes
+inline constexpr std::size_t kSubmitLaneJobsMax = 64 * 1024;  // jobs waiting to be stepped before readers pause
+inline constexpr std::size_t kGatherJobsMax = 64 * 1024;  // row changes gathered before intake pauses
+
+// Channel: one sealed memfd per slot.
+inline constexpr std::size_t kRequestRingBytes = 1024 * 1024;
+inline constexpr std::size_t kResponseRingBytes = 1024 * 1024;
+
+// Commands.
+inline constexpr std::size_t kArgvBytesMax = 128 * 1024;
+inline constexpr std::size_t kArgvCountMax = 4'096;
+inline constexpr std::size_t kOutputBytesMax = 64 * 1024 * 1024;  // kept of each of stdout and stderr
+inline constexpr std::size_t kOutputTailBytes = 4 * 1024;         // kept with a failed attempt
+
+// Processes.
+inline constexpr std::uint32_t kSlotsMax = 1'024;
+inline constexpr std::int64_t kKillGraceMs = 1'000;  // between SIGTERM and the end of the tree, by default
+inline constexpr std::size_t kSocketPathBytesMax = 107;
+
+}  // namespace futured::limits

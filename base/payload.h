@@ -1,0 +1,36 @@
+// A payload or a result: an ordered list of parts, encoded once by who makes it and read in place by who uses it.
+// The encoding is docs/formats/payload.md. Everything between the two ends treats the bytes as opaque.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/id.h"
+#include "base/result.h"
+
+namespace futured {
+
+enum class PartKind : std::uint8_t {
+  kInline = 0,   // the bytes themselves
+  kSegment = 1,  // (segment id, begin, end) in bytes; the descriptor travels beside the record
+};
+
+// One part, as a view into the encoded bytes.
+struct Part {
+  PartKind kind = PartKind::kInline;
+  std::string_view content_type;  // empty: application/octet-stream
+  std::string_view bytes;         // kInline
+  SegmentId segment;              // kSegment
+  std::uint64_t begin = 0;        // kSegment: bytes, half-open
+  std::uint64_t end = 0;
+};
+
+// Appends one part to an encoded payload. An empty string is the empty payload of no parts.
+void append_part(std::string& encoded, const Part& part);
+
+// The parts of `encoded`, as views into it. Refuses what is damaged or over limits::kPayloadPartsMax.
+[[nodiscard]] Result<std::vector<Part>> decode_parts(std::string_view encoded);
+
+}  // namespace futured
