@@ -1,0 +1,166 @@
+// Row changes: what a turn asks the store to remember. The core writes them, the store keeps them; neither side adds
+// meaning. docs/formats/database.md describes the tables they end in.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/id.h"
+#include "base/time.h"
+#include "daemon/core/types.h"
+
+namespace futured {
+
+// How a job ended, or that it has not: state is kQueued then, and the rest is empty.
+struct Ending {
+  JobState state = JobState::kQueued;
+  std::uint32_t attempt = 0;  // the attempt that ended it; 0: it never ran
+  Epoch epoch;                // of the daemon that offered that attempt
+  WallTime started_at;        // 0: it never ran
+  WallTime finished_at;
+  std::string result;         // encoded parts (base/payload.h); empty unless kSucceeded or a command
+  std::unique_ptr<Cause> cause;  // null: nothing to tell
+};
+
+// One submitted job. When it ends before this row is committed, its Ending is written into the same row.
+struct JobRow {
+  JobId id;
+  SpecId spec;
+  std::uint32_t owner = 0;  // uid of who submitted it
+  JobId retry_of;           // 0: none
+  WallTime submitted_at;
+  SharedBytes payload;
+  Ending ending;
+};
+
+// The end of a job whose row was committed earlier.
+struct OutcomeRow {
+  JobId id;
+  Ending ending;
+};
+
+// One attempt that ended and did not end its job, or whose ending has a Cause to keep.
+struct AttemptRow {
+  Fence fence;
+  WallTime started_at;
+  WallTime finished_at;
+  SlotId slot;
+  WallTime retry_at;  // 0: no further attempt follows from this one, or at once
+  Cause cause;
+};
+
+// An at-most-once job is about to be offered.
+struct StartRow {
+  Fence fence;
+};
+
+struct SpecRow {
+  SpecId id;
+  JobSpec spec;
+};
+
+struct QueueRow {
+  QueueId id;
+  std::string name;
+  Discipline discipline = Discipline::kFifo;
+  bool paused = false;
+};
+
+// Pools are configured, not stored; the store only remembers which number stands for which name.
+struct PoolRow {
+  PoolId id;
+  std::string name;
+};
+
+// A job that is not resident (or was not, and has not ended since): one entry of a lane's order on disk.
+struct BacklogKey {
+  QueueId queue;
+  PoolId pool;
+  OrderKey key;
+
+  auto operator<=>(const BacklogKey&) const = default;
+};
+
+// All row changes of one or more turns. Committed whole or not at all.
+struct Batch {
+  std::vector<SpecRow> specs;
+  std::vector<QueueRow> queues;          // inserted, or replaced by id
+  std::vector<PoolRow> pools;
+  std::vector<JobRow> jobs;              // ascending ids
+  std::vector<OutcomeRow> outcomes;
+  std::vector<AttemptRow> attempts;
+  std::vector<StartRow> starts;
+  std::vector<BacklogKey> backlog_added;
+  std::vector<BacklogKey> backlog_removed;  // those of a batch never meet its own backlog_added
+  std::uint64_t ids_reserved_until = 0;  // 0: unchanged; ids below it may have been handed out
+
+  [[nodiscard]] bool empty() const {
+    return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
+           starts.empty() && backlog_added.empty() && backlog_removed.empty() && ids_reserved_until == 0;
+  }
+};
+
+// A job as the store gives it back to the core: unfinished unless `ending` says otherwise.
+struct StoredJob {
+  JobId id;
+  SpecId spec;
+  std::uint32_t owner = 0;
+  JobId retry_of;
+  WallTime submitted_at;
+  SharedBytes payload;
+  JobState state = JobState::kQueued;  // kQueued, or terminal
+  bool in_backlog = false;
+  std::uint32_t attempts = 0;          // number of the last attempt with a row; 0: none
+  std::uint32_t crashes = 0;           // attempts among them that ended kWorkerCrashed or kBrokenWorker
+  WallTime retry_at;                   // of that attempt
+  bool started = false;                // at most once: a `starts` row exists
+};
+
+// The first jobs of a lane's order on disk, after `after` (from its beginning when empty).
+struct Claim {
+  QueueId queue;
+  PoolId pool;
+  std::optional<OrderKey> after;
+  std::uint32_t jobs_max = 0;
+  std::uint64_t bytes_max = 0;  // of payloads; at least one job comes however large it is
+};
+
+struct ClaimedJob {
+  OrderKey key;
+  StoredJob job;
+};
+
+struct ClaimAnswer {
+  Claim claim;
+  std::vector<ClaimedJob> jobs;  // ascending keys
+  std::vector<SpecRow> specs;    // each spec that the jobs name
+};
+
+struct LaneBacklog {
+  QueueId queue;
+  PoolId pool;
+  std::uint64_t jobs = 0;
+};
+
+// What a starting daemon reads.
+struct Snapshot {
+  Epoch epoch;                      // the last one committed; 0 in a new store
+  std::string spawner_instance;     // that the last epoch was attached to; empty in a new store
+  std::uint64_t ids_reserved_until = 1;
+  std::uint64_t specs_until = 1;    // ids of specs below it are taken
+  std::vector<QueueRow> queues;
+  std::vector<PoolRow> pools;
+  std::vector<LaneBacklog> backlog;
+  std::vector<StoredJob> resident;  // unfinished and not in the backlog; ascending ids
+  std::vector<SpecRow> specs;       // each spec that `resident` names
+};
+
+struct LoadAnswer {
+  std::vector<StoredJob> jobs;  // those that exist, finished or not; ascending ids
+  std::vector<SpecRow> specs;
+};
+
+}  // namespace futured

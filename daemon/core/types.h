@@ -1,0 +1,136 @@
+// The words of the scheduler: states, causes, options of a job, who asks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/id.h"
+#include "base/time.h"
+
+namespace futured {
+
+// Values are stored; they never change meaning.
+enum class JobState : std::uint8_t {
+  kScheduled = 1,  // waits for its time (a retry's backoff, a delay)
+  kBlocked = 2,    // waits for other jobs
+  kQueued = 3,
+  kRunning = 4,
+  kSucceeded = 5,
+  kFailed = 6,
+  kCancelled = 7,
+  kTimedOut = 8,
+};
+
+[[nodiscard]] constexpr bool is_terminal(JobState state) { return state >= JobState::kSucceeded; }
+
+// Why a job or an attempt ended otherwise than well. Values are stored.
+enum class CauseKind : std::uint8_t {
+  kNone = 0,
+  kTaskError = 1,      // the task threw, or refused its payload
+  kExitCode = 2,       // a command ended with a code other than 0
+  kSignal = 3,         // a command was ended by a signal that futured did not send
+  kWorkerCrashed = 4,  // the worker died under the job
+  kMayHaveRun = 5,     // an at-most-once job was started, and what became of it is not known
+  kQueueTimeout = 6,
+  kRunTimeout = 7,
+  kTotalTimeout = 8,
+  kCancelled = 9,
+  kPayloadLost = 10,   // a volatile segment of the payload is gone
+  kNotStarted = 11,    // a command's program is missing or may not be executed
+  kUnknownTask = 12,   // accepted, but no pool has this task any more
+  kBrokenWorker = 13,  // the worker wrote what no sound worker writes, and was killed
+};
+
+struct Cause {
+  CauseKind kind = CauseKind::kNone;
+  std::int32_t exit_code = 0;            // kExitCode
+  std::int32_t signal = 0;               // kSignal, kWorkerCrashed
+  std::uint64_t peak_memory_bytes = 0;   // 0: not measured
+  std::int64_t cpu_us = 0;               // user + system; 0: not measured
+  std::string error_class;               // at most limits::kErrorClassBytesMax
+  std::string message;                   // at most limits::kErrorMessageBytesMax
+  std::string output_tail;               // last bytes of the output, at most limits::kOutputTailBytes
+
+  bool operator==(const Cause&) const = default;
+};
+
+enum class Discipline : std::uint8_t { kFifo = 1, kLifo = 2, kPriority = 3 };
+
+// Options that all jobs of a batch share. Interned: a batch of 10,000 jobs stores one.
+struct JobSpec {
+  std::string queue = "default";
+  std::string pool;   // empty: the pool that has the task (or runs commands)
+  std::string task;   // empty: the payload is a command (docs/formats/command.md)
+  std::string name;   // shown to people; no meaning
+  std::int32_t priority = 0;  // larger runs first, in a priority queue
+  std::uint32_t max_attempts = 1;
+  Duration backoff{0};         // before the second attempt
+  double backoff_factor = 2;   // each further delay is so many times the last
+  Duration backoff_max{0};     // 0: limits::kBackoffMsMax
+  double jitter = 0;           // 0..1: share of the delay that is random
+  Duration queue_timeout{0};   // 0: none; before the first start
+  Duration run_timeout{0};     // of each attempt, from its start
+  Duration total_timeout{0};   // over all attempts, from the submit
+  Duration grace{0};           // between the stop request and the kill; 0: limits::kKillGraceMs
+  bool at_most_once = false;
+
+  bool operator==(const JobSpec&) const = default;
+};
+
+struct JobSpecHash {
+  std::size_t operator()(const JobSpec& spec) const noexcept;
+};
+
+// Who asks: read from the socket, never from the request.
+struct Principal {
+  std::uint32_t uid = 0;
+  bool operator==(const Principal&) const = default;
+};
+
+// Bytes shared by many jobs of one batch: a view that keeps its buffer alive.
+struct SharedBytes {
+  std::shared_ptr<const std::string> buffer;
+  std::uint32_t offset = 0;
+  std::uint32_t size = 0;
+
+  [[nodiscard]] std::string_view view() const {
+    return buffer ? std::string_view(*buffer).substr(offset, size) : std::string_view();
+  }
+  [[nodiscard]] static SharedBytes of(std::string bytes) {
+    const auto size = static_cast<std::uint32_t>(bytes.size());
+    return {std::make_shared<const std::string>(std::move(bytes)), 0, size};
+  }
+};
+
+// Where a job stands in its lane's order: ascending (rank, id). A lane is the jobs of one queue for one pool.
+struct OrderKey {
+  std::int64_t rank = 0;    // priority: -priority; fifo, lifo: 0
+  std::int64_t order = 0;   // fifo, priority: the id; lifo: -id
+
+  auto operator<=>(const OrderKey&) const = default;
+};
+
+[[nodiscard]] constexpr OrderKey order_key(Discipline discipline, std::int32_t priority, JobId id) {
+  const auto number = static_cast<std::int64_t>(id.value);
+  switch (discipline) {
+    case Discipline::kFifo:
+      return {0, number};
+    case Discipline::kLifo:
+      return {0, -number};
+    case Discipline::kPriority:
+      return {-static_cast<std::int64_t>(priority), number};
+  }
+  return {0, number};
+}
+
+[[nodiscard]] constexpr JobId job_of(OrderKey key) {
+  return {static_cast<std::uint64_t>(key.order < 0 ? -key.order : key.order)};
+}
+
+[[nodiscard]] std::string_view to_string(JobState state);      // "SUCCEEDED", as in the API
+[[nodiscard]] std::string_view to_string(CauseKind kind);      // "RUN_TIMEOUT"
+[[nodiscard]] std::string_view to_string(Discipline discipline);  // "fifo"
+
+}  // namespace futured

@@ -1,0 +1,86 @@
+// Store: the durable side of the scheduler. Rows in, rows out; it decides nothing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "daemon/core/rows.h"
+
+namespace futured {
+
+// How a commit that was not done failed. Only a rolled-back batch may be tried again.
+enum class CommitFault {
+  kRolledBack,  // disk full, busy: nothing of the batch is stored
+  kUnknown,     // fsync failed, or the outcome is not known: stop, and reload at restart
+};
+
+struct CommitError {
+  CommitFault fault;
+  Error error;
+};
+
+// A whole job for people: row, spec, outcome, attempts.
+struct JobRecord {
+  StoredJob job;  // its payload only when asked for
+  JobSpec spec;
+  Ending ending;
+  std::vector<AttemptRow> attempts;
+};
+
+// Jobs in descending order of id, as people list them.
+struct JobQuery {
+  std::uint64_t before = 0;         // only ids below it; 0: from the newest
+  std::uint32_t jobs_max = 100;
+  std::uint64_t scan_max = 100'000;  // rows looked at before giving up with a continuation
+  std::vector<JobState> states;     // empty: any. kRunning and kScheduled are not known here: ask for kQueued
+  std::string queue;                // empty: any
+  std::string name;                 // empty: any
+  std::string task;                 // empty: any
+};
+
+struct JobPage {
+  std::vector<JobRecord> jobs;  // without payloads, results and attempts
+  std::uint64_t next_before = 0;  // pass as `before` to go on; 0: the end was reached
+};
+
+// Reads for people, apart from the writer. One thread at a time; sees what was committed when it is called.
+class StoreReader {
+ public:
+  virtual ~StoreReader() = default;
+  [[nodiscard]] virtual Result<std::optional<JobRecord>> get(JobId id, bool with_payload) = 0;
+  [[nodiscard]] virtual Result<JobPage> list(const JobQuery& query) = 0;
+  // Endings of those of `ids` that have ended (result included), in the order asked; at most limits::kListPageMax ids.
+  [[nodiscard]] virtual Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) = 0;
+};
+
+// The writer's side. One thread at a time (the store thread); blocking.
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Everything a starting daemon needs. Called once, first.
+  [[nodiscard]] virtual Result<Snapshot> snapshot() = 0;
+  // Commits the next epoch together with the spawner instance it is attached to.
+  [[nodiscard]] virtual Status begin_epoch(Epoch epoch, const std::string& spawner_instance) = 0;
+  // Durable when it returns nothing. The batch is untouched, so that a rolled-back one can be tried again.
+  [[nodiscard]] virtual std::optional<CommitError> commit(const Batch& batch) = 0;
+  // Reads that see every commit made before them.
+  [[nodiscard]] virtual Result<ClaimAnswer> claim(const Claim& claim) = 0;
+  [[nodiscard]] virtual Result<LoadAnswer> load(const std::vector<JobId>& ids) = 0;
+
+  // A reader of its own for another thread. Outlived by the store.
+  [[nodiscard]] virtual std::unique_ptr<StoreReader> reader() = 0;
+};
+
+// SQLite in `path` (created with mode 0600 when missing). Holds an exclusive lock file `<path>.lock` for its life.
+// Errors: locked by another daemon, corrupt, a schema newer than this program knows, unwritable directory.
+[[nodiscard]] Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path);
+
+// Everything in memory: for tests and the simulation.
+[[nodiscard]] std::unique_ptr<Store> make_memory_store();
+
+}  // namespace futured
