@@ -1,0 +1,35 @@
+// A command line as a job carries it: part 0 of the payload of a command job. docs/formats/command.md.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace futured {
+
+// The content types of a command's payload and result.
+inline constexpr std::string_view kCommandType = "application/x-futured-command";
+inline constexpr std::string_view kStdoutType = "application/x-futured-stdout";
+inline constexpr std::string_view kStderrType = "application/x-futured-stderr";
+
+struct Command {
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH unless it holds a slash
+  std::vector<std::string> env;   // KEY=VALUE, on top of the worker's own environment; a later one wins
+  std::string cwd;                // absolute, or empty for the worker's own
+
+  bool operator==(const Command&) const = default;
+};
+
+// Whether the command can be run at all: argv not empty, no NUL bytes, env of the form KEY=VALUE, cwd absolute, and all
+// of it within limits::kArgvCountMax and limits::kArgvBytesMax. Who takes a command in asks this before anything is
+// kept.
+[[nodiscard]] Status check_command(const Command& command);
+
+[[nodiscard]] std::string encode_command(const Command& command);
+
+// Refuses bytes that are damaged, of an unknown version or over the limits; says nothing about check_command.
+[[nodiscard]] Result<Command> decode_command(std::string_view encoded);
+
+}  // namespace futured
