@@ -1,0 +1,113 @@
+// The worker's end of a channel: takes runs, reports their outcomes.
+//
+// One thread calls next(), try_next(), arm() and take(); done(), the emits and stop_requested() may be called by any.
+// The worker trusts the daemon, but checks bounds, so that a damaged ring ends the worker and does not mislead it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/time.h"
+#include "worker/channel/channel.h"
+
+namespace futured::channel {
+
+// One offered run. The payload lies in shared memory and may be read until done(); a Run is kept until then.
+struct Run {
+  Fence fence;
+  std::uint32_t task = 0;
+  bool follow = false;
+  std::string_view payload;     // encoded parts; after take() also when it came by descriptor
+  std::vector<Fd> descriptors;  // after take(): the payload's segments, in the order of its kSegment parts
+  Instant taken_at;             // after take()
+
+  // For the channel only.
+  std::uint64_t position = 0;
+  std::uint32_t descriptor_count = 0;
+  bool payload_in_descriptor = false;
+  std::uint32_t payload_bytes = 0;
+  SealedView payload_view;
+};
+
+struct Outcome {
+  DoneStatus status = DoneStatus::kSucceeded;
+  Instant started_at;   // unset: when it was taken
+  Instant finished_at;  // unset: now
+  std::uint64_t cpu_ns = 0;
+  std::uint64_t peak_rss_bytes = 0;
+  std::int32_t exit_code = 0;
+  std::int32_t signal = 0;
+  bool no_retry = false;
+  std::string_view error_class;    // cut to limits::kErrorClassBytesMax
+  std::string_view error_message;  // cut to limits::kErrorMessageBytesMax
+  std::string_view result;         // encoded parts; goes by memfd when it does not fit the ring
+  std::span<const int> descriptors =
+      {};  // the result's segments, in the order of its kSegment parts; still the caller's
+};
+
+enum class Intake {
+  kRun,      // `run` is filled in; take() it
+  kNothing,  // try_next() only: no request is waiting
+  kEnded,    // the spawner is gone or wants this worker gone: exit
+  kBroken,   // the request ring makes no sense: exit
+};
+
+enum class Take {
+  kTaken,
+  kRevoked,     // the daemon took it back: go on with the next one
+  kUnreadable,  // taken, but its descriptors or payload did not arrive: done() it with kWorkerError
+};
+
+class WorkerEnd {
+ public:
+  // `lifeline`: the read end whose end of file tells this worker to exit.
+  [[nodiscard]] static Result<WorkerEnd> attach(ChannelFds fds, Fd lifeline);
+  WorkerEnd(WorkerEnd&&) noexcept;
+  ~WorkerEnd();
+
+  // The next offered run, in order. Blocks; no system call while there is work. Blocks also until results that the
+  // descriptor socket had no room for are on their way.
+  [[nodiscard]] Intake next(Run& run);
+  [[nodiscard]] Intake try_next(Run& run);
+
+  // For workers with an event loop of their own: arm(), and when it says true, sleep on wake_fd() (readable) and
+  // lifeline_fd() (end of file); then disarm() and try_next() or stop_requested(). False: requests are waiting already.
+  [[nodiscard]] bool arm();
+  void disarm();
+  [[nodiscard]] int wake_fd() const;
+  [[nodiscard]] int lifeline_fd() const;
+
+  // Claims an offered run and fetches what came beside it. One compare-and-swap when nothing did.
+  [[nodiscard]] Take take(Run& run);
+
+  // Reports a taken run. Never waits for the daemon longer than kRoomWait, and only for a report that does not fit its
+  // reserve; a result that then still has no room goes by memfd.
+  void done(Run& run, const Outcome& outcome);
+
+  // True once the daemon has asked for this run to stop. A load and a compare while nothing has changed.
+  [[nodiscard]] bool stop_requested(const Fence& fence);
+  [[nodiscard]] std::optional<StopReason> stop_reason(const Fence& fence);
+
+  // False: no room now; nothing was written. Data over kEmitBytesMax is refused so too.
+  [[nodiscard]] bool try_emit(const Fence& fence, std::uint32_t stream, std::uint64_t offset, std::string_view data);
+  // Waits for room, at most `patience`, and not once the lifeline has closed.
+  [[nodiscard]] bool emit(const Fence& fence, std::uint32_t stream, std::uint64_t offset, std::string_view data,
+                          Duration patience);
+  [[nodiscard]] bool try_progress(const Fence& fence, std::uint64_t done, std::uint64_t total,
+                                  std::string_view message);
+  [[nodiscard]] bool try_heartbeat(const Fence& fence);
+  [[nodiscard]] bool try_log(const Fence& fence, std::uint32_t level, std::string_view message);
+
+  static constexpr Duration kRoomWait = std::chrono::milliseconds(20);
+
+ private:
+  class State;
+  explicit WorkerEnd(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace futured::channel
