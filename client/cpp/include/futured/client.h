@@ -1,0 +1,111 @@
+// Client: a connection to a futured daemon. Include this one; it brings the rest.
+//
+//   auto client = futured::client::Client::connect("unix:/run/futured/futured.sock");
+//   auto future = client.executor().submit("sha256", "some bytes");
+//   std::cout << future.result() << "\n";
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "futured/admin.h"
+#include "futured/errors.h"
+#include "futured/executor.h"
+#include "futured/future.h"
+#include "futured/types.h"
+
+namespace futured::client {
+
+class ClientState;
+
+struct ConnectOptions {
+  Milliseconds connect_timeout{5'000};     // until the daemon has answered once
+  Milliseconds reconnect_timeout{30'000};  // after a break; then what is open ends as Unavailable
+  // What a done callback threw. Called on the callback thread; by default a line on standard error.
+  std::function<void(const Future&, std::exception_ptr)> on_callback_error;
+};
+
+enum class OutputKind : std::uint8_t { kBoth, kStdout, kStderr, kEmitted, kLog };
+
+struct OutputOptions {
+  OutputKind kind = OutputKind::kBoth;
+  std::uint32_t attempt = 0;  // 0 = the last
+  bool follow = false;        // until the job has ended
+  std::uint64_t tail_bytes = 0;
+};
+
+struct OutputChunk {
+  OutputKind kind = OutputKind::kStdout;
+  std::uint32_t attempt = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t dropped_bytes = 0;  // missing before `bytes`: over the bound of what is kept
+  std::string_view bytes;           // valid during the call
+};
+
+// Copyable handle, safe from any thread; the connection closes with the last copy, once what was submitted has been
+// acknowledged. A process that forks must connect anew in the child: a client carried over refuses.
+// Every call may throw Error (errors.h): Unavailable when the daemon cannot be reached, else what it refused and why.
+class Client {
+ public:
+  // Address: "unix:/path", "/path" or "host:port"; "" = $FUTURED_ADDRESS, else the system's socket, else the user's.
+  [[nodiscard]] static Client connect(const std::string& address = {}, const ConnectOptions& options = {});
+
+  [[nodiscard]] Executor executor(JobOptions options = {}) const;
+
+  // The future of any job, of whatever client or life of the daemon. An id that was never given out shows when
+  // somebody waits (Error of kind kNotFound).
+  [[nodiscard]] Future future(std::uint64_t id) const;
+  [[nodiscard]] std::vector<Future> futures(std::span<const std::uint64_t> ids) const;
+
+  // Until everything submitted so far has been acknowledged or refused.
+  void flush() const;
+
+  // ---- Jobs
+  [[nodiscard]] JobInfo job(std::uint64_t id, bool details = false) const;
+  [[nodiscard]] JobPage jobs(const JobFilter& filter, std::uint32_t page_size = 100,
+                             const std::string& page_token = {}, bool oldest_first = false) const;
+  std::vector<CancelEntry> cancel(std::span<const std::uint64_t> ids, const CancelOptions& options = {}) const;
+  std::vector<RetryEntry> retry(std::span<const std::uint64_t> ids) const;
+  // The outcome with all bytes of its result. Error of kind kFailedPrecondition when the job has not ended.
+  [[nodiscard]] Outcome result(std::uint64_t id) const;
+  // Calls `sink` for every piece until the end, or until it returns false. Returns the outcome when the job has
+  // ended, else one of state kUnknown. Resumes by itself, without loss or repetition, when the connection breaks.
+  Outcome read_output(std::uint64_t id, const OutputOptions& options,
+                      const std::function<bool(const OutputChunk&)>& sink) const;
+  // In one line: what it waits for.
+  [[nodiscard]] std::string why(std::uint64_t id) const;
+
+  // ---- Segments: large payloads, shared and not copied. On the daemon's own machine only, for now.
+  // Copies `bytes` once, into shared memory, and hands that to the daemon.
+  [[nodiscard]] Segment put(std::string_view bytes, std::string_view dtype = {},
+                            std::vector<std::int64_t> shape = {}) const;
+
+  // ---- Queues, workers, the daemon
+  [[nodiscard]] std::vector<QueueInfo> queues() const;
+  QueueInfo create_queue(const std::string& name, const std::string& discipline, std::uint32_t concurrency_max) const;
+  QueueInfo pause_queue(const std::string& name) const;
+  QueueInfo resume_queue(const std::string& name) const;
+  [[nodiscard]] std::vector<WorkerInfo> workers(const std::string& pool = {}, bool measure_memory = true) const;
+  [[nodiscard]] DaemonInfo info() const;
+  [[nodiscard]] Statistics stats() const;
+  ShutdownInfo shutdown(bool spawner, Milliseconds grace) const;
+
+  [[nodiscard]] const std::string& address() const;
+
+ private:
+  explicit Client(std::shared_ptr<ClientState> state) : state_(std::move(state)) {}
+
+  std::shared_ptr<ClientState> state_;
+};
+
+// Where Client::connect("") goes. The user's own: $XDG_RUNTIME_DIR/futured.sock, else /tmp/futured-UID/futured.sock.
+[[nodiscard]] std::string default_address();
+[[nodiscard]] std::string user_socket_path();
+inline constexpr std::string_view kSystemSocketPath = "/run/futured/futured.sock";
+
+}  // namespace futured::client

@@ -1,0 +1,167 @@
+// The words a client speaks: job options, payload parts, outcomes. Plain values; standard library only.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace futured::client {
+
+using Milliseconds = std::chrono::milliseconds;
+// "For as long as it takes", wherever a timeout is asked for.
+inline constexpr Milliseconds kForever = Milliseconds::max();
+
+enum class JobState : std::uint8_t {
+  kUnknown = 0,
+  kScheduled,  // its start time has not come
+  kBlocked,    // waits for other jobs
+  kQueued,
+  kRunning,
+  kSucceeded,  // from here on terminal
+  kFailed,
+  kCancelled,
+  kTimedOut,
+};
+[[nodiscard]] constexpr bool is_terminal(JobState state) { return state >= JobState::kSucceeded; }
+[[nodiscard]] std::string_view to_string(JobState state);  // "QUEUED", as in the API
+// kUnknown for a word that is no state. Case does not matter.
+[[nodiscard]] JobState job_state_from(std::string_view word);
+
+// Why a job did not succeed; the words are those of futured.v1.CauseKind.
+enum class CauseKind : std::uint8_t {
+  kNone = 0,
+  kTaskError,
+  kBadPayload,
+  kCommandExit,
+  kCommandSignal,
+  kCommandNotStarted,
+  kWorkerDied,
+  kOutOfMemory,
+  kTimeout,
+  kCancelled,
+  kQuarantined,
+  kMayHaveRun,
+  kPayloadLost,
+  kResultLost,
+  kUnknownTask,
+  kDependency,
+  kResultTooLarge,
+  kProtocol,
+  kLeak,
+};
+[[nodiscard]] std::string_view to_string(CauseKind kind);
+
+enum class TimeoutKind : std::uint8_t { kNone = 0, kQueue, kSoft, kRun, kHeartbeat, kTotal };
+[[nodiscard]] std::string_view to_string(TimeoutKind kind);
+
+struct Cause {
+  CauseKind kind = CauseKind::kNone;
+  TimeoutKind timeout = TimeoutKind::kNone;  // with kTimeout
+  std::string error_class;
+  std::string message;
+  int exit_code = 0;  // of a command; meaningful when signal is 0
+  int signal = 0;
+  std::int64_t peak_memory_bytes = 0;  // 0 = not known
+  std::string stdout_tail;             // the last 4 KiB of an attempt that failed
+  std::string stderr_tail;
+};
+// One line for people: "exit code 3", "run timeout: …", "std::runtime_error: …".
+[[nodiscard]] std::string describe(const Cause& cause);
+
+// Bytes [begin, end) of a segment that the daemon holds.
+struct Segment {
+  std::uint64_t id = 0;  // 0 = none
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  std::string dtype;  // as DLPack names it ("float64"); "" = plain bytes
+  std::vector<std::int64_t> shape;
+
+  [[nodiscard]] std::uint64_t bytes() const { return end - begin; }
+};
+
+// One part of a payload or a result: bytes, or else a segment, or else another job's result.
+struct Part {
+  std::string content_type;  // "" = application/octet-stream
+  std::string bytes;
+  Segment segment;
+  std::uint64_t result_of = 0;  // payloads only: every part of that job's result stands here
+};
+
+inline constexpr std::string_view kJsonType = "application/json";
+inline constexpr std::string_view kTextType = "text/plain";
+inline constexpr std::string_view kStdoutType = "application/x-futured-stdout";
+inline constexpr std::string_view kStderrType = "application/x-futured-stderr";
+
+// A command line. argv[0] is looked up on the worker's PATH. Bytes are the system's own; NUL is refused.
+struct CommandLine {
+  std::vector<std::string> argv;
+  std::vector<std::string> env;  // "NAME=value", added to the pool's environment
+  std::string cwd;               // absolute; "" = the pool's directory
+  std::string stdin_bytes;       // empty = /dev/null
+};
+
+// Zero values mean: the queue's default, else the one named in types.proto.
+struct Retries {
+  std::uint32_t max_attempts = 0;  // runs in all
+  Milliseconds backoff{0};
+  double factor = 0;
+  Milliseconds backoff_max{0};
+  double jitter = 0;
+};
+
+struct Timeouts {
+  Milliseconds queue{0};      // until a worker takes it
+  Milliseconds soft{0};       // until it is asked to stop
+  Milliseconds run{0};        // until it is killed
+  Milliseconds heartbeat{0};  // between signs of life
+  Milliseconds total{0};      // over all attempts
+  Milliseconds grace{0};      // between asking and killing
+};
+
+// What is asked of every job that is submitted with it.
+struct JobOptions {
+  std::string queue;  // "" = "default"
+  std::string pool;   // "" = the queue's
+  std::int32_t priority = 0;
+  Retries retries;
+  Timeouts timeouts;
+  bool at_most_once = false;
+  std::string name;
+  std::map<std::string, std::string> labels;
+  bool front = false;
+  Milliseconds start_after{0};
+  std::int64_t start_at_us = 0;  // microseconds since 1970 UTC
+  std::string fairness_key;
+  std::string limit_key;
+  std::map<std::string, std::uint32_t> needs;     // permits by semaphore
+  std::vector<std::uint64_t> after;               // jobs that must have ended
+  std::vector<std::uint64_t> after_success;       // jobs that must have succeeded
+  Milliseconds retention{0};
+  std::int64_t memory_bytes_max = 0;
+  std::int64_t output_bytes_max = 0;
+  std::uint64_t parent_id = 0;
+
+  // false: the daemon does not send outcomes unasked; a future of such a job asks when somebody waits for it.
+  // Right for jobs that outlive their submitter.
+  bool follow = true;
+};
+
+struct Outcome {
+  std::uint64_t id = 0;
+  JobState state = JobState::kUnknown;
+  std::uint32_t attempts = 0;  // 0 = not told; so are the times (Client::job tells)
+  std::int64_t submitted_us = 0;
+  std::int64_t started_us = 0;
+  std::int64_t finished_us = 0;
+  std::vector<Part> result;
+  bool result_elided = false;  // too large to be sent unasked: Client::result fetches it
+  std::uint64_t result_bytes = 0;
+  Cause cause;
+
+  [[nodiscard]] bool succeeded() const { return state == JobState::kSucceeded; }
+};
+
+}  // namespace futured::client
