@@ -9,7 +9,7 @@ namespace futured {
 namespace {
 
 static_assert(!std::is_convertible_v<JobId, SegmentId>);
-static_assert(!std::is_convertible_v<std::uint64_t, JobId> || std::is_aggregate_v<JobId>);
+static_assert(!std::is_convertible_v<std::uint64_t, JobId>);
 static_assert(!std::is_convertible_v<JobId, std::uint64_t>);
 
 TEST(Id, ZeroIsNone) {

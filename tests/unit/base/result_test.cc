@@ -42,7 +42,8 @@ TEST(ResultDeathTest, ValueOfAFailureIsABug) { EXPECT_DEATH((void)half(3).value(
 TEST(Time, AddingNeverWrapsPastNever) {
   EXPECT_EQ(Instant::never() + Duration(1), Instant::never());
   EXPECT_EQ(Instant{5} + Duration(7), Instant{12});
-  EXPECT_LE(monotonic_now(), monotonic_now());
+  const Instant earlier = monotonic_now();
+  EXPECT_LE(earlier, monotonic_now());
 }
 
 TEST(Fd, ClosesOnceAndMoves) {
