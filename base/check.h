@@ -12,8 +12,8 @@ namespace futured {
 
 }  // namespace futured
 
-#define FUTURED_CHECK(condition, why)                  \
-  do {                                                 \
-    if (!(condition)) [[unlikely]]                     \
-      ::futured::check_failed(#condition, why);        \
+#define FUTURED_CHECK(condition, why)           \
+  do {                                          \
+    if (!(condition)) [[unlikely]]              \
+      ::futured::check_failed(#condition, why); \
   } while (false)

@@ -12,17 +12,26 @@ inline constexpr std::size_t kErrorMessageBytesMax = 4 * 1024;
 inline constexpr std::size_t kErrorClassBytesMax = 128;
 
 // Payloads and results.
-inline constexpr std::size_t kInlineBytesMax = 16 * 1024;          // larger ones travel as segments inside the host
-inline constexpr std::size_t kPayloadBytesMax = 4 * 1024 * 1024;   // sum of inline parts of one submitted job
+inline constexpr std::size_t kInlineBytesMax = 16 * 1024;         // larger ones travel as segments inside the host
+inline constexpr std::size_t kPayloadBytesMax = 4 * 1024 * 1024;  // sum of inline parts of one submitted job
 inline constexpr std::size_t kPayloadPartsMax = 64;
 inline constexpr std::size_t kSegmentBytesMax = std::size_t{1} << 36;  // 64 GiB, one segment
 inline constexpr std::size_t kSegmentsHeldMax = 4096;
+inline constexpr std::size_t kContentTypeBytesMax = 1024;
+
+// Arrays and the segment socket.
+inline constexpr std::size_t kArrayDimensionsMax = 32;
+inline constexpr std::size_t kDescriptorsPerMessageMax = 64;        // beside one message of a unix socket
+inline constexpr std::size_t kSegmentMessageBytesMax = 128 * 1024;  // one message of the segment socket
+inline constexpr std::int64_t kSegmentReplyMs = 30'000;             // a client waits for one reply
+inline constexpr std::size_t kMappingsPerWorkerMax = 64;            // segments a worker keeps mapped between jobs
+inline constexpr std::int64_t kMappingIdleMs = 10'000;              // an idle worker then unmaps what it kept
 
 // Submits and replies.
 inline constexpr std::size_t kBatchItemsMax = 10'000;
 inline constexpr std::size_t kMessageBytesMax = 16 * 1024 * 1024;  // one gRPC message
 inline constexpr std::size_t kListPageMax = 1'000;
-inline constexpr std::size_t kWaitIdsMax = 1'000'000;              // ids one wait call may hold
+inline constexpr std::size_t kWaitIdsMax = 1'000'000;  // ids one wait call may hold
 
 // Job options.
 inline constexpr std::uint32_t kAttemptsMax = 1'000;
@@ -34,16 +43,16 @@ inline constexpr std::uint32_t kCrashesMax = 3;  // workers a job may take down 
 inline constexpr std::size_t kWindowBytesMax = 48 * 1024 * 1024;  // resident jobs of all queues, payloads included
 inline constexpr std::size_t kWindowJobsPerQueueMin = 64;         // each queue keeps at least so many resident
 inline constexpr std::size_t kQueuesMax = 10'000;
-inline constexpr std::size_t kClaimJobsMax = 4'096;               // rows one claim brings in
+inline constexpr std::size_t kClaimJobsMax = 4'096;  // rows one claim brings in
 inline constexpr std::uint32_t kOffersPerSlotMax = 1'024;
-inline constexpr std::int64_t kCreditNs = 1'000'000;              // work offered ahead of a slot
-inline constexpr std::int64_t kHeadCheckNs = 5'000'000;           // silence after which a slot's head is looked at
-inline constexpr std::uint64_t kIdBlock = 1'000'000;              // job ids reserved by one commit
+inline constexpr std::int64_t kCreditNs = 1'000'000;     // work offered ahead of a slot
+inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which a slot's head is looked at
+inline constexpr std::uint64_t kIdBlock = 1'000'000;     // job ids reserved by one commit
 
 // Loop.
-inline constexpr std::size_t kTurnEventsMax = 1'024;   // events one turn takes from its lanes
+inline constexpr std::size_t kTurnEventsMax = 1'024;          // events one turn takes from its lanes
 inline constexpr std::size_t kSubmitLaneJobsMax = 64 * 1024;  // jobs waiting to be stepped before readers pause
-inline constexpr std::size_t kGatherJobsMax = 64 * 1024;  // row changes gathered before intake pauses
+inline constexpr std::size_t kGatherJobsMax = 64 * 1024;      // row changes gathered before intake pauses
 
 // Channel: one sealed memfd per slot.
 inline constexpr std::size_t kRequestRingBytes = 1024 * 1024;

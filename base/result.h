@@ -31,9 +31,7 @@ struct Error {
   std::string message;  // one line: names the thing and the way out
 
   // The same error seen from one boundary further out.
-  [[nodiscard]] Error in(std::string_view context) const {
-    return {code, std::string(context) + ": " + message};
-  }
+  [[nodiscard]] Error in(std::string_view context) const { return {code, std::string(context) + ": " + message}; }
 };
 
 // An Error for a failed system call: "<what>: <strerror>". `error_number` is errno when 0.

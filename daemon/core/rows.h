@@ -21,7 +21,7 @@ struct Ending {
   Epoch epoch;                // of the daemon that offered that attempt
   WallTime started_at;        // 0: it never ran
   WallTime finished_at;
-  std::string result;         // encoded parts (base/payload.h); empty unless kSucceeded or a command
+  std::string result;            // encoded parts (base/payload.h); empty unless kSucceeded or a command
   std::unique_ptr<Cause> cause;  // null: nothing to tell
 };
 
@@ -42,7 +42,7 @@ struct OutcomeRow {
   Ending ending;
 };
 
-// One attempt that ended and did not end its job, or whose ending has a Cause to keep.
+// One attempt that ended without ending its job. The attempt that ended it is told in the Ending.
 struct AttemptRow {
   Fence fence;
   WallTime started_at;
@@ -87,15 +87,15 @@ struct BacklogKey {
 // All row changes of one or more turns. Committed whole or not at all.
 struct Batch {
   std::vector<SpecRow> specs;
-  std::vector<QueueRow> queues;          // inserted, or replaced by id
+  std::vector<QueueRow> queues;  // inserted, or replaced by id
   std::vector<PoolRow> pools;
-  std::vector<JobRow> jobs;              // ascending ids
+  std::vector<JobRow> jobs;  // ascending ids
   std::vector<OutcomeRow> outcomes;
   std::vector<AttemptRow> attempts;
   std::vector<StartRow> starts;
   std::vector<BacklogKey> backlog_added;
   std::vector<BacklogKey> backlog_removed;  // those of a batch never meet its own backlog_added
-  std::uint64_t ids_reserved_until = 0;  // 0: unchanged; ids below it may have been handed out
+  std::uint64_t ids_reserved_until = 0;     // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
@@ -113,10 +113,10 @@ struct StoredJob {
   SharedBytes payload;
   JobState state = JobState::kQueued;  // kQueued, or terminal
   bool in_backlog = false;
-  std::uint32_t attempts = 0;          // number of the last attempt with a row; 0: none
-  std::uint32_t crashes = 0;           // attempts among them that ended kWorkerCrashed or kBrokenWorker
-  WallTime retry_at;                   // of that attempt
-  bool started = false;                // at most once: a `starts` row exists
+  std::uint32_t attempts = 0;  // number of the last attempt with a row; 0: none
+  std::uint32_t crashes = 0;   // attempts among them that ended kWorkerCrashed or kBrokenWorker
+  WallTime retry_at;           // of that attempt
+  bool started = false;        // at most once: a `starts` row exists
 };
 
 // The first jobs of a lane's order on disk, after `after` (from its beginning when empty).
@@ -147,10 +147,10 @@ struct LaneBacklog {
 
 // What a starting daemon reads.
 struct Snapshot {
-  Epoch epoch;                      // the last one committed; 0 in a new store
-  std::string spawner_instance;     // that the last epoch was attached to; empty in a new store
+  Epoch epoch;                   // the last one committed; 0 in a new store
+  std::string spawner_instance;  // that the last epoch was attached to; empty in a new store
   std::uint64_t ids_reserved_until = 1;
-  std::uint64_t specs_until = 1;    // ids of specs below it are taken
+  std::uint64_t specs_until = 1;  // ids of specs below it are taken
   std::vector<QueueRow> queues;
   std::vector<PoolRow> pools;
   std::vector<LaneBacklog> backlog;

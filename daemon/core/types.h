@@ -45,13 +45,13 @@ enum class CauseKind : std::uint8_t {
 
 struct Cause {
   CauseKind kind = CauseKind::kNone;
-  std::int32_t exit_code = 0;            // kExitCode
-  std::int32_t signal = 0;               // kSignal, kWorkerCrashed
-  std::uint64_t peak_memory_bytes = 0;   // 0: not measured
-  std::int64_t cpu_us = 0;               // user + system; 0: not measured
-  std::string error_class;               // at most limits::kErrorClassBytesMax
-  std::string message;                   // at most limits::kErrorMessageBytesMax
-  std::string output_tail;               // last bytes of the output, at most limits::kOutputTailBytes
+  std::int32_t exit_code = 0;           // kExitCode
+  std::int32_t signal = 0;              // kSignal, kWorkerCrashed
+  std::uint64_t peak_memory_bytes = 0;  // 0: not measured
+  std::int64_t cpu_us = 0;              // user + system; 0: not measured
+  std::string error_class;              // at most limits::kErrorClassBytesMax
+  std::string message;                  // at most limits::kErrorMessageBytesMax
+  std::string output_tail;              // last bytes of the output, at most limits::kOutputTailBytes
 
   bool operator==(const Cause&) const = default;
 };
@@ -61,19 +61,19 @@ enum class Discipline : std::uint8_t { kFifo = 1, kLifo = 2, kPriority = 3 };
 // Options that all jobs of a batch share. Interned: a batch of 10,000 jobs stores one.
 struct JobSpec {
   std::string queue = "default";
-  std::string pool;   // empty: the pool that has the task (or runs commands)
-  std::string task;   // empty: the payload is a command (docs/formats/command.md)
-  std::string name;   // shown to people; no meaning
+  std::string pool;           // empty: the pool that has the task (or runs commands)
+  std::string task;           // empty: the payload is a command (docs/formats/command.md)
+  std::string name;           // shown to people; no meaning
   std::int32_t priority = 0;  // larger runs first, in a priority queue
   std::uint32_t max_attempts = 1;
-  Duration backoff{0};         // before the second attempt
-  double backoff_factor = 2;   // each further delay is so many times the last
-  Duration backoff_max{0};     // 0: limits::kBackoffMsMax
-  double jitter = 0;           // 0..1: share of the delay that is random
-  Duration queue_timeout{0};   // 0: none; before the first start
-  Duration run_timeout{0};     // of each attempt, from its start
-  Duration total_timeout{0};   // over all attempts, from the submit
-  Duration grace{0};           // between the stop request and the kill; 0: limits::kKillGraceMs
+  Duration backoff{0};        // before the second attempt
+  double backoff_factor = 2;  // each further delay is so many times the last
+  Duration backoff_max{0};    // 0: limits::kBackoffMsMax
+  double jitter = 0;          // 0..1: share of the delay that is random
+  Duration queue_timeout{0};  // 0: none; before the first start
+  Duration run_timeout{0};    // of each attempt, from its start
+  Duration total_timeout{0};  // over all attempts, from the submit
+  Duration grace{0};          // between the stop request and the kill; 0: limits::kKillGraceMs
   bool at_most_once = false;
 
   bool operator==(const JobSpec&) const = default;
@@ -106,8 +106,8 @@ struct SharedBytes {
 
 // Where a job stands in its lane's order: ascending (rank, id). A lane is the jobs of one queue for one pool.
 struct OrderKey {
-  std::int64_t rank = 0;    // priority: -priority; fifo, lifo: 0
-  std::int64_t order = 0;   // fifo, priority: the id; lifo: -id
+  std::int64_t rank = 0;   // priority: -priority; fifo, lifo: 0
+  std::int64_t order = 0;  // fifo, priority: the id; lifo: -id
 
   auto operator<=>(const OrderKey&) const = default;
 };
@@ -129,8 +129,8 @@ struct OrderKey {
   return {static_cast<std::uint64_t>(key.order < 0 ? -key.order : key.order)};
 }
 
-[[nodiscard]] std::string_view to_string(JobState state);      // "SUCCEEDED", as in the API
-[[nodiscard]] std::string_view to_string(CauseKind kind);      // "RUN_TIMEOUT"
+[[nodiscard]] std::string_view to_string(JobState state);         // "SUCCEEDED", as in the API
+[[nodiscard]] std::string_view to_string(CauseKind kind);         // "RUN_TIMEOUT"
 [[nodiscard]] std::string_view to_string(Discipline discipline);  // "fifo"
 
 }  // namespace futured

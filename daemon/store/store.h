@@ -33,17 +33,17 @@ struct JobRecord {
 
 // Jobs in descending order of id, as people list them.
 struct JobQuery {
-  std::uint64_t before = 0;         // only ids below it; 0: from the newest
+  std::uint64_t before = 0;  // only ids below it; 0: from the newest
   std::uint32_t jobs_max = 100;
   std::uint64_t scan_max = 100'000;  // rows looked at before giving up with a continuation
-  std::vector<JobState> states;     // empty: any. kRunning and kScheduled are not known here: ask for kQueued
-  std::string queue;                // empty: any
-  std::string name;                 // empty: any
-  std::string task;                 // empty: any
+  std::vector<JobState> states;      // empty: any. kRunning and kScheduled are not known here: ask for kQueued
+  std::string queue;                 // empty: any
+  std::string name;                  // empty: any
+  std::string task;                  // empty: any
 };
 
 struct JobPage {
-  std::vector<JobRecord> jobs;  // without payloads, results and attempts
+  std::vector<JobRecord> jobs;    // without payloads, results and attempts
   std::uint64_t next_before = 0;  // pass as `before` to go on; 0: the end was reached
 };
 

@@ -1,0 +1,231 @@
+#include <algorithm>
+
+#include "base/limits.h"
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+namespace {
+
+// How many offers a slot may hold: about limits::kCreditNs of work, so that a short job never waits for a wake-up and
+// a long one never waits behind another while a slot is free.
+std::size_t credit(const Slot& slot) {
+  if (slot.pool->commands || slot.exclusive) return 1;
+  if (slot.mean.count() <= 0) return 2;  // nothing is known yet
+  return static_cast<std::size_t>(
+      std::clamp<std::int64_t>(limits::kCreditNs / slot.mean.count(), 1, limits::kOffersPerSlotMax));
+}
+
+std::size_t room(const Slot& slot) {
+  if (!slot.ready || slot.killing) return 0;
+  const std::size_t most = credit(slot);
+  return most > slot.offers.size() ? most - slot.offers.size() : 0;
+}
+
+// The slot with the fewest offers; null when none has room.
+Slot* roomiest_slot(PoolState& pool) {
+  Slot* best = nullptr;
+  for (Slot* const slot : pool.slots) {
+    if (room(*slot) > 0 && (best == nullptr || slot->offers.size() < best->offers.size())) best = slot;
+  }
+  return best;
+}
+
+}  // namespace
+
+void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
+  for (const auto& pool : pools_) dispatch(*pool, now, effects);
+}
+
+void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
+  std::size_t stuck = 0;  // lanes in a row whose first job fits no slot
+  while (stuck <= pool.runnable.size()) {
+    Lane* const lane = next_lane(pool);
+    if (lane == nullptr) return;
+    Slot* const slot = roomiest_slot(pool);
+    if (slot == nullptr) return;
+    if (lane->ready.begin()->second.front()->spec->spec.at_most_once && !slot->offers.empty()) {
+      ++stuck;  // it needs a slot of its own
+      continue;
+    }
+    stuck = 0;
+    // Shares that shrink as work runs out leave no slot idle while another has a heap.
+    const std::size_t share = std::clamp<std::size_t>(pool.ready_jobs / pool.slots.size(), 1, 64);
+    for (std::size_t n = std::min(share, room(*slot)); n > 0 && lane->ready_jobs > 0; --n) {
+      Job& job = *lane->ready.begin()->second.front();
+      if (job.spec->spec.at_most_once && !slot->offers.empty()) break;
+      unready(job);
+      offer(*slot, job, now, effects);
+      if (slot->exclusive) break;
+    }
+    refill(*lane, effects);
+  }
+}
+
+// The next lane with something to hand out; lanes that ran dry leave the list on the way.
+Lane* Scheduler::next_lane(PoolState& pool) {
+  while (!pool.runnable.empty()) {
+    pool.next_lane = pool.next_lane < pool.runnable.size() ? pool.next_lane : 0;
+    Lane* const lane = pool.runnable[pool.next_lane];
+    if (lane->ready_jobs > 0 && !lane->queue->row.paused) {
+      ++pool.next_lane;
+      return lane;
+    }
+    lane->runnable = false;
+    pool.runnable[pool.next_lane] = pool.runnable.back();
+    pool.runnable.pop_back();
+  }
+  return nullptr;
+}
+
+void Scheduler::offer(Slot& slot, Job& job, Moment now, Effects& effects) {
+  const JobSpec& spec = job.spec->spec;
+  if (!job.spec->task) resolve_task(*job.spec);
+  if (!job.spec->task || job.lane->pool != job.spec->lane->pool) {
+    auto cause = std::make_unique<Cause>();
+    cause->kind = CauseKind::kUnknownTask;
+    cause->message = "pool \"" + slot.pool->row.name + "\" has no task \"" + spec.task + "\" any more";
+    return end(job, {JobState::kFailed, std::move(cause), {}, {}, now.at}, now, effects);
+  }
+  ++job.attempt;
+  job.epoch = setup_.epoch;
+  job.slot = slot.id;
+  job.phase = Phase::kOffered;
+  job.doom = Doom::kNone;
+  if (slot.offers.empty()) slot.progress = now.at;
+  slot.offers.push_back(job);
+  if (!slot.check_armed) arm_head_check(slot, now.at + Duration(limits::kHeadCheckNs));
+
+  const Instant deadline = spec.run_timeout.count() > 0 ? now.at + spec.run_timeout : Instant::never();
+  effect::Offer made{slot.id, job.fence(), *job.spec->task, deadline, job.payload};
+  if (spec.at_most_once) {
+    slot.exclusive = true;
+    effects.rows.starts.push_back({job.fence()});
+    effects.offers_after_commit.push_back(std::move(made));
+  } else {
+    effects.offers.push_back(std::move(made));
+  }
+}
+
+void Scheduler::list_if_runnable(Lane& lane) {
+  if (lane.runnable || lane.ready_jobs == 0 || lane.queue->row.paused) return;
+  lane.runnable = true;
+  lane.pool->runnable.push_back(&lane);
+}
+
+void Scheduler::withdraw(Job& job) {
+  Slot& slot = *slots_[job.slot.value - 1];
+  slot.offers.remove(job);
+  if (slot.offers.empty()) slot.exclusive = false;
+  job.slot = SlotId{};
+  job.phase = Phase::kDelayed;
+}
+
+// The attempt never began, so its number is free again. An at-most-once fence is on record and is not used twice.
+void Scheduler::requeue(Job& job) {
+  withdraw(job);
+  if (!job.spec->spec.at_most_once) --job.attempt;
+  make_ready(job);
+}
+
+void Scheduler::arm_head_check(Slot& slot, Instant at) {
+  slot.check_armed = true;
+  timers_.add({at, TimerKind::kHeadCheck, 0, slot.id.value});
+}
+
+void Scheduler::on(const event::PoolReady& ready, Moment, Effects&) {
+  for (const auto& pool : pools_) {
+    if (pool->row.id != ready.pool) continue;
+    pool->ready = true;
+    pool->tasks = ready.tasks;
+    for (auto& [id, spec] : specs_by_id_) {
+      if (spec->lane->pool == pool.get()) resolve_task(*spec);
+    }
+  }
+}
+
+void Scheduler::on(const event::SlotReady& ready, Moment, Effects&) {
+  Slot* const slot = slot_of(ready.slot);
+  if (slot == nullptr) return;
+  slot->ready = true;
+  slot->killing = false;
+  slot->generation = ready.generation;
+}
+
+void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) {
+  Job* const job = jobs_.find(revoked.fence.job);
+  if (job == nullptr || job->fence() != revoked.fence || job->slot != revoked.slot) return;
+  if (revoked.revoked) {
+    if (job->doom == Doom::kNone) return requeue(*job);
+    withdraw(*job);
+    --job->attempt;
+    return end_doomed(*job, {}, nullptr, {}, now, effects);
+  }
+  switch (job->doom) {
+    case Doom::kNone:
+      return;
+    case Doom::kQueueTimeout:  // it started in time after all
+      job->doom = Doom::kNone;
+      return;
+    case Doom::kCancel:
+    case Doom::kRunTimeout:
+    case Doom::kTotalTimeout:
+      mark_taken(*job, now.at);
+      return stop_taken(*job, now, effects);
+  }
+}
+
+void Scheduler::mark_taken(Job& job, Instant taken_at) {
+  if (job.phase == Phase::kTaken) return;
+  job.phase = Phase::kTaken;
+  job.taken_at = taken_at;
+  const Duration run_timeout = job.spec->spec.run_timeout;
+  if (run_timeout.count() > 0 && job.doom == Doom::kNone) {
+    add_job_timer(job, TimerKind::kRunTimeout, taken_at + run_timeout);
+  }
+}
+
+// The head of a slot has run for a while: what waits behind it goes where it can run sooner.
+void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
+  Slot* const slot = slot_of(head.slot);
+  if (slot == nullptr || slot->offers.empty()) return;
+  const Duration again(limits::kHeadCheckNs);
+  Job* const job = head.taken ? jobs_.find(head.taken->job) : nullptr;
+  if (job == nullptr || job->fence() != *head.taken || job->slot != slot->id) {
+    if (!slot->check_armed) arm_head_check(*slot, now.at + again);
+    return;
+  }
+  mark_taken(*job, std::min(head.taken_at, now.at));
+  if (now.at - job->taken_at < again) {
+    if (!slot->check_armed) arm_head_check(*slot, job->taken_at + again);
+    return;
+  }
+  slot->mean = std::max(slot->mean, now.at - job->taken_at);
+  for (Job* other = slot->offers.back(); other != nullptr; other = other->previous) {
+    if (other != job && other->doom == Doom::kNone) effects.revokes.push_back({slot->id, other->fence()});
+  }
+}
+
+void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
+  Slot* const slot = slot_of(adopt.slot);
+  Job* const job = jobs_.find(adopt.fence.job);
+  // What the store does not know as unfinished may not go on: its submit was never acknowledged, or it has ended.
+  if (slot == nullptr || job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set()) {
+    if (slot != nullptr && !slot->killing && !adopt.done) {
+      slot->killing = true;
+      effects.kills.push_back(adopt.slot);
+    }
+    return;
+  }
+  job->epoch = adopt.fence.epoch;
+  job->attempt = adopt.fence.attempt;
+  job->slot = slot->id;
+  job->phase = Phase::kOffered;
+  slot->exclusive = job->spec->spec.at_most_once;
+  slot->offers.push_back(*job);
+  slot->progress = adopt.taken_at;
+  arm_submit_timers(*job, now);
+  mark_taken(*job, adopt.taken_at);
+}
+
+}  // namespace futured

@@ -1,0 +1,90 @@
+// Effects: everything the scheduler asks of the world. Gathered over a turn; the loop carries it out.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "daemon/core/event.h"
+#include "daemon/core/rows.h"
+
+namespace futured {
+
+namespace effect {
+
+struct Accepted {
+  Token token = 0;
+  JobId first;
+  std::uint32_t count = 0;
+};
+
+struct Refused {
+  Token token = 0;
+  Error error;
+};
+
+struct Cancelled {
+  Token token = 0;
+  JobId job;
+  JobState state = JobState::kCancelled;  // how the job ended; kSucceeded when it was faster
+};
+
+struct QueuePut {
+  Token token = 0;
+  QueueRow queue;
+};
+
+// Hand a job to a slot. `payload` stays valid as long as the job is resident.
+struct Offer {
+  SlotId slot;
+  Fence fence;
+  std::uint32_t task = 0;  // index in the pool's list; commands: 0
+  Instant deadline;        // of run_timeout were it taken now; never() if none
+  SharedBytes payload;
+};
+
+struct OfSlot {
+  SlotId slot;
+  Fence fence;
+};
+
+struct StartWorker {
+  SlotId slot;
+  PoolId pool;
+};
+
+}  // namespace effect
+
+struct Effects {
+  // The gathering batch: what the store is asked to remember. Everything in the next group leaves only after it is
+  // committed.
+  Batch rows;
+  std::vector<Claim> claims;  // to be read after `rows` is committed
+  std::vector<JobId> loads;   // likewise
+
+  // After the commit.
+  std::vector<effect::Accepted> accepted;
+  std::vector<effect::Cancelled> cancelled;
+  std::vector<effect::QueuePut> queues_put;
+  std::vector<effect::Offer> offers_after_commit;
+
+  // At once.
+  std::vector<effect::Refused> refused;
+  std::vector<effect::Offer> offers;
+  std::vector<effect::OfSlot> revokes;  // in this order; each is answered with event::Revoked
+  std::vector<effect::OfSlot> stops;    // ask the running job to end
+  std::vector<SlotId> kills;            // end the slot's worker and all it started; answered with event::SlotEnded
+  std::vector<SlotId> inspects;         // answered with event::Head
+  std::vector<effect::StartWorker> starts;
+
+  // Where the end of `job` is to be written: into its own row if that is not committed yet, else into a new outcome.
+  Ending& ending_of(JobId job);
+
+  // The group that leaves at once is empty.
+  [[nodiscard]] bool nothing_at_once() const {
+    return refused.empty() && offers.empty() && revokes.empty() && stops.empty() && kills.empty() && inspects.empty() &&
+           starts.empty();
+  }
+};
+
+}  // namespace futured

@@ -1,0 +1,263 @@
+#include <algorithm>
+#include <cmath>
+
+#include "base/limits.h"
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+namespace {
+
+WallTime wall_of(Instant at, Moment now) {
+  return at.ns == 0 ? WallTime{} : now.wall + (std::min(at, now.at) - now.at);
+}
+
+std::unique_ptr<Cause> copy_of(const Cause* cause) {
+  return cause != nullptr ? std::make_unique<Cause>(*cause) : nullptr;
+}
+
+struct Verdict {
+  JobState state;
+  CauseKind kind;
+  const char* message;
+};
+
+Verdict verdict_of(Doom doom) {
+  switch (doom) {
+    case Doom::kNone:
+      break;
+    case Doom::kCancel:
+      return {JobState::kCancelled, CauseKind::kCancelled, "cancelled"};
+    case Doom::kQueueTimeout:
+      return {JobState::kTimedOut, CauseKind::kQueueTimeout, "not started within its queue_timeout"};
+    case Doom::kRunTimeout:
+      return {JobState::kTimedOut, CauseKind::kRunTimeout, "ran longer than its run_timeout"};
+    case Doom::kTotalTimeout:
+      return {JobState::kTimedOut, CauseKind::kTotalTimeout, "not finished within its total_timeout"};
+  }
+  FUTURED_CHECK(false, "only a doomed job has a verdict");
+}
+
+}  // namespace
+
+Slot* Scheduler::slot_of(SlotId id) {
+  return id.value >= 1 && id.value <= slots_.size() ? slots_[id.value - 1].get() : nullptr;
+}
+
+// The fence keeps a late or doubled report from counting: only the attempt that the job is in may end it.
+void Scheduler::on(const event::Done& done, Moment now, Effects& effects) {
+  Job* const job = jobs_.find(done.fence.job);
+  if (job == nullptr || job->slot != done.slot || job->fence() != done.fence) return;
+  Slot& slot = *slots_[done.slot.value - 1];
+  const Instant finished = std::min(done.finished_at, now.at);
+  const Instant started = std::min(done.started_at, finished);
+  const Duration length = std::max<Duration>(finished - started, Duration(1));
+  slot.mean = slot.mean.count() == 0 ? length : (slot.mean * 7 + length) / 8;
+  slot.progress = now.at;
+  slot.failures = 0;
+  withdraw(*job);
+
+  const Ran ran{slot.id, started, finished};
+  if (job->doom != Doom::kNone && finished >= job->doomed_at) {
+    return end_doomed(*job, done.result, done.cause, ran, now, effects);
+  }
+  if (done.status == event::DoneStatus::kSucceeded) {
+    return end(*job, {JobState::kSucceeded, copy_of(done.cause), done.result, started, finished}, now, effects);
+  }
+  const JobSpec& spec = job->spec->spec;
+  const std::uint32_t failures = job->attempt - job->crashes;
+  if (!done.do_not_retry && !spec.at_most_once && failures < spec.max_attempts) {
+    return retry_later(*job, done.cause != nullptr ? *done.cause : Cause{}, ran, backoff(spec, failures), now, effects);
+  }
+  end(*job, {JobState::kFailed, copy_of(done.cause), done.result, started, finished}, now, effects);
+}
+
+void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) {
+  Slot* const slot = slot_of(ended.slot);
+  if (slot == nullptr || (slot->ready && slot->generation != ended.generation)) return;
+  const bool asked_for = slot->killing;
+  slot->ready = false;
+  slot->killing = false;
+  while (!slot->offers.empty()) {
+    Job& job = *slot->offers.back();  // from the newest, so that each goes back before the one after it
+    const bool taken = job.phase == Phase::kTaken || (ended.taken && *ended.taken == job.fence());
+    if (!taken && job.doom == Doom::kNone) {
+      requeue(job);
+      continue;
+    }
+    const Instant started = !taken ? Instant{} : job.phase == Phase::kTaken ? job.taken_at : ended.taken_at;
+    const Ran ran{slot->id, started, now.at};
+    withdraw(job);
+    if (job.doom != Doom::kNone) {
+      end_doomed(job, {}, &ended.cause, ran, now, effects);
+    } else {
+      crashed(job, ended.cause, ran, now, effects);
+    }
+  }
+  // A pool whose workers die at once must not spend the machine on starting them.
+  if (asked_for || slot->failures++ == 0) {
+    effects.starts.push_back({slot->id, slot->pool->row.id});
+    return;
+  }
+  const auto wait = Duration(std::chrono::milliseconds(50)) * (1 << std::min<std::uint32_t>(slot->failures, 7));
+  timers_.add({now.at + wait, TimerKind::kRestartWorker, 0, slot->id.value});
+}
+
+// A worker can die between finishing a job and reporting it, so the job may run twice: we promise at-least-once. The
+// crash budget is apart from max_attempts, and keeps a job that kills its workers from doing so for ever.
+void Scheduler::crashed(Job& job, Cause cause, Ran ran, Moment now, Effects& effects) {
+  ++job.crashes;
+  if (job.spec->spec.at_most_once || job.crashes >= limits::kCrashesMax) {
+    return end(job, {JobState::kFailed, std::make_unique<Cause>(std::move(cause)), {}, ran.started, now.at}, now,
+               effects);
+  }
+  retry_later(job, std::move(cause), ran, Duration(0), now, effects);
+}
+
+void Scheduler::retry_later(Job& job, Cause cause, Ran ran, Duration delay, Moment now, Effects& effects) {
+  AttemptRow row{job.fence(), wall_of(ran.started, now), wall_of(ran.finished, now), ran.slot, {}, std::move(cause)};
+  job.doom = Doom::kNone;
+  if (delay.count() > 0) {
+    row.retry_at = now.wall + delay;
+    add_job_timer(job, TimerKind::kRetry, now.at + delay);
+  } else {
+    make_ready(job);
+  }
+  effects.rows.attempts.push_back(std::move(row));
+}
+
+Duration Scheduler::backoff(const JobSpec& spec, std::uint32_t failures) {
+  const double most = spec.backoff_max.count() > 0 ? static_cast<double>(spec.backoff_max.count())
+                                                   : static_cast<double>(limits::kBackoffMsMax) * 1e6;
+  const double delay = std::min(most, static_cast<double>(spec.backoff.count()) *
+                                          std::pow(spec.backoff_factor, static_cast<double>(failures - 1)));
+  random_ += 0x9e3779b97f4a7c15ULL;  // splitmix64
+  std::uint64_t bits = random_;
+  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebULL;
+  bits ^= bits >> 31;
+  const double share = static_cast<double>(bits >> 11) / static_cast<double>(1ULL << 53);
+  return Duration(static_cast<std::int64_t>(delay * (1 - spec.jitter * share)));
+}
+
+// Decides that the job must end. At once if nothing runs; else its attempt is got out of the way first.
+void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
+  if (job.doom != Doom::kNone) return;  // it is on its way out
+  job.doom = why;
+  job.doomed_at = now.at;
+  switch (job.phase) {
+    case Phase::kFree:
+      FUTURED_CHECK(false, "a job that is gone cannot be doomed");
+    case Phase::kReady:
+      unready(job);
+      return end_doomed(job, {}, nullptr, {}, now, effects);
+    case Phase::kDelayed:
+      return end_doomed(job, {}, nullptr, {}, now, effects);
+    case Phase::kOffered:
+      effects.revokes.push_back({job.slot, job.fence()});
+      return;
+    case Phase::kTaken:
+      return stop_taken(job, now, effects);
+  }
+}
+
+void Scheduler::stop_taken(Job& job, Moment now, Effects& effects) {
+  const Duration wanted = job.spec->spec.grace;
+  const Duration grace = wanted.count() > 0 ? wanted : Duration(std::chrono::milliseconds(limits::kKillGraceMs));
+  effects.stops.push_back({job.slot, job.fence()});
+  add_job_timer(job, TimerKind::kGrace, now.at + grace);
+}
+
+// A run_timeout ends an attempt; the job goes on if it has attempts left. Every other doom ends the job.
+void Scheduler::end_doomed(Job& job, std::string_view result, const Cause* measured, Ran ran, Moment now,
+                           Effects& effects) {
+  const Verdict verdict = verdict_of(job.doom);
+  Cause cause = measured != nullptr ? *measured : Cause{};
+  cause.kind = verdict.kind;
+  cause.error_class.clear();
+  cause.message = verdict.message;
+  const JobSpec& spec = job.spec->spec;
+  const std::uint32_t failures = job.attempt - std::min<std::uint32_t>(job.crashes, job.attempt);
+  if (job.doom == Doom::kRunTimeout && !spec.at_most_once && failures < spec.max_attempts) {
+    return retry_later(job, std::move(cause), {ran.slot, ran.started, now.at}, backoff(spec, failures), now, effects);
+  }
+  end(job, {verdict.state, std::make_unique<Cause>(std::move(cause)), result, ran.started, now.at}, now, effects);
+}
+
+void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
+  Ending& ending = effects.ending_of(job.id);
+  ending.state = end.state;
+  ending.attempt = job.attempt;
+  ending.epoch = job.epoch;
+  ending.started_at = wall_of(end.started, now);
+  ending.finished_at = wall_of(end.finished, now);
+  ending.result = end.result;
+  ending.cause = std::move(end.cause);
+  leave_backlog(job, effects);
+  const auto waiters = cancel_waiters_.empty() ? cancel_waiters_.end() : cancel_waiters_.find(job.id);
+  if (waiters != cancel_waiters_.end()) {
+    for (const Token token : waiters->second) effects.cancelled.push_back({token, job.id, end.state});
+    cancel_waiters_.erase(waiters);
+  }
+  Lane& lane = *job.lane;
+  drop(job);
+  if (lane.ready_jobs == 0) refill(lane, effects);
+}
+
+void Scheduler::drop(Job& job) {
+  --job.spec->jobs;
+  --job.lane->resident_jobs;
+  window_bytes_ -= job.cost();
+  job_timers_ -= job.timers;
+  jobs_.remove(job);
+}
+
+void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
+  Job* const job = jobs_.find(cancel.job);
+  if (job == nullptr) {
+    auto& waiting = cancels_loading_[cancel.job];
+    if (waiting.empty()) effects.loads.push_back(cancel.job);
+    waiting.push_back(cancel);
+    return;
+  }
+  if (cancel.who.uid != 0 && cancel.who.uid != setup_.admin_uid && cancel.who.uid != job->owner) {
+    effects.refused.push_back({cancel.token,
+                               {ErrorCode::kPermissionDenied, "job " + std::to_string(cancel.job.value) +
+                                                                  " belongs to user " + std::to_string(job->owner)}});
+    return;
+  }
+  cancel_waiters_[job->id].push_back(cancel.token);
+  doom(*job, Doom::kCancel, now, effects);
+}
+
+// Jobs that were not resident when somebody asked to cancel them.
+void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
+  for (const SpecRow& row : loaded.answer.specs) know_spec(row);
+  for (const JobId asked : loaded.asked) {
+    const auto waiting = cancels_loading_.extract(asked);
+    if (waiting.empty()) continue;
+    const auto found = std::ranges::find(loaded.answer.jobs, asked, &StoredJob::id);
+    bool ended_here = false;
+    for (const event::Cancel& cancel : waiting.mapped()) {
+      if (found == loaded.answer.jobs.end()) {
+        effects.refused.push_back({cancel.token, {ErrorCode::kNotFound, "no job " + std::to_string(asked.value)}});
+        continue;
+      }
+      if (is_terminal(found->state) || ended_here) {
+        effects.cancelled.push_back({cancel.token, asked, ended_here ? JobState::kCancelled : found->state});
+        continue;
+      }
+      const bool brought_in = jobs_.find(asked) == nullptr;
+      if (brought_in) {
+        Job& job = take_up_held(*found, *specs_by_id_.at(found->spec)->lane);
+        job.counted = job.in_backlog;
+      }
+      on(cancel, now, effects);
+      Job* const left = jobs_.find(asked);
+      ended_here = left == nullptr;
+      if (brought_in && left != nullptr) drop(*left);  // refused: it stays in the backlog
+    }
+  }
+}
+
+}  // namespace futured

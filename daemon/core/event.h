@@ -1,0 +1,131 @@
+// Events: everything that can happen to the scheduler. Plain values; views in them live only for the step.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "daemon/core/rows.h"
+#include "daemon/core/types.h"
+
+namespace futured {
+
+// The one `now` of a turn, on both clocks.
+struct Moment {
+  Instant at;
+  WallTime wall;
+};
+
+// Names a request whose answer is owed. Given out by the loop; 0 is never used.
+using Token = std::uint64_t;
+
+namespace event {
+
+// One batch of jobs. Accepted whole or refused whole.
+struct Submit {
+  Token token = 0;
+  Principal who;
+  JobSpec spec;
+  std::shared_ptr<const std::string> bytes;  // the payloads, one after another
+  std::vector<std::uint32_t> ends;           // where each payload ends in `bytes`; its size is the number of jobs
+  JobId retry_of;
+};
+
+struct Cancel {
+  Token token = 0;
+  Principal who;
+  JobId job;
+};
+
+// Creates a queue, or pauses or resumes one that exists.
+struct PutQueue {
+  Token token = 0;
+  std::string name;
+  std::optional<Discipline> discipline;  // may be left out for a queue that exists; never changes
+  std::optional<bool> paused;
+};
+
+struct PoolReady {
+  PoolId pool;
+  std::vector<std::string> tasks;  // in the order of their indices
+};
+
+struct SlotReady {
+  SlotId slot;
+  std::uint32_t generation = 0;
+};
+
+// The worker of a slot and everything it had started are gone.
+struct SlotEnded {
+  SlotId slot;
+  std::uint32_t generation = 0;
+  std::optional<Fence> taken;  // the job it had taken and not finished
+  Instant taken_at;
+  Cause cause;  // kWorkerCrashed or kBrokenWorker
+};
+
+// A running attempt of an earlier daemon that this one can see in a channel. Before any other event of its slot.
+struct Adopt {
+  SlotId slot;
+  Fence fence;
+  Instant taken_at;
+  bool done = false;  // its event::Done follows
+};
+
+enum class DoneStatus : std::uint8_t { kSucceeded, kFailed };
+
+struct Done {
+  SlotId slot;
+  Fence fence;
+  DoneStatus status = DoneStatus::kSucceeded;
+  bool do_not_retry = false;
+  Instant started_at;
+  Instant finished_at;
+  std::string_view result;       // encoded parts
+  const Cause* cause = nullptr;  // null: nothing to tell
+};
+
+// The answer to a Revoke.
+struct Revoked {
+  SlotId slot;
+  Fence fence;
+  bool revoked = false;  // false: the worker has taken it, or finished it
+};
+
+// The answer to an Inspect: the oldest offer of the slot that is not done.
+struct Head {
+  SlotId slot;
+  std::optional<Fence> taken;  // empty: nothing is taken
+  Instant taken_at;
+};
+
+struct Claimed {
+  ClaimAnswer answer;
+};
+// The store could not answer; the claim may be made again.
+struct ClaimFailed {
+  Claim claim;
+};
+struct Loaded {
+  std::vector<JobId> asked;
+  LoadAnswer answer;
+};
+
+// The instant that Scheduler::next_timer() named has come.
+struct TimerDue {};
+
+// No further event belongs to this turn: hand out work.
+struct TurnEnd {};
+
+}  // namespace event
+
+using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
+                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::Head, event::Claimed,
+                           event::ClaimFailed, event::Loaded, event::TimerDue, event::TurnEnd>;
+
+}  // namespace futured

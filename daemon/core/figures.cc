@@ -1,0 +1,127 @@
+#include <algorithm>
+
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+namespace {
+
+JobState state_of(const Job& job) {
+  switch (job.phase) {
+    case Phase::kDelayed:
+      return JobState::kScheduled;
+    case Phase::kTaken:
+      return JobState::kRunning;
+    case Phase::kFree:
+    case Phase::kReady:
+    case Phase::kOffered:
+      return JobState::kQueued;
+  }
+  return JobState::kQueued;
+}
+
+LiveJob live_job(const Job& job) { return {job.id, state_of(job), job.taken_at, job.attempt, job.slot}; }
+
+}  // namespace
+
+std::optional<LiveJob> Scheduler::live(JobId id) const {
+  const Job* const job = jobs_.find(id);
+  if (job == nullptr) return std::nullopt;
+  return live_job(*job);
+}
+
+std::vector<LiveJob> Scheduler::running() const {
+  std::vector<LiveJob> found;
+  for (const auto& slot : slots_) {
+    for (const Job* job = slot->offers.front(); job != nullptr; job = job->next) {
+      if (job->phase == Phase::kTaken) found.push_back(live_job(*job));
+    }
+  }
+  std::ranges::sort(found, {}, &LiveJob::id);
+  return found;
+}
+
+std::vector<LaneFigures> Scheduler::lanes() const {
+  std::vector<LaneFigures> figures;
+  std::map<const Lane*, std::uint64_t> running;
+  for (const auto& slot : slots_) {
+    for (const Job* job = slot->offers.front(); job != nullptr; job = job->next) ++running[job->lane];
+  }
+  for (const auto& [key, lane] : lanes_) {
+    LaneFigures lane_figures{lane->queue->row.name, lane->pool->row.name, lane->queue->row.discipline,
+                             lane->queue->row.paused, lane->ready_jobs + lane->backlog_jobs};
+    lane_figures.running = running[lane.get()];
+    lane_figures.delayed = lane->resident_jobs - lane->ready_jobs - lane_figures.running;
+    figures.push_back(std::move(lane_figures));
+  }
+  // A queue that nothing was ever submitted to has no lane yet, but people expect to see it.
+  for (const auto& queue : queues_) {
+    const bool shown =
+        std::ranges::any_of(lanes_, [&](const auto& entry) { return entry.second->queue == queue.get(); });
+    if (!shown) figures.push_back({queue->row.name, "", queue->row.discipline, queue->row.paused});
+  }
+  return figures;
+}
+
+std::vector<SlotFigures> Scheduler::slots() const {
+  std::vector<SlotFigures> figures;
+  for (const auto& slot : slots_) {
+    SlotFigures one{slot->id,  slot->pool->row.name, slot->ready, static_cast<std::uint32_t>(slot->offers.size()), {},
+                    slot->mean};
+    const Job* const head = slot->offers.front();
+    if (head != nullptr) one.job = live_job(*head);
+    figures.push_back(std::move(one));
+  }
+  return figures;
+}
+
+bool Scheduler::idle() const {
+  if (jobs_.size() > 0) return false;
+  return std::ranges::all_of(lanes_, [](const auto& entry) { return entry.second->backlog_jobs == 0; });
+}
+
+void Scheduler::audit() const {
+  std::size_t bytes = 0;
+  std::size_t in_slots = 0;
+  std::map<const Lane*, std::size_t> resident;
+  jobs_.for_each([&](const Job& job) {
+    bytes += job.cost();
+    ++resident[job.lane];
+    const bool in_slot = job.phase == Phase::kOffered || job.phase == Phase::kTaken;
+    FUTURED_CHECK(in_slot == job.slot.is_set(), "a job names a slot while it is offered");
+    FUTURED_CHECK(job.doom == Doom::kNone || in_slot, "a doomed job that does not run has ended");
+    in_slots += in_slot ? 1 : 0;
+  });
+  FUTURED_CHECK(bytes == window_bytes_, "the window counts every resident byte");
+
+  for (const auto& [key, lane] : lanes_) {
+    FUTURED_CHECK(resident[lane.get()] == lane->resident_jobs, "a lane counts its resident jobs");
+    std::size_t ready = 0;
+    for (const auto& [rank, list] : lane->ready) {
+      FUTURED_CHECK(!list.empty(), "no empty rank is kept");
+      std::optional<OrderKey> last;
+      for (const Job* job = list.front(); job != nullptr; job = job->next, ++ready) {
+        const OrderKey place = lane->key_of(*job);
+        FUTURED_CHECK(job->phase == Phase::kReady && place.rank == rank, "a lane's list holds ready jobs of its rank");
+        FUTURED_CHECK(!last || *last < place, "a lane is in order");
+        last = place;
+      }
+    }
+    FUTURED_CHECK(ready == lane->ready_jobs, "a lane counts its ready jobs");
+    FUTURED_CHECK(ready == 0 || lane->queue->row.paused || lane->runnable, "a lane with work is runnable");
+    FUTURED_CHECK(lane->backlog_jobs > 0 || !lane->boundary, "a lane without backlog has no boundary");
+  }
+
+  std::size_t offered = 0;
+  for (const auto& slot : slots_) {
+    for (const Job* job = slot->offers.front(); job != nullptr; job = job->next, ++offered) {
+      FUTURED_CHECK(job->slot == slot->id, "a slot's offers name it");
+    }
+  }
+  FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
+  for (const auto& [id, tokens] : cancel_waiters_) {
+    FUTURED_CHECK(jobs_.find(id) != nullptr && !tokens.empty(), "who waits for a cancel waits for a resident job");
+  }
+}
+
+}  // namespace futured

@@ -1,0 +1,138 @@
+// The parts that the scheduler is made of: specs, lanes, queues, pools, slots and timers.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "daemon/core/job.h"
+#include "daemon/core/rows.h"
+
+namespace futured {
+
+struct QueueState {
+  QueueRow row;
+};
+
+struct PoolState;
+struct Lane;
+
+// An interned JobSpec and where it leads.
+struct SpecState {
+  SpecId id;
+  JobSpec spec;
+  Lane* lane = nullptr;
+  std::optional<std::uint32_t> task;  // index in its pool; commands: 0; empty: the pool does not have it now
+  std::uint64_t jobs = 0;             // resident jobs that point here
+};
+
+// The jobs of one queue for one pool, in their order. What is resident lies in `ready`; what is not lies in the store's
+// backlog, and all of it sorts after everything resident, that is after `boundary`.
+struct Lane {
+  QueueState* queue = nullptr;
+  PoolState* pool = nullptr;
+
+  std::map<std::int64_t, JobList> ready;  // by rank; in a list by order
+  std::size_t ready_jobs = 0;
+  std::size_t resident_jobs = 0;  // ready, delayed, offered or taken
+
+  std::uint64_t backlog_jobs = 0;       // rows in the store that no claim has brought in
+  std::optional<OrderKey> boundary;     // backlog_jobs > 0: nothing resident lies beyond it; empty: nothing is resident
+  bool claiming = false;                // a Claim is under way
+  std::optional<OrderKey> claim_after;  // its range begins behind this key
+  bool claim_is_void = false;           // the boundary moved back meanwhile
+  std::optional<OrderKey> spilled_first;      // smallest key spilled meanwhile
+  std::unordered_set<JobId> ended_meanwhile;  // of its range
+
+  bool runnable = false;  // listed in its pool
+
+  [[nodiscard]] OrderKey key_of(const Job& job) const {
+    return order_key(queue->row.discipline, job.spec->spec.priority, job.id);
+  }
+  [[nodiscard]] BacklogKey backlog_key(OrderKey key) const;
+};
+
+struct Slot {
+  SlotId id;
+  PoolState* pool = nullptr;
+  std::uint32_t generation = 0;
+  bool ready = false;      // a worker takes offers
+  bool exclusive = false;  // holds an at-most-once job: gets nothing beside it
+  bool killing = false;    // asked to end
+  JobList offers;          // oldest first
+  Duration mean{0};        // smoothed length of its jobs
+  Instant progress;        // last offer to the empty slot, or last done
+  bool check_armed = false;
+  std::uint32_t failures = 0;  // workers lost in a row without a job done
+};
+
+struct PoolState {
+  PoolRow row;
+  bool commands = false;
+  bool ready = false;  // its tasks are known
+  std::vector<std::string> tasks;
+  std::vector<Slot*> slots;
+  std::vector<Lane*> runnable;
+  std::size_t next_lane = 0;   // queues take turns
+  std::size_t ready_jobs = 0;  // of all its lanes
+};
+
+inline BacklogKey Lane::backlog_key(OrderKey key) const { return {queue->row.id, pool->row.id, key}; }
+
+enum class TimerKind : std::uint8_t {
+  kQueueTimeout,
+  kRunTimeout,
+  kTotalTimeout,
+  kRetry,
+  kGrace,
+  kHeadCheck,      // of a slot
+  kRestartWorker,  // of a slot
+};
+
+struct Timer {
+  Instant at;
+  TimerKind kind = TimerKind::kQueueTimeout;
+  std::uint32_t attempt = 0;  // kRunTimeout, kGrace, kRetry: meant for this attempt only
+  std::uint64_t target = 0;   // job or slot
+
+  // For a heap with the earliest on top; ties in a fixed order, so that a replay is exact.
+  friend bool operator<(const Timer& a, const Timer& b) {
+    return std::tie(b.at, b.target, b.kind) < std::tie(a.at, a.target, a.kind);
+  }
+};
+
+// A heap of timers. A timer that no longer means anything stays until its time or the next sweep: cancelling costs
+// nothing, and the sweep keeps the heap within twice what is alive.
+class Timers {
+ public:
+  [[nodiscard]] std::size_t size() const { return heap_.size(); }
+  [[nodiscard]] Instant next() const { return heap_.empty() ? Instant::never() : heap_.front().at; }
+
+  void add(Timer timer) {
+    heap_.push_back(timer);
+    std::push_heap(heap_.begin(), heap_.end());
+  }
+  [[nodiscard]] std::optional<Timer> pop_due(Instant now) {
+    if (heap_.empty() || heap_.front().at > now) return std::nullopt;
+    std::pop_heap(heap_.begin(), heap_.end());
+    const Timer timer = heap_.back();
+    heap_.pop_back();
+    return timer;
+  }
+  template <typename Alive>
+  void sweep(Alive alive) {
+    std::erase_if(heap_, [&](const Timer& timer) { return !alive(timer); });
+    std::make_heap(heap_.begin(), heap_.end());
+  }
+
+ private:
+  std::vector<Timer> heap_;
+};
+
+}  // namespace futured

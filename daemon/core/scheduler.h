@@ -1,0 +1,212 @@
+// Scheduler: the only place that decides anything. Pure: events and the time come in, effects go out, nothing waits.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "daemon/core/effects.h"
+#include "daemon/core/event.h"
+#include "daemon/core/house.h"
+#include "daemon/core/job.h"
+
+namespace futured {
+
+struct PoolSetup {
+  std::string name;
+  bool commands = false;
+  std::uint32_t slots = 1;
+};
+
+struct QueueSetup {
+  std::string name;
+  Discipline discipline = Discipline::kFifo;
+};
+
+struct SchedulerSetup {
+  Epoch epoch;                  // of this daemon
+  std::uint64_t seed = 1;       // of the jitter
+  std::uint32_t admin_uid = 0;  // besides root, may do anything
+  std::vector<PoolSetup> pools;
+  std::vector<QueueSetup> queues;  // created when missing; "default" always exists
+  std::size_t window_bytes = 0;    // 0: limits::kWindowBytesMax
+};
+
+// What a reader is told of a job that is resident.
+struct LiveJob {
+  JobId id;
+  JobState state = JobState::kQueued;
+  Instant taken_at;
+  std::uint32_t attempt = 0;
+  SlotId slot;
+};
+
+struct LaneFigures {
+  std::string queue;
+  std::string pool;
+  Discipline discipline = Discipline::kFifo;
+  bool paused = false;
+  std::uint64_t queued = 0;  // ready or in the backlog
+  std::uint64_t delayed = 0;
+  std::uint64_t running = 0;  // offered or taken
+};
+
+struct SlotFigures {
+  SlotId slot;
+  std::string pool;
+  bool ready = false;
+  std::uint32_t offers = 0;
+  std::optional<LiveJob> job;
+  Duration mean{0};
+};
+
+// One thread. Deterministic: the same setup, snapshot and events give the same effects.
+class Scheduler {
+ public:
+  // Takes up the jobs of `snapshot`; the changes that this takes are in `effects`. A name of a pool or queue that is
+  // new gets a row. `live` are the jobs of all fences found in the channels: they stay resident, so that event::Adopt
+  // can name them.
+  Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer live, Moment now, Effects& effects);
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  void step(const Event& event, Moment now, Effects& effects);
+
+  // When event::TimerDue is wanted.
+  [[nodiscard]] Instant next_timer() const { return timers_.next(); }
+
+  // Slots of this setup, in order: SlotId 1, 2, …, first those of the first pool.
+  [[nodiscard]] PoolId pool_of(SlotId slot) const;
+  [[nodiscard]] PoolId pool_named(const std::string& name) const;  // unset: none
+  [[nodiscard]] std::uint32_t slot_count() const { return static_cast<std::uint32_t>(slots_.size()); }
+
+  // The state of a job that is resident; empty: ask the store.
+  [[nodiscard]] std::optional<LiveJob> live(JobId job) const;
+  // Known to be running now, ascending ids.
+  [[nodiscard]] std::vector<LiveJob> running() const;
+  [[nodiscard]] std::vector<LaneFigures> lanes() const;
+  [[nodiscard]] std::vector<SlotFigures> slots() const;
+  [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
+  [[nodiscard]] std::size_t window_bytes() const { return window_bytes_; }
+  // No job is offered or taken, and none waits in any lane or timer.
+  [[nodiscard]] bool idle() const;
+
+  // Checks every invariant; aborts on a broken one. Costs a walk over all that is resident.
+  void audit() const;
+
+ private:
+  // setup.cc
+  void set_up_queues(const Snapshot& snapshot, Effects& effects);
+  void set_up_pools(const Snapshot& snapshot, Effects& effects);
+  QueueState& add_queue(QueueRow row);
+  PoolState& add_pool(PoolRow row);
+
+  // submit.cc
+  void on(const event::Submit& submit, Moment now, Effects& effects);
+  void on(const event::PutQueue& put, Moment now, Effects& effects);
+  [[nodiscard]] Result<SpecState*> intern(const JobSpec& spec, Effects& effects);
+  [[nodiscard]] Result<PoolState*> pool_for(const JobSpec& spec) const;
+  [[nodiscard]] PoolState* pool_named_state(const std::string& name) const;
+  SpecState& know_spec(const SpecRow& row);
+  void resolve_task(SpecState& spec) const;
+  void forget_unused_specs();
+  [[nodiscard]] JobId take_ids(std::uint64_t count, Effects& effects);
+  Job& add_job(JobId id, SpecState& spec, Lane& lane, SharedBytes payload);
+  // A stored, unfinished job becomes resident and goes where it belongs: ready, delayed, or to its end.
+  void take_up(const StoredJob& stored, Lane& lane, Moment now, Effects& effects);
+  Job& take_up_held(const StoredJob& stored, Lane& lane);
+  void arm_submit_timers(Job& job, Moment now);
+
+  // window.cc
+  Lane& lane_of(QueueState& queue, PoolState& pool);
+  [[nodiscard]] bool goes_to_backlog(const Lane& lane, OrderKey key, std::size_t cost) const;
+  void spill(Lane& lane, OrderKey key, bool has_row, Effects& effects);
+  void spill_excess(Lane& lane, Effects& effects);
+  void make_ready(Job& job);
+  void unready(Job& job);
+  void refill(Lane& lane, Effects& effects);
+  void on(const event::Claimed& claimed, Moment now, Effects& effects);
+  void on(const event::ClaimFailed& failed, Moment now, Effects& effects);
+  void leave_backlog(Job& job, Effects& effects);
+
+  // dispatch.cc
+  void on(const event::TurnEnd&, Moment now, Effects& effects);
+  void dispatch(PoolState& pool, Moment now, Effects& effects);
+  [[nodiscard]] Lane* next_lane(PoolState& pool);
+  void offer(Slot& slot, Job& job, Moment now, Effects& effects);
+  void list_if_runnable(Lane& lane);
+  void withdraw(Job& job);  // from its slot's offers
+  void requeue(Job& job);   // an offer that was never taken
+  void arm_head_check(Slot& slot, Instant at);
+  void on(const event::PoolReady& ready, Moment now, Effects& effects);
+  void on(const event::SlotReady& ready, Moment now, Effects& effects);
+  void on(const event::Revoked& revoked, Moment now, Effects& effects);
+  void on(const event::Head& head, Moment now, Effects& effects);
+  void on(const event::Adopt& adopt, Moment now, Effects& effects);
+  void mark_taken(Job& job, Instant taken_at);
+
+  // endings.cc
+  void on(const event::Done& done, Moment now, Effects& effects);
+  void on(const event::SlotEnded& ended, Moment now, Effects& effects);
+  void on(const event::Cancel& cancel, Moment now, Effects& effects);
+  void on(const event::Loaded& loaded, Moment now, Effects& effects);
+  [[nodiscard]] Slot* slot_of(SlotId id);
+  void doom(Job& job, Doom why, Moment now, Effects& effects);
+  void stop_taken(Job& job, Moment now, Effects& effects);
+  struct Ran {
+    SlotId slot;
+    Instant started;  // 0: the attempt never began
+    Instant finished;
+  };
+  void crashed(Job& job, Cause cause, Ran ran, Moment now, Effects& effects);
+  void retry_later(Job& job, Cause cause, Ran ran, Duration delay, Moment now, Effects& effects);
+  void end_doomed(Job& job, std::string_view result, const Cause* measured, Ran ran, Moment now, Effects& effects);
+  struct End {
+    JobState state = JobState::kSucceeded;
+    std::unique_ptr<Cause> cause;
+    std::string_view result;
+    Instant started;  // 0: this attempt never ran
+    Instant finished;
+  };
+  void end(Job& job, End end, Moment now, Effects& effects);
+  void drop(Job& job);  // from memory
+  [[nodiscard]] Duration backoff(const JobSpec& spec, std::uint32_t failures);
+
+  // timers.cc
+  void on(const event::TimerDue&, Moment now, Effects& effects);
+  void fire_job(const Timer& timer, Job& job, Moment now, Effects& effects);
+  void fire_slot(const Timer& timer, Slot& slot, Moment now, Effects& effects);
+  void add_job_timer(Job& job, TimerKind kind, Instant at);
+
+  SchedulerSetup setup_;
+  std::uint64_t random_;  // splitmix64 state
+  std::size_t window_bytes_max_;
+  std::size_t window_bytes_ = 0;
+
+  JobTable jobs_;
+  Timers timers_;
+  std::size_t job_timers_ = 0;  // those that may still mean a resident job
+
+  std::unordered_map<JobSpec, SpecState*, JobSpecHash> specs_;
+  std::unordered_map<SpecId, std::unique_ptr<SpecState>> specs_by_id_;
+  std::uint64_t next_spec_ = 1;
+
+  std::uint64_t next_id_ = 1;
+  std::uint64_t ids_until_ = 1;
+
+  std::vector<std::unique_ptr<QueueState>> queues_;
+  std::unordered_map<std::string, QueueState*> queue_by_name_;
+  std::vector<std::unique_ptr<PoolState>> pools_;  // configured ones first, in the order of the setup
+  std::map<std::pair<QueueId, PoolId>, std::unique_ptr<Lane>> lanes_;
+  std::vector<std::unique_ptr<Slot>> slots_;  // slots_[i] is SlotId i + 1
+
+  std::unordered_map<JobId, std::vector<Token>> cancel_waiters_;  // of jobs that are on their way out
+  std::unordered_map<JobId, std::vector<event::Cancel>> cancels_loading_;
+};
+
+}  // namespace futured

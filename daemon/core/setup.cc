@@ -1,0 +1,129 @@
+#include <algorithm>
+#include <unordered_set>
+
+#include "base/limits.h"
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer live, Moment now, Effects& effects)
+    : setup_(setup),
+      random_(setup.seed),
+      window_bytes_max_(setup.window_bytes != 0 ? setup.window_bytes : limits::kWindowBytesMax),
+      next_spec_(snapshot.specs_until),
+      next_id_(snapshot.ids_reserved_until),
+      ids_until_(snapshot.ids_reserved_until) {
+  set_up_queues(snapshot, effects);
+  set_up_pools(snapshot, effects);
+
+  std::unordered_map<QueueId, QueueState*> queue_by_id;
+  for (const auto& queue : queues_) queue_by_id[queue->row.id] = queue.get();
+  std::unordered_map<PoolId, PoolState*> pool_by_id;
+  for (const auto& pool : pools_) pool_by_id[pool->row.id] = pool.get();
+  for (const LaneBacklog& backlog : snapshot.backlog) {
+    const auto queue = queue_by_id.find(backlog.queue);
+    const auto pool = pool_by_id.find(backlog.pool);
+    FUTURED_CHECK(queue != queue_by_id.end() && pool != pool_by_id.end(), "the store knows its queues and pools");
+    lane_of(*queue->second, *pool->second).backlog_jobs = backlog.jobs;
+  }
+
+  for (const SpecRow& row : live.specs) know_spec(row);
+  for (const SpecRow& row : snapshot.specs) know_spec(row);
+  for (const StoredJob& stored : live.jobs) {
+    if (is_terminal(stored.state)) continue;
+    Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);
+    job.counted = job.in_backlog;
+  }
+  for (const StoredJob& stored : snapshot.resident) {
+    if (jobs_.find(stored.id) != nullptr) continue;
+    SpecState& spec = *specs_by_id_.at(stored.spec);
+    // A lane that has a backlog starts wholly from it: that keeps its order without a merge.
+    if (spec.lane->backlog_jobs > 0 && !stored.started) {
+      spill(*spec.lane, order_key(spec.lane->queue->row.discipline, spec.spec.priority, stored.id), false, effects);
+    } else {
+      take_up(stored, *spec.lane, now, effects);
+    }
+  }
+  for (auto& [key, lane] : lanes_) refill(*lane, effects);
+}
+
+Scheduler::~Scheduler() = default;
+
+void Scheduler::set_up_queues(const Snapshot& snapshot, Effects& effects) {
+  std::uint32_t next = 1;
+  for (const QueueRow& row : snapshot.queues) {
+    add_queue(row);
+    next = std::max(next, row.id.value + 1);
+  }
+  const auto ensure = [&](const std::string& name, Discipline discipline) {
+    if (queue_by_name_.contains(name)) return;
+    effects.rows.queues.push_back(add_queue({QueueId{next++}, name, discipline, false}).row);
+  };
+  for (const QueueSetup& queue : setup_.queues) ensure(queue.name, queue.discipline);
+  ensure("default", Discipline::kFifo);
+}
+
+void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
+  std::uint32_t next = 1;
+  std::unordered_map<std::string, PoolId> known;
+  for (const PoolRow& row : snapshot.pools) {
+    known[row.name] = row.id;
+    next = std::max(next, row.id.value + 1);
+  }
+  for (const PoolSetup& pool_setup : setup_.pools) {
+    PoolRow row{PoolId{}, pool_setup.name};
+    const auto found = known.find(pool_setup.name);
+    if (found != known.end()) {
+      row.id = found->second;
+    } else {
+      row.id = PoolId{next++};
+      effects.rows.pools.push_back(row);
+    }
+    PoolState& pool = add_pool(row);
+    pool.commands = pool_setup.commands;
+    for (std::uint32_t i = 0; i < pool_setup.slots; ++i) {
+      auto slot = std::make_unique<Slot>();
+      slot->id = SlotId{static_cast<std::uint32_t>(slots_.size() + 1)};
+      slot->pool = &pool;
+      pool.slots.push_back(slot.get());
+      slots_.push_back(std::move(slot));
+    }
+  }
+  // A pool that is configured no more keeps its jobs; they wait for it to come back.
+  for (const PoolRow& row : snapshot.pools) {
+    if (!pool_named(row.name).is_set()) add_pool(row);
+  }
+}
+
+QueueState& Scheduler::add_queue(QueueRow row) {
+  queues_.push_back(std::make_unique<QueueState>(QueueState{std::move(row)}));
+  QueueState& queue = *queues_.back();
+  queue_by_name_[queue.row.name] = &queue;
+  return queue;
+}
+
+PoolState& Scheduler::add_pool(PoolRow row) {
+  pools_.push_back(std::make_unique<PoolState>());
+  pools_.back()->row = std::move(row);
+  return *pools_.back();
+}
+
+void Scheduler::step(const Event& event, Moment now, Effects& effects) {
+  std::visit([&](const auto& e) { on(e, now, effects); }, event);
+}
+
+PoolState* Scheduler::pool_named_state(const std::string& name) const {
+  for (const auto& pool : pools_) {
+    if (pool->row.name == name) return pool.get();
+  }
+  return nullptr;
+}
+
+PoolId Scheduler::pool_named(const std::string& name) const {
+  const PoolState* pool = pool_named_state(name);
+  return pool != nullptr ? pool->row.id : PoolId{};
+}
+
+PoolId Scheduler::pool_of(SlotId slot) const { return slots_.at(slot.value - 1)->pool->row.id; }
+
+}  // namespace futured

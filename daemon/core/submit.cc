@@ -1,0 +1,229 @@
+#include <algorithm>
+
+#include "base/limits.h"
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+namespace {
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text.empty() ? "none" : text;
+}
+
+}  // namespace
+
+void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
+  const auto interned = intern(submit.spec, effects);
+  if (!interned.ok()) {
+    effects.refused.push_back({submit.token, interned.error()});
+    return;
+  }
+  SpecState& spec = **interned;
+  Lane& lane = *spec.lane;
+  const auto count = static_cast<std::uint32_t>(submit.ends.size());
+  const JobId first = take_ids(count, effects);
+  std::uint32_t begin = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const JobId id{first.value + i};
+    SharedBytes payload{submit.bytes, begin, submit.ends[i] - begin};
+    begin = submit.ends[i];
+    const OrderKey key = order_key(lane.queue->row.discipline, spec.spec.priority, id);
+    const bool resident = !goes_to_backlog(lane, key, sizeof(Job) + payload.size);
+    if (resident) {
+      Job& job = add_job(id, spec, lane, payload);
+      job.owner = submit.who.uid;
+      job.submitted_at = now.wall;
+      arm_submit_timers(job, now);
+      make_ready(job);
+    } else {
+      spill(lane, key, false, effects);
+    }
+    effects.rows.jobs.push_back({id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}});
+  }
+  spill_excess(lane, effects);
+  refill(lane, effects);
+  effects.accepted.push_back({submit.token, first, count});
+}
+
+void Scheduler::on(const event::PutQueue& put, Moment, Effects& effects) {
+  const auto found = queue_by_name_.find(put.name);
+  const auto refuse = [&](ErrorCode code, std::string why) {
+    effects.refused.push_back({put.token, {code, std::move(why)}});
+  };
+  if (found == queue_by_name_.end()) {
+    if (!put.discipline) {
+      return refuse(ErrorCode::kNotFound, "no queue \"" + put.name + "\"; fut queue ls shows those that exist");
+    }
+    if (queues_.size() >= limits::kQueuesMax) {
+      return refuse(ErrorCode::kResourceExhausted, "there are " + std::to_string(queues_.size()) + " queues already");
+    }
+    std::uint32_t next = 1;
+    for (const auto& queue : queues_) next = std::max(next, queue->row.id.value + 1);
+    const QueueState& queue = add_queue({QueueId{next}, put.name, *put.discipline, put.paused.value_or(false)});
+    effects.rows.queues.push_back(queue.row);
+    effects.queues_put.push_back({put.token, queue.row});
+    return;
+  }
+  QueueState& queue = *found->second;
+  if (put.discipline && *put.discipline != queue.row.discipline) {
+    return refuse(ErrorCode::kAlreadyExists, "queue \"" + put.name + "\" exists and is " +
+                                                 std::string(to_string(queue.row.discipline)) +
+                                                 "; the order of a queue never changes");
+  }
+  if (put.paused && *put.paused != queue.row.paused) {
+    queue.row.paused = *put.paused;
+    effects.rows.queues.push_back(queue.row);
+    for (auto& [key, lane] : lanes_) {
+      if (lane->queue == &queue) list_if_runnable(*lane);
+    }
+  }
+  effects.queues_put.push_back({put.token, queue.row});
+}
+
+Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
+  const auto found = specs_.find(spec);
+  if (found != specs_.end() && found->second->task) return found->second;
+
+  const auto queue = queue_by_name_.find(spec.queue);
+  if (queue == queue_by_name_.end()) {
+    return Error{ErrorCode::kNotFound, "no queue \"" + spec.queue +
+                                           "\"; fut queue ls shows those that exist, fut queue " + "create makes one"};
+  }
+  const auto pool = pool_for(spec);
+  if (!pool.ok()) return pool.error();
+  if (found != specs_.end()) return found->second;
+
+  forget_unused_specs();
+  const SpecRow row{SpecId{next_spec_++}, spec};
+  effects.rows.specs.push_back(row);
+  return &know_spec(row);
+}
+
+Result<PoolState*> Scheduler::pool_for(const JobSpec& spec) const {
+  const bool command = spec.task.empty();
+  const auto has = [&](const PoolState& pool) {
+    return command ? pool.commands : std::ranges::find(pool.tasks, spec.task) != pool.tasks.end();
+  };
+  if (!spec.pool.empty()) {
+    PoolState* const pool = pool_named_state(spec.pool);
+    if (pool == nullptr || pool->slots.empty()) return Error{ErrorCode::kNotFound, "no pool \"" + spec.pool + "\""};
+    if (has(*pool)) return pool;
+    if (command) return Error{ErrorCode::kInvalidArgument, "pool \"" + spec.pool + "\" does not run commands"};
+    return Error{ErrorCode::kNotFound,
+                 "pool \"" + spec.pool + "\" has no task \"" + spec.task + "\"; it has: " + joined(pool->tasks)};
+  }
+  std::vector<std::string> known;
+  for (const auto& pool : pools_) {
+    if (has(*pool) && !pool->slots.empty()) return pool.get();
+    known.insert(known.end(), pool->tasks.begin(), pool->tasks.end());
+  }
+  if (command) return Error{ErrorCode::kFailedPrecondition, "no pool runs commands here"};
+  return Error{ErrorCode::kNotFound, "no task \"" + spec.task + "\"; known tasks: " + joined(known)};
+}
+
+// A spec of an earlier life may name a task or pool that is gone. Its jobs keep a lane, so that nothing is lost.
+SpecState& Scheduler::know_spec(const SpecRow& row) {
+  auto& slot = specs_by_id_[row.id];
+  if (slot) return *slot;
+  slot = std::make_unique<SpecState>(SpecState{row.id, row.spec, nullptr, std::nullopt, 0});
+  SpecState& spec = *slot;
+  const auto queue = queue_by_name_.find(row.spec.queue);
+  FUTURED_CHECK(queue != queue_by_name_.end(), "queues are never removed");
+  const auto pool = pool_for(row.spec);
+  PoolState* home = pool.ok() ? *pool : nullptr;
+  if (home == nullptr) home = pool_named_state(row.spec.pool);
+  for (const auto& candidate : pools_) {
+    if (home == nullptr && candidate->commands == row.spec.task.empty()) home = candidate.get();
+  }
+  FUTURED_CHECK(home != nullptr || !pools_.empty(), "a daemon has pools");
+  spec.lane = &lane_of(*queue->second, home != nullptr ? *home : *pools_.front());
+  resolve_task(spec);
+  specs_[row.spec] = &spec;
+  return spec;
+}
+
+void Scheduler::resolve_task(SpecState& spec) const {
+  const PoolState& pool = *spec.lane->pool;
+  spec.task.reset();
+  if (spec.spec.task.empty()) {
+    if (pool.commands) spec.task = 0;
+    return;
+  }
+  const auto found = std::ranges::find(pool.tasks, spec.spec.task);
+  if (found != pool.tasks.end()) spec.task = static_cast<std::uint32_t>(found - pool.tasks.begin());
+}
+
+// Interning must not grow with the history of the daemon: specs without resident jobs are dropped once there are many.
+void Scheduler::forget_unused_specs() {
+  constexpr std::size_t kSpecsKept = 4096;
+  if (specs_by_id_.size() < 2 * kSpecsKept) return;
+  std::erase_if(specs_by_id_, [&](const auto& entry) {
+    if (entry.second->jobs > 0) return false;
+    const auto found = specs_.find(entry.second->spec);
+    if (found != specs_.end() && found->second == entry.second.get()) specs_.erase(found);
+    return true;
+  });
+}
+
+// Reserves the next block while the last one still has room, so that an id is committed as reserved long before use.
+JobId Scheduler::take_ids(std::uint64_t count, Effects& effects) {
+  const JobId first{next_id_};
+  next_id_ += count;
+  if (next_id_ + limits::kIdBlock / 2 > ids_until_) {
+    ids_until_ = next_id_ + limits::kIdBlock;
+    effects.rows.ids_reserved_until = ids_until_;
+  }
+  return first;
+}
+
+Job& Scheduler::add_job(JobId id, SpecState& spec, Lane& lane, SharedBytes payload) {
+  Job& job = jobs_.add(id);
+  job.phase = Phase::kDelayed;  // until it is put somewhere
+  job.spec = &spec;
+  job.lane = &lane;
+  job.payload = std::move(payload);
+  ++spec.jobs;
+  ++lane.resident_jobs;
+  window_bytes_ += job.cost();
+  return job;
+}
+
+Job& Scheduler::take_up_held(const StoredJob& stored, Lane& lane) {
+  Job& job = add_job(stored.id, *specs_by_id_.at(stored.spec), lane, stored.payload);
+  job.owner = stored.owner;
+  job.submitted_at = stored.submitted_at;
+  job.attempt = stored.attempts;
+  job.crashes = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.crashes, 255));
+  job.in_backlog = stored.in_backlog;
+  return job;
+}
+
+void Scheduler::take_up(const StoredJob& stored, Lane& lane, Moment now, Effects& effects) {
+  Job& job = take_up_held(stored, lane);
+  if (stored.started) {
+    auto cause = std::make_unique<Cause>();
+    cause->kind = CauseKind::kMayHaveRun;
+    cause->message = "the job was started at most once, and its worker was lost with the daemon or the machine";
+    return end(job, {JobState::kFailed, std::move(cause), {}, {}, now.at}, now, effects);
+  }
+  arm_submit_timers(job, now);
+  if (stored.retry_at > now.wall) {
+    add_job_timer(job, TimerKind::kRetry, now.at + (stored.retry_at - now.wall));
+  } else {
+    make_ready(job);
+  }
+}
+
+void Scheduler::arm_submit_timers(Job& job, Moment now) {
+  const JobSpec& spec = job.spec->spec;
+  const auto at = [&](Duration after_submit) { return now.at + (job.submitted_at + after_submit - now.wall); };
+  if (spec.queue_timeout.count() > 0 && job.attempt == 0) {
+    add_job_timer(job, TimerKind::kQueueTimeout, at(spec.queue_timeout));
+  }
+  if (spec.total_timeout.count() > 0) add_job_timer(job, TimerKind::kTotalTimeout, at(spec.total_timeout));
+}
+
+}  // namespace futured

@@ -1,0 +1,85 @@
+#include "base/limits.h"
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+namespace {
+
+bool is_of_slot(TimerKind kind) { return kind == TimerKind::kHeadCheck || kind == TimerKind::kRestartWorker; }
+
+}  // namespace
+
+void Scheduler::add_job_timer(Job& job, TimerKind kind, Instant at) {
+  // A fixed share of slack keeps the sweep rare; what it costs is paid for by the timers that were added since.
+  if (timers_.size() > 2 * (job_timers_ + 2 * slots_.size()) + 4096) {
+    timers_.sweep(
+        [&](const Timer& timer) { return is_of_slot(timer.kind) || jobs_.find(JobId{timer.target}) != nullptr; });
+  }
+  timers_.add({at, kind, job.attempt, job.id.value});
+  ++job.timers;
+  ++job_timers_;
+}
+
+void Scheduler::on(const event::TimerDue&, Moment now, Effects& effects) {
+  while (const auto timer = timers_.pop_due(now.at)) {
+    if (is_of_slot(timer->kind)) {
+      if (Slot* const slot = slot_of(SlotId{static_cast<std::uint32_t>(timer->target)}))
+        fire_slot(*timer, *slot, now, effects);
+      continue;
+    }
+    Job* const job = jobs_.find(JobId{timer->target});
+    if (job == nullptr) continue;
+    if (job->timers > 0) {
+      --job->timers;
+      --job_timers_;
+    }
+    fire_job(*timer, *job, now, effects);
+  }
+}
+
+void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effects) {
+  const bool running = job.phase == Phase::kOffered || job.phase == Phase::kTaken;
+  switch (timer.kind) {
+    case TimerKind::kQueueTimeout:
+      if (job.phase == Phase::kReady || job.phase == Phase::kOffered) {
+        const bool first = job.attempt == 0 || (job.attempt == 1 && job.phase == Phase::kOffered);
+        if (first) doom(job, Doom::kQueueTimeout, now, effects);
+      }
+      return;
+    case TimerKind::kTotalTimeout:
+      return doom(job, Doom::kTotalTimeout, now, effects);
+    case TimerKind::kRunTimeout:
+      if (running && job.attempt == timer.attempt) doom(job, Doom::kRunTimeout, now, effects);
+      return;
+    case TimerKind::kRetry:
+      if (job.phase == Phase::kDelayed && job.attempt == timer.attempt && !job.slot.is_set()) make_ready(job);
+      return;
+    case TimerKind::kGrace:
+      if (running && job.attempt == timer.attempt && job.doom != Doom::kNone) {
+        Slot& slot = *slots_[job.slot.value - 1];
+        if (!slot.killing) effects.kills.push_back(slot.id);
+        slot.killing = true;
+      }
+      return;
+    case TimerKind::kHeadCheck:
+    case TimerKind::kRestartWorker:
+      FUTURED_CHECK(false, "timers of slots go elsewhere");
+  }
+}
+
+void Scheduler::fire_slot(const Timer& timer, Slot& slot, Moment now, Effects& effects) {
+  if (timer.kind == TimerKind::kRestartWorker) {
+    effects.starts.push_back({slot.id, slot.pool->row.id});
+    return;
+  }
+  slot.check_armed = false;
+  if (slot.offers.empty()) return;
+  const Instant silent_until = slot.progress + Duration(limits::kHeadCheckNs);
+  if (now.at < silent_until) {
+    arm_head_check(slot, silent_until);
+  } else {
+    effects.inspects.push_back(slot.id);
+  }
+}
+
+}  // namespace futured

@@ -1,0 +1,149 @@
+#include <algorithm>
+
+#include "base/limits.h"
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+Lane& Scheduler::lane_of(QueueState& queue, PoolState& pool) {
+  auto& lane = lanes_[{queue.row.id, pool.row.id}];
+  if (!lane) {
+    lane = std::make_unique<Lane>();
+    lane->queue = &queue;
+    lane->pool = &pool;
+  }
+  return *lane;
+}
+
+// A lane with a backlog takes in only what sorts before it. One without starts a backlog when memory is used up.
+bool Scheduler::goes_to_backlog(const Lane& lane, OrderKey key, std::size_t cost) const {
+  if (lane.backlog_jobs > 0) return !lane.boundary || key > *lane.boundary;
+  if (window_bytes_ + cost <= window_bytes_max_ || lane.resident_jobs < limits::kWindowJobsPerQueueMin) return false;
+  return lane.ready_jobs == 0 || key > lane.key_of(*lane.ready.rbegin()->second.back());
+}
+
+// A job goes to, or goes back to, the part of the backlog that no claim has brought in. `has_row`: it is there already.
+void Scheduler::spill(Lane& lane, OrderKey key, bool has_row, Effects& effects) {
+  if (lane.backlog_jobs == 0) {
+    lane.boundary.reset();
+    if (lane.ready_jobs > 0) lane.boundary = lane.key_of(*lane.ready.rbegin()->second.back());
+  }
+  ++lane.backlog_jobs;
+  if (!has_row) effects.rows.backlog_added.push_back(lane.backlog_key(key));
+  if (lane.claiming && (!lane.spilled_first || key < *lane.spilled_first)) lane.spilled_first = key;
+}
+
+// Something urgent came in over the budget: what runs last gives way.
+void Scheduler::spill_excess(Lane& lane, Effects& effects) {
+  while (window_bytes_ > window_bytes_max_ && lane.ready_jobs > limits::kWindowJobsPerQueueMin) {
+    Job& last = *lane.ready.rbegin()->second.back();
+    const OrderKey key = lane.key_of(last);
+    unready(last);
+    spill(lane, key, last.in_backlog, effects);
+    drop(last);
+    lane.boundary = lane.key_of(*lane.ready.rbegin()->second.back());
+    lane.claim_is_void = true;
+  }
+}
+
+void Scheduler::make_ready(Job& job) {
+  Lane& lane = *job.lane;
+  const OrderKey key = lane.key_of(job);
+  JobList& list = lane.ready[key.rank];
+  if (list.empty() || key > lane.key_of(*list.back())) {
+    list.push_back(job);
+  } else if (lane.queue->row.discipline == Discipline::kLifo) {
+    // A newer job goes to the front; an old one that comes back belongs near the end.
+    Job* place = nullptr;
+    if (key > lane.key_of(*list.front())) {
+      place = list.back();
+      while (lane.key_of(*place) > key) place = place->previous;
+    }
+    list.insert_after(job, place);
+  } else {
+    // A job that comes back is older than nearly all that wait.
+    Job* place = nullptr;
+    for (Job* next = list.front(); lane.key_of(*next) < key; next = next->next) place = next;
+    list.insert_after(job, place);
+  }
+  job.phase = Phase::kReady;
+  ++lane.ready_jobs;
+  ++lane.pool->ready_jobs;
+  list_if_runnable(lane);
+}
+
+void Scheduler::unready(Job& job) {
+  Lane& lane = *job.lane;
+  const auto list = lane.ready.find(lane.key_of(job).rank);
+  list->second.remove(job);
+  if (list->second.empty()) lane.ready.erase(list);
+  job.phase = Phase::kDelayed;
+  --lane.ready_jobs;
+  --lane.pool->ready_jobs;
+}
+
+void Scheduler::refill(Lane& lane, Effects& effects) {
+  if (lane.backlog_jobs == 0 || lane.claiming || lane.ready_jobs > limits::kClaimJobsMax / 2) return;
+  if (lane.pool->slots.empty() || lane.queue->row.paused) return;  // nothing would run them
+  std::uint64_t bytes = window_bytes_ < window_bytes_max_ ? window_bytes_max_ - window_bytes_ : 0;
+  std::uint32_t jobs = limits::kClaimJobsMax;
+  if (bytes == 0) {
+    if (lane.resident_jobs >= limits::kWindowJobsPerQueueMin) return;
+    bytes = 1;
+    jobs = limits::kWindowJobsPerQueueMin;
+  }
+  effects.claims.push_back({lane.queue->row.id, lane.pool->row.id, lane.boundary, jobs, bytes});
+  lane.claiming = true;
+  lane.claim_after = lane.boundary;
+  lane.claim_is_void = false;
+  lane.spilled_first.reset();
+  lane.ended_meanwhile.clear();
+}
+
+// What happened since the claim was made overrides its answer: keys that were spilled inside its range end what can be
+// taken from it, jobs that ended or became resident on another way are passed over.
+void Scheduler::on(const event::Claimed& claimed, Moment now, Effects& effects) {
+  const ClaimAnswer& answer = claimed.answer;
+  Lane& lane = *lanes_.at({answer.claim.queue, answer.claim.pool});
+  lane.claiming = false;
+  if (!lane.claim_is_void) {
+    for (const SpecRow& row : answer.specs) know_spec(row);
+    for (const ClaimedJob& row : answer.jobs) {
+      if (lane.spilled_first && row.key >= *lane.spilled_first) break;
+      lane.boundary = row.key;
+      if (lane.ended_meanwhile.contains(row.job.id)) continue;
+      if (Job* const resident = jobs_.find(row.job.id); resident != nullptr) {
+        if (resident->counted) --lane.backlog_jobs;
+        resident->counted = false;
+        continue;
+      }
+      --lane.backlog_jobs;
+      take_up(row.job, lane, now, effects);
+    }
+    if (lane.backlog_jobs == 0) lane.boundary.reset();
+  }
+  lane.ended_meanwhile.clear();
+  refill(lane, effects);
+}
+
+void Scheduler::on(const event::ClaimFailed& failed, Moment, Effects& effects) {
+  Lane& lane = *lanes_.at({failed.claim.queue, failed.claim.pool});
+  lane.claiming = false;
+  refill(lane, effects);
+}
+
+// The job ends: its row in the backlog goes with it.
+void Scheduler::leave_backlog(Job& job, Effects& effects) {
+  if (!job.in_backlog) return;
+  Lane& lane = *job.lane;
+  const OrderKey key = lane.key_of(job);
+  effects.rows.backlog_removed.push_back(lane.backlog_key(key));
+  if (lane.claiming && (!lane.claim_after || key > *lane.claim_after)) lane.ended_meanwhile.insert(job.id);
+  if (!job.counted) return;
+  if (--lane.backlog_jobs == 0) {
+    lane.boundary.reset();
+    lane.claim_is_void = true;
+  }
+}
+
+}  // namespace futured
