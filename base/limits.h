@@ -56,7 +56,7 @@ inline constexpr std::size_t kGatherJobsMax = 64 * 1024;      // row changes gat
 
 // Channel: one sealed memfd per slot.
 inline constexpr std::size_t kRequestRingBytes = 1024 * 1024;
-inline constexpr std::size_t kResponseRingBytes = 1024 * 1024;
+inline constexpr std::size_t kResponseRingBytes = 4 * 1024 * 1024;
 
 // Commands.
 inline constexpr std::size_t kArgvBytesMax = 128 * 1024;

@@ -17,7 +17,7 @@ std::size_t credit(const Slot& slot) {
 }
 
 std::size_t room(const Slot& slot) {
-  if (!slot.ready || slot.killing) return 0;
+  if (!slot.ready || slot.killing || slot.full) return 0;
   const std::size_t most = credit(slot);
   return most > slot.offers.size() ? most - slot.offers.size() : 0;
 }
@@ -149,6 +149,7 @@ void Scheduler::on(const event::SlotReady& ready, Moment, Effects&) {
   if (slot == nullptr) return;
   slot->ready = true;
   slot->killing = false;
+  slot->full = false;
   slot->generation = ready.generation;
 }
 
@@ -173,6 +174,13 @@ void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) 
       mark_taken(*job, now.at);
       return stop_taken(*job, now, effects);
   }
+}
+
+void Scheduler::on(const event::OfferRefused& refused, Moment, Effects&) {
+  Job* const job = jobs_.find(refused.fence.job);
+  if (job == nullptr || job->fence() != refused.fence || job->slot != refused.slot) return;
+  slots_[refused.slot.value - 1]->full = true;
+  requeue(*job);
 }
 
 void Scheduler::mark_taken(Job& job, Instant taken_at) {

@@ -55,6 +55,7 @@ void Scheduler::on(const event::Done& done, Moment now, Effects& effects) {
   slot.mean = slot.mean.count() == 0 ? length : (slot.mean * 7 + length) / 8;
   slot.progress = now.at;
   slot.failures = 0;
+  slot.full = false;
   withdraw(*job);
 
   const Ran ran{slot.id, started, finished};

@@ -97,6 +97,12 @@ struct Revoked {
   bool revoked = false;  // false: the worker has taken it, or finished it
 };
 
+// The slot's channel had no room for an Offer. Nothing more is offered to it until a job of it is done.
+struct OfferRefused {
+  SlotId slot;
+  Fence fence;
+};
+
 // The answer to an Inspect: the oldest offer of the slot that is not done.
 struct Head {
   SlotId slot;
@@ -125,7 +131,7 @@ struct TurnEnd {};
 }  // namespace event
 
 using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
-                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::Head, event::Claimed,
+                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused, event::Head, event::Claimed,
                            event::ClaimFailed, event::Loaded, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

@@ -65,6 +65,7 @@ struct Slot {
   bool ready = false;      // a worker takes offers
   bool exclusive = false;  // holds an at-most-once job: gets nothing beside it
   bool killing = false;    // asked to end
+  bool full = false;       // its channel had no room for the last offer
   JobList offers;          // oldest first
   Duration mean{0};        // smoothed length of its jobs
   Instant progress;        // last offer to the empty slot, or last done

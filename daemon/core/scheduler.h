@@ -146,6 +146,7 @@ class Scheduler {
   void on(const event::PoolReady& ready, Moment now, Effects& effects);
   void on(const event::SlotReady& ready, Moment now, Effects& effects);
   void on(const event::Revoked& revoked, Moment now, Effects& effects);
+  void on(const event::OfferRefused& refused, Moment now, Effects& effects);
   void on(const event::Head& head, Moment now, Effects& effects);
   void on(const event::Adopt& adopt, Moment now, Effects& effects);
   void mark_taken(Job& job, Instant taken_at);

@@ -1,0 +1,65 @@
+// What the loop tells its callers. All are called on the loop's thread and must return at once.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/id.h"
+#include "base/result.h"
+#include "daemon/core/effects.h"
+#include "daemon/core/rows.h"
+
+namespace futured {
+
+struct EndedJob {
+  JobId id;
+  const Ending* ending = nullptr;  // lives as long as the batch it lies in
+};
+
+// Half-open range of ids.
+struct JobRange {
+  std::uint64_t first = 0;
+  std::uint64_t end = 0;
+
+  [[nodiscard]] bool contains(JobId id) const { return id.value >= first && id.value < end; }
+  [[nodiscard]] std::uint64_t size() const { return end - first; }
+};
+
+// Takes the ends of jobs that it watches, each once, after they are on disk.
+class OutcomeSink {
+ public:
+  virtual ~OutcomeSink() = default;
+  virtual void ended(const std::shared_ptr<const Batch>& batch, std::vector<EndedJob> jobs) = 0;
+  // A submit of this sink was answered with kPause, and there is room again.
+  virtual void resume() {}
+};
+
+struct Accepted {
+  JobId first;
+  std::uint32_t count = 0;
+};
+
+using SubmitReply = std::function<void(const Result<Accepted>&)>;
+using CancelReply = std::function<void(const Result<JobState>&)>;
+using QueueReply = std::function<void(const Result<QueueRow>&)>;
+
+// Output of a running job, as it comes.
+struct OutputChunk {
+  Fence fence;
+  std::uint32_t stream = 0;  // 1 stdout, 2 stderr, 3 chunks of a task, 4 its log
+  std::uint64_t offset = 0;
+  std::string_view data;     // valid for the call
+};
+
+class OutputSink {
+ public:
+  virtual ~OutputSink() = default;
+  virtual void chunk(const OutputChunk& chunk) = 0;
+  // The job has ended, and that is on disk. Nothing follows.
+  virtual void ended(JobId job) = 0;
+};
+
+}  // namespace futured

@@ -1,0 +1,47 @@
+#include "daemon/store/open_jobs.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace futured {
+
+void OpenJobs::open(std::uint64_t id) {
+  note(id);
+  const std::uint64_t number = id / kChunkIds;
+  if (number != last_number_) {
+    last_ = &chunks_[number];
+    last_number_ = number;
+  }
+  (*last_)[id % kChunkIds / 64] |= std::uint64_t{1} << (id % 64);
+}
+
+void OpenJobs::settle(std::uint64_t id) {
+  const std::uint64_t number = id / kChunkIds;
+  const auto found = chunks_.find(number);
+  if (found == chunks_.end()) return;
+  found->second[id % kChunkIds / 64] &= ~(std::uint64_t{1} << (id % 64));
+  if (std::ranges::any_of(found->second, [](std::uint64_t word) { return word != 0; })) return;
+  chunks_.erase(found);
+  if (number == last_number_) last_number_ = UINT64_MAX;
+}
+
+bool OpenJobs::contains(std::uint64_t id) const {
+  const auto found = chunks_.find(id / kChunkIds);
+  return found != chunks_.end() && (found->second[id % kChunkIds / 64] >> (id % 64) & 1) != 0;
+}
+
+std::uint64_t OpenJobs::first_from(std::uint64_t id) const {
+  std::uint64_t from = id;
+  for (auto at = chunks_.lower_bound(id / kChunkIds); at != chunks_.end(); ++at) {
+    const std::uint64_t base = at->first * kChunkIds;
+    from = std::max(from, base);
+    for (std::uint64_t word = (from - base) / 64; word < at->second.size(); ++word) {
+      std::uint64_t bits = at->second[word];
+      if (base + word * 64 < from) bits &= ~std::uint64_t{0} << (from % 64);
+      if (bits != 0) return base + word * 64 + static_cast<std::uint64_t>(std::countr_zero(bits));
+    }
+  }
+  return 0;
+}
+
+}  // namespace futured

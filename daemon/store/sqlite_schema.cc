@@ -1,0 +1,165 @@
+#include "daemon/store/sqlite_schema.h"
+
+#include <array>
+#include <string>
+
+namespace futured {
+namespace {
+
+// Rows are written in ascending id and never moved, so every insert lands at the end of its table. A job that ended in
+// the commit that brought it has its terminal columns in `jobs` and no row in `outcomes`. The large columns come last:
+// SQLite reads a row from its front.
+constexpr const char* kVersion1 = R"sql(
+CREATE TABLE meta (
+  name TEXT PRIMARY KEY,
+  value
+) WITHOUT ROWID;
+
+CREATE TABLE queues (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  discipline INTEGER NOT NULL,
+  paused INTEGER NOT NULL
+);
+
+CREATE TABLE pools (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL
+);
+
+CREATE TABLE specs (
+  id INTEGER PRIMARY KEY,
+  queue TEXT NOT NULL,
+  pool TEXT NOT NULL,
+  task TEXT NOT NULL,
+  name TEXT NOT NULL,
+  priority INTEGER NOT NULL,
+  max_attempts INTEGER NOT NULL,
+  backoff_ns INTEGER NOT NULL,
+  backoff_factor REAL NOT NULL,
+  backoff_max_ns INTEGER NOT NULL,
+  jitter REAL NOT NULL,
+  queue_timeout_ns INTEGER NOT NULL,
+  run_timeout_ns INTEGER NOT NULL,
+  total_timeout_ns INTEGER NOT NULL,
+  grace_ns INTEGER NOT NULL,
+  at_most_once INTEGER NOT NULL
+);
+
+CREATE TABLE jobs (
+  id INTEGER PRIMARY KEY,
+  spec INTEGER NOT NULL,
+  owner INTEGER NOT NULL,
+  retry_of INTEGER,
+  submitted_at INTEGER NOT NULL,
+  state INTEGER,
+  attempt INTEGER,
+  epoch INTEGER,
+  finished_after INTEGER,
+  ran INTEGER,
+  cause BLOB,
+  result BLOB,
+  payload BLOB
+);
+
+CREATE TABLE outcomes (
+  job INTEGER PRIMARY KEY,
+  state INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  finished_at INTEGER NOT NULL,
+  ran INTEGER,
+  cause BLOB,
+  result BLOB
+);
+
+CREATE TABLE attempts (
+  job INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  slot INTEGER NOT NULL,
+  finished_at INTEGER NOT NULL,
+  ran INTEGER,
+  retry_at INTEGER,
+  kind INTEGER NOT NULL,
+  cause BLOB NOT NULL,
+  PRIMARY KEY (job, attempt, epoch)
+) WITHOUT ROWID;
+
+CREATE TABLE starts (
+  job INTEGER PRIMARY KEY,
+  epoch INTEGER NOT NULL,
+  attempt INTEGER NOT NULL
+);
+
+CREATE TABLE backlog (
+  queue INTEGER NOT NULL,
+  pool INTEGER NOT NULL,
+  rank INTEGER NOT NULL,
+  ord INTEGER NOT NULL,
+  PRIMARY KEY (queue, pool, rank, ord)
+) WITHOUT ROWID;
+
+CREATE TABLE stragglers (
+  job INTEGER PRIMARY KEY
+);
+
+CREATE VIEW job_state AS
+SELECT
+  j.id AS id,
+  j.spec AS spec,
+  j.owner AS owner,
+  j.retry_of AS retry_of,
+  j.submitted_at AS submitted_at,
+  coalesce(j.state, o.state, 3) AS state,
+  coalesce(j.attempt, o.attempt, 0) AS attempt,
+  coalesce(j.epoch, o.epoch, 0) AS epoch,
+  coalesce(j.submitted_at + j.finished_after, o.finished_at) - coalesce(j.ran, o.ran) AS started_at,
+  coalesce(j.submitted_at + j.finished_after, o.finished_at) AS finished_at,
+  coalesce(j.cause, o.cause) AS cause,
+  coalesce(j.result, o.result) AS result,
+  j.payload AS payload
+FROM jobs j LEFT JOIN outcomes o ON o.job = j.id AND j.state IS NULL;
+)sql";
+
+constexpr std::array kMigrations{kVersion1};
+
+Status migrate_one(Database& database, const char* migration, std::int64_t version) {
+  const std::string script = std::string("BEGIN IMMEDIATE;") + migration +
+                             ";PRAGMA application_id = " + std::to_string(kApplicationId) +
+                             ";PRAGMA user_version = " + std::to_string(version) + ";COMMIT";
+  Status done = database.run(script);
+  if (!done) (void)database.run("ROLLBACK");
+  return done;
+}
+
+}  // namespace
+
+std::span<const char* const> schema_migrations() { return kMigrations; }
+
+Status migrate(Database& database, std::span<const char* const> migrations) {
+  const Result<std::int64_t> version = database.number("PRAGMA user_version");
+  if (!version) return version.error();
+  const Result<std::int64_t> application = database.number("PRAGMA application_id");
+  if (!application) return application.error();
+  const Result<std::int64_t> tables = database.number("SELECT count(*) FROM sqlite_schema");
+  if (!tables) return tables.error();
+
+  if (*application != kApplicationId && (*application != 0 || *version != 0 || *tables != 0)) {
+    return Error{ErrorCode::kFailedPrecondition, "it is the database of another program; name another file"};
+  }
+  const auto newest = static_cast<std::int64_t>(migrations.size());
+  if (*version > newest) {
+    return Error{ErrorCode::kFailedPrecondition,
+                 "it has schema version " + std::to_string(*version) + ", this program knows none above " +
+                     std::to_string(newest) + "; run the newer futured that wrote it"};
+  }
+  if (*version < 0) return Error{ErrorCode::kDataLoss, "it has schema version " + std::to_string(*version)};
+  for (std::int64_t at = *version; at < newest; ++at) {
+    const Status done = migrate_one(database, migrations[static_cast<std::size_t>(at)], at + 1);
+    if (!done) return done.error().in("migration to schema version " + std::to_string(at + 1));
+  }
+  return {};
+}
+
+}  // namespace futured
