@@ -13,9 +13,9 @@ import time
 GRACE_SECONDS = 3.0  # for a process whose end was asked for just before
 
 
-def carrying(mark):
+def carrying(mark, variable="FUTURED_RUN_MARK"):
     """Pids of living processes, other than this one, that carry the mark."""
-    wanted = b"FUTURED_RUN_MARK=" + mark.encode()
+    wanted = f"{variable}={mark}".encode()
     found = []
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():

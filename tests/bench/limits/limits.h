@@ -1,4 +1,5 @@
-// The machine's own limits, measured without futured: what a benchmark's ratio stands against. Each prints one JSON object.
+// The machine's own limits, measured without futured: what a benchmark's ratio stands against. Each prints one JSON
+// object.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +7,8 @@
 
 namespace futured::bench {
 
-// Rows a second that one writer gets durably into SQLite, `rows_per_commit` a transaction: the shape of a no-op job's row.
+// Rows a second that one writer gets durably into SQLite, `rows_per_commit` a transaction: the shape of a no-op job's
+// row.
 void measure_commits(const std::string& folder, std::uint64_t rows, std::uint64_t rows_per_commit);
 // A commit of one row at a time: the floor under any durable acknowledgement.
 void measure_single_commits(const std::string& folder, std::uint64_t commits);

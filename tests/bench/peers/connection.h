@@ -1,4 +1,5 @@
-// Connection: a TCP connection to a peer on this machine, with buffered writes and reads. A peer that breaks ends the program.
+// Connection: a TCP connection to a peer on this machine, with buffered writes and reads. A peer that breaks ends the
+// program.
 #pragma once
 
 #include <cstddef>

@@ -1,0 +1,210 @@
+"""The cases. Each takes a Setting and a Report, measures its subjects in turns, and says ratios."""
+import dataclasses
+import json
+import os
+import subprocess
+import tempfile
+import time
+
+from peers.servers import PEERS, Beanstalkd, BeanstalkdDurable
+from private_daemon import ROOT, PrivateDaemon
+
+NOOP_JOBS = 300_000
+PEER_JOBS = {"beanstalkd -b -f0": 4_000}  # the slower ones get fewer, so that a run stays short
+PEER_JOBS_DEFAULT = 20_000
+SINGLE_JOBS = 1_000
+ARRAY_MIB = 64
+ARRAY_ROUNDS = 5
+COMMANDS = 1_000
+BACKLOG_JOBS = 1_000_000
+RESTART_JOBS = 5_000_000
+
+
+@dataclasses.dataclass
+class Setting:
+    programs: str  # where the load generators are
+    base: str  # a folder on a real disk
+    rounds: int
+    scale: float
+
+    def jobs(self, count):
+        return max(100, int(count * self.scale) // 100 * 100)
+
+    def run(self, name, *arguments, timeout=900):
+        command = [os.path.join(self.programs, name), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{name} {arguments[0]}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def daemon(self, config=""):
+        return PrivateDaemon(config, base=self.base)
+
+    def limit(self, what, *arguments):
+        """A limit that writes, in a fresh folder."""
+        with tempfile.TemporaryDirectory(dir=self.base) as folder:
+            return self.run("bench-limits", what, folder, *arguments)
+
+
+def peers_measured(setting, report, what, jobs):
+    """Measures each installed peer once; the metrics carry the names of the generator's figures."""
+    for peer in PEERS:
+        if not peer.installed():
+            continue
+        with peer(setting.programs, setting.base) as server:
+            figures = server.measure(what, setting.jobs(jobs(peer)))
+        report.add(peer.name, **{key: figures[key] for key in ("per_second", "p50_us", "p99_us") if key in figures})
+
+
+def tell_missing(report):
+    for peer in PEERS:
+        if not peer.installed():
+            report.not_measured(peer.name, "not installed")
+
+
+def noop(setting, report):
+    """durable no-op jobs, 100 bytes each, one client, every result collected"""
+    for _ in range(setting.rounds):
+        with setting.daemon() as daemon:
+            daemon.start()
+            figures = setting.run("bench-futured", "flood", daemon.socket, setting.jobs(NOOP_JOBS))
+        report.add("futured", per_second=figures["per_second"])
+        report.add("limit: SQLite rows", **only_rate(setting.limit("commits", setting.jobs(NOOP_JOBS), 1000)))
+        report.add("limit: two rings", **only_rate(setting.run("bench-limits", "ring", setting.jobs(5_000_000))))
+        peers_measured(setting, report, "flood", lambda peer: PEER_JOBS.get(peer.name, PEER_JOBS_DEFAULT))
+    tell_missing(report)
+    report.show()
+    for peer in PEERS:
+        report.ratio("futured", peer.name, "per_second")
+    report.ratio("futured", "limit: SQLite rows", "per_second")
+    report.wanted("futured", "per_second", "at least 250,000 on 2 cores")
+
+
+def one(setting, report):
+    """one job at a time on an idle machine, submit to durable result"""
+    for _ in range(setting.rounds):
+        with setting.daemon() as daemon:
+            daemon.start()
+            figures = setting.run("bench-futured", "one", daemon.socket, setting.jobs(SINGLE_JOBS))
+        report.add("futured", p50_us=figures["p50_us"], p99_us=figures["p99_us"])
+        figures = setting.limit("single-commits", setting.jobs(SINGLE_JOBS))
+        report.add("limit: one SQLite commit", p50_us=figures["p50_us"], p99_us=figures["p99_us"])
+        peers_measured(setting, report, "one", lambda _: SINGLE_JOBS)
+    tell_missing(report)
+    report.show()
+    report.ratio("futured", "limit: one SQLite commit", "p50_us")
+    for peer in (Beanstalkd, BeanstalkdDurable):
+        wanted = "at most 1.0" if peer is BeanstalkdDurable else ""
+        report.ratio("futured", peer.name, "p50_us", wanted=wanted)
+
+
+def array(setting, report):
+    """a 64 MiB float64 array to a worker and its sum back"""
+    one_worker = '[pools.default]\nmode = "process"\nsize = 1\n'
+    for _ in range(setting.rounds):
+        with setting.daemon(one_worker) as daemon:
+            daemon.start()
+            figures = setting.run("bench-futured", "arrays", daemon.socket, ARRAY_MIB, ARRAY_ROUNDS)
+        report.add("futured", first_ms=figures["first_ms"], later_ms=figures["later_ms"])
+        report.add("futured, from ordinary memory", ordinary_ms=figures["ordinary_ms"])
+        bare = setting.run("bench-limits", "array", ARRAY_MIB, ARRAY_ROUNDS)
+        report.add("limit: bare map and sum", first_ms=bare["fresh_ms"], later_ms=bare["warm_ms"])
+    report.show()
+    report.ratio("futured", "limit: bare map and sum", "first_ms", wanted="at most 1.5")
+    report.ratio("futured", "limit: bare map and sum", "later_ms", wanted="at most 1.5")
+
+
+def commands(setting, report):
+    """1,000 /bin/true command jobs"""
+    count = setting.jobs(COMMANDS)
+    lines = "x\n" * count
+    for _ in range(setting.rounds):
+        with setting.daemon() as daemon:
+            daemon.start()
+            figures = setting.run("bench-futured", "commands", daemon.socket, count)
+        report.add("futured", per_second=figures["per_second"])
+        start = time.perf_counter()
+        subprocess.run(["xargs", "-P2", "-n1", "/bin/true"], input=lines, text=True, check=True)
+        report.add("xargs -P2 -n1", per_second=count / (time.perf_counter() - start))
+        report.add("limit: spawn and wait, 2 at a time", **only_rate(setting.run("bench-limits", "spawn", count)))
+    report.show()
+    report.ratio("futured", "xargs -P2 -n1", "per_second", wanted="at least 1.0")
+    report.ratio("futured", "limit: spawn and wait, 2 at a time", "per_second")
+
+
+def backlog(setting, report):
+    """1,000,000 queued jobs: accepted, held and drained"""
+    count = setting.jobs(BACKLOG_JOBS)
+    with setting.daemon() as daemon:
+        daemon.start()
+        empty = disk_bytes(daemon.state)
+        figures = setting.run("bench-futured", "enqueue", daemon.socket, count)
+        report.add("futured", accepted_per_second=figures["per_second"])
+        report.add("futured, first tenth", accepted_per_second=figures["first_tenth"])
+        report.add("futured, last tenth", accepted_per_second=figures["last_tenth"])
+        report.add("futured", queued_disk_bytes_a_job=(disk_bytes(daemon.state) - empty) / count)
+        report.add("futured", queued_rss_mib=resident_mib(daemon.process.pid))
+        figures = setting.run("bench-futured", "drain", daemon.socket, count, figures["last_id"])
+        report.add("futured", drained_per_second=figures["per_second"])
+        report.add("futured", drained_disk_bytes_a_job=(disk_bytes(daemon.state) - empty) / count)
+        report.add("futured", peak_rss_mib=peak_mib(daemon.process.pid))
+    report.show()
+    report.wanted("futured", "accepted_per_second", "at least 150,000")
+    report.ratio("futured, last tenth", "futured, first tenth", "accepted_per_second", wanted="at least 0.9")
+    report.wanted("futured", "peak_rss_mib", "at most 200")
+    report.wanted("futured", "queued_disk_bytes_a_job", "at most 250")
+    report.wanted("futured", "drained_disk_bytes_a_job", "at most 250")
+    report.wanted("futured", "drained_per_second", "at least 150,000")
+
+
+def restart(setting, report):
+    """a restart with 5,000,000 queued jobs, after kill -9 (takes a minute or more)"""
+    count = setting.jobs(RESTART_JOBS)
+    with setting.daemon() as daemon:
+        daemon.start()
+        figures = setting.run("bench-futured", "enqueue", daemon.socket, count)
+        report.add("futured", accepted_per_second=figures["per_second"])
+        for _ in range(setting.rounds):
+            daemon.kill()
+            start = time.perf_counter()
+            daemon.start(seconds=120)
+            report.add("futured", ready_after_seconds=time.perf_counter() - start)
+        report.add("futured", rss_mib=resident_mib(daemon.process.pid))
+    report.show()
+    report.wanted("futured", "ready_after_seconds", "at most 5")
+
+
+def only_rate(figures):
+    return {"per_second": figures["per_second"]}
+
+
+def disk_bytes(folder):
+    """Bytes that the files of a folder take on disk: database, write-ahead log and all else."""
+    total = 0
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(inside, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def memory_mib(pid, field):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/{pid}/status has no {field}")
+
+
+def resident_mib(pid):
+    return memory_mib(pid, "VmRSS")
+
+
+def peak_mib(pid):
+    return memory_mib(pid, "VmHWM")
+
+
+ALL = {"noop": noop, "one": one, "array": array, "commands": commands, "backlog": backlog, "restart": restart}
+QUICK = ["noop", "one", "array", "commands", "backlog"]
