@@ -64,6 +64,9 @@ inline constexpr std::size_t kArgvCountMax = 4'096;
 inline constexpr std::size_t kOutputBytesMax = 64 * 1024 * 1024;  // kept of each of stdout and stderr
 inline constexpr std::size_t kOutputTailBytes = 4 * 1024;         // kept with a failed attempt
 
+inline constexpr std::size_t kLiveOutputBytesMax = 256 * 1024;          // kept of a running job's stream for followers
+inline constexpr std::size_t kLiveOutputBytesTotalMax = 64 * 1024 * 1024;  // of all of them
+
 // Processes.
 inline constexpr std::uint32_t kSlotsMax = 1'024;
 inline constexpr std::int64_t kKillGraceMs = 1'000;  // between SIGTERM and the end of the tree, by default

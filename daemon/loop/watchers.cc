@@ -25,14 +25,22 @@ void Watchers::watch(const std::vector<JobRange>& ranges, const std::shared_ptr<
   }
 }
 
-void Watchers::forget(const OutcomeSink* sink) {
+void Watchers::forget(const std::vector<JobRange>& ranges, const OutcomeSink* sink) {
+  for (const JobRange& range : ranges) {
+    if (range.size() > kSpreadMax) continue;
+    for (std::uint64_t id = range.first; id < range.end; ++id) {
+      const auto found = single_.find(JobId{id});
+      if (found == single_.end()) continue;
+      std::erase_if(found->second, [&](const auto& one) { return one.get() == sink; });
+      if (found->second.empty()) single_.erase(found);
+    }
+  }
+  std::erase_if(long_ranges_, [&](const LongRange& entry) { return entry.sink.get() == sink; });
+}
+
+void Watchers::forget_batches(const OutcomeSink* sink) {
   std::erase_if(batches_, [&](const auto& entry) { return entry.second.sink.get() == sink; });
   last_batch_ = batches_.end();
-  std::erase_if(long_ranges_, [&](const LongRange& entry) { return entry.sink.get() == sink; });
-  std::erase_if(single_, [&](auto& entry) {
-    std::erase_if(entry.second, [&](const auto& one) { return one.get() == sink; });
-    return entry.second.empty();
-  });
 }
 
 void Watchers::publish(const std::shared_ptr<const Batch>& batch) {

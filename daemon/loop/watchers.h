@@ -17,9 +17,10 @@ class Watchers {
  public:
   // `range` is a batch that `sink` has just submitted: its ids are nobody else's, and each ends once.
   void watch_batch(JobRange range, std::shared_ptr<OutcomeSink> sink);
-  // Any ids, whether they exist or not. Lasts until they have ended, or forget().
+  // Any ids, whether they exist or not. Lasts until they have ended, or forget() with the same ranges.
   void watch(const std::vector<JobRange>& ranges, const std::shared_ptr<OutcomeSink>& sink);
-  void forget(const OutcomeSink* sink);
+  void forget(const std::vector<JobRange>& ranges, const OutcomeSink* sink);
+  void forget_batches(const OutcomeSink* sink);
 
   // Tells every sink what ended, one call for each sink.
   void publish(const std::shared_ptr<const Batch>& batch);

@@ -1,0 +1,169 @@
+// Loop: the one thread that owns the core. It carries events in and effects out, and lets nothing leave before the
+// commit that holds it.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "daemon/core/scheduler.h"
+#include "daemon/loop/outputs.h"
+#include "daemon/loop/sinks.h"
+#include "daemon/loop/watchers.h"
+#include "daemon/pool/local_pools.h"
+#include "daemon/store/store.h"
+#include "daemon/store/store_thread.h"
+
+namespace futured {
+
+// Counts since the start. Written by the loop's thread only.
+struct LoopFigures {
+  std::uint64_t turns = 0;
+  std::uint64_t commits = 0;
+  std::uint64_t commit_jobs = 0;  // row changes in them
+  std::uint64_t submitted = 0;
+  std::uint64_t succeeded = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t timed_out = 0;
+  std::uint64_t retries = 0;
+  std::uint64_t workers_died = 0;
+  std::vector<std::int64_t> commit_us;  // the last ones, oldest overwritten first
+};
+
+// Whether a caller may hand in the next submit at once.
+enum class Intake { kGoOn, kPause };
+
+class Loop {
+ public:
+  struct Parts {
+    std::unique_ptr<Store> store;
+    std::unique_ptr<pool::LocalPools> pools;
+    SchedulerSetup setup;        // its epoch is filled in by start()
+    std::vector<pool::PoolConfig> pool_configs;
+    Duration ready_within{0};    // how long to wait for the pools' tasks
+  };
+
+  explicit Loop(Parts parts);
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  // Loads, commits the next epoch, attaches to the spawner, adopts what runs. Blocking; before run().
+  [[nodiscard]] Status start();
+  // Runs turns until stop(). On a fault that only a restart can mend (a failed fsync) it returns that.
+  [[nodiscard]] Status run();
+
+  // ---- From any thread. Replies come on the loop's thread, after the commit that they speak of. ----
+
+  // `sink`, when given, is told the end of each job of the batch.
+  Intake submit(event::Submit submit, std::shared_ptr<OutcomeSink> sink, SubmitReply reply);
+  // Submits that wait are over their bound: unary ones are refused then.
+  [[nodiscard]] bool is_full() const { return waiting_jobs_.load(std::memory_order_relaxed) > limits::kSubmitLaneJobsMax; }
+  void cancel(Principal who, JobId job, CancelReply reply);
+  void put_queue(event::PutQueue put, QueueReply reply);
+  // `ready` is called when the watch is in place: what ends later is told to `sink`, what ended before is on disk.
+  void watch(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink, std::function<void()> ready);
+  void forget(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink);
+  void forget_batches(std::shared_ptr<OutcomeSink> sink);
+  void follow(JobId job, std::shared_ptr<OutputSink> sink);
+  void unfollow(JobId job, std::shared_ptr<OutputSink> sink);
+  // Runs `look` between two turns.
+  void look(std::function<void(const Loop&)> look);
+  // Ends run() once what is gathered is committed. Running jobs are left to the next daemon, unless the spawner is
+  // stopped with it.
+  void stop(bool with_spawner);
+
+  // ---- Inside look() ----
+  [[nodiscard]] const Scheduler& scheduler() const { return *scheduler_; }
+  [[nodiscard]] const pool::LocalPools& pools() const { return *parts_.pools; }
+  [[nodiscard]] const LoopFigures& figures() const { return figures_; }
+  [[nodiscard]] bool store_is_failing() const { return retrying_ != nullptr; }
+
+ private:
+  struct WaitingSubmit {
+    event::Submit submit;
+    std::shared_ptr<OutcomeSink> sink;
+    SubmitReply reply;
+  };
+  struct OwedSubmit {
+    std::shared_ptr<OutcomeSink> sink;
+    SubmitReply reply;
+  };
+  // What a commit in flight lets out when it is done.
+  struct Deferred {
+    std::vector<effect::Accepted> accepted;
+    std::vector<effect::Cancelled> cancelled;
+    std::vector<effect::QueuePut> queues_put;
+    std::vector<effect::Offer> offers;
+    std::vector<pool::SlotCursor> cursors;
+    std::vector<JobId> loads;
+    Instant sent;
+  };
+
+  // start.cc
+  [[nodiscard]] Status load(Snapshot& snapshot);
+  [[nodiscard]] Status open_pools(const Snapshot& snapshot);
+  [[nodiscard]] Status wait_for_pools(Instant until);
+  [[nodiscard]] Result<LoadAnswer> load_recovered();
+  void adopt_recovered(Moment now);
+
+  // loop.cc
+  void turn();
+  void sleep();
+  void post(std::function<void()> what);
+  void wake();
+  void take_control();
+  void take_submits(Moment now);
+  void take_pool_events(Moment now);
+  void carry_out(Moment now);
+  void refuse_and_ask(Moment now);
+  void make_offers(Moment now);
+  [[nodiscard]] Moment now() const;
+  void step(const Event& event, Moment now) { scheduler_->step(event, now, effects_); }
+
+  // commit.cc
+  void send_batch(Moment now);
+  void committed(StoreThread::Done done);
+  void commit_failed(StoreThread::Done done);
+  void let_out(Deferred deferred);
+  void count(const Batch& batch);
+
+  Parts parts_;
+  std::unique_ptr<StoreThread> store_thread_;
+  std::unique_ptr<Scheduler> scheduler_;
+  Effects effects_;
+  Watchers watchers_;
+  Outputs outputs_;
+  LoopFigures figures_;
+
+  bool in_flight_ = false;
+  Deferred deferred_;                     // of the commit in flight
+  std::unique_ptr<StoreThread::Work> retrying_;  // a batch that was rolled back
+  Instant retry_at_ = Instant::never();
+  std::optional<Error> fatal_;
+  bool stopping_ = false;
+  bool stop_spawner_ = false;
+
+  std::unordered_map<Token, OwedSubmit> owed_submits_;
+  std::unordered_map<Token, CancelReply> owed_cancels_;
+  std::unordered_map<Token, QueueReply> owed_queues_;
+  Token next_token_ = 1;
+
+  Fd wake_fd_;
+  Fd epoll_fd_;
+  std::atomic<bool> sleeping_{false};
+  std::mutex lanes_mutex_;  // guards the two lanes
+  std::vector<std::function<void()>> control_lane_;
+  std::deque<WaitingSubmit> submit_lane_;
+  std::vector<std::weak_ptr<OutcomeSink>> paused_;
+  std::atomic<std::size_t> waiting_jobs_{0};
+};
+
+}  // namespace futured

@@ -1,0 +1,66 @@
+#include "daemon/loop/outputs.h"
+
+#include "base/limits.h"
+
+namespace futured {
+
+void Outputs::add(const OutputChunk& chunk) {
+  Running& running = running_[chunk.fence.job];
+  if (running.fence != chunk.fence) {  // a new attempt writes from its beginning
+    for (const auto& [number, old] : running.streams) kept_bytes_ -= old.kept.size();
+    running = {chunk.fence, {}};
+  }
+  Stream& stream = running.streams[chunk.stream];
+  if (chunk.offset != stream.begin + stream.kept.size()) {
+    kept_bytes_ -= stream.kept.size();
+    stream = {chunk.offset, {}};
+  }
+  stream.kept.append(chunk.data);
+  kept_bytes_ += chunk.data.size();
+  const std::size_t most = kept_bytes_ > limits::kLiveOutputBytesTotalMax ? 0 : limits::kLiveOutputBytesMax;
+  if (stream.kept.size() > most) {
+    const std::size_t excess = stream.kept.size() - most / 2;
+    stream.kept.erase(0, excess);
+    stream.begin += excess;
+    kept_bytes_ -= excess;
+  }
+  const auto followers = followers_.find(chunk.fence.job);
+  if (followers == followers_.end()) return;
+  for (const auto& sink : followers->second) sink->chunk(chunk);
+}
+
+void Outputs::follow(JobId job, const std::shared_ptr<OutputSink>& sink) {
+  if (const auto found = running_.find(job); found != running_.end()) {
+    for (const auto& [number, stream] : found->second.streams) {
+      sink->chunk({found->second.fence, number, stream.begin, stream.kept});
+    }
+  }
+  followers_[job].push_back(sink);
+}
+
+void Outputs::forget(JobId job, const OutputSink* sink) {
+  const auto found = followers_.find(job);
+  if (found == followers_.end()) return;
+  std::erase_if(found->second, [&](const auto& one) { return one.get() == sink; });
+  if (found->second.empty()) followers_.erase(found);
+}
+
+void Outputs::publish(const Batch& batch) {
+  if (running_.empty() && followers_.empty()) return;
+  for (const JobRow& row : batch.jobs) {
+    if (is_terminal(row.ending.state)) end(row.id);
+  }
+  for (const OutcomeRow& row : batch.outcomes) end(row.id);
+}
+
+void Outputs::end(JobId job) {
+  if (const auto found = running_.find(job); found != running_.end()) {
+    for (const auto& [number, stream] : found->second.streams) kept_bytes_ -= stream.kept.size();
+    running_.erase(found);
+  }
+  const auto followers = followers_.extract(job);
+  if (followers.empty()) return;
+  for (const auto& sink : followers.mapped()) sink->ended(job);
+}
+
+}  // namespace futured

@@ -1,0 +1,44 @@
+// Outputs: what running jobs have written so far, for those who follow it live.
+//
+// A convenience, not the record: the whole output comes with the job's end. What does not fit is dropped from the
+// front, and a follower sees that as a gap.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/loop/sinks.h"
+
+namespace futured {
+
+// The loop's thread only.
+class Outputs {
+ public:
+  void add(const OutputChunk& chunk);
+  // Gives `sink` what is kept of the job's output, and then what follows.
+  void follow(JobId job, const std::shared_ptr<OutputSink>& sink);
+  void forget(JobId job, const OutputSink* sink);
+  // The ends in `batch` are on disk.
+  void publish(const Batch& batch);
+
+ private:
+  struct Stream {
+    std::uint64_t begin = 0;  // offset of the first byte kept
+    std::string kept;
+  };
+  struct Running {
+    Fence fence;
+    std::map<std::uint32_t, Stream> streams;
+  };
+
+  void end(JobId job);
+
+  std::unordered_map<JobId, Running> running_;
+  std::unordered_map<JobId, std::vector<std::shared_ptr<OutputSink>>> followers_;
+  std::size_t kept_bytes_ = 0;
+};
+
+}  // namespace futured
