@@ -1,0 +1,145 @@
+"""What is accepted survives: kill -9 of the daemon, of a worker, of the spawner."""
+import os
+import signal
+import threading
+
+import grpc
+import pytest
+from leftovers import ended_within
+
+BATCH = 500
+BATCHES = 40
+
+
+def submit_until_gone(api, accepted, half):
+    """Submits batches one after the other; sets `half` when half are accepted, ends when the daemon is gone."""
+    for number in range(BATCHES):
+        try:
+            accepted += api.submit_tasks("noop", BATCH, data=b"x" * 100)
+        except grpc.RpcError:
+            return
+        if number == BATCHES // 2:
+            half.set()
+
+
+def test_a_kill_of_the_daemon_loses_no_accepted_job(daemon, api_of):
+    accepted, half = [], threading.Event()
+    submitter = threading.Thread(target=submit_until_gone, args=(api_of(daemon), accepted, half))
+    submitter.start()
+    assert half.wait(60)
+    daemon.kill()
+    submitter.join()
+
+    daemon.start()
+    api = api_of(daemon)
+    assert len(set(accepted)) == len(accepted) >= BATCH * BATCHES // 2
+    outcomes = api.wait(accepted, seconds=120)
+    assert sorted(outcomes) == sorted(accepted)
+    assert {outcome.state for outcome in outcomes.values()} == {api.words.JOB_STATE_SUCCEEDED}
+
+
+def test_ids_are_never_reused_after_a_kill(daemon, api_of):
+    before = api_of(daemon).submit_tasks("noop", 10)
+    daemon.kill()
+    daemon.start()
+    assert min(api_of(daemon).submit_tasks("noop", 10)) > max(before)
+
+
+def waiting_command(gate, go):
+    """A shell line that reports its pid to the gate, then waits for a line from `go`."""
+    return f"echo before; echo $$ >{gate.path}; read line <{go}; echo after $line; exit 3"
+
+
+@pytest.fixture
+def go(tmp_path):
+    path = str(tmp_path / "go")
+    os.mkfifo(path)
+    return path
+
+
+def release(path, text="released"):
+    with open(path, "w", encoding="ascii") as pipe:
+        pipe.write(text + "\n")
+
+
+def part_of(outcome, kind):
+    found = [part.data for part in outcome.result if part.content_type.startswith(f"application/x-futured-{kind}")]
+    return b"".join(found).decode()
+
+
+def test_a_running_command_survives_a_kill_of_the_daemon_and_is_adopted(daemon, api_of, gate, go):
+    job = api_of(daemon).submit_command("sh", "-c", waiting_command(gate, go))
+    pid = int(gate.line())
+    daemon.kill()
+    os.kill(pid, 0)
+
+    daemon.start()
+    api = api_of(daemon)
+    os.kill(pid, 0)
+    release(go)
+    outcome = api.outcome(job)
+    assert (outcome.cause.kind, outcome.cause.exit_code) == (api.words.CAUSE_KIND_COMMAND_EXIT, 3)
+    assert part_of(outcome, "stdout") == "before\nafter released\n"
+    assert api.get(job).attempts == 1
+
+
+def test_a_command_that_ends_while_the_daemon_is_away_is_told_afterwards(daemon, api_of, gate, go):
+    job = api_of(daemon).submit_command("sh", "-c", waiting_command(gate, go))
+    pid = int(gate.line())
+    daemon.kill()
+    release(go)
+    assert ended_within([pid], 20) == []
+
+    daemon.start()
+    api = api_of(daemon)
+    outcome = api.outcome(job)
+    assert outcome.cause.exit_code == 3
+    assert part_of(outcome, "stdout") == "before\nafter released\n"
+    assert api.get(job).attempts == 1
+
+
+def test_a_result_is_readable_after_a_kill(daemon, api_of):
+    api = api_of(daemon)
+    job = api.submit_command("echo", "kept")
+    first = api.outcome(job)
+    daemon.kill()
+    daemon.start()
+    second = api_of(daemon).outcome(job)
+    assert part_of(second, "stdout") == part_of(first, "stdout") == "kept\n"
+    assert second.state == first.state
+
+
+def test_a_terminated_daemon_loses_nothing_either(daemon, api_of):
+    ids = api_of(daemon).submit_tasks("noop", 1000)
+    assert daemon.kill(signal.SIGTERM) == 0
+    daemon.start()
+    assert len(api_of(daemon).wait(ids)) == 1000
+
+
+def test_a_job_whose_worker_is_killed_runs_again(daemon, api, gate, go):
+    job = api.submit_command("sh", "-c", waiting_command(gate, go))
+    first = int(gate.line())
+    worker = parent_of(first)
+    os.kill(worker, signal.SIGKILL)
+    second = int(gate.line())
+    assert ended_within([first], 0) == [], "the second attempt began before the first was dead"
+    assert second != first
+    release(go)
+    assert api.outcome(job).cause.exit_code == 3
+
+
+def test_a_dead_spawner_takes_its_jobs_down_and_they_run_again(daemon, api_of, gate, go):
+    job = api_of(daemon).submit_command("sh", "-c", waiting_command(gate, go))
+    first = int(gate.line())
+    for spawner in daemon.processes_running("futured-spawner"):
+        os.kill(spawner, signal.SIGKILL)
+    second = int(gate.line(seconds=60))
+    assert ended_within([first], 0) == [], "the second attempt began before the first was dead"
+    assert second != first
+    release(go)
+    assert api_of(daemon).outcome(job).cause.exit_code == 3
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[1])
