@@ -1,0 +1,177 @@
+// LocalPools: the pools of this machine, as the loop sees them: offers and questions go in, typed events come out.
+//
+// The loop's thread only. Knows channels, descriptors and the spawner, so that nobody above has to.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "worker/channel/channel.h"
+#include "worker/channel/host_end.h"
+
+namespace futured::pool {
+
+struct PoolConfig {
+  std::string name;
+  bool commands = false;
+  std::uint32_t slots = 1;
+  SlotId first_slot;  // its slots are first_slot, first_slot + 1, …
+  std::vector<std::string> plugins;
+  std::vector<std::pair<std::string, std::string>> env;
+};
+
+struct Task {
+  std::string name;
+  std::string version;
+};
+
+// What happened. Views are valid for the call.
+struct PoolReady {
+  std::string pool;
+  std::vector<Task> tasks;  // in the order of their indices
+};
+struct PoolFailed {
+  std::string pool;
+  std::string message;
+};
+struct WorkerStarted {
+  SlotId slot;
+  std::uint32_t generation = 0;
+  std::int32_t pid = 0;
+};
+// The worker and all that it had started are gone; every response that it had published was handed out before.
+struct WorkerEnded {
+  SlotId slot;
+  std::uint32_t generation = 0;
+  std::optional<Fence> taken;  // taken, and without a DONE
+  Instant taken_at;
+  std::int32_t exit_code = 0;
+  std::int32_t signal = 0;  // 0: it exited
+  std::uint64_t peak_rss_bytes = 0;
+  std::int64_t cpu_us = 0;
+  bool out_of_memory = false;
+  std::string broken;  // not empty: it was killed for what it wrote into its channel
+};
+struct SpawnerLost {  // the spawner itself died: every worker is gone, WorkerEnded was handed out for each
+  std::string why;
+};
+
+class PoolHandler {
+ public:
+  virtual ~PoolHandler() = default;
+  virtual void on(const PoolReady& event) = 0;
+  virtual void on(const PoolFailed& event) = 0;
+  virtual void on(const WorkerStarted& event) = 0;
+  virtual void on(const WorkerEnded& event) = 0;
+  virtual void on(const SpawnerLost& event) = 0;
+  // Responses of a worker (channel::Response of host_end.h); emits, progress, heartbeats and logs likewise.
+  virtual void on(SlotId slot, channel::Done& done) = 0;
+  virtual void on(SlotId slot, const channel::Emit& emit) = 0;
+  virtual void on(SlotId slot, const channel::Progress& progress) = 0;
+  virtual void on(SlotId slot, const channel::Log& log) = 0;
+};
+
+struct SlotCursor {
+  SlotId slot;
+  channel::Cursor cursor;
+};
+
+struct Offer {
+  SlotId slot;
+  Fence fence;
+  std::uint32_t task = 0;
+  bool follow = false;               // EMIT output as it comes
+  std::string_view payload;          // encoded parts
+  std::span<const int> descriptors;  // of the payload's segments; still the caller's
+};
+
+// A run found in a channel when this daemon attached.
+struct RecoveredRun {
+  SlotId slot;
+  Fence fence;
+  Instant taken_at;
+  bool done = false;  // its DONE will be handed out by poll()
+};
+
+struct WorkerFigures {
+  SlotId slot;
+  std::uint32_t generation = 0;
+  std::int32_t pid = 0;
+  bool alive = false;
+  WallTime started_at;
+  std::uint64_t jobs_done = 0;
+};
+
+struct LocalPoolsSetup {
+  std::string state_directory;
+  std::string spawner_program;  // started when none serves the state directory; empty: never start one
+  std::string zygote_program;   // of every pool
+  std::int64_t spawner_idle_exit_s = 0;
+};
+
+class LocalPools {
+ public:
+  explicit LocalPools(LocalPoolsSetup setup);
+  ~LocalPools();
+  LocalPools(const LocalPools&) = delete;
+  LocalPools& operator=(const LocalPools&) = delete;
+
+  // Connects to the spawner of the state directory, or starts it (detached). HELLO with `epoch`; takes over every slot
+  // that is still there. Blocking, bounded to 10 s. Before any thread or gRPC is started.
+  [[nodiscard]] Status attach(Epoch epoch);
+  [[nodiscard]] const std::string& spawner_instance() const;
+  [[nodiscard]] std::int32_t spawner_pid() const;
+  // Starts pools that are not running, restarts those whose configuration changed.
+  [[nodiscard]] Status configure(const std::vector<PoolConfig>& pools);
+
+  // Runs that were TAKEN (or done but not released) under earlier daemons. Offered ones have been revoked by attach().
+  [[nodiscard]] std::vector<RecoveredRun> recovered() const;
+  // Slots with a live worker, found at attach.
+  [[nodiscard]] std::vector<WorkerStarted> live() const;
+
+  // An epoll descriptor that is readable when poll() has something to do.
+  [[nodiscard]] int fd() const;
+  // Hands out what has happened: at most about `responses_max` responses, all spawner notices. True: there is more.
+  bool poll(PoolHandler& handler, std::size_t responses_max);
+  // Before sleeping on fd(): false when poll() would find something.
+  [[nodiscard]] bool arm();
+
+  void start_worker(const std::string& pool, SlotId slot);
+  [[nodiscard]] bool offer(const Offer& offer);  // false: no room, or no worker there now
+  void publish();                                // shows all offers and stops made since; one wake-up a slot
+  [[nodiscard]] bool revoke(SlotId slot, const Fence& fence);
+  [[nodiscard]] std::optional<channel::Head> head(SlotId slot);
+  void stop(SlotId slot, const Fence& fence, channel::StopReason reason);
+  // Kills the worker of the slot and its whole tree at once. WorkerEnded follows when nothing is left.
+  void kill(SlotId slot);
+
+  // Slots with responses that are read and not released, each with its cursor.
+  [[nodiscard]] std::vector<SlotCursor> cursors() const;
+  [[nodiscard]] bool has_unreleased() const;
+  void release(const SlotCursor& cursor);
+
+  [[nodiscard]] std::vector<WorkerFigures> workers() const;
+  [[nodiscard]] const std::map<std::string, std::vector<Task>>& tasks() const;  // by pool, of ready ones
+
+  // The spawner kills everything and exits. Blocking, bounded to 10 s.
+  [[nodiscard]] Status shut_down_spawner();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace futured::pool
