@@ -160,7 +160,13 @@ class PrivateDaemon:
             raise AssertionError("left running after shutdown: " + "; ".join(left))
 
     def end(self, seconds=15):
-        """Asks daemon and spawner to end, kills what does not, removes the folder. Returns what had to be killed."""
+        """Ends every process and removes the folder. Returns what had to be killed."""
+        left = self.end_processes(seconds)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return left
+
+    def end_processes(self, seconds=15):
+        """Asks daemon and spawner to end and kills what does not. Returns what had to be killed."""
         pids = self.processes()
         for name in ("futured", "futured-spawner"):
             for pid in self.processes_running(name):
@@ -184,5 +190,4 @@ class PrivateDaemon:
                 pass
         if self.process is not None:
             self.process.wait(seconds)
-        shutil.rmtree(self.folder, ignore_errors=True)
         return left

@@ -1,0 +1,172 @@
+"""A world that does not fit: disks, databases, sockets. The daemon says what is wrong and what would mend it, and keeps what it has."""
+import os
+import socket
+import sqlite3
+import stat
+
+import grpc
+import pytest
+from private_daemon import DidNotStart
+
+
+def database_of(daemon):
+    return os.path.join(daemon.state, "futured.db")
+
+
+def does_not_start(daemon, *names):
+    with pytest.raises(DidNotStart) as caught:
+        daemon.start()
+    assert caught.value.code not in (0, None) and caught.value.code > 0, "it must refuse, not crash or hang"
+    for name in names:
+        assert name in caught.value.stderr, caught.value.stderr
+
+
+# ---- Databases
+
+
+def test_a_corrupt_database_is_refused_and_left_as_it_is(make_daemon):
+    daemon = make_daemon().start()
+    assert daemon.end_processes() == []
+    with open(database_of(daemon), "r+b") as file:
+        file.write(b"this is not a database at all" * 100)
+    before = open(database_of(daemon), "rb").read()
+    does_not_start(daemon, "futured.db")
+    assert open(database_of(daemon), "rb").read() == before
+
+
+def test_a_database_of_a_newer_schema_is_refused_and_left_as_it_is(make_daemon):
+    daemon = make_daemon().start()
+    assert daemon.end_processes() == []
+    with sqlite3.connect(database_of(daemon)) as database:
+        database.execute("PRAGMA user_version = 9999")
+    database.close()
+    does_not_start(daemon, "9999", "newer")
+
+
+def test_a_state_that_another_daemon_uses_is_refused(make_daemon, api_of, daemon):
+    second = make_daemon()
+    second.arguments[second.arguments.index("--state") + 1] = daemon.state
+    does_not_start(second, daemon.state, str(daemon.process.pid))
+    api = api_of(daemon)
+    assert api.outcome(api.submit_command("true")).state == api.words.JOB_STATE_SUCCEEDED
+
+
+def test_a_socket_that_another_daemon_serves_is_refused_and_not_stolen(make_daemon, api_of, daemon):
+    second = make_daemon()
+    second.arguments[second.arguments.index("--socket") + 1] = daemon.socket
+    does_not_start(second, daemon.socket)
+    assert api_of(daemon).info().pid == daemon.process.pid
+
+
+def test_a_socket_left_by_a_killed_daemon_is_taken_over(daemon, api_of):
+    daemon.kill()
+    assert os.path.exists(daemon.socket)
+    daemon.start()
+    assert api_of(daemon).info().pid == daemon.process.pid
+
+
+# ---- Places
+
+
+def test_a_state_directory_that_cannot_be_written_is_refused(make_daemon):
+    # Root may write anywhere until it gives that up.
+    without_power = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+    daemon = make_daemon(wrap=without_power)
+    os.mkdir(daemon.state)
+    os.chmod(daemon.state, 0o555)
+    does_not_start(daemon, daemon.state, "Permission denied")
+
+
+def test_a_state_directory_below_a_file_is_refused(make_daemon):
+    daemon = make_daemon()
+    with open(daemon.state, "w", encoding="ascii") as file:
+        file.write("a file\n")
+    does_not_start(daemon, daemon.state)
+
+
+def test_a_socket_path_that_is_too_long_is_refused_with_its_bound(make_daemon):
+    daemon = make_daemon()
+    long = os.path.join(daemon.folder, "x" * 120)
+    daemon.arguments[daemon.arguments.index("--socket") + 1] = long
+    does_not_start(daemon, "107")
+
+
+def test_the_socket_is_for_owner_and_group_alone(daemon):
+    assert stat.S_IMODE(os.stat(daemon.socket).st_mode) == 0o660
+    assert stat.S_IMODE(os.stat(database_of(daemon)).st_mode) & 0o077 == 0
+
+
+def test_a_setting_that_does_not_exist_is_refused_by_name(make_daemon):
+    does_not_start(make_daemon("[daemon]\nsockett = '/x'\n"), "sockett")
+
+
+def test_a_setting_of_the_wrong_kind_is_refused_by_name(make_daemon):
+    does_not_start(make_daemon("[pools.default]\nsize = 'many'\n"), "size", "many")
+
+
+def test_settings_that_are_no_toml_are_refused_with_their_line(make_daemon):
+    does_not_start(make_daemon("[daemon\n"), "futured.toml", "1")
+
+
+def test_a_plugin_that_does_not_exist_is_named(make_daemon):
+    does_not_start(make_daemon("[pools.default]\nplugins = ['/no/such/plugin.so']\n"), "/no/such/plugin.so")
+
+
+def test_tcp_is_served_on_loopback_only(make_daemon):
+    does_not_start(make_daemon("[daemon]\nlisten = '0.0.0.0:0'\n"), "0.0.0.0")
+
+
+def test_tcp_is_served_when_asked(make_daemon, api_modules):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    daemon = make_daemon(f"[daemon]\nlisten = '127.0.0.1:{port}'\n").start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/futured.v1.Admin/Info", response_deserializer=api_modules.InfoResponse.FromString)
+        assert call(b"", timeout=10).pid == daemon.process.pid
+
+
+# ---- A full disk
+
+DISK_MIB = 24
+
+
+@pytest.fixture
+def small_disk(make_daemon):
+    """A daemon whose state lies on a small file system of its own, in a mount namespace of its own."""
+    daemon = make_daemon()
+    os.mkdir(daemon.state)
+    namespace = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    mount = f'mount -t tmpfs -o size={DISK_MIB}m small "{daemon.state}" && exec "$@"'
+    daemon.wrap = [*namespace, "sh", "-c", mount, "sh"]
+    return daemon.start()
+
+
+def test_a_full_disk_refuses_new_jobs_keeps_old_ones_and_mends_itself(small_disk, api_of, gate):
+    daemon, api = small_disk, api_of(small_disk)
+    words = api.words
+    kept = api.submit_command("echo", "kept")
+    api.wait([kept])
+    running = api.submit_command("sh", "-c", f"echo up >{gate.path}; read line <{gate.path}.go; echo done")
+    os.mkfifo(gate.path + ".go")
+    assert gate.line() == "up"
+
+    # Through the daemon's own view of the file system: the mount is visible to nobody else.
+    filler = f"/proc/{daemon.process.pid}/root{daemon.state}/filler"
+    accepted = []
+    with open(filler, "wb", buffering=0) as file:
+        with pytest.raises(OSError):
+            while file.write(b"\0" * 65536):
+                pass
+    with pytest.raises(grpc.RpcError) as caught:
+        for _ in range(1000):
+            accepted += api.submit_tasks("noop", data=b"x" * 100_000)
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, caught.value.details()
+    assert "disk" in caught.value.details() or "space" in caught.value.details()
+    with open(gate.path + ".go", "w", encoding="ascii") as pipe:
+        pipe.write("go\n")
+
+    os.unlink(filler)
+    outcomes = api.wait([kept, running, *accepted], seconds=60)
+    assert {outcome.state for outcome in outcomes.values()} == {words.JOB_STATE_SUCCEEDED}
+    assert api.outcome(api.submit_command("true")).state == words.JOB_STATE_SUCCEEDED
