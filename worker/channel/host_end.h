@@ -1,0 +1,199 @@
+// The daemon's end of a channel: offers runs, revokes them, reads what the worker says.
+//
+// One thread. Every byte that the worker can write is read once into private memory, checked, and only then used. What
+// cannot be true breaks the channel: broken() says why, nothing more is offered or read, and the owner kills the
+// worker.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/time.h"
+#include "worker/channel/channel.h"
+
+namespace futured::channel {
+
+struct RunRequest {
+  Fence fence;
+  std::uint32_t task = 0;
+  bool follow = false;
+  std::string_view payload;  // encoded parts; above limits::kInlineBytesMax it is copied once, into a sealed memfd
+  int payload_memfd = -1;    // or a sealed memfd that holds them already; still the caller's
+  std::uint32_t payload_memfd_bytes = 0;
+  std::span<const int> descriptors =
+      {};  // the payload's segments, in the order of its kSegment parts; still the caller's
+};
+
+// How far responses have been read. Given back to release() once everything before it is committed.
+struct Cursor {
+  std::uint32_t generation = 0;
+  std::uint64_t position = 0;
+  std::uint64_t dones = 0;
+};
+
+// Views and descriptors hold until the next read(); descriptors may be moved out.
+struct Done {
+  Fence fence;
+  DoneStatus status = DoneStatus::kWorkerError;
+  Instant started_at;
+  Instant finished_at;
+  std::uint64_t cpu_ns = 0;
+  std::uint64_t peak_rss_bytes = 0;
+  std::int32_t exit_code = 0;
+  std::int32_t signal = 0;
+  bool no_retry = false;
+  bool message_cut = false;
+  std::string_view error_class;
+  std::string_view error_message;
+  std::string_view result;     // encoded parts, wherever they came from; not yet decoded by anyone
+  Fd* result_memfd = nullptr;  // set when the result came in a sealed memfd of exactly result.size() bytes or more
+  std::span<Fd> descriptors;   // the result's segments
+};
+
+struct Emit {
+  Fence fence;
+  std::uint32_t stream = 0;
+  std::uint64_t offset = 0;
+  std::string_view data;
+};
+
+struct Progress {
+  Fence fence;
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;
+  std::string_view message;
+};
+
+struct Heartbeat {
+  Fence fence;
+};
+
+struct Log {
+  Fence fence;
+  std::uint32_t level = 0;
+  std::string_view message;
+};
+
+using Response = std::variant<Done, Emit, Progress, Heartbeat, Log>;
+
+enum class Read { kResponse, kNothing, kBroken };
+
+// The oldest run that is neither finished nor revoked.
+struct Head {
+  Fence fence;
+  RunState state = RunState::kOffered;
+  Instant taken_at;  // unless kOffered
+};
+
+enum class Revoked {
+  kYes,      // it will not run; its room comes back when the worker passes it
+  kTaken,    // too late: its DONE is on the way
+  kUnknown,  // no such run is offered here
+};
+
+class HostEnd {
+ public:
+  // For a fresh channel and for one that another daemon left: then recovered() lists the runs that it offered, and
+  // read() begins with the first response that it did not release.
+  [[nodiscard]] static Result<HostEnd> attach(ChannelFds fds);
+
+  [[nodiscard]] const std::vector<Head>& recovered() const { return recovered_; }
+
+  // Appends without publishing. False: no room in the ring, for its DONE, or for its descriptors; nothing has changed,
+  // and wants_room() is true until an offer is taken again. A fence must not be on offer here already.
+  [[nodiscard]] bool offer(const RunRequest& request);
+  // Asks a run to stop. False: no room even in what is kept for stops.
+  [[nodiscard]] bool stop(const Fence& fence, StopReason reason);
+  // Shows the worker what was appended: one store, and one eventfd write if it sleeps.
+  void publish();
+  [[nodiscard]] Revoked revoke(const Fence& fence);
+
+  [[nodiscard]] std::optional<Head> head();
+  [[nodiscard]] std::optional<Head> find(const Fence& fence);
+  [[nodiscard]] std::size_t outstanding() const { return outstanding_; }  // offered or taken, without a DONE read
+  [[nodiscard]] bool wants_room() const { return wants_room_; }
+
+  // The next response. kNothing also while a DONE's descriptors are still on their way.
+  [[nodiscard]] Read read(Response& response);
+  [[nodiscard]] Cursor cursor() const { return {map_.generation(), cursor_, dones_read_}; }
+  // Frees everything before `cursor` for the worker. Older cursors, and those of other generations, change nothing.
+  void release(const Cursor& cursor);
+  [[nodiscard]] bool all_released() const { return released_ == cursor_; }
+
+  // Before sleeping on wake_fd(): false when something can be read already.
+  [[nodiscard]] bool arm();
+  [[nodiscard]] int wake_fd() const { return fds_.to_host.get(); }
+
+  [[nodiscard]] bool is_broken() const { return !broken_.empty(); }
+  [[nodiscard]] const std::string& broken() const { return broken_; }
+  [[nodiscard]] std::uint32_t generation() const { return map_.generation(); }
+
+ private:
+  struct Offer {
+    Fence fence;
+    std::uint64_t position = 0;
+    bool closed = false;  // finished or revoked
+  };
+  struct Arrived {  // a packet that lies in the socket until its record is released
+    DescriptorTag tag;
+    std::vector<Fd> descriptors;
+  };
+  enum class Fetched { kYes, kNotYet, kBroken };
+
+  HostEnd(ChannelFds fds, ChannelMap map) : fds_(std::move(fds)), map_(std::move(map)) {}
+
+  [[nodiscard]] Status recover();
+  [[nodiscard]] Status recover_requests(std::uint64_t tail);
+  void fail(std::string why);
+  [[nodiscard]] bool request_room(std::size_t bytes, std::size_t keep_free);
+  [[nodiscard]] RunRecord& run_at(std::uint64_t position) const;
+  [[nodiscard]] std::optional<Head> look(const Offer& offer);
+  [[nodiscard]] Offer* find_open(const Fence& fence);
+  void close(Offer& offer);
+
+  [[nodiscard]] std::optional<std::uint64_t> published_responses();
+  [[nodiscard]] Read parse(const RecordHeader& header, Response& response);
+  [[nodiscard]] Read parse_done(const RecordHeader& header, Response& response);
+  [[nodiscard]] Read parse_emit(const RecordHeader& header, Response& response);
+  [[nodiscard]] Read parse_progress(const RecordHeader& header, Response& response);
+  [[nodiscard]] Read parse_log(const RecordHeader& header, Response& response);
+  template <typename Record>
+  [[nodiscard]] bool copy_fixed(const RecordHeader& header, Record& record);
+  [[nodiscard]] bool copy_variable(const RecordHeader& header, std::size_t fixed, std::uint64_t variable);
+  [[nodiscard]] bool is_expected(const Fence& fence);
+  [[nodiscard]] Fetched fetch(const DoneRecord& record);
+  [[nodiscard]] Fetched peek_one();
+  void drop_packet();
+
+  ChannelFds fds_;
+  ChannelMap map_;
+  std::string broken_;
+
+  std::deque<Offer> offers_;
+  std::size_t outstanding_ = 0;
+  std::uint64_t appended_ = 0;
+  std::uint64_t published_ = 0;
+  std::uint64_t request_tail_ = 0;  // last seen
+  bool wants_room_ = false;
+  std::vector<Head> recovered_;
+
+  std::uint64_t cursor_ = 0;
+  std::uint64_t released_ = 0;
+  std::uint64_t dones_read_ = 0;
+  std::uint64_t dones_released_ = 0;
+  std::uint64_t response_seen_ = 0;    // last seen end of the responses
+  std::uint64_t recovered_until_ = 0;  // responses before it may name runs that have left the request ring
+  bool awaits_descriptors_ = false;
+
+  std::deque<Arrived> arrived_;
+  std::string scratch_;  // private copy of a record's variable part
+  SealedView result_view_;
+};
+
+}  // namespace futured::channel
