@@ -50,7 +50,8 @@ inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which 
 inline constexpr std::uint64_t kIdBlock = 1'000'000;     // job ids reserved by one commit
 
 // Loop.
-inline constexpr std::size_t kTurnEventsMax = 1'024;          // events one turn takes from its lanes
+inline constexpr std::size_t kTurnEventsMax = 8'192;          // responses of workers that one turn takes
+inline constexpr std::size_t kTurnJobsMax = 8'192;            // submitted jobs that one turn takes
 inline constexpr std::size_t kSubmitLaneJobsMax = 64 * 1024;  // jobs waiting to be stepped before readers pause
 inline constexpr std::size_t kGatherJobsMax = 64 * 1024;      // row changes gathered before intake pauses
 
@@ -64,7 +65,7 @@ inline constexpr std::size_t kArgvCountMax = 4'096;
 inline constexpr std::size_t kOutputBytesMax = 64 * 1024 * 1024;  // kept of each of stdout and stderr
 inline constexpr std::size_t kOutputTailBytes = 4 * 1024;         // kept with a failed attempt
 
-inline constexpr std::size_t kLiveOutputBytesMax = 256 * 1024;          // kept of a running job's stream for followers
+inline constexpr std::size_t kLiveOutputBytesMax = 256 * 1024;  // kept of a running job's stream for followers
 inline constexpr std::size_t kLiveOutputBytesTotalMax = 64 * 1024 * 1024;  // of all of them
 
 // Processes.

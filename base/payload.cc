@@ -20,6 +20,18 @@ void append_part(std::string& encoded, const Part& part) {
   }
 }
 
+bool names_segment(std::string_view encoded) {
+  Reader reader(encoded);
+  while (!reader.at_end()) {
+    const std::uint8_t kind = reader.byte();
+    if (kind != static_cast<std::uint8_t>(PartKind::kInline))
+      return kind == static_cast<std::uint8_t>(PartKind::kSegment);
+    reader.bytes();  // content type
+    reader.bytes();
+  }
+  return false;
+}
+
 Result<std::vector<Part>> decode_parts(std::string_view encoded) {
   std::vector<Part> parts;
   WireReader reader(encoded);

@@ -30,6 +30,9 @@ struct Part {
 // Appends one part to an encoded payload. An empty string is the empty payload of no parts.
 void append_part(std::string& encoded, const Part& part);
 
+// Whether some part is a segment. Costs a walk over the framing; damaged bytes answer false.
+[[nodiscard]] bool names_segment(std::string_view encoded);
+
 // The parts of `encoded`, as views into it. Refuses what is damaged or over limits::kPayloadPartsMax.
 [[nodiscard]] Result<std::vector<Part>> decode_parts(std::string_view encoded);
 

@@ -40,12 +40,20 @@ struct Offer {
   Fence fence;
   std::uint32_t task = 0;  // index in the pool's list; commands: 0
   Instant deadline;        // of run_timeout were it taken now; never() if none
+  bool follow = false;     // a command: its output is wanted while it comes
   SharedBytes payload;
 };
 
 struct OfSlot {
   SlotId slot;
   Fence fence;
+};
+
+// Ask a running job to end.
+struct Stop {
+  SlotId slot;
+  Fence fence;
+  bool timed_out = false;  // else cancelled
 };
 
 struct StartWorker {
@@ -72,9 +80,9 @@ struct Effects {
   std::vector<effect::Refused> refused;
   std::vector<effect::Offer> offers;
   std::vector<effect::OfSlot> revokes;  // in this order; each is answered with event::Revoked
-  std::vector<effect::OfSlot> stops;    // ask the running job to end
-  std::vector<SlotId> kills;            // end the slot's worker and all it started; answered with event::SlotEnded
-  std::vector<SlotId> inspects;         // answered with event::Head
+  std::vector<effect::Stop> stops;
+  std::vector<SlotId> kills;     // end the slot's worker and all it started; answered with event::SlotEnded
+  std::vector<SlotId> inspects;  // answered with event::Head
   std::vector<effect::StartWorker> starts;
 
   // Where the end of `job` is to be written: into its own row if that is not committed yet, else into a new outcome.

@@ -165,7 +165,7 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
 void Scheduler::stop_taken(Job& job, Moment now, Effects& effects) {
   const Duration wanted = job.spec->spec.grace;
   const Duration grace = wanted.count() > 0 ? wanted : Duration(std::chrono::milliseconds(limits::kKillGraceMs));
-  effects.stops.push_back({job.slot, job.fence()});
+  effects.stops.push_back({job.slot, job.fence(), job.doom != Doom::kCancel});
   add_job_timer(job, TimerKind::kGrace, now.at + grace);
 }
 

@@ -130,8 +130,9 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
-                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused, event::Head, event::Claimed,
-                           event::ClaimFailed, event::Loaded, event::TimerDue, event::TurnEnd>;
+using Event =
+    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady, event::SlotEnded,
+                 event::Adopt, event::Done, event::Revoked, event::OfferRefused, event::Head, event::Claimed,
+                 event::ClaimFailed, event::Loaded, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

@@ -20,6 +20,7 @@ struct PoolSetup {
   std::string name;
   bool commands = false;
   std::uint32_t slots = 1;
+  std::vector<std::string> tasks;  // as far as they are known; event::PoolReady replaces them
 };
 
 struct QueueSetup {
@@ -83,6 +84,7 @@ class Scheduler {
   // Slots of this setup, in order: SlotId 1, 2, …, first those of the first pool.
   [[nodiscard]] PoolId pool_of(SlotId slot) const;
   [[nodiscard]] PoolId pool_named(const std::string& name) const;  // unset: none
+  [[nodiscard]] const std::string& pool_name(PoolId pool) const;
   [[nodiscard]] std::uint32_t slot_count() const { return static_cast<std::uint32_t>(slots_.size()); }
 
   // The state of a job that is resident; empty: ask the store.

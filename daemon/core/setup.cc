@@ -81,6 +81,7 @@ void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
     }
     PoolState& pool = add_pool(row);
     pool.commands = pool_setup.commands;
+    pool.tasks = pool_setup.tasks;
     for (std::uint32_t i = 0; i < pool_setup.slots; ++i) {
       auto slot = std::make_unique<Slot>();
       slot->id = SlotId{static_cast<std::uint32_t>(slots_.size() + 1)};
@@ -125,5 +126,11 @@ PoolId Scheduler::pool_named(const std::string& name) const {
 }
 
 PoolId Scheduler::pool_of(SlotId slot) const { return slots_.at(slot.value - 1)->pool->row.id; }
+
+const std::string& Scheduler::pool_name(PoolId id) const {
+  const auto found = std::ranges::find_if(pools_, [&](const auto& pool) { return pool->row.id == id; });
+  FUTURED_CHECK(found != pools_.end(), "ids of pools come from the scheduler");
+  return (*found)->row.name;
+}
 
 }  // namespace futured

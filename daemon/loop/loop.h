@@ -5,12 +5,17 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/limits.h"
 #include "base/result.h"
 #include "daemon/core/scheduler.h"
 #include "daemon/loop/outputs.h"
@@ -24,6 +29,8 @@ namespace futured {
 
 // Counts since the start. Written by the loop's thread only.
 struct LoopFigures {
+  static constexpr std::size_t kCommitTimesKept = 1024;
+
   std::uint64_t turns = 0;
   std::uint64_t commits = 0;
   std::uint64_t commit_jobs = 0;  // row changes in them
@@ -45,9 +52,14 @@ class Loop {
   struct Parts {
     std::unique_ptr<Store> store;
     std::unique_ptr<pool::LocalPools> pools;
-    SchedulerSetup setup;        // its epoch is filled in by start()
+    SchedulerSetup setup;  // its epoch is filled in by start()
     std::vector<pool::PoolConfig> pool_configs;
-    Duration ready_within{0};    // how long to wait for the pools' tasks
+    Duration ready_within{0};  // how long to wait for the pools' tasks
+    std::function<void(const std::string&)> log;
+    // The descriptors of the segments that an encoded payload names, in its order; still the table's.
+    std::function<Result<std::vector<int>>(std::string_view)> segments_of;
+    // A result's segments become the table's; gives back the result with their ids in it.
+    std::function<Result<std::string>(JobId, std::string_view, std::span<Fd>)> keep_segments;
   };
 
   explicit Loop(Parts parts);
@@ -65,7 +77,11 @@ class Loop {
   // `sink`, when given, is told the end of each job of the batch.
   Intake submit(event::Submit submit, std::shared_ptr<OutcomeSink> sink, SubmitReply reply);
   // Submits that wait are over their bound: unary ones are refused then.
-  [[nodiscard]] bool is_full() const { return waiting_jobs_.load(std::memory_order_relaxed) > limits::kSubmitLaneJobsMax; }
+  [[nodiscard]] bool is_full() const {
+    return waiting_jobs_.load(std::memory_order_relaxed) > limits::kSubmitLaneJobsMax;
+  }
+  // Commits fail for now (a full disk): what is running goes on, nothing new is accepted.
+  [[nodiscard]] bool store_is_failing() const { return store_failing_.load(std::memory_order_relaxed); }
   void cancel(Principal who, JobId job, CancelReply reply);
   void put_queue(event::PutQueue put, QueueReply reply);
   // `ready` is called when the watch is in place: what ends later is told to `sink`, what ended before is on disk.
@@ -84,7 +100,8 @@ class Loop {
   [[nodiscard]] const Scheduler& scheduler() const { return *scheduler_; }
   [[nodiscard]] const pool::LocalPools& pools() const { return *parts_.pools; }
   [[nodiscard]] const LoopFigures& figures() const { return figures_; }
-  [[nodiscard]] bool store_is_failing() const { return retrying_ != nullptr; }
+  [[nodiscard]] const std::map<std::string, std::string>& pool_problems() const { return pool_problems_; }
+  [[nodiscard]] std::size_t watches() const { return watchers_.size(); }
 
  private:
   struct WaitingSubmit {
@@ -103,49 +120,52 @@ class Loop {
     std::vector<effect::QueuePut> queues_put;
     std::vector<effect::Offer> offers;
     std::vector<pool::SlotCursor> cursors;
-    std::vector<JobId> loads;
     Instant sent;
   };
+  class PoolEvents;
 
   // start.cc
-  [[nodiscard]] Status load(Snapshot& snapshot);
-  [[nodiscard]] Status open_pools(const Snapshot& snapshot);
-  [[nodiscard]] Status wait_for_pools(Instant until);
-  [[nodiscard]] Result<LoadAnswer> load_recovered();
-  void adopt_recovered(Moment now);
+  [[nodiscard]] Status open_pools(Epoch epoch);
+  [[nodiscard]] Status wait_for_pools();
+  void set_up_slots(const std::vector<pool::RecoveredRun>& recovered, Moment now);
+  [[nodiscard]] Result<LoadAnswer> load_recovered(const std::vector<pool::RecoveredRun>& recovered);
 
   // loop.cc
   void turn();
   void sleep();
-  void post(std::function<void()> what);
   void wake();
+  void post(std::function<void()> what);
   void take_control();
+  [[nodiscard]] bool takes_submits() const;
   void take_submits(Moment now);
-  void take_pool_events(Moment now);
   void carry_out(Moment now);
-  void refuse_and_ask(Moment now);
-  void make_offers(Moment now);
-  [[nodiscard]] Moment now() const;
+  void answer(const effect::Refused& refused);
+  void make_offer(const effect::Offer& offer, Moment now);
+  [[nodiscard]] bool revoke_offer(const effect::OfSlot& revoke);
+  [[nodiscard]] event::Head head_of(SlotId slot);
+  [[nodiscard]] static Moment now() { return {monotonic_now(), wall_now()}; }
   void step(const Event& event, Moment now) { scheduler_->step(event, now, effects_); }
 
   // commit.cc
+  [[nodiscard]] bool has_batch() const;
   void send_batch(Moment now);
   void committed(StoreThread::Done done);
   void commit_failed(StoreThread::Done done);
-  void let_out(Deferred deferred);
+  void let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred, Moment now);
   void count(const Batch& batch);
 
   Parts parts_;
-  std::unique_ptr<StoreThread> store_thread_;
+  std::unique_ptr<PoolEvents> pool_events_;
   std::unique_ptr<Scheduler> scheduler_;
   Effects effects_;
   Watchers watchers_;
   Outputs outputs_;
   LoopFigures figures_;
+  std::map<std::string, std::string> pool_problems_;  // by pool: why it cannot run jobs now
 
   bool in_flight_ = false;
-  Deferred deferred_;                     // of the commit in flight
-  std::unique_ptr<StoreThread::Work> retrying_;  // a batch that was rolled back
+  Deferred deferred_;  // of the commit in flight, or of the one that is tried again
+  std::optional<StoreThread::Work> retrying_;
   Instant retry_at_ = Instant::never();
   std::optional<Error> fatal_;
   bool stopping_ = false;
@@ -159,11 +179,14 @@ class Loop {
   Fd wake_fd_;
   Fd epoll_fd_;
   std::atomic<bool> sleeping_{false};
-  std::mutex lanes_mutex_;  // guards the two lanes
+  std::atomic<bool> store_failing_{false};
+  std::mutex lanes_mutex_;  // guards the lanes and `paused_`
   std::vector<std::function<void()>> control_lane_;
   std::deque<WaitingSubmit> submit_lane_;
   std::vector<std::weak_ptr<OutcomeSink>> paused_;
   std::atomic<std::size_t> waiting_jobs_{0};
+
+  std::unique_ptr<StoreThread> store_thread_;  // last: its thread ends first
 };
 
 }  // namespace futured

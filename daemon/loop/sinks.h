@@ -51,7 +51,7 @@ struct OutputChunk {
   Fence fence;
   std::uint32_t stream = 0;  // 1 stdout, 2 stderr, 3 chunks of a task, 4 its log
   std::uint64_t offset = 0;
-  std::string_view data;     // valid for the call
+  std::string_view data;  // valid for the call
 };
 
 class OutputSink {

@@ -1,0 +1,143 @@
+#include <algorithm>
+
+#include "daemon/loop/loop.h"
+
+namespace futured {
+
+namespace {
+
+// How long a batch that was rolled back waits before it is tried again.
+constexpr Duration kRetryAfter = std::chrono::milliseconds(200);
+
+}  // namespace
+
+bool Loop::has_batch() const {
+  return !effects_.rows.empty() || !effects_.claims.empty() || !effects_.loads.empty() || !effects_.accepted.empty() ||
+         !effects_.cancelled.empty() || !effects_.queues_put.empty() || parts_.pools->has_unreleased();
+}
+
+// Natural group commit: what gathered while the last commit was under way goes with this one.
+void Loop::send_batch(Moment moment) {
+  StoreThread::Work work;
+  if (retrying_) {
+    if (moment.at < retry_at_) return;
+    work = std::move(*retrying_);
+    retrying_.reset();
+  } else {
+    if (!has_batch()) return;
+    work.batch = std::make_shared<Batch>(std::exchange(effects_.rows, {}));
+    work.claims = std::exchange(effects_.claims, {});
+    work.loads = std::exchange(effects_.loads, {});
+    deferred_ = Deferred{std::exchange(effects_.accepted, {}),
+                         std::exchange(effects_.cancelled, {}),
+                         std::exchange(effects_.queues_put, {}),
+                         std::exchange(effects_.offers_after_commit, {}),
+                         parts_.pools->cursors(),
+                         moment.at};
+  }
+  in_flight_ = true;
+  store_thread_->run(std::move(work), [this](StoreThread::Done done) {
+    // std::function wants a copyable callable.
+    auto shared = std::make_shared<StoreThread::Done>(std::move(done));
+    post([this, shared] { committed(std::move(*shared)); });
+  });
+}
+
+void Loop::committed(StoreThread::Done done) {
+  in_flight_ = false;
+  if (done.error) return commit_failed(std::move(done));
+  const Moment moment = now();
+  if (store_failing_.exchange(false)) parts_.log("the store accepts commits again");
+  ++figures_.commits;
+  const std::int64_t took_us = (moment.at - deferred_.sent).count() / 1000;
+  if (figures_.commit_us.size() < LoopFigures::kCommitTimesKept) {
+    figures_.commit_us.push_back(took_us);
+  } else {
+    figures_.commit_us[figures_.commits % LoopFigures::kCommitTimesKept] = took_us;
+  }
+  const std::shared_ptr<const Batch> batch = std::move(done.work.batch);
+  count(*batch);
+  let_out(batch, std::exchange(deferred_, {}), moment);
+  for (std::size_t i = 0; i < done.claims.size(); ++i) {
+    if (done.claims[i].ok()) {
+      step(event::Claimed{std::move(*done.claims[i])}, moment);
+    } else {
+      parts_.log("reading the backlog failed: " + done.claims[i].error().message);
+      step(event::ClaimFailed{done.work.claims[i]}, moment);
+    }
+  }
+  if (!done.work.loads.empty()) {
+    LoadAnswer answer;
+    if (done.loaded.ok()) {
+      answer = std::move(*done.loaded);
+    } else {
+      parts_.log("reading jobs failed: " + done.loaded.error().message);
+    }
+    step(event::Loaded{std::move(done.work.loads), std::move(answer)}, moment);
+  }
+}
+
+// A batch that was rolled back is kept and tried again: nothing of it has left. Anything else only a restart mends,
+// for what is on disk is not known any more.
+void Loop::commit_failed(StoreThread::Done done) {
+  if (done.error->fault == CommitFault::kUnknown) {
+    fatal_ = done.error->error.in("the store failed and must be read anew");
+    return;
+  }
+  if (!store_failing_.exchange(true)) parts_.log("a commit failed and is tried again: " + done.error->error.message);
+  retrying_ = std::move(done.work);
+  retry_at_ = monotonic_now() + kRetryAfter;
+}
+
+// Everything that had to wait for its commit, in the order in which callers may see it: receipts, then ends.
+void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred, Moment moment) {
+  for (const effect::Accepted& accepted : deferred.accepted) {
+    const auto owed = owed_submits_.extract(accepted.token);
+    FUTURED_CHECK(!owed.empty(), "a submit is answered once");
+    if (owed.mapped().sink) {
+      watchers_.watch_batch({accepted.first.value, accepted.first.value + accepted.count}, owed.mapped().sink);
+    }
+    owed.mapped().reply(Accepted{accepted.first, accepted.count});
+  }
+  watchers_.publish(batch);
+  outputs_.publish(*batch);
+  for (const effect::Cancelled& cancelled : deferred.cancelled) {
+    if (const auto owed = owed_cancels_.extract(cancelled.token)) owed.mapped()(cancelled.state);
+  }
+  for (const effect::QueuePut& put : deferred.queues_put) {
+    if (const auto owed = owed_queues_.extract(put.token)) owed.mapped()(put.queue);
+  }
+  for (const pool::SlotCursor& cursor : deferred.cursors) parts_.pools->release(cursor);
+  for (const effect::Offer& offer : deferred.offers) make_offer(offer, moment);
+}
+
+void Loop::count(const Batch& batch) {
+  figures_.submitted += batch.jobs.size();
+  figures_.retries += batch.attempts.size();
+  figures_.commit_jobs += batch.jobs.size() + batch.outcomes.size() + batch.attempts.size();
+  const auto add = [this](JobState state) {
+    switch (state) {
+      case JobState::kScheduled:
+      case JobState::kBlocked:
+      case JobState::kQueued:
+      case JobState::kRunning:
+        return;
+      case JobState::kSucceeded:
+        ++figures_.succeeded;
+        return;
+      case JobState::kFailed:
+        ++figures_.failed;
+        return;
+      case JobState::kCancelled:
+        ++figures_.cancelled;
+        return;
+      case JobState::kTimedOut:
+        ++figures_.timed_out;
+        return;
+    }
+  };
+  for (const JobRow& row : batch.jobs) add(row.ending.state);
+  for (const OutcomeRow& row : batch.outcomes) add(row.ending.state);
+}
+
+}  // namespace futured

@@ -1,0 +1,264 @@
+#include "daemon/loop/loop.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+
+#include "base/payload.h"
+#include "daemon/loop/pool_events.h"
+
+namespace futured {
+
+Loop::Loop(Parts parts) : parts_(std::move(parts)) {
+  wake_fd_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  epoll_fd_ = Fd(epoll_create1(EPOLL_CLOEXEC));
+  FUTURED_CHECK(wake_fd_.is_open() && epoll_fd_.is_open(), "an eventfd and an epoll descriptor can be had");
+  figures_.commit_us.reserve(LoopFigures::kCommitTimesKept);
+}
+
+Loop::~Loop() = default;
+
+Status Loop::run() {
+  while (!fatal_ && !(stopping_ && !in_flight_ && !has_batch())) turn();
+  store_thread_.reset();
+  parts_.store.reset();
+  if (fatal_) return *fatal_;
+  if (stop_spawner_) return parts_.pools->shut_down_spawner();
+  return {};
+}
+
+void Loop::turn() {
+  const Moment moment = now();
+  ++figures_.turns;
+  take_control();
+  const bool more = parts_.pools->poll(*pool_events_, limits::kTurnEventsMax);
+  take_submits(moment);
+  if (moment.at >= scheduler_->next_timer()) step(event::TimerDue{}, moment);
+  if (!stopping_) step(event::TurnEnd{}, moment);
+  carry_out(moment);
+#ifndef NDEBUG
+  if (figures_.turns % 64 == 0) scheduler_->audit();
+#endif
+  if (!in_flight_) send_batch(moment);
+  if (!more) sleep();
+}
+
+// Waits for the next event. The flag is raised before the lanes are looked at a last time, so that no wake-up is lost.
+void Loop::sleep() {
+  sleeping_.store(true, std::memory_order_seq_cst);
+  bool busy = fatal_ || (stopping_ && !in_flight_) || !parts_.pools->arm();
+  if (!busy) {
+    const std::lock_guard lock(lanes_mutex_);
+    busy = !control_lane_.empty() || (!submit_lane_.empty() && takes_submits());
+  }
+  int timeout_ms = 0;
+  Instant until = scheduler_->next_timer();
+  if (retrying_) until = std::min(until, retry_at_);
+  if (!busy && until != Instant::never()) {
+    const auto wait = std::max<std::int64_t>((until - monotonic_now()).count(), 0);
+    timeout_ms = static_cast<int>(std::min<std::int64_t>((wait + 999'999) / 1'000'000, 60'000));
+  } else if (!busy) {
+    timeout_ms = -1;
+  }
+  epoll_event events[8];
+  if (!busy) epoll_wait(epoll_fd_.get(), events, 8, timeout_ms);
+  sleeping_.store(false, std::memory_order_seq_cst);
+  std::uint64_t count = 0;
+  (void)!read(wake_fd_.get(), &count, sizeof count);
+}
+
+void Loop::wake() {
+  if (!sleeping_.load(std::memory_order_seq_cst)) return;
+  const std::uint64_t one = 1;
+  (void)!write(wake_fd_.get(), &one, sizeof one);
+}
+
+void Loop::post(std::function<void()> what) {
+  {
+    const std::lock_guard lock(lanes_mutex_);
+    control_lane_.push_back(std::move(what));
+  }
+  wake();
+}
+
+// Completions, cancels and questions never wait behind submits.
+void Loop::take_control() {
+  std::vector<std::function<void()>> taken;
+  {
+    const std::lock_guard lock(lanes_mutex_);
+    taken.swap(control_lane_);
+  }
+  for (const auto& what : taken) what();
+}
+
+// Intake pauses while more is gathered than one commit should carry, or while the store cannot commit at all.
+bool Loop::takes_submits() const {
+  return !retrying_ && effects_.rows.jobs.size() + effects_.rows.outcomes.size() < limits::kGatherJobsMax;
+}
+
+void Loop::take_submits(Moment moment) {
+  std::size_t jobs = 0;
+  while (jobs < limits::kTurnJobsMax && takes_submits()) {
+    WaitingSubmit next;
+    {
+      const std::lock_guard lock(lanes_mutex_);
+      if (submit_lane_.empty()) break;
+      next = std::move(submit_lane_.front());
+      submit_lane_.pop_front();
+    }
+    jobs += next.submit.ends.size();
+    waiting_jobs_.fetch_sub(next.submit.ends.size(), std::memory_order_relaxed);
+    next.submit.token = next_token_++;
+    owed_submits_.emplace(next.submit.token, OwedSubmit{std::move(next.sink), std::move(next.reply)});
+    step(std::move(next.submit), moment);
+  }
+  if (waiting_jobs_.load(std::memory_order_relaxed) > limits::kSubmitLaneJobsMax / 2) return;
+  std::vector<std::weak_ptr<OutcomeSink>> resumed;
+  {
+    const std::lock_guard lock(lanes_mutex_);
+    resumed.swap(paused_);
+  }
+  for (const auto& paused : resumed) {
+    if (const auto sink = paused.lock()) sink->resume();
+  }
+}
+
+Intake Loop::submit(event::Submit submit, std::shared_ptr<OutcomeSink> sink, SubmitReply reply) {
+  const std::size_t jobs = submit.ends.size();
+  Intake intake = Intake::kGoOn;
+  {
+    const std::lock_guard lock(lanes_mutex_);
+    if (waiting_jobs_.fetch_add(jobs, std::memory_order_relaxed) + jobs > limits::kSubmitLaneJobsMax && sink) {
+      intake = Intake::kPause;
+      paused_.push_back(sink);
+    }
+    submit_lane_.push_back({std::move(submit), std::move(sink), std::move(reply)});
+  }
+  wake();
+  return intake;
+}
+
+void Loop::cancel(Principal who, JobId job, CancelReply reply) {
+  post([this, who, job, reply = std::move(reply)]() mutable {
+    const Token token = next_token_++;
+    owed_cancels_.emplace(token, std::move(reply));
+    step(event::Cancel{token, who, job}, now());
+  });
+}
+
+void Loop::put_queue(event::PutQueue put, QueueReply reply) {
+  post([this, put = std::move(put), reply = std::move(reply)]() mutable {
+    put.token = next_token_++;
+    owed_queues_.emplace(put.token, std::move(reply));
+    step(put, now());
+  });
+}
+
+void Loop::watch(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink, std::function<void()> ready) {
+  post([this, ranges = std::move(ranges), sink = std::move(sink), ready = std::move(ready)] {
+    watchers_.watch(ranges, sink);
+    ready();
+  });
+}
+
+void Loop::forget(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink) {
+  post([this, ranges = std::move(ranges), sink = std::move(sink)] { watchers_.forget(ranges, sink.get()); });
+}
+
+void Loop::forget_batches(std::shared_ptr<OutcomeSink> sink) {
+  post([this, sink = std::move(sink)] {
+    watchers_.forget_batches(sink.get());
+    // Batches that are not accepted yet would be watched for a sink that is gone.
+    for (auto& [token, owed] : owed_submits_) {
+      if (owed.sink == sink) owed.sink.reset();
+    }
+  });
+}
+
+void Loop::follow(JobId job, std::shared_ptr<OutputSink> sink) {
+  post([this, job, sink = std::move(sink)] { outputs_.follow(job, sink); });
+}
+
+void Loop::unfollow(JobId job, std::shared_ptr<OutputSink> sink) {
+  post([this, job, sink = std::move(sink)] { outputs_.forget(job, sink.get()); });
+}
+
+void Loop::look(std::function<void(const Loop&)> look) {
+  post([this, look = std::move(look)] { look(*this); });
+}
+
+void Loop::stop(bool with_spawner) {
+  post([this, with_spawner] {
+    stopping_ = true;
+    stop_spawner_ = stop_spawner_ || with_spawner;
+  });
+}
+
+// What must not wait for a commit. Answers to revokes and inspections go straight back into the core, until it has
+// nothing more to ask.
+void Loop::carry_out(Moment moment) {
+  while (!effects_.nothing_at_once()) {
+    for (const effect::Refused& refused : std::exchange(effects_.refused, {})) answer(refused);
+    for (const effect::StartWorker& start : std::exchange(effects_.starts, {})) {
+      parts_.pools->start_worker(scheduler_->pool_name(start.pool), start.slot);
+    }
+    for (const effect::Stop& stop : std::exchange(effects_.stops, {})) {
+      parts_.pools->stop(stop.slot, stop.fence,
+                         stop.timed_out ? channel::StopReason::kTimeout : channel::StopReason::kCancel);
+    }
+    for (const SlotId slot : std::exchange(effects_.kills, {})) parts_.pools->kill(slot);
+    for (const effect::OfSlot& revoke : std::exchange(effects_.revokes, {})) {
+      step(event::Revoked{revoke.slot, revoke.fence, revoke_offer(revoke)}, moment);
+    }
+    for (const SlotId slot : std::exchange(effects_.inspects, {})) step(head_of(slot), moment);
+    for (const effect::Offer& offer : std::exchange(effects_.offers, {})) make_offer(offer, moment);
+  }
+  parts_.pools->publish();
+}
+
+void Loop::answer(const effect::Refused& refused) {
+  if (const auto submit = owed_submits_.extract(refused.token)) {
+    if (submit.mapped().reply) submit.mapped().reply(refused.error);
+  } else if (const auto cancel = owed_cancels_.extract(refused.token)) {
+    cancel.mapped()(refused.error);
+  } else if (const auto queue = owed_queues_.extract(refused.token)) {
+    queue.mapped()(refused.error);
+  }
+}
+
+void Loop::make_offer(const effect::Offer& offer, Moment moment) {
+  std::vector<int> descriptors;
+  if (names_segment(offer.payload.view())) {
+    auto found = parts_.segments_of(offer.payload.view());
+    if (!found.ok()) {
+      const Cause lost{.kind = CauseKind::kPayloadLost, .message = found.error().message};
+      return step(event::Done{.slot = offer.slot,
+                              .fence = offer.fence,
+                              .status = event::DoneStatus::kFailed,
+                              .do_not_retry = true,
+                              .cause = &lost},
+                  moment);
+    }
+    descriptors = std::move(*found);
+  }
+  if (!parts_.pools->offer({offer.slot, offer.fence, offer.task, offer.follow, offer.payload.view(), descriptors})) {
+    step(event::OfferRefused{offer.slot, offer.fence}, moment);
+  }
+}
+
+event::Head Loop::head_of(SlotId slot) {
+  const auto head = parts_.pools->head(slot);
+  if (!head || head->state == channel::RunState::kOffered) return {slot, std::nullopt, {}};
+  return {slot, head->fence, head->taken_at};
+}
+
+// An at-most-once offer that waits for its commit is not in a ring yet: it is taken back here.
+bool Loop::revoke_offer(const effect::OfSlot& revoke) {
+  const auto is_it = [&](const effect::Offer& offer) { return offer.fence == revoke.fence; };
+  if (std::erase_if(effects_.offers_after_commit, is_it) > 0) return true;
+  if (std::erase_if(deferred_.offers, is_it) > 0) return true;
+  return parts_.pools->revoke(revoke.slot, revoke.fence);
+}
+
+}  // namespace futured

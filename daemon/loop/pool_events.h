@@ -1,0 +1,28 @@
+// PoolEvents: what the pools say, told to the core in its own words.
+#pragma once
+
+#include "daemon/loop/loop.h"
+
+namespace futured {
+
+class Loop::PoolEvents : public pool::PoolHandler {
+ public:
+  explicit PoolEvents(Loop& loop) : loop_(loop) {}
+
+  void on(const pool::PoolReady& event) override;
+  void on(const pool::PoolFailed& event) override;
+  void on(const pool::WorkerStarted& event) override;
+  void on(const pool::WorkerEnded& event) override;
+  void on(const pool::SpawnerLost& event) override;
+  void on(SlotId slot, channel::Done& done) override;
+  void on(SlotId slot, const channel::Emit& emit) override;
+  void on(SlotId slot, const channel::Progress& progress) override;
+  void on(SlotId slot, const channel::Log& log) override;
+
+ private:
+  void step(const Event& event);
+
+  Loop& loop_;
+};
+
+}  // namespace futured

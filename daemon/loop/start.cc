@@ -1,0 +1,97 @@
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "daemon/loop/pool_events.h"
+
+namespace futured {
+
+// The order matters: load, commit the next epoch, attach to the spawner, read the rings, adopt or kill, requeue. Only
+// after this does anybody open a socket.
+Status Loop::start() {
+  auto snapshot = parts_.store->snapshot();
+  if (!snapshot.ok()) return snapshot.error();
+  const Epoch epoch{snapshot->epoch.value + 1};
+  parts_.setup.epoch = epoch;
+  pool_events_ = std::make_unique<PoolEvents>(*this);
+  // Committed before the spawner hears of it, so that no two daemons ever speak with the same epoch.
+  if (const Status begun = parts_.store->begin_epoch(epoch, snapshot->spawner_instance); !begun.ok())
+    return begun.error();
+  if (const Status opened = open_pools(epoch); !opened.ok()) return opened.error();
+  const Status named = parts_.store->begin_epoch(epoch, parts_.pools->spawner_instance());
+  if (!named.ok()) return named.error();
+
+  const std::vector<pool::RecoveredRun> recovered = parts_.pools->recovered();
+  auto live = load_recovered(recovered);
+  if (!live.ok()) return live.error();
+  const Moment moment = now();
+  scheduler_ = std::make_unique<Scheduler>(parts_.setup, std::move(*snapshot), std::move(*live), moment, effects_);
+  set_up_slots(recovered, moment);
+  store_thread_ = std::make_unique<StoreThread>(*parts_.store);
+  return {};
+}
+
+Status Loop::open_pools(Epoch epoch) {
+  for (const int fd : {wake_fd_.get(), parts_.pools->fd()}) {
+    epoll_event interest{.events = EPOLLIN, .data = {.fd = fd}};
+    if (epoll_ctl(epoll_fd_.get(), EPOLL_CTL_ADD, fd, &interest) != 0) return system_error("epoll_ctl");
+  }
+  if (const Status attached = parts_.pools->attach(epoch); !attached.ok()) return attached.error();
+  if (const Status configured = parts_.pools->configure(parts_.pool_configs); !configured.ok())
+    return configured.error();
+  return wait_for_pools();
+}
+
+// A submit names a task, so tasks are known before the first submit. A pool that fails is told, and waited for no more.
+Status Loop::wait_for_pools() {
+  const Instant until = monotonic_now() + parts_.ready_within;
+  const auto missing = [this] {
+    return std::ranges::count_if(parts_.pool_configs, [this](const pool::PoolConfig& config) {
+      return !parts_.pools->tasks().contains(config.name) && !pool_problems_.contains(config.name);
+    });
+  };
+  while (missing() > 0 && monotonic_now() < until && !fatal_) {
+    if (parts_.pools->poll(*pool_events_, limits::kTurnEventsMax) || !parts_.pools->arm()) continue;
+    epoll_event event{};
+    epoll_wait(epoll_fd_.get(), &event, 1, static_cast<int>((until - monotonic_now()).count() / 1'000'000) + 1);
+  }
+  if (fatal_) return *fatal_;
+  for (PoolSetup& setup : parts_.setup.pools) {
+    const auto tasks = parts_.pools->tasks().find(setup.name);
+    if (tasks == parts_.pools->tasks().end()) {
+      pool_problems_.try_emplace(setup.name, "its zygote did not become ready in time");
+      parts_.log("pool \"" + setup.name + "\": " + pool_problems_[setup.name]);
+      continue;
+    }
+    for (const pool::Task& task : tasks->second) setup.tasks.push_back(task.name);
+  }
+  return {};
+}
+
+Result<LoadAnswer> Loop::load_recovered(const std::vector<pool::RecoveredRun>& recovered) {
+  std::vector<JobId> ids;
+  for (const pool::RecoveredRun& run : recovered) ids.push_back(run.fence.job);
+  std::ranges::sort(ids);
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  if (ids.empty()) return LoadAnswer{};
+  return parts_.store->load(ids);
+}
+
+// Workers that live are taken over with what they run; the other slots get new ones.
+void Loop::set_up_slots(const std::vector<pool::RecoveredRun>& recovered, Moment moment) {
+  std::unordered_set<SlotId> alive;
+  for (const pool::WorkerStarted& worker : parts_.pools->live()) {
+    alive.insert(worker.slot);
+    step(event::SlotReady{worker.slot, worker.generation}, moment);
+  }
+  for (const pool::RecoveredRun& run : recovered)
+    step(event::Adopt{run.slot, run.fence, run.taken_at, run.done}, moment);
+  for (std::uint32_t slot = 1; slot <= scheduler_->slot_count(); ++slot) {
+    if (alive.contains(SlotId{slot})) continue;
+    parts_.pools->start_worker(scheduler_->pool_name(scheduler_->pool_of(SlotId{slot})), SlotId{slot});
+  }
+  carry_out(moment);
+}
+
+}  // namespace futured

@@ -1,0 +1,193 @@
+#include "daemon/ops/config.h"
+
+#include <toml++/toml.h>
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+#include "base/limits.h"
+
+namespace futured::ops {
+
+namespace {
+
+// Reads the keys of one table; the first thing that is wrong is kept and ends the reading.
+class Section {
+ public:
+  Section(const toml::table& table, std::string name, std::string& problem)
+      : table_(table), name_(std::move(name)), problem_(problem) {}
+
+  void text(const char* key, std::string& value) {
+    if (const toml::node* node = take(key)) set(key, node->value_exact<std::string>(), value, "a string");
+  }
+  void number(const char* key, std::int64_t& value) {
+    if (const toml::node* node = take(key)) set(key, node->value_exact<std::int64_t>(), value, "a whole number");
+  }
+  void texts(const char* key, std::vector<std::string>& values) {
+    const toml::node* const node = take(key);
+    if (node == nullptr) return;
+    const toml::array* const array = node->as_array();
+    if (array == nullptr) return wrong(key, "must be a list of strings");
+    for (const toml::node& entry : *array) {
+      const auto value = entry.value_exact<std::string>();
+      if (!value) return wrong(key, "must be a list of strings");
+      values.push_back(*value);
+    }
+  }
+  const toml::node* take(const char* key) {
+    known_.insert(key);
+    return table_.get(key);
+  }
+  void wrong(std::string_view key, std::string_view why) {
+    if (problem_.empty()) problem_ = "[" + name_ + "] " + std::string(key) + ": " + std::string(why);
+  }
+  void refuse_unknown() {
+    for (const auto& [key, node] : table_) {
+      if (!known_.contains(std::string(key.str()))) wrong(key.str(), "is not a setting of futured");
+    }
+  }
+
+ private:
+  template <typename T>
+  void set(const char* key, const std::optional<T>& found, T& value, const char* kind) {
+    if (!found) return wrong(key, std::string("must be ") + kind);
+    value = *found;
+  }
+
+  const toml::table& table_;
+  std::string name_;
+  std::string& problem_;
+  std::set<std::string> known_;
+};
+
+void read_pool(const toml::table& table, const std::string& name, Config& config, std::string& problem) {
+  auto known = std::ranges::find(config.pools, name, &PoolSection::name);
+  if (known == config.pools.end()) known = config.pools.insert(known, PoolSection{.name = name});
+  PoolSection& pool = *known;
+  Section section(table, "pools." + name, problem);
+  std::string mode = pool.commands ? "command" : "process";
+  section.text("mode", mode);
+  if (mode != "process" && mode != "command") section.wrong("mode", "must be \"process\" or \"command\"");
+  pool.commands = mode == "command";
+  if (const toml::node* size = section.take("size")) {
+    const auto slots = size->value_exact<std::int64_t>();
+    const auto word = size->value_exact<std::string>();
+    if (slots && *slots >= 1 && *slots <= static_cast<std::int64_t>(limits::kSlotsMax)) {
+      pool.size = static_cast<std::uint32_t>(*slots);
+    } else if (word != "auto") {
+      section.wrong("size", "must be \"auto\" or 1 to " + std::to_string(limits::kSlotsMax));
+    }
+  }
+  section.texts("plugins", pool.plugins);
+  if (const toml::node* env = section.take("env")) {
+    if (const toml::table* const values = env->as_table()) {
+      for (const auto& [key, node] : *values) {
+        const auto value = node.value_exact<std::string>();
+        if (!value) section.wrong("env", "values must be strings");
+        pool.env.emplace_back(std::string(key.str()), value.value_or(""));
+      }
+    } else {
+      section.wrong("env", "must be a table of strings");
+    }
+  }
+  section.refuse_unknown();
+}
+
+void read_queue(const toml::table& table, const std::string& name, Config& config, std::string& problem) {
+  QueueSection queue{.name = name};
+  Section section(table, "queues." + name, problem);
+  section.text("discipline", queue.discipline);
+  if (queue.discipline != "fifo" && queue.discipline != "lifo" && queue.discipline != "priority") {
+    section.wrong("discipline", "must be \"fifo\", \"lifo\" or \"priority\"");
+  }
+  section.refuse_unknown();
+  config.queues.push_back(std::move(queue));
+}
+
+void read_daemon(const toml::table& table, Config& config, std::string& problem) {
+  Section section(table, "daemon", problem);
+  section.text("socket", config.socket);
+  section.text("state", config.state);
+  section.text("listen", config.listen);
+  section.number("idle_exit_ms", config.idle_exit_ms);
+  section.text("log_level", config.log_level);
+  section.refuse_unknown();
+}
+
+// The tables inside [pools] or [queues], one for each name.
+template <typename Read>
+void read_named(const toml::node& node, const char* kind, std::string& problem, Read read) {
+  const toml::table* const tables = node.as_table();
+  if (tables == nullptr) {
+    problem = std::string(kind) + " must be tables: [" + kind + ".NAME]";
+    return;
+  }
+  for (const auto& [key, entry] : *tables) {
+    const toml::table* const table = entry.as_table();
+    if (table != nullptr) {
+      read(*table, std::string(key.str()));
+    } else if (problem.empty()) {
+      problem = "[" + std::string(kind) + "] " + std::string(key.str()) + ": must be a table";
+    }
+  }
+}
+
+}  // namespace
+
+Config default_config() {
+  Config config;
+  config.pools = {PoolSection{.name = "default"}, PoolSection{.name = "command", .commands = true}};
+  return config;
+}
+
+Result<Config> read_config(const std::string& path) {
+  toml::table file;
+  try {
+    file = toml::parse_file(path);
+  } catch (const toml::parse_error& error) {
+    const auto& at = error.source().begin;
+    return Error{ErrorCode::kInvalidArgument,
+                 path + ":" + std::to_string(at.line) + ": " + std::string(error.description())};
+  }
+  Config config = default_config();
+  std::string problem;
+  for (const auto& [key, node] : file) {
+    const std::string name(key.str());
+    if (name == "daemon" && node.is_table()) {
+      read_daemon(*node.as_table(), config, problem);
+    } else if (name == "pools") {
+      read_named(node, "pools", problem,
+                 [&](const auto& table, const auto& pool) { read_pool(table, pool, config, problem); });
+    } else if (name == "queues") {
+      read_named(node, "queues", problem,
+                 [&](const auto& table, const auto& queue) { read_queue(table, queue, config, problem); });
+    } else if (problem.empty()) {
+      problem = "\"" + name + "\" is not a section of futured's settings";
+    }
+  }
+  if (!problem.empty()) return Error{ErrorCode::kInvalidArgument, path + ": " + problem};
+  return config;
+}
+
+Status check(const Config& config) {
+  const auto refuse = [](std::string why) { return Error{ErrorCode::kInvalidArgument, std::move(why)}; };
+  if (config.socket.empty()) return refuse("no socket: give --socket PATH, or socket in [daemon]");
+  if (config.state.empty()) return refuse("no state directory: give --state DIR, or state in [daemon]");
+  if (config.idle_exit_ms < 0) return refuse("[daemon] idle_exit_ms: must not be negative");
+  static const std::set<std::string> levels{"trace", "debug", "info", "warn", "error", "off"};
+  if (!levels.contains(config.log_level))
+    return refuse("log level \"" + config.log_level + "\": one of trace, debug, info, warn, error, off");
+  for (const PoolSection& pool : config.pools) {
+    if (pool.name.empty() || pool.name.size() > limits::kNameBytesMax)
+      return refuse("[pools." + pool.name + "]: name is empty or too long");
+    if (pool.commands && !pool.plugins.empty())
+      return refuse("[pools." + pool.name + "] plugins: a command pool runs no tasks");
+  }
+  for (const QueueSection& queue : config.queues) {
+    if (queue.name.empty() || queue.name.size() > limits::kNameBytesMax)
+      return refuse("[queues." + queue.name + "]: name is empty or too long");
+  }
+  return {};
+}
+
+}  // namespace futured::ops

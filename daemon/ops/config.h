@@ -1,0 +1,45 @@
+// Config: what futured.toml and the command line say, checked.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace futured::ops {
+
+struct PoolSection {
+  std::string name;
+  bool commands = false;   // mode = "command"
+  std::uint32_t size = 0;  // slots; 0: one per core
+  std::vector<std::string> plugins;
+  std::vector<std::pair<std::string, std::string>> env;
+};
+
+struct QueueSection {
+  std::string name;
+  std::string discipline = "fifo";
+};
+
+struct Config {
+  std::string socket;
+  std::string state;
+  std::string listen;             // "127.0.0.1:7711"; empty: no TCP
+  std::int64_t idle_exit_ms = 0;  // 0: never
+  std::string log_level = "info";
+  std::vector<PoolSection> pools;  // `default` and `command` always among them
+  std::vector<QueueSection> queues;
+};
+
+// Reads a file such as deploy/futured.toml. An unknown key, a wrong type and a value out of bounds are refused by name.
+[[nodiscard]] Result<Config> read_config(const std::string& path);
+
+// The configuration of a daemon without a file.
+[[nodiscard]] Config default_config();
+
+// Checks what a file and the command line together amount to.
+[[nodiscard]] Status check(const Config& config);
+
+}  // namespace futured::ops
