@@ -1,0 +1,109 @@
+// What a task is handed beside its arguments, and how it fails. Public; standard library only.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "futured/array.h"
+
+namespace futured {
+
+// Whether another attempt of the job could end differently. Attempts are still bounded by the job's own options.
+enum class Retry { kAllowed, kPointless };
+
+// Thrown by a task: the job's attempt fails with this class and message. Any other std::exception does as well, with
+// its type's name as the class and Retry::kAllowed. Classes are cut at 128 bytes, messages at 4 KiB.
+class TaskError : public std::runtime_error {
+ public:
+  TaskError(std::string error_class, const std::string& message, Retry retry = Retry::kAllowed)
+      : std::runtime_error(message), error_class_(std::move(error_class)), retry_(retry) {}
+
+  [[nodiscard]] const std::string& error_class() const { return error_class_; }
+  [[nodiscard]] Retry retry() const { return retry_; }
+
+ private:
+  std::string error_class_;
+  Retry retry_;
+};
+
+// Thrown when an argument is not what the task takes: the job fails as a bad payload, and is not tried again.
+class BadArgument : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
+
+// Thrown by Context::throw_if_stopped: the task heeded its stop.
+class Stopped : public std::exception {
+ public:
+  [[nodiscard]] const char* what() const noexcept override { return "the task stopped as it was asked to"; }
+};
+
+enum class LogLevel : std::uint32_t { kTrace = 0, kDebug = 1, kInfo = 2, kWarning = 3, kError = 4, kCritical = 5 };
+
+// One run of a task. Valid during the call; any thread of the task may use it, except for wait_for, which belongs to
+// the thread that the task was called on.
+class Context {
+ public:
+  // Who we are. (job, epoch, attempt) is the fence: a token that an outside system can use to refuse a run that was
+  // taken over by a later attempt.
+  [[nodiscard]] virtual std::uint64_t job_id() const = 0;
+  [[nodiscard]] virtual std::uint32_t epoch() const = 0;
+  [[nodiscard]] virtual std::uint32_t attempt() const = 0;  // 1 for the first
+
+  // Jobs that this process ran before: 0 in a fresh worker. Statics and thread-locals hold what those left behind.
+  [[nodiscard]] virtual std::uint64_t jobs_run_before() const = 0;
+
+  // True once the job is cancelled or out of time. Costs a load and a compare, so ask often. After a grace the whole
+  // process is killed.
+  [[nodiscard]] virtual bool stop_requested() = 0;
+  void throw_if_stopped() {
+    if (stop_requested()) throw Stopped();
+  }
+  // Sleeps. False: a stop came first (at once, without polling).
+  [[nodiscard]] virtual bool wait_for(std::chrono::nanoseconds time) = 0;
+
+  // The latest progress and log lines are kept by the daemon as far as its bounds go; both are dropped, never waited
+  // for, while it has no room. `total` 0: not known.
+  virtual void progress(std::uint64_t done, std::uint64_t total, std::string_view message = {}) = 0;
+  virtual void log(LogLevel level, std::string_view message) = 0;
+  // Tells the daemon that the task is alive (heartbeat timeout).
+  virtual void heartbeat() = 0;
+
+  // Appends to the job's output stream, which can be read while it runs. Waits while the daemon has no room, as a write
+  // to a pipe does; throws Stopped when a stop comes meanwhile.
+  virtual void emit(std::string_view bytes) = 0;
+  void emit(std::span<const std::byte> bytes) {
+    emit(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  }
+
+  // An array of zeros in a new segment. Returned as the task's result it reaches whoever reads it without a copy.
+  // Throws std::bad_alloc when the machine has no room.
+  template <typename T>
+  [[nodiscard]] Array<T> make_array(std::vector<std::uint64_t> shape) {
+    std::size_t count = 1;
+    for (const std::uint64_t along : shape) {
+      if (along != 0 && count > SIZE_MAX / sizeof(T) / along) throw std::bad_alloc();
+      count *= along;
+    }
+    const Shared shared = make_shared_memory(count * sizeof(T));
+    return Array<T>(std::span(reinterpret_cast<T*>(shared.bytes.data()), count), std::move(shape), shared.owner);
+  }
+
+ protected:
+  struct Shared {
+    std::span<std::byte> bytes;
+    std::shared_ptr<const void> owner;
+  };
+  [[nodiscard]] virtual Shared make_shared_memory(std::size_t bytes) = 0;
+  ~Context() = default;
+};
+
+}  // namespace futured

@@ -1,0 +1,204 @@
+// How payload parts become typed arguments, and a task's value becomes its result. Public; standard library only.
+//
+//   C++ type                                    as an argument                      as a result
+//   integers, bool, double, float               a JSON number or text of one        application/json
+//   std::string, std::string_view               the text; a JSON string unquoted    text/plain
+//   std::span<const std::byte>                  the bytes of any part               application/octet-stream
+//   std::vector<std::byte>                      a copy of them                      application/octet-stream
+//   Array<const T>                              an array of exactly this dtype      an array (Array<T> too)
+//   PartView                                    any part, with its content type     -
+//   Parts                                       all parts from here on; last only   -
+//   Output                                      -                                   its own content type
+//   std::tuple<…>, std::vector<Output>          -                                   one part for each element
+//   void                                        -                                   no parts
+//
+// Views (string_view, span, Array, PartView) are into the payload itself and hold during the call, unless an Array's
+// owner is kept: it keeps a mapped segment alive.
+#pragma once
+
+#include <charconv>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "futured/context.h"
+
+namespace futured {
+
+inline constexpr std::string_view kJsonType = "application/json";
+inline constexpr std::string_view kTextType = "text/plain";
+
+// One part of a payload with its bytes at hand, wherever they came from.
+struct PartView {
+  std::string_view content_type;  // empty: application/octet-stream
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;  // keeps `bytes` mapped when they lie in a segment; else null
+
+  [[nodiscard]] std::string_view text() const { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+};
+using Parts = std::span<const PartView>;
+
+// A result part of any content type.
+struct Output {
+  std::string content_type;
+  std::string bytes;
+};
+
+// Where a task's result goes.
+class ResultWriter {
+ public:
+  virtual void add(std::string_view content_type, std::string_view bytes) = 0;
+  // `bytes` are the elements in C order; memory from Context::make_array is passed on, anything else is copied once.
+  virtual void add_array(std::string_view dtype, const std::vector<std::uint64_t>& shape,
+                         std::span<const std::byte> bytes) = 0;
+
+ protected:
+  ~ResultWriter() = default;
+};
+
+namespace sdk {
+
+// Of the worker, for the templates below. All throw BadArgument, naming the argument by its number, from 1.
+struct ArrayView {
+  std::vector<std::uint64_t> shape;
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;
+};
+[[nodiscard]] ArrayView view_array(const PartView& part, std::size_t index, std::string_view dtype,
+                                   std::size_t alignment);
+[[nodiscard]] bool is_json_string(const PartView& part);
+[[nodiscard]] std::string unquote_json(const PartView& part, std::size_t index);
+[[noreturn]] void refuse_argument(std::size_t index, const PartView& part, std::string_view wanted);
+[[noreturn]] void refuse_count(std::size_t given, std::size_t wanted, bool or_more);
+
+template <typename T>
+concept Number = (std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char>) || std::floating_point<T>;
+
+// Argument<T> holds what an argument of type T needs while the task runs; get() is the argument.
+template <typename T>
+struct Argument;
+
+template <Number T>
+struct Argument<T> {
+  Argument(const PartView& part, std::size_t index) {
+    const std::string_view text = part.text();
+    const char* end = text.data() + text.size();
+    const auto [stopped, error] = std::from_chars(text.data(), end, value);
+    if (error == std::errc::result_out_of_range) refuse_argument(index, part, "number in the range of its type");
+    if (error != std::errc() || stopped != end || text.empty()) {
+      refuse_argument(index, part, std::integral<T> ? "integer" : "number");
+    }
+  }
+  T get() { return value; }
+  T value{};
+};
+
+template <>
+struct Argument<bool> {
+  Argument(const PartView& part, std::size_t index) : value(part.text() == "true") {
+    if (!value && part.text() != "false") refuse_argument(index, part, "true or false");
+  }
+  bool get() { return value; }
+  bool value;
+};
+
+template <>
+struct Argument<std::string_view> {
+  Argument(const PartView& part, std::size_t index) : value(part.text()) {
+    if (is_json_string(part)) {
+      unquoted = unquote_json(part, index);
+      value = unquoted;
+    }
+  }
+  Argument(const Argument&) = delete;
+  std::string_view get() { return value; }
+  std::string unquoted;
+  std::string_view value;
+};
+
+template <>
+struct Argument<std::string> {
+  Argument(const PartView& part, std::size_t index)
+      : value(is_json_string(part) ? unquote_json(part, index) : std::string(part.text())) {}
+  std::string&& get() { return std::move(value); }
+  std::string value;
+};
+
+template <>
+struct Argument<std::span<const std::byte>> {
+  Argument(const PartView& part, std::size_t) : value(part.bytes) {}
+  std::span<const std::byte> get() { return value; }
+  std::span<const std::byte> value;
+};
+
+template <>
+struct Argument<std::vector<std::byte>> {
+  Argument(const PartView& part, std::size_t) : value(part.bytes.begin(), part.bytes.end()) {}
+  std::vector<std::byte>&& get() { return std::move(value); }
+  std::vector<std::byte> value;
+};
+
+template <>
+struct Argument<PartView> {
+  Argument(const PartView& part, std::size_t) : value(part) {}
+  PartView&& get() { return std::move(value); }
+  PartView value;
+};
+
+template <typename T>
+struct Argument<Array<const T>> {
+  Argument(const PartView& part, std::size_t index) {
+    ArrayView view = view_array(part, index, dtype_of<T>(), alignof(T));
+    const std::span<const T> elements(reinterpret_cast<const T*>(view.bytes.data()), view.bytes.size() / sizeof(T));
+    value = Array<const T>(elements, std::move(view.shape), std::move(view.owner));
+  }
+  Array<const T>&& get() { return std::move(value); }
+  Array<const T> value;
+};
+
+template <typename T>
+struct IsArray : std::false_type {};
+template <typename T>
+struct IsArray<Array<T>> : std::true_type {};
+template <typename T>
+struct IsTuple : std::false_type {};
+template <typename... T>
+struct IsTuple<std::tuple<T...>> : std::true_type {};
+
+template <typename R>
+void add_result(ResultWriter& out, const R& value) {
+  if constexpr (std::same_as<R, bool>) {
+    out.add(kJsonType, value ? "true" : "false");
+  } else if constexpr (Number<R>) {
+    char text[64];
+    const auto written = std::to_chars(text, text + sizeof text, value);
+    out.add(kJsonType, std::string_view(text, static_cast<std::size_t>(written.ptr - text)));
+  } else if constexpr (std::convertible_to<const R&, std::string_view>) {
+    out.add(kTextType, value);
+  } else if constexpr (std::same_as<R, Output>) {
+    out.add(value.content_type, value.bytes);
+  } else if constexpr (std::same_as<R, std::vector<Output>>) {
+    for (const Output& output : value) add_result(out, output);
+  } else if constexpr (IsArray<R>::value) {
+    using T = std::remove_reference_t<decltype(*value.data())>;
+    out.add_array(dtype_of<T>(), value.shape(), std::as_bytes(value.elements()));
+  } else if constexpr (IsTuple<R>::value) {
+    std::apply([&](const auto&... each) { (add_result(out, each), ...); }, value);
+  } else {
+    static_assert(std::convertible_to<const R&, std::span<const std::byte>>, "a task cannot return this type");
+    const std::span<const std::byte> bytes = value;
+    out.add("", std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  }
+}
+
+}  // namespace sdk
+}  // namespace futured
