@@ -1,0 +1,241 @@
+// futured: the scheduler daemon. Reads its settings, puts the parts together, runs until it is told to stop.
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/limits.h"
+#include "daemon/loop/loop.h"
+#include "daemon/ops/config.h"
+#include "daemon/ops/log.h"
+#include "daemon/ops/systemd.h"
+#include "daemon/pool/segment_table.h"
+#include "daemon/rpc/server.h"
+
+namespace futured {
+
+namespace {
+
+constexpr const char* kVersion = FUTURED_VERSION;
+constexpr auto kPoolsReadyWithin = std::chrono::seconds(10);
+
+struct Options {
+  std::string config;
+  std::string socket;
+  std::string state;
+  std::string listen;
+  std::string log_level;
+  std::int64_t idle_exit_s = -1;
+  bool user = false;
+  std::string spawner;
+  std::string zygote;
+};
+
+void describe(CLI::App& app, Options& options) {
+  app.add_option("--config", options.config, "Settings file, such as /etc/futured/futured.toml");
+  app.add_option("--socket", options.socket, "Path of the gRPC socket; clients find it as unix:PATH");
+  app.add_option("--state", options.state, "Directory of database, payloads and outputs");
+  app.add_option("--listen", options.listen, "Also serve gRPC over TCP at ADDRESS:PORT; loopback only");
+  app.add_option("--idle-exit", options.idle_exit_s,
+                 "End daemon and spawner after so many seconds without work; 0: never");
+  app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off");
+  app.add_flag("--user", options.user, "A user's own daemon: the socket is for this user only");
+  app.add_option("--spawner", options.spawner,
+                 "Program to start as spawner (default: futured-spawner beside this one)");
+  app.add_option("--zygote", options.zygote, "Program of the pools' zygotes (default: futured-zygote beside this one)");
+  app.set_version_flag("--version", std::string("futured ") + kVersion);
+  app.footer(
+      "Examples:\n"
+      "  futured --socket /tmp/f.sock --state /tmp/f     a private daemon\n"
+      "  futured --config /etc/futured/futured.toml      as the service runs it\n");
+}
+
+Result<ops::Config> settings(const Options& options) {
+  auto config = options.config.empty() ? Result<ops::Config>(ops::default_config()) : ops::read_config(options.config);
+  if (!config.ok()) return config.error();
+  if (!options.socket.empty()) config->socket = options.socket;
+  if (!options.state.empty()) config->state = options.state;
+  if (!options.listen.empty()) config->listen = options.listen;
+  if (!options.log_level.empty()) config->log_level = options.log_level;
+  if (options.idle_exit_s >= 0) config->idle_exit_ms = options.idle_exit_s * 1000;
+  if (const Status checked = ops::check(*config); !checked.ok()) return checked.error();
+  return config;
+}
+
+std::string beside_this_program(const char* name) {
+  std::error_code ignored;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  return ignored ? std::string(name) : (self.parent_path() / name).string();
+}
+
+Status make_state_directory(const std::string& path) {
+  std::error_code problem;
+  std::filesystem::create_directories(path, problem);
+  if (problem) return Error{ErrorCode::kPermissionDenied, "state directory " + path + ": " + problem.message()};
+  if (::access(path.c_str(), W_OK | X_OK) != 0) return system_error("state directory " + path + " must be writable");
+  return {};
+}
+
+Loop::Parts parts_of(const ops::Config& config, const Options& options, std::unique_ptr<Store> store,
+                     SegmentTable& segments) {
+  const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
+  Loop::Parts parts;
+  parts.store = std::move(store);
+  parts.setup.seed = static_cast<std::uint64_t>(wall_now().us);
+  parts.setup.admin_uid = ::getuid();
+  std::uint32_t next_slot = 1;
+  for (const ops::PoolSection& pool : config.pools) {
+    const std::uint32_t slots = pool.size != 0 ? pool.size : cores;
+    parts.setup.pools.push_back({pool.name, pool.commands, slots, {}});
+    parts.pool_configs.push_back({pool.name, pool.commands, slots, SlotId{next_slot}, pool.plugins, pool.env});
+    next_slot += slots;
+  }
+  for (const ops::QueueSection& queue : config.queues) {
+    const Discipline discipline = queue.discipline == "lifo"       ? Discipline::kLifo
+                                  : queue.discipline == "priority" ? Discipline::kPriority
+                                                                   : Discipline::kFifo;
+    parts.setup.queues.push_back({queue.name, discipline});
+  }
+  pool::LocalPoolsSetup pools;
+  pools.state_directory = config.state;
+  pools.spawner_program = options.spawner.empty() ? beside_this_program("futured-spawner") : options.spawner;
+  pools.zygote_program = options.zygote.empty() ? beside_this_program("futured-zygote") : options.zygote;
+  pools.spawner_idle_exit_s = config.idle_exit_ms / 1000;
+  parts.pools = std::make_unique<pool::LocalPools>(std::move(pools));
+  parts.ready_within = kPoolsReadyWithin;
+  parts.log = [](const std::string& line) { ops::log_warning(line); };
+  parts.segments_of = [&segments](std::string_view payload) { return segments.descriptors_for(payload); };
+  parts.keep_segments = [&segments](JobId job, std::string_view result, std::span<Fd> descriptors) {
+    return segments.keep_result(job, result, descriptors);
+  };
+  return parts;
+}
+
+// SIGTERM and SIGINT, and what the Shutdown call asks for, arrive here.
+class StopSignal {
+ public:
+  StopSignal() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    fd_ = Fd(signalfd(-1, &signals, SFD_CLOEXEC));
+    ::signal(SIGPIPE, SIG_IGN);
+  }
+  // True when it came within `timeout_ms` (-1: for ever).
+  bool wait(int timeout_ms) {
+    pollfd poll{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&poll, 1, timeout_ms) > 0;
+  }
+
+ private:
+  Fd fd_;
+};
+
+// Ends an idle user's daemon. Looked at now and then: being a little late costs nothing.
+class IdleWatch {
+ public:
+  IdleWatch(Loop& loop, rpc::Server& server, std::int64_t idle_exit_ms)
+      : loop_(loop), server_(server), idle_exit_(std::chrono::milliseconds(idle_exit_ms)) {}
+
+  [[nodiscard]] int period_ms() const {
+    if (idle_exit_.count() == 0) return -1;
+    return static_cast<int>(std::clamp<std::int64_t>(idle_exit_.count() / 4'000'000, 250, 15'000));
+  }
+  void check() {
+    loop_.look([this](const Loop& loop) {
+      const Instant now = monotonic_now();
+      if (!loop.scheduler().idle() || server_.open_calls() > 0) last_busy_.store(now.ns);
+      const Instant last = std::max(Instant{last_busy_.load()}, server_.last_call());
+      if (now - last >= idle_exit_) ::kill(::getpid(), SIGTERM);
+    });
+  }
+  [[nodiscard]] bool is_over() const {
+    return idle_exit_.count() > 0 &&
+           monotonic_now() - std::max(Instant{last_busy_.load()}, server_.last_call()) >= idle_exit_;
+  }
+
+ private:
+  Loop& loop_;
+  rpc::Server& server_;
+  Duration idle_exit_;
+  std::atomic<std::int64_t> last_busy_{monotonic_now().ns};
+};
+
+Status run(const ops::Config& config, const Options& options) {
+  StopSignal stop_signal;
+  if (const Status made = make_state_directory(config.state); !made.ok()) return made;
+  auto store = open_sqlite_store(config.state + "/futured.db");
+  if (!store.ok()) return store.error();
+  auto reader = (*store)->reader();
+  SegmentTable segments;
+  Loop loop(parts_of(config, options, std::move(*store), segments));
+  if (const Status started = loop.start(); !started.ok()) return started.error();
+
+  // From here on there are threads.
+  ReaderThread readers(std::move(reader));
+  std::atomic<bool> stop_spawner{false};
+  rpc::ServerSetup setup;
+  setup.socket = config.socket;
+  setup.listen = config.listen;
+  setup.private_to_user = options.user;
+  setup.state_directory = config.state;
+  setup.version = kVersion;
+  setup.idle_exit_ms = config.idle_exit_ms;
+  setup.shut_down = [&stop_spawner](bool with_spawner) {
+    stop_spawner = with_spawner;
+    ::kill(::getpid(), SIGTERM);
+  };
+  Status outcome;
+  std::thread turns([&] {
+    outcome = loop.run();
+    ::kill(::getpid(), SIGTERM);
+  });
+  auto server = rpc::Server::start(std::move(setup), loop, readers, segments);
+  if (server.ok()) {
+    ops::log_info("ready at " + config.socket);
+    ops::notify_ready("serving " + config.socket);
+    IdleWatch idle(loop, **server, config.idle_exit_ms);
+    while (!stop_signal.wait(idle.period_ms())) idle.check();
+    if (idle.is_over()) {
+      ops::log_info("idle for long enough: ending");
+      stop_spawner = true;
+    }
+    ops::notify_stopping();
+    (*server)->stop();
+  }
+  loop.stop(stop_spawner);
+  turns.join();
+  if (!server.ok()) return server.error();
+  return outcome;
+}
+
+}  // namespace
+
+}  // namespace futured
+
+int main(int argc, char** argv) {
+  CLI::App app("futured, a job-processing daemon: accepts jobs over gRPC and runs them in forked workers.", "futured");
+  futured::Options options;
+  describe(app, options);
+  CLI11_PARSE(app, argc, argv);
+  const auto config = futured::settings(options);
+  if (!config.ok()) {
+    std::fprintf(stderr, "futured: %s\n", config.error().message.c_str());
+    return 2;
+  }
+  futured::ops::start_log(config->log_level);
+  ::umask(0007);
+  const futured::Status outcome = futured::run(*config, options);
+  if (outcome.ok()) return 0;
+  futured::ops::log_error(outcome.error().message);
+  return 1;
+}

@@ -1,0 +1,68 @@
+#include "daemon/ops/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+
+namespace futured::ops {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ConfigFile : public ::testing::Test {
+ protected:
+  Result<Config> read(const std::string& text) {
+    const std::string path = ::testing::TempDir() + "futured_config_" + std::to_string(::getpid()) + ".toml";
+    std::ofstream(path) << text;
+    auto config = read_config(path);
+    std::remove(path.c_str());
+    return config;
+  }
+  std::string refusal(const std::string& text) {
+    const auto config = read(text);
+    return config.ok() ? "accepted" : config.error().message;
+  }
+};
+
+TEST_F(ConfigFile, SampleIsReadAndSaysTheDefaults) {
+  const auto config = read_config(FUTURED_SAMPLE_CONFIG);
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->socket, "/run/futured/futured.sock");
+  ASSERT_EQ(config->pools.size(), default_config().pools.size());
+  EXPECT_TRUE(check(*config).ok());
+}
+
+TEST_F(ConfigFile, PoolsAndQueuesAreRead) {
+  const auto config = read(
+      "[daemon]\nsocket = '/s'\nstate = '/d'\n"
+      "[pools.gpu]\nsize = 3\nplugins = ['a.so']\nenv = { A = 'b' }\n[queues.night]\ndiscipline = 'priority'\n");
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  ASSERT_EQ(config->pools.size(), 3U);
+  EXPECT_EQ(config->pools[2].name, "gpu");
+  EXPECT_EQ(config->pools[2].size, 3U);
+  EXPECT_THAT(config->pools[2].env, ::testing::ElementsAre(::testing::Pair("A", "b")));
+  EXPECT_EQ(config->queues.at(0).discipline, "priority");
+}
+
+TEST_F(ConfigFile, WhatIsWrongIsNamed) {
+  EXPECT_THAT(refusal("[daemon]\nsokcet = '/s'\n"), HasSubstr("[daemon] sokcet: is not a setting"));
+  EXPECT_THAT(refusal("[demon]\n"), HasSubstr("\"demon\" is not a section"));
+  EXPECT_THAT(refusal("[daemon]\nsocket = 7\n"), HasSubstr("[daemon] socket: must be a string"));
+  EXPECT_THAT(refusal("[pools.p]\nmode = 'thread'\n"), HasSubstr("[pools.p] mode: must be \"process\" or \"command\""));
+  EXPECT_THAT(refusal("[pools.p]\nsize = 0\n"), HasSubstr("[pools.p] size: must be \"auto\" or 1 to"));
+  EXPECT_THAT(refusal("[queues.q]\ndiscipline = 'random'\n"), HasSubstr("[queues.q] discipline"));
+  EXPECT_THAT(refusal("[daemon\n"), HasSubstr(":1:"));
+}
+
+TEST(Config, WithoutSocketOrStateItIsRefused) {
+  Config config = default_config();
+  EXPECT_THAT(check(config).error().message, HasSubstr("--socket"));
+  config.socket = "/s";
+  EXPECT_THAT(check(config).error().message, HasSubstr("--state"));
+}
+
+}  // namespace
+}  // namespace futured::ops
