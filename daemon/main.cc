@@ -181,7 +181,7 @@ Status run(const ops::Config& config, const Options& options) {
   if (const Status started = loop.start(); !started.ok()) return started.error();
 
   // From here on there are threads.
-  ReaderThread readers(std::move(reader));
+  ReaderThread readers(std::move(reader), limits::kQuestionsWaitingMax);
   std::atomic<bool> stop_spawner{false};
   rpc::ServerSetup setup;
   setup.socket = config.socket;

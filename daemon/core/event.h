@@ -113,10 +113,6 @@ struct Head {
 struct Claimed {
   ClaimAnswer answer;
 };
-// The store could not answer; the claim may be made again.
-struct ClaimFailed {
-  Claim claim;
-};
 struct Loaded {
   std::vector<JobId> asked;
   LoadAnswer answer;
@@ -130,9 +126,8 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event =
-    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady, event::SlotEnded,
-                 event::Adopt, event::Done, event::Revoked, event::OfferRefused, event::Head, event::Claimed,
-                 event::ClaimFailed, event::Loaded, event::TimerDue, event::TurnEnd>;
+using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
+                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
+                           event::Head, event::Claimed, event::Loaded, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

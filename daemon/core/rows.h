@@ -89,7 +89,7 @@ struct Batch {
   std::vector<SpecRow> specs;
   std::vector<QueueRow> queues;  // inserted, or replaced by id
   std::vector<PoolRow> pools;
-  std::vector<JobRow> jobs;  // ascending ids
+  std::vector<JobRow> jobs;  // ascending ids, each above those of all batches before
   std::vector<OutcomeRow> outcomes;
   std::vector<AttemptRow> attempts;
   std::vector<StartRow> starts;

@@ -133,7 +133,6 @@ class Scheduler {
   void unready(Job& job);
   void refill(Lane& lane, Effects& effects);
   void on(const event::Claimed& claimed, Moment now, Effects& effects);
-  void on(const event::ClaimFailed& failed, Moment now, Effects& effects);
   void leave_backlog(Job& job, Effects& effects);
 
   // dispatch.cc

@@ -126,12 +126,6 @@ void Scheduler::on(const event::Claimed& claimed, Moment now, Effects& effects) 
   refill(lane, effects);
 }
 
-void Scheduler::on(const event::ClaimFailed& failed, Moment, Effects& effects) {
-  Lane& lane = *lanes_.at({failed.claim.queue, failed.claim.pool});
-  lane.claiming = false;
-  refill(lane, effects);
-}
-
 // The job ends: its row in the backlog goes with it.
 void Scheduler::leave_backlog(Job& job, Effects& effects) {
   if (!job.in_backlog) return;

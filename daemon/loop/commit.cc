@@ -18,16 +18,16 @@ bool Loop::has_batch() const {
 
 // Natural group commit: what gathered while the last commit was under way goes with this one.
 void Loop::send_batch(Moment moment) {
-  StoreThread::Work work;
+  StoreAnswer work;
   if (retrying_) {
     if (moment.at < retry_at_) return;
     work = std::move(*retrying_);
     retrying_.reset();
   } else {
     if (!has_batch()) return;
-    work.batch = std::make_shared<Batch>(std::exchange(effects_.rows, {}));
+    work.batch = std::make_unique<Batch>(std::exchange(effects_.rows, {}));
     work.claims = std::exchange(effects_.claims, {});
-    work.loads = std::exchange(effects_.loads, {});
+    if (!effects_.loads.empty()) work.loads.push_back(std::exchange(effects_.loads, {}));
     deferred_ = Deferred{std::exchange(effects_.accepted, {}),
                          std::exchange(effects_.cancelled, {}),
                          std::exchange(effects_.queues_put, {}),
@@ -36,18 +36,21 @@ void Loop::send_batch(Moment moment) {
                          moment.at};
   }
   in_flight_ = true;
-  store_thread_->run(std::move(work), [this](StoreThread::Done done) {
-    // std::function wants a copyable callable.
-    auto shared = std::make_shared<StoreThread::Done>(std::move(done));
-    post([this, shared] { committed(std::move(*shared)); });
-  });
+  store_thread_->commit(std::move(work.batch), std::move(work.claims), std::move(work.loads),
+                        [this](StoreAnswer answer) {
+                          // std::function wants a copyable callable.
+                          auto shared = std::make_shared<StoreAnswer>(std::move(answer));
+                          post([this, shared] { committed(std::move(*shared)); });
+                        });
 }
 
-void Loop::committed(StoreThread::Done done) {
+void Loop::committed(StoreAnswer answer) {
   in_flight_ = false;
-  if (done.error) return commit_failed(std::move(done));
+  if (answer.error) return commit_failed(std::move(answer));
   const Moment moment = now();
-  if (store_failing_.exchange(false)) parts_.log("the store accepts commits again");
+  if (store_failing_.exchange(answer.short_of_space) && !answer.short_of_space) {
+    parts_.log("the store has room again: new jobs are accepted");
+  }
   ++figures_.commits;
   const std::int64_t took_us = (moment.at - deferred_.sent).count() / 1000;
   if (figures_.commit_us.size() < LoopFigures::kCommitTimesKept) {
@@ -55,37 +58,24 @@ void Loop::committed(StoreThread::Done done) {
   } else {
     figures_.commit_us[figures_.commits % LoopFigures::kCommitTimesKept] = took_us;
   }
-  const std::shared_ptr<const Batch> batch = std::move(done.work.batch);
+  const std::shared_ptr<const Batch> batch = std::move(answer.batch);
   count(*batch);
   let_out(batch, std::exchange(deferred_, {}), moment);
-  for (std::size_t i = 0; i < done.claims.size(); ++i) {
-    if (done.claims[i].ok()) {
-      step(event::Claimed{std::move(*done.claims[i])}, moment);
-    } else {
-      parts_.log("reading the backlog failed: " + done.claims[i].error().message);
-      step(event::ClaimFailed{done.work.claims[i]}, moment);
-    }
-  }
-  if (!done.work.loads.empty()) {
-    LoadAnswer answer;
-    if (done.loaded.ok()) {
-      answer = std::move(*done.loaded);
-    } else {
-      parts_.log("reading jobs failed: " + done.loaded.error().message);
-    }
-    step(event::Loaded{std::move(done.work.loads), std::move(answer)}, moment);
+  for (ClaimAnswer& claimed : answer.claimed) step(event::Claimed{std::move(claimed)}, moment);
+  for (std::size_t i = 0; i < answer.loaded.size(); ++i) {
+    step(event::Loaded{std::move(answer.loads[i]), std::move(answer.loaded[i])}, moment);
   }
 }
 
 // A batch that was rolled back is kept and tried again: nothing of it has left. Anything else only a restart mends,
 // for what is on disk is not known any more.
-void Loop::commit_failed(StoreThread::Done done) {
-  if (done.error->fault == CommitFault::kUnknown) {
-    fatal_ = done.error->error.in("the store failed and must be read anew");
+void Loop::commit_failed(StoreAnswer answer) {
+  if (answer.error->fault == CommitFault::kUnknown) {
+    fatal_ = answer.error->error.in("the store failed and must be read anew");
     return;
   }
-  if (!store_failing_.exchange(true)) parts_.log("a commit failed and is tried again: " + done.error->error.message);
-  retrying_ = std::move(done.work);
+  if (!store_failing_.exchange(true)) parts_.log("a commit failed and is tried again: " + answer.error->error.message);
+  retrying_ = std::move(answer);
   retry_at_ = monotonic_now() + kRetryAfter;
 }
 

@@ -22,7 +22,6 @@ Loop::~Loop() = default;
 Status Loop::run() {
   while (!fatal_ && !(stopping_ && !in_flight_ && !has_batch())) turn();
   store_thread_.reset();
-  parts_.store.reset();
   if (fatal_) return *fatal_;
   if (stop_spawner_) return parts_.pools->shut_down_spawner();
   return {};
@@ -94,7 +93,7 @@ void Loop::take_control() {
 
 // Intake pauses while more is gathered than one commit should carry, or while the store cannot commit at all.
 bool Loop::takes_submits() const {
-  return !retrying_ && effects_.rows.jobs.size() + effects_.rows.outcomes.size() < limits::kGatherJobsMax;
+  return !store_is_failing() && effects_.rows.jobs.size() + effects_.rows.outcomes.size() < limits::kGatherJobsMax;
 }
 
 void Loop::take_submits(Moment moment) {

@@ -149,8 +149,8 @@ class Loop {
   // commit.cc
   [[nodiscard]] bool has_batch() const;
   void send_batch(Moment now);
-  void committed(StoreThread::Done done);
-  void commit_failed(StoreThread::Done done);
+  void committed(StoreAnswer answer);
+  void commit_failed(StoreAnswer answer);
   void let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred, Moment now);
   void count(const Batch& batch);
 
@@ -164,8 +164,8 @@ class Loop {
   std::map<std::string, std::string> pool_problems_;  // by pool: why it cannot run jobs now
 
   bool in_flight_ = false;
-  Deferred deferred_;  // of the commit in flight, or of the one that is tried again
-  std::optional<StoreThread::Work> retrying_;
+  Deferred deferred_;                    // of the commit in flight, or of the one that is tried again
+  std::optional<StoreAnswer> retrying_;  // a batch that was rolled back, with its questions
   Instant retry_at_ = Instant::never();
   std::optional<Error> fatal_;
   bool stopping_ = false;

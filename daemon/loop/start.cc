@@ -28,7 +28,7 @@ Status Loop::start() {
   const Moment moment = now();
   scheduler_ = std::make_unique<Scheduler>(parts_.setup, std::move(*snapshot), std::move(*live), moment, effects_);
   set_up_slots(recovered, moment);
-  store_thread_ = std::make_unique<StoreThread>(*parts_.store);
+  store_thread_ = std::make_unique<StoreThread>(std::move(parts_.store));
   return {};
 }
 
