@@ -21,7 +21,7 @@ void append_part(std::string& encoded, const Part& part) {
 }
 
 bool names_segment(std::string_view encoded) {
-  Reader reader(encoded);
+  WireReader reader(encoded);
   while (!reader.at_end()) {
     const std::uint8_t kind = reader.byte();
     if (kind != static_cast<std::uint8_t>(PartKind::kInline))
