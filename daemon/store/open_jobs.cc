@@ -5,10 +5,19 @@
 
 namespace futured {
 
+namespace {
+
+bool is_empty(const std::array<std::uint64_t, 8>& chunk) {
+  return std::ranges::all_of(chunk, [](std::uint64_t word) { return word == 0; });
+}
+
+}  // namespace
+
 void OpenJobs::open(std::uint64_t id) {
   note(id);
   const std::uint64_t number = id / kChunkIds;
   if (number != last_number_) {
+    if (last_ != nullptr && is_empty(*last_)) chunks_.erase(last_number_);
     last_ = &chunks_[number];
     last_number_ = number;
   }
@@ -20,9 +29,8 @@ void OpenJobs::settle(std::uint64_t id) {
   const auto found = chunks_.find(number);
   if (found == chunks_.end()) return;
   found->second[id % kChunkIds / 64] &= ~(std::uint64_t{1} << (id % 64));
-  if (std::ranges::any_of(found->second, [](std::uint64_t word) { return word != 0; })) return;
-  chunks_.erase(found);
-  if (number == last_number_) last_number_ = UINT64_MAX;
+  // The chunk in use stays: jobs that are spilled at birth open and settle one by one.
+  if (number != last_number_ && is_empty(found->second)) chunks_.erase(found);
 }
 
 bool OpenJobs::contains(std::uint64_t id) const {

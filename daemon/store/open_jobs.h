@@ -8,7 +8,7 @@
 
 namespace futured {
 
-// One bit an id, in chunks that exist only while a bit in them is set: 20 ns an operation for ids that come in order, and
+// One bit an id, in chunks that exist only where a bit is set: about 20 ns an operation for ids that come in order, and
 // memory for what is open, however far apart.
 class OpenJobs {
  public:
@@ -26,7 +26,7 @@ class OpenJobs {
   static constexpr std::uint64_t kChunkIds = 512;
   using Chunk = std::array<std::uint64_t, kChunkIds / 64>;
 
-  std::map<std::uint64_t, Chunk> chunks_;  // by id / kChunkIds; none is all zero
+  std::map<std::uint64_t, Chunk> chunks_;  // by id / kChunkIds; none but *last_ is all zero
   // The chunk that open() used last: submits come in ascending order.
   std::uint64_t last_number_ = UINT64_MAX;
   Chunk* last_ = nullptr;

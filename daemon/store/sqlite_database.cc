@@ -111,12 +111,10 @@ std::string_view Execution::bytes(int column) const {
   return address == nullptr ? std::string_view() : std::string_view(address, static_cast<std::size_t>(size));
 }
 
-Database::Database(Database&& other) noexcept
-    : connection_(std::exchange(other.connection_, nullptr)), path_(std::move(other.path_)) {}
+Database::Database(Database&& other) noexcept : connection_(std::exchange(other.connection_, nullptr)) {}
 
 Database& Database::operator=(Database&& other) noexcept {
   std::swap(connection_, other.connection_);
-  std::swap(path_, other.path_);
   return *this;
 }
 
@@ -125,9 +123,8 @@ Database::~Database() { sqlite3_close_v2(connection_); }
 Result<Database> Database::open(const std::string& path, const DatabaseOptions& options) {
   configure_once();
   Database database;
-  database.path_ = path;
-  const int flags = (options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOMUTEX |
-                    SQLITE_OPEN_EXRESCODE;
+  const int flags =
+      (options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   const char* vfs = options.vfs.empty() ? nullptr : options.vfs.c_str();
   const int code = sqlite3_open_v2(path.c_str(), &database.connection_, flags, vfs);
   if (code != SQLITE_OK) return database.error(code);
@@ -162,7 +159,7 @@ Result<Statement> Database::prepare(std::string_view sql) {
 
 Error Database::error(int code) const {
   const int primary = code & 0xff;
-  std::string message = "database " + path_ + ": " + sqlite3_errstr(code);
+  std::string message = sqlite3_errstr(code);
   // The connection's message belongs to its last call, which is the one that failed; it often says more.
   if (connection_ != nullptr && sqlite3_extended_errcode(connection_) == code) {
     const std::string detail = sqlite3_errmsg(connection_);

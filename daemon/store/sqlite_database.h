@@ -1,4 +1,5 @@
-// Database, Statement, Execution: one SQLite connection, its prepared statements and their runs. No table is known here.
+// Database, Statement, Execution: one SQLite connection, its prepared statements and their runs. No table is known
+// here.
 #pragma once
 
 #include <cstdint>
@@ -70,9 +71,9 @@ class Execution {
 
 struct DatabaseOptions {
   bool read_only = false;
-  std::string vfs;                   // empty: the system's
+  std::string vfs;                     // empty: the system's
   std::int64_t cache_kib = 16 * 1024;  // memory for pages
-  int busy_ms = 250;                 // how long another process may keep a lock before a call fails
+  int busy_ms = 250;                   // how long another process may keep a lock before a call fails
 };
 
 class Database {
@@ -87,18 +88,17 @@ class Database {
   // The file must exist.
   [[nodiscard]] static Result<Database> open(const std::string& path, const DatabaseOptions& options);
 
-  [[nodiscard]] Status run(const std::string& sql);  // any number of statements; rows are thrown away
+  [[nodiscard]] Status run(const std::string& sql);                   // any number of statements; rows are thrown away
   [[nodiscard]] Result<std::int64_t> number(const std::string& sql);  // first column of the first row; 0 without rows
   [[nodiscard]] Result<Statement> prepare(std::string_view sql);
 
-  // What SQLite's code means for who started the daemon: names the file and the way out.
+  // What SQLite's code means for who started the daemon, and the way out. The caller adds which file it is about.
   [[nodiscard]] Error error(int code) const;
 
   [[nodiscard]] sqlite3* raw() const { return connection_; }
 
  private:
   sqlite3* connection_ = nullptr;
-  std::string path_;
 };
 
 }  // namespace futured

@@ -137,7 +137,7 @@ Status migrate_one(Database& database, const char* migration, std::int64_t versi
 
 std::span<const char* const> schema_migrations() { return kMigrations; }
 
-Status migrate(Database& database, std::span<const char* const> migrations) {
+Status check_schema(Database& database, std::span<const char* const> migrations) {
   const Result<std::int64_t> version = database.number("PRAGMA user_version");
   if (!version) return version.error();
   const Result<std::int64_t> application = database.number("PRAGMA application_id");
@@ -150,11 +150,19 @@ Status migrate(Database& database, std::span<const char* const> migrations) {
   }
   const auto newest = static_cast<std::int64_t>(migrations.size());
   if (*version > newest) {
-    return Error{ErrorCode::kFailedPrecondition,
-                 "it has schema version " + std::to_string(*version) + ", this program knows none above " +
-                     std::to_string(newest) + "; run the newer futured that wrote it"};
+    return Error{ErrorCode::kFailedPrecondition, "it has schema version " + std::to_string(*version) +
+                                                     ", this program knows none above " + std::to_string(newest) +
+                                                     "; run the newer futured that wrote it"};
   }
   if (*version < 0) return Error{ErrorCode::kDataLoss, "it has schema version " + std::to_string(*version)};
+  return {};
+}
+
+Status migrate(Database& database, std::span<const char* const> migrations) {
+  if (const Status known = check_schema(database, migrations); !known) return known;
+  const Result<std::int64_t> version = database.number("PRAGMA user_version");
+  if (!version) return version.error();
+  const auto newest = static_cast<std::int64_t>(migrations.size());
   for (std::int64_t at = *version; at < newest; ++at) {
     const Status done = migrate_one(database, migrations[static_cast<std::size_t>(at)], at + 1);
     if (!done) return done.error().in("migration to schema version " + std::to_string(at + 1));

@@ -23,7 +23,8 @@ struct CommitError {
   Error error;
 };
 
-// A whole job for people: row, spec, outcome, attempts.
+// A whole job for people: row, spec, outcome, attempts. Of `job`, in_backlog and started are not told; in a page,
+// attempts, crashes and retry_at neither.
 struct JobRecord {
   StoredJob job;  // its payload only when asked for
   JobSpec spec;
@@ -71,6 +72,13 @@ class Store {
   // Reads that see every commit made before them.
   [[nodiscard]] virtual Result<ClaimAnswer> claim(const Claim& claim) = 0;
   [[nodiscard]] virtual Result<LoadAnswer> load(const std::vector<JobId>& ids) = 0;
+
+  // Housekeeping that need not keep an answer waiting: called between commits, after the answers left. A store whose
+  // owner never calls it does the same at its next commit.
+  virtual void tend() {}
+  // True from when a full disk made it spend the room it keeps for outcomes, until it has that room again: outcomes
+  // go on, new jobs should be refused.
+  [[nodiscard]] virtual bool short_of_space() const { return false; }
 
   // A reader of its own for another thread. Outlived by the store.
   [[nodiscard]] virtual std::unique_ptr<StoreReader> reader() = 0;

@@ -1,0 +1,285 @@
+// The store without a disk: the same promises except durability, in plain maps. The conformance suite holds both to
+// them.
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "daemon/store/store.h"
+
+namespace futured {
+namespace {
+
+Ending copy_of(const Ending& ending, bool with_result = true) {
+  Ending copy;
+  copy.state = ending.state;
+  copy.attempt = ending.attempt;
+  copy.epoch = ending.epoch;
+  copy.started_at = ending.started_at;
+  copy.finished_at = ending.finished_at;
+  if (with_result) copy.result = ending.result;
+  if (ending.cause) copy.cause = std::make_unique<Cause>(*ending.cause);
+  return copy;
+}
+
+struct Job {
+  StoredJob row;  // attempts, in_backlog and the like are worked out when it is read
+  Ending ending;
+  std::map<std::pair<std::uint32_t, Epoch>, AttemptRow> attempts;
+};
+
+// What a Batch changes; readers of other threads share it under `mutex`.
+struct Rows {
+  std::mutex mutex;
+  Epoch epoch;
+  std::string spawner_instance;
+  std::uint64_t ids_reserved_until = 1;
+  std::map<SpecId, JobSpec> specs;
+  std::map<QueueId, QueueRow> queues;
+  std::map<PoolId, PoolRow> pools;
+  std::map<JobId, Job> jobs;
+  std::set<JobId> started;
+  std::set<BacklogKey> backlog;
+  std::set<JobId> in_backlog;
+  std::set<JobId> open;  // unfinished and not in the backlog
+};
+
+std::vector<SpecRow> specs_of(const Rows& rows, const std::set<SpecId>& wanted) {
+  std::vector<SpecRow> specs;
+  for (const SpecId id : wanted) specs.push_back({id, rows.specs.at(id)});
+  return specs;
+}
+
+void count_attempts(const Job& job, StoredJob& stored) {
+  for (const auto& [key, attempt] : job.attempts) {
+    stored.attempts = attempt.fence.attempt;
+    stored.retry_at = attempt.retry_at;
+    const CauseKind kind = attempt.cause.kind;
+    if (kind == CauseKind::kWorkerCrashed || kind == CauseKind::kBrokenWorker) ++stored.crashes;
+  }
+}
+
+StoredJob stored(const Rows& rows, const Job& job) {
+  StoredJob read = job.row;
+  read.state = job.ending.state;
+  read.in_backlog = rows.in_backlog.contains(read.id);
+  read.started = rows.started.contains(read.id);
+  count_attempts(job, read);
+  return read;
+}
+
+class MemoryReader : public StoreReader {
+ public:
+  explicit MemoryReader(std::shared_ptr<Rows> rows) : rows_(std::move(rows)) {}
+
+  Result<std::optional<JobRecord>> get(JobId id, bool with_payload) override;
+  Result<JobPage> list(const JobQuery& query) override;
+  Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) override;
+
+ private:
+  std::shared_ptr<Rows> rows_;
+};
+
+class MemoryStore : public Store {
+ public:
+  Result<Snapshot> snapshot() override;
+  Status begin_epoch(Epoch epoch, const std::string& spawner_instance) override;
+  std::optional<CommitError> commit(const Batch& batch) override;
+  Result<ClaimAnswer> claim(const Claim& claim) override;
+  Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
+  std::unique_ptr<StoreReader> reader() override { return std::make_unique<MemoryReader>(rows_); }
+
+ private:
+  std::shared_ptr<Rows> rows_ = std::make_shared<Rows>();
+};
+
+// What SQLite's primary keys refuse, asked before anything is changed.
+bool contradicts(const Rows& rows, const Batch& batch) {
+  JobId newest = rows.jobs.empty() ? JobId{} : rows.jobs.rbegin()->first;
+  std::set<JobId> ended;
+  for (const JobRow& row : batch.jobs) {
+    if (row.id <= newest) return true;
+    newest = row.id;
+  }
+  for (const OutcomeRow& row : batch.outcomes) {
+    const auto job = rows.jobs.find(row.id);
+    const bool ended_before = job != rows.jobs.end() && is_terminal(job->second.ending.state);
+    if (ended_before || !ended.insert(row.id).second) return true;
+  }
+  const auto has_key = [&](const BacklogKey& key) { return rows.backlog.contains(key); };
+  const auto has_spec = [&](const SpecRow& row) { return rows.specs.contains(row.id); };
+  return std::ranges::any_of(batch.backlog_added, has_key) || std::ranges::any_of(batch.specs, has_spec);
+}
+
+std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
+  Rows& rows = *rows_;
+  const std::lock_guard lock(rows.mutex);
+  if (contradicts(rows, batch)) {
+    return CommitError{CommitFault::kUnknown, {ErrorCode::kInternal, "a batch contradicts what is stored"}};
+  }
+  for (const SpecRow& row : batch.specs) rows.specs.emplace(row.id, row.spec);
+  for (const QueueRow& row : batch.queues) rows.queues.insert_or_assign(row.id, row);
+  for (const PoolRow& row : batch.pools) rows.pools.insert_or_assign(row.id, row);
+  for (const JobRow& row : batch.jobs) {
+    Job& job = rows.jobs[row.id];
+    job.row = {.id = row.id,
+               .spec = row.spec,
+               .owner = row.owner,
+               .retry_of = row.retry_of,
+               .submitted_at = row.submitted_at,
+               .payload = SharedBytes::of(std::string(row.payload.view()))};
+    job.ending = copy_of(row.ending);
+    if (!is_terminal(job.ending.state)) rows.open.insert(row.id);
+  }
+  for (const OutcomeRow& row : batch.outcomes) {
+    FUTURED_CHECK(is_terminal(row.ending.state), "only what has ended has an ending");
+    rows.jobs[row.id].ending = copy_of(row.ending);
+    rows.open.erase(row.id);
+  }
+  for (const AttemptRow& row : batch.attempts) {
+    rows.jobs[row.fence.job].attempts.insert_or_assign({row.fence.attempt, row.fence.epoch}, row);
+  }
+  for (const StartRow& row : batch.starts) rows.started.insert(row.fence.job);
+  for (const BacklogKey& key : batch.backlog_removed) {
+    rows.backlog.erase(key);
+    rows.in_backlog.erase(job_of(key.key));
+  }
+  for (const BacklogKey& key : batch.backlog_added) {
+    rows.backlog.insert(key);
+    rows.in_backlog.insert(job_of(key.key));
+    rows.open.erase(job_of(key.key));
+  }
+  if (batch.ids_reserved_until != 0) rows.ids_reserved_until = batch.ids_reserved_until;
+  return std::nullopt;
+}
+
+Result<Snapshot> MemoryStore::snapshot() {
+  Rows& rows = *rows_;
+  const std::lock_guard lock(rows.mutex);
+  Snapshot snapshot;
+  snapshot.epoch = rows.epoch;
+  snapshot.spawner_instance = rows.spawner_instance;
+  snapshot.ids_reserved_until = rows.ids_reserved_until;
+  snapshot.specs_until = rows.specs.empty() ? 1 : rows.specs.rbegin()->first.value + 1;
+  for (const auto& [id, queue] : rows.queues) snapshot.queues.push_back(queue);
+  for (const auto& [id, pool] : rows.pools) snapshot.pools.push_back(pool);
+  for (const BacklogKey& key : rows.backlog) {
+    if (snapshot.backlog.empty() || snapshot.backlog.back().queue != key.queue ||
+        snapshot.backlog.back().pool != key.pool) {
+      snapshot.backlog.push_back({key.queue, key.pool, 0});
+    }
+    ++snapshot.backlog.back().jobs;
+  }
+  std::set<SpecId> specs;
+  for (const JobId id : rows.open) {
+    snapshot.resident.push_back(stored(rows, rows.jobs.at(id)));
+    specs.insert(snapshot.resident.back().spec);
+  }
+  snapshot.specs = specs_of(rows, specs);
+  return snapshot;
+}
+
+Status MemoryStore::begin_epoch(Epoch epoch, const std::string& spawner_instance) {
+  const std::lock_guard lock(rows_->mutex);
+  rows_->epoch = epoch;
+  rows_->spawner_instance = spawner_instance;
+  return {};
+}
+
+Result<ClaimAnswer> MemoryStore::claim(const Claim& claim) {
+  Rows& rows = *rows_;
+  const std::lock_guard lock(rows.mutex);
+  ClaimAnswer answer{.claim = claim, .jobs = {}, .specs = {}};
+  std::set<SpecId> specs;
+  std::uint64_t bytes = 0;
+  const OrderKey first{INT64_MIN, INT64_MIN};
+  for (auto at = rows.backlog.upper_bound({claim.queue, claim.pool, claim.after.value_or(first)});
+       at != rows.backlog.end() && at->queue == claim.queue && at->pool == claim.pool; ++at) {
+    if (answer.jobs.size() == claim.jobs_max) break;
+    StoredJob job = stored(rows, rows.jobs.at(job_of(at->key)));
+    bytes += job.payload.size;
+    if (bytes > claim.bytes_max && !answer.jobs.empty()) break;
+    specs.insert(job.spec);
+    answer.jobs.push_back({at->key, std::move(job)});
+  }
+  answer.specs = specs_of(rows, specs);
+  return answer;
+}
+
+Result<LoadAnswer> MemoryStore::load(const std::vector<JobId>& ids) {
+  Rows& rows = *rows_;
+  const std::lock_guard lock(rows.mutex);
+  LoadAnswer answer;
+  std::set<SpecId> specs;
+  for (const JobId id : std::set<JobId>(ids.begin(), ids.end())) {
+    const auto job = rows.jobs.find(id);
+    if (job == rows.jobs.end()) continue;
+    answer.jobs.push_back(stored(rows, job->second));
+    specs.insert(job->second.row.spec);
+  }
+  answer.specs = specs_of(rows, specs);
+  return answer;
+}
+
+// What a page and a single job have in common: no payload, no attempts.
+JobRecord record_of(const Rows& rows, const Job& job, bool with_result) {
+  JobRecord record{.job = job.row, .spec = rows.specs.at(job.row.spec), .ending = {}, .attempts = {}};
+  record.job.payload = {};
+  record.job.state = job.ending.state;
+  record.ending = copy_of(job.ending, with_result);
+  return record;
+}
+
+Result<std::optional<JobRecord>> MemoryReader::get(JobId id, bool with_payload) {
+  const std::lock_guard lock(rows_->mutex);
+  const auto job = rows_->jobs.find(id);
+  if (job == rows_->jobs.end()) return std::optional<JobRecord>();
+  JobRecord record = record_of(*rows_, job->second, true);
+  if (with_payload) record.job.payload = job->second.row.payload;
+  count_attempts(job->second, record.job);
+  for (const auto& [key, attempt] : job->second.attempts) record.attempts.push_back(attempt);
+  return std::optional<JobRecord>(std::move(record));
+}
+
+Result<JobPage> MemoryReader::list(const JobQuery& query) {
+  const std::lock_guard lock(rows_->mutex);
+  const auto wanted = [](const std::string& asked, const std::string& is) { return asked.empty() || asked == is; };
+  JobPage page;
+  std::uint64_t scanned = 0;
+  auto end = query.before == 0 ? rows_->jobs.end() : rows_->jobs.lower_bound(JobId{query.before});
+  for (auto at = std::make_reverse_iterator(end); at != rows_->jobs.rend(); ++at, ++scanned) {
+    if (scanned == query.scan_max || page.jobs.size() == query.jobs_max) return page;
+    page.next_before = at->first.value;
+    const Job& job = at->second;
+    const JobSpec& spec = rows_->specs.at(job.row.spec);
+    if (!query.states.empty() && std::ranges::find(query.states, job.ending.state) == query.states.end()) continue;
+    if (!wanted(query.queue, spec.queue) || !wanted(query.name, spec.name) || !wanted(query.task, spec.task)) continue;
+    page.jobs.push_back(record_of(*rows_, job, false));
+  }
+  page.next_before = 0;
+  return page;
+}
+
+Result<std::vector<OutcomeRow>> MemoryReader::endings(const std::vector<JobId>& ids) {
+  if (ids.size() > limits::kListPageMax) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "endings of more than " + std::to_string(limits::kListPageMax) + " jobs asked at once"};
+  }
+  const std::lock_guard lock(rows_->mutex);
+  std::vector<OutcomeRow> endings;
+  for (const JobId id : ids) {
+    const auto job = rows_->jobs.find(id);
+    if (job == rows_->jobs.end() || !is_terminal(job->second.ending.state)) continue;
+    endings.push_back({id, copy_of(job->second.ending)});
+  }
+  return endings;
+}
+
+}  // namespace
+
+std::unique_ptr<Store> make_memory_store() { return std::make_unique<MemoryStore>(); }
+
+}  // namespace futured

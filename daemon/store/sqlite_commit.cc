@@ -1,0 +1,306 @@
+#include <sqlite3.h>
+
+#include "base/check.h"
+#include "daemon/store/cause_code.h"
+#include "daemon/store/sqlite_rows.h"
+#include "daemon/store/sqlite_store.h"
+
+namespace futured {
+namespace {
+
+// Work that a commit may do for the low-water mark beside its own rows.
+constexpr std::size_t kPassedMin = 1024;
+// The WAL has grown to so many times its length: a reader was always in the way, so wait for it once.
+constexpr std::int64_t kWalLengthsMax = 16;
+
+// After these nothing of the transaction is stored, and it may be tried again.
+bool rolls_back(int code) {
+  const int primary = code & 0xff;
+  return primary == SQLITE_FULL || primary == SQLITE_BUSY || primary == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM;
+}
+
+// Parameters first … first + 6 of an ending. `since` is what finished_at is counted from.
+int run_with_ending(Statement& statement, int first, const Ending& ending, WallTime since) {
+  FUTURED_CHECK(is_terminal(ending.state), "only what has ended has an ending");
+  statement.bind(first, static_cast<std::int32_t>(ending.state));
+  statement.bind(first + 1, ending.attempt);
+  statement.bind(first + 2, ending.epoch.value);
+  statement.bind(first + 3, ending.finished_at.us - since.us);
+  bind_ran(statement, first + 4, ending.started_at, ending.finished_at);
+  std::string cause;
+  if (ending.cause) {
+    cause = encode_cause(*ending.cause);
+    statement.bind_blob(first + 5, cause);
+  } else {
+    statement.bind_null(first + 5);
+  }
+  if (ending.result.empty()) {
+    statement.bind_null(first + 6);
+  } else {
+    statement.bind_blob(first + 6, ending.result);
+  }
+  return statement.run();
+}
+
+}  // namespace
+
+std::optional<CommitError> SqliteStore::commit(const Batch& batch) {
+  if (!broken_) {
+    if (const Status found = find_open_jobs(); !found) broken_ = found.error();
+  }
+  if (!broken_) tend();
+  if (broken_) return CommitError{CommitFault::kUnknown, *broken_};
+  if (batch.empty()) return std::nullopt;
+
+  const MarkStep step = next_mark(batch.jobs.size());
+  int code = write(batch, step);
+  if ((code & 0xff) == SQLITE_FULL && spend_reserve()) code = write(batch, step);
+  if (code == SQLITE_OK) {
+    remember(batch);
+    mark_ = step.mark;
+    return std::nullopt;
+  }
+  if (rolls_back(code) && !broken_) return CommitError{CommitFault::kRolledBack, fault(code)};
+  if (!broken_) {
+    broken_ = (code & 0xff) == SQLITE_CONSTRAINT
+                  ? Error{ErrorCode::kInternal, "database " + path_ + ": a batch contradicts what is stored"}
+                  : fault(code);
+  }
+  return CommitError{CommitFault::kUnknown, *broken_};
+}
+
+int SqliteStore::write(const Batch& batch, const MarkStep& step) {
+  int code = writes_.begin.run();
+  if (code != SQLITE_OK) return code;
+  code = write_mark(step);
+  if (code == SQLITE_OK) code = write_rows(batch);
+  if (code == SQLITE_OK) code = remove_stragglers(batch, step.mark);
+  if (code == SQLITE_OK) code = writes_.commit.run();
+  if (code == SQLITE_OK) return code;
+  // SQLite has rolled back by itself after some errors. A transaction that stays open is no state to go on from.
+  if (sqlite3_get_autocommit(database_.raw()) == 0 && writes_.rollback.run() != SQLITE_OK) broken_ = fault(code);
+  return code;
+}
+
+int SqliteStore::write_rows(const Batch& batch) {
+  int code = write_words(batch);
+  if (code == SQLITE_OK) code = write_jobs(batch.jobs);
+  if (code == SQLITE_OK) code = write_outcomes(batch.outcomes);
+  if (code == SQLITE_OK) code = write_attempts(batch.attempts);
+  if (code == SQLITE_OK) code = write_starts(batch.starts);
+  if (code == SQLITE_OK) code = write_backlog(batch);
+  if (code == SQLITE_OK && batch.ids_reserved_until != 0) {
+    code = write_meta("ids_reserved_until", batch.ids_reserved_until);
+  }
+  return code;
+}
+
+int SqliteStore::write_words(const Batch& batch) {
+  for (const SpecRow& row : batch.specs) {
+    Statement& statement = writes_.spec;
+    const JobSpec& spec = row.spec;
+    statement.bind(1, row.id.value);
+    statement.bind_text(2, spec.queue);
+    statement.bind_text(3, spec.pool);
+    statement.bind_text(4, spec.task);
+    statement.bind_text(5, spec.name);
+    statement.bind(6, spec.priority);
+    statement.bind(7, spec.max_attempts);
+    statement.bind(8, spec.backoff.count());
+    statement.bind(9, spec.backoff_factor);
+    statement.bind(10, spec.backoff_max.count());
+    statement.bind(11, spec.jitter);
+    statement.bind(12, spec.queue_timeout.count());
+    statement.bind(13, spec.run_timeout.count());
+    statement.bind(14, spec.total_timeout.count());
+    statement.bind(15, spec.grace.count());
+    statement.bind(16, std::int32_t{spec.at_most_once});
+    if (const int code = statement.run(); code != SQLITE_OK) return code;
+  }
+  for (const QueueRow& row : batch.queues) {
+    writes_.queue.bind(1, row.id.value);
+    writes_.queue.bind_text(2, row.name);
+    writes_.queue.bind(3, static_cast<std::int32_t>(row.discipline));
+    writes_.queue.bind(4, std::int32_t{row.paused});
+    if (const int code = writes_.queue.run(); code != SQLITE_OK) return code;
+  }
+  for (const PoolRow& row : batch.pools) {
+    writes_.pool.bind(1, row.id.value);
+    writes_.pool.bind_text(2, row.name);
+    if (const int code = writes_.pool.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_jobs(const std::vector<JobRow>& jobs) {
+  std::uint64_t newest = open_jobs_.newest();
+  for (const JobRow& row : jobs) {
+    // Order is what makes an insert cheap, and what lets the low-water mark rise.
+    if (row.id.value <= newest) return SQLITE_CONSTRAINT;
+    newest = row.id.value;
+    const bool ended = is_terminal(row.ending.state);
+    Statement& statement = ended ? writes_.job_ended : writes_.job;
+    statement.bind(1, row.id.value);
+    statement.bind(2, row.spec.value);
+    statement.bind(3, row.owner);
+    if (row.retry_of.is_set()) {
+      statement.bind(4, row.retry_of.value);
+    } else {
+      statement.bind_null(4);
+    }
+    statement.bind(5, row.submitted_at.us);
+    statement.bind_blob(6, row.payload.view());
+    const int code = ended ? run_with_ending(statement, 7, row.ending, row.submitted_at) : statement.run();
+    if (code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_outcomes(const std::vector<OutcomeRow>& outcomes) {
+  for (const OutcomeRow& row : outcomes) {
+    writes_.outcome.bind(1, row.id.value);
+    const int code = run_with_ending(writes_.outcome, 2, row.ending, WallTime{0});
+    if (code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_attempts(const std::vector<AttemptRow>& attempts) {
+  for (const AttemptRow& row : attempts) {
+    Statement& statement = writes_.attempt;
+    const std::string cause = encode_cause(row.cause);
+    statement.bind(1, row.fence.job.value);
+    statement.bind(2, row.fence.attempt);
+    statement.bind(3, row.fence.epoch.value);
+    statement.bind(4, row.slot.value);
+    statement.bind(5, row.finished_at.us);
+    bind_ran(statement, 6, row.started_at, row.finished_at);
+    if (row.retry_at.us != 0) {
+      statement.bind(7, row.retry_at.us);
+    } else {
+      statement.bind_null(7);
+    }
+    statement.bind(8, static_cast<std::int32_t>(row.cause.kind));
+    statement.bind_blob(9, cause);
+    if (const int code = statement.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_starts(const std::vector<StartRow>& starts) {
+  for (const StartRow& row : starts) {
+    writes_.start.bind(1, row.fence.job.value);
+    writes_.start.bind(2, row.fence.epoch.value);
+    writes_.start.bind(3, row.fence.attempt);
+    if (const int code = writes_.start.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_backlog(const Batch& batch) {
+  const auto run = [](Statement& statement, const BacklogKey& key) {
+    statement.bind(1, key.queue.value);
+    statement.bind(2, key.pool.value);
+    statement.bind(3, key.key.rank);
+    statement.bind(4, key.key.order);
+    return statement.run();
+  };
+  for (const BacklogKey& key : batch.backlog_removed) {
+    if (const int code = run(writes_.backlog_remove, key); code != SQLITE_OK) return code;
+  }
+  for (const BacklogKey& key : batch.backlog_added) {
+    if (const int code = run(writes_.backlog_add, key); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_meta(const char* name, std::uint64_t value) {
+  writes_.meta.bind_text(1, name);
+  writes_.meta.bind(2, value);
+  return writes_.meta.run();
+}
+
+// The mark rises to the first open job. One that stays open while 256 k ids go by becomes a straggler, by name, and the
+// mark passes over it: so a start never looks through more than that.
+SqliteStore::MarkStep SqliteStore::next_mark(std::size_t new_jobs) const {
+  const std::uint64_t until = open_jobs_.newest() + 1;
+  std::uint64_t first = open_jobs_.first_from(mark_);
+  const std::uint64_t reachable = first == 0 ? until : first;
+  if (reachable >= mark_ + options_.mark_step_ids) return {reachable, {}};
+  if (until - mark_ <= options_.tail_ids_max) return {mark_, {}};
+
+  MarkStep step;
+  const std::uint64_t enough = until - options_.tail_ids_max / 4 * 3;
+  const std::size_t passed_max = kPassedMin + 2 * new_jobs;
+  while (first != 0 && first < enough && step.passed.size() < passed_max) {
+    step.passed.push_back(first);
+    first = open_jobs_.first_from(first + 1);
+  }
+  step.mark = first == 0 ? until : first;
+  return step;
+}
+
+int SqliteStore::write_mark(const MarkStep& step) {
+  if (step.mark == mark_) return SQLITE_OK;
+  for (const std::uint64_t id : step.passed) {
+    writes_.straggler_add.bind(1, id);
+    if (const int code = writes_.straggler_add.run(); code != SQLITE_OK) return code;
+  }
+  return write_meta("low_water", step.mark);
+}
+
+int SqliteStore::remove_stragglers(const Batch& batch, std::uint64_t mark) {
+  const auto settle = [&](JobId id) {
+    if (id.value >= mark || !open_jobs_.contains(id.value)) return SQLITE_OK;
+    writes_.straggler_remove.bind(1, id.value);
+    return writes_.straggler_remove.run();
+  };
+  for (const OutcomeRow& row : batch.outcomes) {
+    if (const int code = settle(row.id); code != SQLITE_OK) return code;
+  }
+  for (const BacklogKey& key : batch.backlog_added) {
+    if (const int code = settle(job_of(key.key)); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+void SqliteStore::remember(const Batch& batch) {
+  for (const JobRow& row : batch.jobs) {
+    if (is_terminal(row.ending.state)) {
+      open_jobs_.note(row.id.value);
+    } else {
+      open_jobs_.open(row.id.value);
+    }
+  }
+  for (const OutcomeRow& row : batch.outcomes) open_jobs_.settle(row.id.value);
+  for (const BacklogKey& key : batch.backlog_added) open_jobs_.settle(job_of(key.key).value);
+}
+
+bool SqliteStore::spend_reserve() {
+  short_of_space_ = true;
+  return reserve_.spend();
+}
+
+void SqliteStore::tend() {
+  if (broken_) return;
+  checkpoint();
+  if (short_of_space_) short_of_space_ = !reserve_.fill();
+}
+
+void SqliteStore::checkpoint() {
+  if (wal_pages_ < checkpointed_pages_) checkpointed_pages_ = 0;  // the WAL began anew
+  if (wal_pages_ - checkpointed_pages_ < options_.checkpoint_pages) return;
+  const bool too_long = wal_pages_ >= kWalLengthsMax * options_.checkpoint_pages;
+  const int code = sqlite3_wal_checkpoint_v2(
+      database_.raw(), nullptr, too_long ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  checkpointed_pages_ = wal_pages_;
+  if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return;
+  // Nothing is lost: the WAL holds it all. But it cannot be recycled, and so grows.
+  if (rolls_back(code)) {
+    if ((code & 0xff) == SQLITE_FULL) spend_reserve();
+    return;
+  }
+  broken_ = fault(code).in("checkpoint");
+}
+
+}  // namespace futured

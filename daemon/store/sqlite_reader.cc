@@ -1,0 +1,180 @@
+#include "daemon/store/sqlite_reader.h"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+
+#include "base/limits.h"
+#include "daemon/store/sqlite_rows.h"
+
+namespace futured {
+namespace {
+
+constexpr std::size_t kSpecsKeptMax = 1024;
+constexpr std::int64_t kReaderCacheKib = 4 * 1024;
+
+// A read transaction: several statements that see one state of the database.
+class OneState {
+ public:
+  OneState(Statement& begin, Statement& end) : end_(end) { (void)begin.run(); }
+  OneState(const OneState&) = delete;
+  OneState& operator=(const OneState&) = delete;
+  ~OneState() { (void)end_.run(); }
+
+ private:
+  Statement& end_;
+};
+
+// The first five columns of each statement that gives jobs.
+void read_head(const Execution& row, StoredJob& job) {
+  job.id = JobId{row.number(0)};
+  job.spec = SpecId{row.number(1)};
+  job.owner = row.number32(2);
+  job.retry_of = JobId{row.number(3)};
+  job.submitted_at = WallTime{row.integer(4)};
+}
+
+bool matches(const JobQuery& query, JobState state) {
+  return query.states.empty() || std::ranges::find(query.states, state) != query.states.end();
+}
+
+bool matches(const JobQuery& query, const JobSpec& spec) {
+  return (query.queue.empty() || query.queue == spec.queue) && (query.name.empty() || query.name == spec.name) &&
+         (query.task.empty() || query.task == spec.task);
+}
+
+}  // namespace
+
+Status SqliteReader::prepare() {
+  if (prepared_) return {};
+  Result<Database> database = Database::open(path_, {.read_only = true, .vfs = vfs_, .cache_kib = kReaderCacheKib});
+  if (!database) return database.error().in("database " + path_);
+  database_ = *std::move(database);
+  const std::pair<Statement*, std::string> statements[] = {
+      {&begin_, "BEGIN"},
+      {&end_, "COMMIT"},
+      {&job_, std::string("SELECT id, spec, owner, retry_of, submitted_at, ") + kEndingColumns +
+                  ", result, CASE WHEN ?2 THEN payload END FROM job_state WHERE id = ?1"},
+      {&attempts_, std::string("SELECT ") + kAttemptColumns + " FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
+      {&spec_, std::string("SELECT ") + kSpecColumns + " FROM specs WHERE id = ?"},
+      {&page_, std::string("SELECT id, spec, owner, retry_of, submitted_at, ") + kEndingColumns +
+                   " FROM job_state WHERE id < ? ORDER BY id DESC"},
+      {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
+  };
+  for (const auto& [statement, sql] : statements) {
+    Result<Statement> made = database_.prepare(sql);
+    if (!made) return made.error().in("database " + path_);
+    *statement = *std::move(made);
+  }
+  prepared_ = true;
+  return {};
+}
+
+Result<std::optional<JobRecord>> SqliteReader::get(JobId id, bool with_payload) {
+  if (const Status ready = prepare(); !ready) return ready.error();
+  const OneState state(begin_, end_);
+  Result<std::optional<JobRecord>> record = read_job(id, with_payload);
+  if (!record || !*record) return record;
+  const Result<const JobSpec*> spec = spec_of((*record)->job.spec);
+  if (!spec) return spec.error();
+  (*record)->spec = **spec;
+  if (const Status read = read_attempts(**record); !read) return read.error();
+  return record;
+}
+
+Result<std::optional<JobRecord>> SqliteReader::read_job(JobId id, bool with_payload) {
+  job_.bind(1, id.value);
+  job_.bind(2, std::int32_t{with_payload});
+  Execution row(job_);
+  if (!row.next()) {
+    if (row.code() != SQLITE_OK) return fault(row.code());
+    return std::optional<JobRecord>();
+  }
+  JobRecord record;
+  read_head(row, record.job);
+  Result<Ending> ending = read_ending(row, 5, true);
+  if (!ending) return ending.error().in("database " + path_);
+  record.ending = *std::move(ending);
+  record.job.state = record.ending.state;
+  if (with_payload) record.job.payload = SharedBytes::of(std::string(row.bytes(12)));
+  return std::optional<JobRecord>(std::move(record));
+}
+
+Status SqliteReader::read_attempts(JobRecord& record) {
+  attempts_.bind(1, record.job.id.value);
+  Execution row(attempts_);
+  while (row.next()) {
+    Result<AttemptRow> attempt = read_attempt(row);
+    if (!attempt) return attempt.error().in("database " + path_);
+    record.job.attempts = attempt->fence.attempt;
+    record.job.retry_at = attempt->retry_at;
+    const CauseKind kind = attempt->cause.kind;
+    if (kind == CauseKind::kWorkerCrashed || kind == CauseKind::kBrokenWorker) ++record.job.crashes;
+    record.attempts.push_back(*std::move(attempt));
+  }
+  if (row.code() != SQLITE_OK) return fault(row.code());
+  return {};
+}
+
+Result<const JobSpec*> SqliteReader::spec_of(SpecId id) {
+  if (const auto kept = specs_.find(id); kept != specs_.end()) return &kept->second;
+  spec_.bind(1, id.value);
+  Execution row(spec_);
+  if (!row.next()) {
+    if (row.code() != SQLITE_OK) return fault(row.code());
+    return Error{ErrorCode::kDataLoss, "database " + path_ + ": spec " + std::to_string(id.value) +
+                                           " is named by a job and is missing; restore it from a backup"};
+  }
+  if (specs_.size() >= kSpecsKeptMax) specs_.clear();
+  return &specs_.emplace(id, read_spec(row).spec).first->second;
+}
+
+Result<JobPage> SqliteReader::list(const JobQuery& query) {
+  if (const Status ready = prepare(); !ready) return ready.error();
+  const OneState state(begin_, end_);
+  JobPage page;
+  page_.bind(1, query.before == 0 ? std::uint64_t{INT64_MAX} : query.before);
+  Execution row(page_);
+  for (std::uint64_t scanned = 0; row.next(); ++scanned) {
+    if (scanned == query.scan_max || page.jobs.size() == query.jobs_max) return page;
+    page.next_before = row.number(0);
+    if (!matches(query, static_cast<JobState>(row.integer(5)))) continue;
+    const Result<const JobSpec*> spec = spec_of(SpecId{row.number(1)});
+    if (!spec) return spec.error();
+    if (!matches(query, **spec)) continue;
+    JobRecord& record = page.jobs.emplace_back();
+    read_head(row, record.job);
+    record.spec = **spec;
+    Result<Ending> ending = read_ending(row, 5, false);
+    if (!ending) return ending.error().in("database " + path_);
+    record.ending = *std::move(ending);
+    record.job.state = record.ending.state;
+  }
+  if (row.code() != SQLITE_OK) return fault(row.code());
+  page.next_before = 0;
+  return page;
+}
+
+Result<std::vector<OutcomeRow>> SqliteReader::endings(const std::vector<JobId>& ids) {
+  if (ids.size() > limits::kListPageMax) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "endings of more than " + std::to_string(limits::kListPageMax) + " jobs asked at once"};
+  }
+  if (const Status ready = prepare(); !ready) return ready.error();
+  const OneState state(begin_, end_);
+  std::vector<OutcomeRow> rows;
+  for (const JobId id : ids) {
+    ending_.bind(1, id.value);
+    Execution row(ending_);
+    if (row.next()) {
+      Result<Ending> ending = read_ending(row, 0, true);
+      if (!ending) return ending.error().in("database " + path_);
+      if (is_terminal(ending->state)) rows.push_back({id, *std::move(ending)});
+    } else if (row.code() != SQLITE_OK) {
+      return fault(row.code());
+    }
+  }
+  return rows;
+}
+
+}  // namespace futured

@@ -1,0 +1,134 @@
+#include <sqlite3.h>
+
+#include <algorithm>
+
+#include "daemon/store/sqlite_rows.h"
+#include "daemon/store/sqlite_store.h"
+
+namespace futured {
+namespace {
+
+// The columns of the statements `claim` and `load`.
+StoredJob read_job(const Execution& row) {
+  StoredJob job;
+  job.id = JobId{row.number(0)};
+  job.spec = SpecId{row.number(1)};
+  job.owner = row.number32(2);
+  job.retry_of = JobId{row.number(3)};
+  job.submitted_at = WallTime{row.integer(4)};
+  job.payload = SharedBytes::of(std::string(row.bytes(5)));
+  job.state = static_cast<JobState>(row.integer(6));
+  job.started = row.integer(8) != 0;
+  return job;
+}
+
+bool has_attempts(const Execution& row) { return row.integer(7) != 0; }
+
+}  // namespace
+
+Result<ClaimAnswer> SqliteStore::claim(const Claim& claim) {
+  ClaimAnswer answer{.claim = claim, .jobs = {}, .specs = {}};
+  const OrderKey after = claim.after.value_or(OrderKey{INT64_MIN, INT64_MIN});
+  reads_.claim.bind(1, claim.queue.value);
+  reads_.claim.bind(2, claim.pool.value);
+  reads_.claim.bind(3, after.rank);
+  reads_.claim.bind(4, after.order);
+  reads_.claim.bind(5, claim.jobs_max);
+
+  std::vector<SpecId> specs;
+  std::vector<std::size_t> attempted;
+  std::uint64_t bytes = 0;
+  {
+    Execution row(reads_.claim);
+    while (row.next()) {
+      bytes += row.bytes(5).size();
+      if (bytes > claim.bytes_max && !answer.jobs.empty()) break;
+      if (has_attempts(row)) attempted.push_back(answer.jobs.size());
+      StoredJob& job = answer.jobs.emplace_back(ClaimedJob{{row.integer(9), row.integer(10)}, read_job(row)}).job;
+      job.in_backlog = true;
+      if (specs.empty() || specs.back() != job.spec) specs.push_back(job.spec);
+    }
+    if (row.code() != SQLITE_OK) return fault(row.code());
+  }
+  for (const std::size_t at : attempted) {
+    if (const Status done = complete(answer.jobs[at].job); !done) return done.error();
+  }
+  Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
+  if (!read) return read.error();
+  answer.specs = *std::move(read);
+  return answer;
+}
+
+Result<LoadAnswer> SqliteStore::load(const std::vector<JobId>& ids) {
+  if (const Status found = find_open_jobs(); !found) return found.error();
+  std::vector<JobId> wanted = ids;
+  std::ranges::sort(wanted);
+  wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
+
+  LoadAnswer answer;
+  std::vector<SpecId> specs;
+  for (const JobId id : wanted) {
+    Result<std::optional<StoredJob>> job = load_one(id.value);
+    if (!job) return job.error();
+    if (!*job) continue;
+    (*job)->in_backlog = !is_terminal((*job)->state) && !open_jobs_.contains(id.value);
+    specs.push_back((*job)->spec);
+    answer.jobs.push_back(**std::move(job));
+  }
+  Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
+  if (!read) return read.error();
+  answer.specs = *std::move(read);
+  return answer;
+}
+
+Result<std::optional<StoredJob>> SqliteStore::load_one(std::uint64_t id) {
+  std::optional<StoredJob> job;
+  bool attempted = false;
+  reads_.load.bind(1, id);
+  {
+    Execution row(reads_.load);
+    if (row.next()) {
+      job = read_job(row);
+      attempted = has_attempts(row);
+    }
+    if (row.code() != SQLITE_OK) return fault(row.code());
+  }
+  if (attempted) {
+    if (const Status done = complete(*job); !done) return done.error();
+  }
+  return job;
+}
+
+Status SqliteStore::complete(StoredJob& job) {
+  reads_.attempts.bind(1, job.id.value);
+  Execution row(reads_.attempts);
+  while (row.next()) {
+    const auto kind = static_cast<CauseKind>(row.integer(1));
+    job.attempts = row.number32(0);
+    job.retry_at = WallTime{row.integer(2)};
+    if (kind == CauseKind::kWorkerCrashed || kind == CauseKind::kBrokenWorker) ++job.crashes;
+  }
+  if (row.code() != SQLITE_OK) return fault(row.code());
+  return {};
+}
+
+Result<std::vector<SpecRow>> SqliteStore::read_specs(std::vector<SpecId> wanted) {
+  std::ranges::sort(wanted);
+  wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
+  std::vector<SpecRow> specs;
+  for (const SpecId id : wanted) {
+    reads_.spec.bind(1, id.value);
+    Execution row(reads_.spec);
+    if (row.next()) {
+      specs.push_back(read_spec(row));
+    } else if (row.code() != SQLITE_OK) {
+      return fault(row.code());
+    } else {
+      return Error{ErrorCode::kDataLoss, "database " + path_ + ": spec " + std::to_string(id.value) +
+                                             " is named by a job and is missing; restore it from a backup"};
+    }
+  }
+  return specs;
+}
+
+}  // namespace futured

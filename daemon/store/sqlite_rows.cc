@@ -1,0 +1,65 @@
+#include "daemon/store/sqlite_rows.h"
+
+#include "daemon/store/cause_code.h"
+
+namespace futured {
+
+SpecRow read_spec(const Execution& row) {
+  JobSpec spec;
+  spec.queue = row.bytes(1);
+  spec.pool = row.bytes(2);
+  spec.task = row.bytes(3);
+  spec.name = row.bytes(4);
+  spec.priority = static_cast<std::int32_t>(row.integer(5));
+  spec.max_attempts = row.number32(6);
+  spec.backoff = Duration(row.integer(7));
+  spec.backoff_factor = row.real(8);
+  spec.backoff_max = Duration(row.integer(9));
+  spec.jitter = row.real(10);
+  spec.queue_timeout = Duration(row.integer(11));
+  spec.run_timeout = Duration(row.integer(12));
+  spec.total_timeout = Duration(row.integer(13));
+  spec.grace = Duration(row.integer(14));
+  spec.at_most_once = row.integer(15) != 0;
+  return {SpecId{row.number(0)}, std::move(spec)};
+}
+
+Result<Ending> read_ending(const Execution& row, int first, bool with_result) {
+  Ending ending;
+  ending.state = static_cast<JobState>(row.integer(first));
+  if (!is_terminal(ending.state)) return ending;
+  ending.attempt = row.number32(first + 1);
+  ending.epoch = Epoch{row.number32(first + 2)};
+  ending.started_at = WallTime{row.integer(first + 3)};  // NULL reads as 0: it never ran
+  ending.finished_at = WallTime{row.integer(first + 4)};
+  if (!row.is_null(first + 5)) {
+    std::optional<Cause> cause = decode_cause(row.bytes(first + 5));
+    if (!cause) return Error{ErrorCode::kDataLoss, "the stored cause of an ending is damaged"};
+    ending.cause = std::make_unique<Cause>(*std::move(cause));
+  }
+  if (with_result) ending.result = row.bytes(first + 6);
+  return ending;
+}
+
+Result<AttemptRow> read_attempt(const Execution& row) {
+  AttemptRow attempt;
+  attempt.fence = {JobId{row.number(0)}, Epoch{row.number32(1)}, row.number32(2)};
+  attempt.slot = SlotId{row.number32(3)};
+  attempt.finished_at = WallTime{row.integer(4)};
+  if (!row.is_null(5)) attempt.started_at = WallTime{row.integer(4) - row.integer(5)};
+  attempt.retry_at = WallTime{row.integer(6)};
+  std::optional<Cause> cause = decode_cause(row.bytes(7));
+  if (!cause) return Error{ErrorCode::kDataLoss, "the stored cause of an attempt is damaged"};
+  attempt.cause = *std::move(cause);
+  return attempt;
+}
+
+void bind_ran(Statement& statement, int parameter, WallTime started_at, WallTime finished_at) {
+  if (started_at.us == 0) {
+    statement.bind_null(parameter);
+  } else {
+    statement.bind(parameter, finished_at.us - started_at.us);
+  }
+}
+
+}  // namespace futured

@@ -1,0 +1,114 @@
+#include <sqlite3.h>
+
+#include "daemon/store/sqlite_store.h"
+
+namespace futured {
+
+Result<Snapshot> SqliteStore::snapshot() {
+  Snapshot snapshot;
+  if (const Status found = find_open_jobs(); !found) return found.error();
+  if (const Status read = read_meta(snapshot); !read) return read.error();
+  if (const Status read = read_lanes(snapshot); !read) return read.error();
+  if (const Status read = read_resident(snapshot); !read) return read.error();
+  return snapshot;
+}
+
+// Every open job is at or above the low-water mark, or a straggler: so this looks at few rows of `jobs` however many
+// there are. Of `backlog` it looks at all: 5 million keys take about half a second.
+Status SqliteStore::find_open_jobs() {
+  if (open_jobs_known_) return {};
+  const Result<std::int64_t> mark = database_.number("SELECT value FROM meta WHERE name = 'low_water'");
+  if (!mark) return mark.error().in("database " + path_);
+  const Result<std::int64_t> newest = database_.number("SELECT max(id) FROM jobs");
+  if (!newest) return newest.error().in("database " + path_);
+
+  OpenJobs found;
+  const std::string from = std::to_string(*mark);
+  const auto each = [&](const std::string& sql, const auto& use) -> Status {
+    Result<Statement> statement = database_.prepare(sql);
+    if (!statement) return statement.error();
+    Execution row(*statement);
+    while (row.next()) use(row.number(0));
+    if (row.code() != SQLITE_OK) return database_.error(row.code());
+    return {};
+  };
+  Status read = each("SELECT job FROM stragglers", [&](std::uint64_t id) { found.open(id); });
+  if (read) {
+    read =
+        each("SELECT id FROM job_state WHERE state = 3 AND id >= " + from, [&](std::uint64_t id) { found.open(id); });
+  }
+  if (read) {
+    read = each("SELECT abs(ord) FROM backlog WHERE ord >= " + from + " OR ord <= -" + from,
+                [&](std::uint64_t id) { found.settle(id); });
+  }
+  if (!read) return read.error().in("database " + path_);
+
+  found.note(static_cast<std::uint64_t>(*newest));
+  open_jobs_ = std::move(found);
+  mark_ = static_cast<std::uint64_t>(*mark);
+  open_jobs_known_ = true;
+  return {};
+}
+
+Status SqliteStore::read_meta(Snapshot& snapshot) {
+  Result<Statement> statement = database_.prepare("SELECT name, value FROM meta");
+  if (!statement) return statement.error().in("database " + path_);
+  {
+    Execution row(*statement);
+    while (row.next()) {
+      const std::string_view name = row.bytes(0);
+      if (name == "epoch") snapshot.epoch = Epoch{row.number32(1)};
+      if (name == "spawner_instance") snapshot.spawner_instance = row.bytes(1);
+      if (name == "ids_reserved_until") snapshot.ids_reserved_until = row.number(1);
+    }
+    if (row.code() != SQLITE_OK) return fault(row.code());
+  }
+  const Result<std::int64_t> spec = database_.number("SELECT max(id) FROM specs");
+  if (!spec) return spec.error().in("database " + path_);
+  snapshot.specs_until = static_cast<std::uint64_t>(*spec) + 1;
+  return {};
+}
+
+Status SqliteStore::read_lanes(Snapshot& snapshot) {
+  Result<Statement> queues = database_.prepare("SELECT id, name, discipline, paused FROM queues ORDER BY id");
+  Result<Statement> pools = database_.prepare("SELECT id, name FROM pools ORDER BY id");
+  Result<Statement> lanes = database_.prepare("SELECT queue, pool, count(*) FROM backlog GROUP BY queue, pool");
+  if (!queues) return queues.error();
+  if (!pools) return pools.error();
+  if (!lanes) return lanes.error();
+  Execution queue(*queues);
+  while (queue.next()) {
+    snapshot.queues.push_back({QueueId{queue.number32(0)}, std::string(queue.bytes(1)),
+                               static_cast<Discipline>(queue.integer(2)), queue.integer(3) != 0});
+  }
+  if (queue.code() != SQLITE_OK) return fault(queue.code());
+  Execution pool(*pools);
+  while (pool.next()) snapshot.pools.push_back({PoolId{pool.number32(0)}, std::string(pool.bytes(1))});
+  if (pool.code() != SQLITE_OK) return fault(pool.code());
+  Execution lane(*lanes);
+  while (lane.next()) {
+    snapshot.backlog.push_back({QueueId{lane.number32(0)}, PoolId{lane.number32(1)}, lane.number(2)});
+  }
+  if (lane.code() != SQLITE_OK) return fault(lane.code());
+  return {};
+}
+
+Status SqliteStore::read_resident(Snapshot& snapshot) {
+  std::vector<SpecId> specs;
+  for (std::uint64_t id = open_jobs_.first_from(0); id != 0; id = open_jobs_.first_from(id + 1)) {
+    Result<std::optional<StoredJob>> job = load_one(id);
+    if (!job) return job.error();
+    if (!*job || is_terminal((*job)->state)) {
+      return Error{ErrorCode::kDataLoss, "database " + path_ + ": job " + std::to_string(id) +
+                                             " is listed as unfinished and is not; restore it from a backup"};
+    }
+    specs.push_back((*job)->spec);
+    snapshot.resident.push_back(**std::move(job));
+  }
+  Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
+  if (!read) return read.error();
+  snapshot.specs = *std::move(read);
+  return {};
+}
+
+}  // namespace futured

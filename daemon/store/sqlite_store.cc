@@ -1,0 +1,155 @@
+#include "daemon/store/sqlite_store.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+
+#include <cerrno>
+
+#include "daemon/store/sqlite_reader.h"
+#include "daemon/store/sqlite_schema.h"
+
+namespace futured {
+namespace {
+
+// SQLite would create it with the umask's mode; its -wal and -shm files take over this one's.
+Status create_file(const std::string& path) {
+  const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.is_open()) {
+    Error error = system_error("cannot open it");
+    if (errno == EACCES || errno == EROFS) error.message += "; the daemon's user must be able to read and write it";
+    return error;
+  }
+  const std::string folder = path.substr(0, path.find_last_of('/') + 1);
+  const Fd directory(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.is_open() || ::fsync(directory.get()) != 0) return system_error("cannot sync its directory");
+  return {};
+}
+
+Status use_wal(Database& database, int page_bytes) {
+  // The first two only count before the first table is made.
+  const Status shaped = database.run("PRAGMA page_size = " + std::to_string(page_bytes) +
+                                     "; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
+                                     // Acknowledged means on disk: each commit is synced.
+                                     "PRAGMA synchronous = FULL;"
+                                     // Debian's SQLite overwrites what is deleted; our rows are not secrets to a disk's
+                                     // reader, and the backlog is deleted row by row.
+                                     "PRAGMA secure_delete = OFF;"
+                                     // A WAL that a long read made long is cut back to this when it begins anew.
+                                     "PRAGMA journal_size_limit = 33554432; PRAGMA temp_store = MEMORY");
+  if (!shaped) return shaped.error();
+  Result<Statement> mode = database.prepare("PRAGMA journal_mode");
+  if (!mode) return mode.error();
+  Execution execution(*mode);
+  if (!execution.next() || execution.bytes(0) != "wal") {
+    return Error{ErrorCode::kFailedPrecondition,
+                 "its file system cannot share memory between processes; use a local one"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path) { return SqliteStore::open(path, {}); }
+
+Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, const SqliteOptions& options) {
+  return SqliteStore::open(path, options);
+}
+
+Result<std::unique_ptr<Store>> SqliteStore::open(const std::string& path, const SqliteOptions& options) {
+  const std::string what = "database " + path;
+  Result<LockFile> lock = LockFile::take(path + ".lock");
+  if (!lock) return lock.error().in(what);
+  if (const Status created = create_file(path); !created) return created.error().in(what);
+  Result<Database> database =
+      Database::open(path, {.read_only = false, .vfs = options.vfs, .cache_kib = options.cache_kib});
+  if (!database) return database.error().in(what);
+  // Before anything is changed: a file that is not ours stays as it is.
+  if (const Status known = check_schema(*database, schema_migrations()); !known) return known.error().in(what);
+  if (const Status shaped = use_wal(*database, options.page_bytes); !shaped) return shaped.error().in(what);
+  if (const Status migrated = migrate(*database, schema_migrations()); !migrated) return migrated.error().in(what);
+
+  std::unique_ptr<SqliteStore> store(new SqliteStore(*std::move(lock), *std::move(database), path, options));
+  if (const Status prepared = store->prepare(); !prepared) return prepared.error().in(what);
+  return std::unique_ptr<Store>(std::move(store));
+}
+
+SqliteStore::SqliteStore(LockFile lock, Database database, std::string path, const SqliteOptions& options)
+    : lock_(std::move(lock)),
+      database_(std::move(database)),
+      path_(std::move(path)),
+      options_(options),
+      reserve_(path_ + ".reserve", options.reserve_bytes) {
+  sqlite3_wal_hook(
+      database_.raw(),
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<SqliteStore*>(self)->wal_pages_ = pages;
+        return SQLITE_OK;
+      },
+      this);
+  short_of_space_ = !reserve_.fill();
+}
+
+SqliteStore::~SqliteStore() {
+  // What a failed fsync left behind is for the next start to read from the WAL, not for this one to copy.
+  if (broken_) sqlite3_db_config(database_.raw(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
+Status SqliteStore::prepare() {
+  const std::pair<Statement*, const char*> statements[] = {
+      {&writes_.begin, "BEGIN IMMEDIATE"},
+      {&writes_.commit, "COMMIT"},
+      {&writes_.rollback, "ROLLBACK"},
+      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.queue, "INSERT OR REPLACE INTO queues VALUES (?,?,?,?)"},
+      {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
+      {&writes_.job, "INSERT INTO jobs (id, spec, owner, retry_of, submitted_at, payload) VALUES (?,?,?,?,?,?)"},
+      {&writes_.job_ended,
+       "INSERT INTO jobs (id, spec, owner, retry_of, submitted_at, payload, state, attempt, epoch, finished_after, "
+       "ran, "
+       "cause, result) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.outcome, "INSERT INTO outcomes VALUES (?,?,?,?,?,?,?,?)"},
+      {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?)"},
+      {&writes_.start, "INSERT OR REPLACE INTO starts VALUES (?,?,?)"},
+      {&writes_.backlog_add, "INSERT INTO backlog VALUES (?,?,?,?)"},
+      {&writes_.backlog_remove, "DELETE FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND ord = ?"},
+      {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
+      {&writes_.straggler_remove, "DELETE FROM stragglers WHERE job = ?"},
+      {&writes_.meta, "INSERT OR REPLACE INTO meta VALUES (?,?)"},
+      {&reads_.claim,
+       "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, 3,"
+       " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
+       " b.rank, b.ord FROM backlog b CROSS JOIN jobs j ON j.id = abs(b.ord)"
+       " WHERE b.queue = ? AND b.pool = ? AND (b.rank, b.ord) > (?, ?) ORDER BY b.rank, b.ord LIMIT ?"},
+      {&reads_.load,
+       "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, j.state,"
+       " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id)"
+       " FROM job_state j WHERE j.id = ?"},
+      {&reads_.attempts, "SELECT attempt, kind, retry_at FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
+      {&reads_.spec, "SELECT * FROM specs WHERE id = ?"},
+  };
+  for (const auto& [statement, sql] : statements) {
+    Result<Statement> prepared = database_.prepare(sql);
+    if (!prepared) return prepared.error();
+    *statement = *std::move(prepared);
+  }
+  return {};
+}
+
+std::unique_ptr<StoreReader> SqliteStore::reader() { return std::make_unique<SqliteReader>(path_, options_.vfs); }
+
+Status SqliteStore::begin_epoch(Epoch epoch, const std::string& spawner_instance) {
+  int code = writes_.begin.run();
+  if (code == SQLITE_OK) code = write_meta("epoch", epoch.value);
+  if (code == SQLITE_OK) {
+    writes_.meta.bind_text(1, "spawner_instance");
+    writes_.meta.bind_text(2, spawner_instance);
+    code = writes_.meta.run();
+  }
+  if (code == SQLITE_OK) code = writes_.commit.run();
+  if (code == SQLITE_OK) return {};
+  const Error error = fault(code);
+  if (sqlite3_get_autocommit(database_.raw()) == 0) (void)writes_.rollback.run();
+  return error;
+}
+
+}  // namespace futured

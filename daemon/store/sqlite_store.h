@@ -1,0 +1,116 @@
+// SqliteStore: the store in one SQLite file. docs/formats/database.md describes the tables; here is who writes them
+// when.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/store/lock_file.h"
+#include "daemon/store/open_jobs.h"
+#include "daemon/store/reserve_file.h"
+#include "daemon/store/sqlite_database.h"
+#include "daemon/store/store.h"
+
+namespace futured {
+
+// Tests turn these down to reach their paths with few rows; the daemon uses them as they are.
+struct SqliteOptions {
+  std::string vfs;                        // empty: the system's
+  int page_bytes = 4096;                  // of a database that is created
+  std::int64_t cache_kib = 16 * 1024;     // of the writer
+  std::int64_t checkpoint_pages = 1'500;  // of the WAL; 6 MiB: a longer one makes a checkpoint's commit wait longer
+  std::int64_t reserve_bytes = 8 * 1024 * 1024;
+  std::uint64_t mark_step_ids = 16 * 1024;  // the low-water mark is written when it can rise so far
+  std::uint64_t tail_ids_max = 256 * 1024;  // ids that a start looks through above the mark
+};
+
+[[nodiscard]] Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, const SqliteOptions& options);
+
+class SqliteStore : public Store {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Store>> open(const std::string& path, const SqliteOptions& options);
+  ~SqliteStore() override;
+
+  Result<Snapshot> snapshot() override;
+  Status begin_epoch(Epoch epoch, const std::string& spawner_instance) override;
+  std::optional<CommitError> commit(const Batch& batch) override;
+  Result<ClaimAnswer> claim(const Claim& claim) override;
+  Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
+  void tend() override;
+  [[nodiscard]] bool short_of_space() const override { return short_of_space_; }
+  std::unique_ptr<StoreReader> reader() override;
+
+ private:
+  // One statement for each kind of row, prepared once.
+  struct Writes {
+    Statement begin, commit, rollback;
+    Statement spec, queue, pool, job, job_ended, outcome, attempt, start;
+    Statement backlog_add, backlog_remove, straggler_add, straggler_remove, meta;
+  };
+  struct Reads {
+    Statement claim, load, attempts, spec;
+  };
+  // How far the low-water mark can rise with a commit, and which open jobs it passes over.
+  struct MarkStep {
+    std::uint64_t mark = 0;
+    std::vector<std::uint64_t> passed;
+  };
+
+  SqliteStore(LockFile lock, Database database, std::string path, const SqliteOptions& options);
+
+  [[nodiscard]] Error fault(int code) const { return database_.error(code).in("database " + path_); }
+
+  // Opening: sqlite_store.cc.
+  [[nodiscard]] Status prepare();
+
+  // What a start reads: sqlite_snapshot.cc.
+  [[nodiscard]] Status find_open_jobs();
+  [[nodiscard]] Status read_meta(Snapshot& snapshot);
+  [[nodiscard]] Status read_lanes(Snapshot& snapshot);
+  [[nodiscard]] Status read_resident(Snapshot& snapshot);
+
+  // Committing: sqlite_commit.cc. The ints are SQLite's codes.
+  [[nodiscard]] int write(const Batch& batch, const MarkStep& step);
+  [[nodiscard]] int write_rows(const Batch& batch);
+  [[nodiscard]] int write_words(const Batch& batch);  // specs, queues, pools
+  [[nodiscard]] int write_jobs(const std::vector<JobRow>& jobs);
+  [[nodiscard]] int write_outcomes(const std::vector<OutcomeRow>& outcomes);
+  [[nodiscard]] int write_attempts(const std::vector<AttemptRow>& attempts);
+  [[nodiscard]] int write_starts(const std::vector<StartRow>& starts);
+  [[nodiscard]] int write_backlog(const Batch& batch);
+  [[nodiscard]] int write_mark(const MarkStep& step);
+  [[nodiscard]] int remove_stragglers(const Batch& batch, std::uint64_t mark);
+  [[nodiscard]] int write_meta(const char* name, std::uint64_t value);
+  [[nodiscard]] MarkStep next_mark(std::size_t new_jobs) const;
+  void remember(const Batch& batch);
+  void checkpoint();
+  bool spend_reserve();
+
+  // Reading: sqlite_reads.cc.
+  [[nodiscard]] Status complete(StoredJob& job);  // attempts, crashes, retry_at
+  [[nodiscard]] Result<std::optional<StoredJob>> load_one(std::uint64_t id);
+  [[nodiscard]] Result<std::vector<SpecRow>> read_specs(std::vector<SpecId> wanted);
+
+  LockFile lock_;
+  Database database_;  // before the statements, which must go first
+  std::string path_;
+  SqliteOptions options_;
+  Writes writes_;
+  Reads reads_;
+  ReserveFile reserve_;
+  bool short_of_space_ = false;
+  std::optional<Error> broken_;  // a failed fsync or the like: nothing is committed any more
+
+  OpenJobs open_jobs_;
+  bool open_jobs_known_ = false;
+  std::uint64_t mark_ = 0;  // as stored: every open job is at or above it, or in `stragglers`
+
+  std::int64_t wal_pages_ = 0;           // in the WAL after the last commit
+  std::int64_t checkpointed_pages_ = 0;  // of them, those the last checkpoint saw
+};
+
+}  // namespace futured

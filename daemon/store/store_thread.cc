@@ -1,0 +1,107 @@
+#include "daemon/store/store_thread.h"
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace futured {
+
+StoreThread::StoreThread(std::unique_ptr<Store> store) : store_(std::move(store)), thread_([this] { run(); }) {}
+
+StoreThread::~StoreThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void StoreThread::commit(std::unique_ptr<Batch> batch, std::vector<Claim> claims, std::vector<std::vector<JobId>> loads,
+                         Callback callback) {
+  FUTURED_CHECK(batch != nullptr, "a commit without changes has an empty batch");
+  StoreAnswer answer;
+  answer.batch = std::move(batch);
+  answer.claims = std::move(claims);
+  answer.loads = std::move(loads);
+  {
+    const std::lock_guard lock(mutex_);
+    FUTURED_CHECK(!in_flight_, "one commit at a time");
+    FUTURED_CHECK(!stopping_, "no commit after the end");
+    in_flight_ = true;
+    request_.emplace(Request{std::move(answer), std::move(callback)});
+  }
+  wake_.notify_one();
+}
+
+void StoreThread::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return request_.has_value() || stopping_; });
+    if (!request_) return;
+    Request request = *std::exchange(request_, std::nullopt);
+    lock.unlock();
+    execute(request.answer);
+    lock.lock();
+    in_flight_ = false;
+    lock.unlock();
+    request.callback(std::move(request.answer));
+    // The answers are on their way: now there is time for what they need not wait for.
+    store_->tend();
+    lock.lock();
+  }
+}
+
+void StoreThread::execute(StoreAnswer& answer) {
+  answer.error = store_->commit(*answer.batch);
+  answer.short_of_space = store_->short_of_space();
+  if (answer.error) return;
+  const auto cannot_read = [&](const Error& error) { answer.error = CommitError{CommitFault::kUnknown, error}; };
+  for (const Claim& claim : answer.claims) {
+    Result<ClaimAnswer> claimed = store_->claim(claim);
+    if (!claimed) return cannot_read(claimed.error());
+    answer.claimed.push_back(*std::move(claimed));
+  }
+  for (const std::vector<JobId>& ids : answer.loads) {
+    Result<LoadAnswer> loaded = store_->load(ids);
+    if (!loaded) return cannot_read(loaded.error());
+    answer.loaded.push_back(*std::move(loaded));
+  }
+}
+
+ReaderThread::ReaderThread(std::unique_ptr<StoreReader> reader, std::size_t waiting_max)
+    : reader_(std::move(reader)), waiting_max_(waiting_max), thread_([this] { run(); }) {}
+
+ReaderThread::~ReaderThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+bool ReaderThread::ask(Question question) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.size() >= waiting_max_) return false;
+    waiting_.push_back(std::move(question));
+  }
+  wake_.notify_one();
+  return true;
+}
+
+void ReaderThread::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return !waiting_.empty() || stopping_; });
+    if (waiting_.empty()) return;
+    Question question = std::move(waiting_.front());
+    waiting_.pop_front();
+    lock.unlock();
+    question(*reader_);
+    lock.lock();
+  }
+}
+
+}  // namespace futured
