@@ -117,7 +117,7 @@ struct CancelOptions {
   Milliseconds grace{0};      // 0 = the job's own
   bool kill_at_once = false;  // no grace
   std::string reason;
-  bool wait = false;          // return when they have ended
+  bool wait = false;  // return when they have ended
 };
 
 struct RetryEntry {

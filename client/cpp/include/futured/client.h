@@ -67,8 +67,8 @@ class Client {
 
   // ---- Jobs
   [[nodiscard]] JobInfo job(std::uint64_t id, bool details = false) const;
-  [[nodiscard]] JobPage jobs(const JobFilter& filter, std::uint32_t page_size = 100,
-                             const std::string& page_token = {}, bool oldest_first = false) const;
+  [[nodiscard]] JobPage jobs(const JobFilter& filter, std::uint32_t page_size = 100, const std::string& page_token = {},
+                             bool oldest_first = false) const;
   std::vector<CancelEntry> cancel(std::span<const std::uint64_t> ids, const CancelOptions& options = {}) const;
   std::vector<RetryEntry> retry(std::span<const std::uint64_t> ids) const;
   // The outcome with all bytes of its result. Error of kind kFailedPrecondition when the job has not ended.
@@ -79,11 +79,6 @@ class Client {
                       const std::function<bool(const OutputChunk&)>& sink) const;
   // In one line: what it waits for.
   [[nodiscard]] std::string why(std::uint64_t id) const;
-
-  // ---- Segments: large payloads, shared and not copied. On the daemon's own machine only, for now.
-  // Copies `bytes` once, into shared memory, and hands that to the daemon.
-  [[nodiscard]] Segment put(std::string_view bytes, std::string_view dtype = {},
-                            std::vector<std::int64_t> shape = {}) const;
 
   // ---- Queues, workers, the daemon
   [[nodiscard]] std::vector<QueueInfo> queues() const;

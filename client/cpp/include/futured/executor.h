@@ -23,11 +23,14 @@ struct MapOptions {
   bool ordered = true;              // false: as they end
 };
 
+class Executor;
+
 // The results of a map, one after the other. Inputs are drawn as results are taken. For one thread.
 class Mapped {
  public:
   using Source = std::function<std::optional<std::string>()>;
-  Mapped(ExecutorState& executor, std::string task, Source source, MapOptions options);
+  // Submits the first look_ahead inputs.
+  Mapped(const Executor& executor, std::string task, Source source, MapOptions options);
   Mapped(Mapped&&) noexcept;
   Mapped& operator=(Mapped&&) noexcept;
   ~Mapped();
@@ -38,6 +41,8 @@ class Mapped {
   [[nodiscard]] std::optional<std::string> next();
 
  private:
+  void fill();
+
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -18,8 +18,8 @@ namespace futured::client {
 class Block;
 class CompletionQueue;
 
-// A handle of 16 bytes, cheap to copy. Safe from any thread. Keeps the state it needs alive, but not the connection: when the
-// client is destroyed first, open futures end as Unavailable. Letting go of a future cancels nothing.
+// A handle of 16 bytes, cheap to copy. Safe from any thread. Keeps the state it needs alive, but not the connection:
+// when the client is destroyed first, open futures end as Unavailable. Letting go of a future cancels nothing.
 class Future {
  public:
   Future() = default;
@@ -66,7 +66,7 @@ class Future {
 
  private:
   friend class Block;
-  friend class CompletionQueue;
+  friend struct FutureAccess;
   Future(Block* block, std::uint32_t index) noexcept : block_(block), index_(index) {}  // takes over one reference
 
   Block* block_ = nullptr;
@@ -80,7 +80,8 @@ struct WaitResult {
   std::vector<Future> not_done;
 };
 
-// Waits as asked, or until the timeout; never cancels, never throws for a failed job. One registration for all of them, no polling.
+// Waits as asked, or until the timeout; never cancels, never throws for a failed job. One registration for all of them,
+// no polling.
 [[nodiscard]] WaitResult wait(std::span<const Future> futures, WaitFor what = WaitFor::kAllCompleted,
                               Milliseconds timeout = kForever);
 

@@ -136,9 +136,9 @@ struct JobOptions {
   std::int64_t start_at_us = 0;  // microseconds since 1970 UTC
   std::string fairness_key;
   std::string limit_key;
-  std::map<std::string, std::uint32_t> needs;     // permits by semaphore
-  std::vector<std::uint64_t> after;               // jobs that must have ended
-  std::vector<std::uint64_t> after_success;       // jobs that must have succeeded
+  std::map<std::string, std::uint32_t> needs;  // permits by semaphore
+  std::vector<std::uint64_t> after;            // jobs that must have ended
+  std::vector<std::uint64_t> after_success;    // jobs that must have succeeded
   Milliseconds retention{0};
   std::int64_t memory_bytes_max = 0;
   std::int64_t output_bytes_max = 0;

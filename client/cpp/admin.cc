@@ -1,0 +1,126 @@
+// Queues, workers, and the daemon itself.
+#include <utility>
+
+#include "client/cpp/client_state.h"
+#include "futured/client.h"
+
+namespace futured::client {
+
+namespace {
+
+// Every numeric field by its name: a figure that a newer daemon adds is shown without a change here.
+std::map<std::string, std::int64_t> figures_of(const api::StatsResponse& stats) {
+  std::map<std::string, std::int64_t> figures;
+  const auto* descriptor = stats.GetDescriptor();
+  const auto* reflection = stats.GetReflection();
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    const auto* field = descriptor->field(i);
+    if (field->is_repeated()) continue;
+    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_UINT64) {
+      figures[field->name()] = static_cast<std::int64_t>(reflection->GetUInt64(stats, field));
+    } else if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_INT64) {
+      figures[field->name()] = reflection->GetInt64(stats, field);
+    }
+  }
+  for (const auto& [name, value] : stats.counters()) figures[name] = static_cast<std::int64_t>(value);
+  return figures;
+}
+
+api::QueueDiscipline to_discipline(const std::string& word) {
+  if (word.empty() || word == "fifo") return api::QUEUE_DISCIPLINE_FIFO;
+  if (word == "lifo") return api::QUEUE_DISCIPLINE_LIFO;
+  if (word == "priority") return api::QUEUE_DISCIPLINE_PRIORITY;
+  throw Error(ErrorKind::kInvalidArgument, "discipline: \"" + word + "\" is not fifo, lifo or priority");
+}
+
+}  // namespace
+
+std::vector<QueueInfo> Client::queues() const {
+  std::vector<QueueInfo> queues;
+  api::ListQueuesRequest request;
+  do {
+    api::ListQueuesResponse response;
+    state_->call([&](grpc::ClientContext& context) { return state_->queues->List(&context, request, &response); },
+                 true);
+    for (const api::Queue& queue : response.queues()) queues.push_back(from_queue(queue));
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  return queues;
+}
+
+QueueInfo Client::create_queue(const std::string& name, const std::string& discipline,
+                               std::uint32_t concurrency_max) const {
+  api::CreateQueueRequest request;
+  request.set_name(name);
+  request.mutable_options()->set_discipline(to_discipline(discipline));
+  request.mutable_options()->set_concurrency_max(concurrency_max);
+  api::Queue queue;
+  state_->call([&](grpc::ClientContext& context) { return state_->queues->Create(&context, request, &queue); }, true);
+  return from_queue(queue);
+}
+
+QueueInfo Client::pause_queue(const std::string& name) const {
+  api::PauseQueueRequest request;
+  request.set_name(name);
+  api::Queue queue;
+  state_->call([&](grpc::ClientContext& context) { return state_->queues->Pause(&context, request, &queue); }, true);
+  return from_queue(queue);
+}
+
+QueueInfo Client::resume_queue(const std::string& name) const {
+  api::ResumeQueueRequest request;
+  request.set_name(name);
+  api::Queue queue;
+  state_->call([&](grpc::ClientContext& context) { return state_->queues->Resume(&context, request, &queue); }, true);
+  return from_queue(queue);
+}
+
+std::vector<WorkerInfo> Client::workers(const std::string& pool, bool measure_memory) const {
+  api::ListWorkersRequest request;
+  request.set_pool(pool);
+  request.set_measure_memory(measure_memory);
+  api::ListWorkersResponse response;
+  state_->call([&](grpc::ClientContext& context) { return state_->workers->List(&context, request, &response); }, true);
+  std::vector<WorkerInfo> workers;
+  for (const api::Worker& worker : response.workers()) workers.push_back(from_worker(worker));
+  return workers;
+}
+
+DaemonInfo Client::info() const {
+  api::InfoResponse response;
+  state_->call([&](grpc::ClientContext& context) { return state_->admin->Info(&context, {}, &response); }, true);
+  DaemonInfo info;
+  info.version = response.version();
+  info.pid = response.pid();
+  info.epoch = response.epoch();
+  info.state_dir = response.state_dir();
+  info.durable = response.durable();
+  info.started_us = response.started_us();
+  for (const api::Pool& pool : response.pools()) info.pools.push_back(from_pool(pool));
+  info.spawner_pid = response.spawner_pid();
+  info.store = response.store();
+  info.schema_version = response.schema_version();
+  info.socket = response.socket();
+  info.segment_socket = response.segment_socket();
+  info.idle_exit_ms = response.idle_exit_ms();
+  info.your_uid = response.your_uid();
+  return info;
+}
+
+Statistics Client::stats() const {
+  api::StatsResponse response;
+  state_->call([&](grpc::ClientContext& context) { return state_->admin->Stats(&context, {}, &response); }, true);
+  return {response.uptime_ms(), figures_of(response)};
+}
+
+ShutdownInfo Client::shutdown(bool spawner, Milliseconds grace) const {
+  api::ShutdownRequest request;
+  request.set_spawner(spawner);
+  request.set_grace_ms(grace.count());
+  api::ShutdownResponse response;
+  state_->call([&](grpc::ClientContext& context) { return state_->admin->Shutdown(&context, request, &response); },
+               false);
+  return {response.pid(), response.spawner_pid(), response.running()};
+}
+
+}  // namespace futured::client

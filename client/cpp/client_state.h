@@ -1,0 +1,90 @@
+// ClientState: everything that one connection is made of. Internal.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "client/cpp/callbacks.h"
+#include "client/cpp/convert.h"
+#include "client/cpp/follower.h"
+#include "client/cpp/keeper.h"
+#include "client/cpp/pipeline.h"
+#include "client/cpp/registry.h"
+#include "futured/client.h"
+
+namespace futured::client {
+
+class ClientState : public std::enable_shared_from_this<ClientState> {
+ public:
+  ClientState(std::string address, const ConnectOptions& options);
+  ~ClientState();
+  ClientState(const ClientState&) = delete;
+  ClientState& operator=(const ClientState&) = delete;
+
+  // Throws when this process was forked from the one that connected: gRPC does not survive that.
+  void check_process() const;
+  // Asks the daemon for the outcome of an open future that is not followed yet.
+  void follow(Block& block, std::uint32_t index);
+  // Throws Unavailable unless the daemon answers within the timeout.
+  void wait_until_ready();
+
+  // True once the channel is connected; false after a quarter of a second without.
+  bool connect_briefly();
+  [[nodiscard]] std::string unreachable() const;
+
+  // One unary call. `repeatable`: tried again within the reconnect timeout when the connection broke. Throws.
+  template <typename Call>
+  void call(const Call& make_call, bool repeatable) {
+    check_process();
+    const Instant until = monotonic_now() + (repeatable ? options.reconnect_timeout : Milliseconds(0));
+    std::int64_t backoff_ms = 0;
+    while (true) {
+      grpc::ClientContext context;
+      const grpc::Status status = make_call(context);
+      if (status.ok()) return;
+      if (!is_transient(status) || !pause_before_retry(until, backoff_ms)) {
+        std::rethrow_exception(describe_failure(status));
+      }
+    }
+  }
+  // What futures ask for by themselves. As in Client.
+  [[nodiscard]] JobInfo get_job(std::uint64_t id, bool details);
+  [[nodiscard]] Outcome get_result(std::uint64_t id);
+  std::vector<CancelEntry> cancel(std::span<const std::uint64_t> ids, const CancelOptions& how);
+
+  // The exception of a status; a connection that failed names the address and the way out.
+  [[nodiscard]] std::exception_ptr describe_failure(const grpc::Status& status) const;
+
+  const std::string address;
+  const ConnectOptions options;
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<api::Jobs::Stub> jobs;
+  std::unique_ptr<api::Queues::Stub> queues;
+  std::unique_ptr<api::Workers::Stub> workers;
+  std::unique_ptr<api::Admin::Stub> admin;
+  Registry registry;
+  CallbackThread callbacks;
+  Keeper keeper;
+  Follower follower;
+  Pipeline pipeline;
+
+ private:
+  // Waits a little, longer each time; false when `until` would pass.
+  static bool pause_before_retry(Instant until, std::int64_t& backoff_ms);
+
+  std::uint32_t fork_generation_;
+};
+
+// Hands the outcomes of one message to their futures.
+void deliver(Registry& registry, google::protobuf::RepeatedPtrField<api::Outcome>& outcomes,
+             const google::protobuf::RepeatedPtrField<api::PackedOutcomes>& packed);
+
+// The next wait of a doubling backoff, in milliseconds.
+[[nodiscard]] std::int64_t next_backoff_ms(std::int64_t last_ms);
+
+}  // namespace futured::client

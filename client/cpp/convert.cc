@@ -1,0 +1,281 @@
+#include "client/cpp/convert.h"
+
+#include <utility>
+
+namespace futured::client {
+
+namespace {
+
+// "JOB_STATE_QUEUED" without its prefix.
+std::string word_of(const std::string& name, std::size_t prefix) { return name.substr(prefix); }
+
+ErrorKind kind_of(int status_code) {
+  switch (status_code) {
+    case grpc::StatusCode::INVALID_ARGUMENT:
+    case grpc::StatusCode::OUT_OF_RANGE:
+      return ErrorKind::kInvalidArgument;
+    case grpc::StatusCode::NOT_FOUND:
+      return ErrorKind::kNotFound;
+    case grpc::StatusCode::ALREADY_EXISTS:
+      return ErrorKind::kAlreadyExists;
+    case grpc::StatusCode::PERMISSION_DENIED:
+    case grpc::StatusCode::UNAUTHENTICATED:
+      return ErrorKind::kPermissionDenied;
+    case grpc::StatusCode::FAILED_PRECONDITION:
+    case grpc::StatusCode::ABORTED:
+      return ErrorKind::kFailedPrecondition;
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      return ErrorKind::kResourceExhausted;
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return ErrorKind::kUnimplemented;
+    case grpc::StatusCode::UNAVAILABLE:
+      return ErrorKind::kUnavailable;
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return ErrorKind::kTimeout;
+    case grpc::StatusCode::DATA_LOSS:
+      return ErrorKind::kDataLoss;
+    default:  // of a peer's number
+      return ErrorKind::kInternal;
+  }
+}
+
+void to_retries(const Retries& retries, api::Retries& out) {
+  out.set_max_attempts(retries.max_attempts);
+  out.set_backoff_ms(retries.backoff.count());
+  out.set_factor(retries.factor);
+  out.set_backoff_ms_max(retries.backoff_max.count());
+  out.set_jitter(retries.jitter);
+}
+
+void to_timeouts(const Timeouts& timeouts, api::Timeouts& out) {
+  out.set_queue_ms(timeouts.queue.count());
+  out.set_soft_ms(timeouts.soft.count());
+  out.set_run_ms(timeouts.run.count());
+  out.set_heartbeat_ms(timeouts.heartbeat.count());
+  out.set_total_ms(timeouts.total.count());
+  out.set_grace_ms(timeouts.grace.count());
+}
+
+void add_dependencies(const std::vector<std::uint64_t>& ids, api::DependencyCondition condition, api::JobSpec& spec) {
+  for (const std::uint64_t id : ids) {
+    api::Dependency& dependency = *spec.add_dependencies();
+    dependency.set_job_id(id);
+    dependency.set_condition(condition);
+  }
+}
+
+AttemptInfo from_attempt(const api::Attempt& attempt) {
+  AttemptInfo out;
+  out.number = attempt.number();
+  out.epoch = attempt.epoch();
+  out.state = static_cast<JobState>(attempt.state());
+  out.started_us = attempt.started_us();
+  out.finished_us = attempt.finished_us();
+  out.worker_pid = attempt.worker_pid();
+  out.worker = attempt.worker();
+  out.cause = from_cause(attempt.cause());
+  out.cpu_us = attempt.cpu_us();
+  out.peak_memory_bytes = attempt.peak_memory_bytes();
+  return out;
+}
+
+}  // namespace
+
+api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
+  api::JobSpec spec;
+  spec.set_queue(options.queue);
+  spec.set_pool(options.pool);
+  spec.set_task(std::string(task));
+  spec.set_priority(options.priority);
+  to_retries(options.retries, *spec.mutable_retries());
+  to_timeouts(options.timeouts, *spec.mutable_timeouts());
+  spec.set_at_most_once(options.at_most_once);
+  spec.set_name(options.name);
+  spec.mutable_labels()->insert(options.labels.begin(), options.labels.end());
+  spec.set_front(options.front);
+  spec.set_start_at_us(options.start_at_us);
+  spec.set_start_after_ms(options.start_after.count());
+  spec.set_fairness_key(options.fairness_key);
+  spec.set_limit_key(options.limit_key);
+  for (const auto& [semaphore, permits] : options.needs) {
+    api::Need& need = *spec.add_needs();
+    need.set_semaphore(semaphore);
+    need.set_permits(permits);
+  }
+  add_dependencies(options.after, api::DEPENDENCY_CONDITION_ENDED, spec);
+  add_dependencies(options.after_success, api::DEPENDENCY_CONDITION_SUCCEEDED, spec);
+  spec.set_retention_ms(options.retention.count());
+  spec.set_memory_bytes_max(options.memory_bytes_max);
+  spec.set_output_bytes_max(options.output_bytes_max);
+  spec.set_parent_id(options.parent_id);
+  return spec;
+}
+
+void to_part(const Part& part, api::Part& out) {
+  out.set_content_type(part.content_type);
+  if (part.result_of != 0) {
+    out.set_result_of(part.result_of);
+    return;
+  }
+  if (part.segment.id == 0) {
+    out.set_data(part.bytes);
+    return;
+  }
+  api::SegmentSlice& slice = *out.mutable_segment();
+  slice.set_id(part.segment.id);
+  slice.set_begin(part.segment.begin);
+  slice.set_end(part.segment.end);
+  if (part.segment.dtype.empty()) return;
+  out.mutable_array()->set_dtype(part.segment.dtype);
+  for (const std::int64_t extent : part.segment.shape) out.mutable_array()->add_shape(extent);
+}
+
+void to_command(const CommandLine& command, api::Command& out) {
+  for (const std::string& word : command.argv) out.add_argv(word);
+  for (const std::string& setting : command.env) out.add_env(setting);
+  out.set_cwd(command.cwd);
+  out.set_stdin_bytes(command.stdin_bytes);
+}
+
+Part from_part(api::Part&& part) {
+  Part out;
+  out.content_type = std::move(*part.mutable_content_type());
+  out.bytes = std::move(*part.mutable_data());
+  if (part.has_segment()) {
+    out.segment.id = part.segment().id();
+    out.segment.begin = part.segment().begin();
+    out.segment.end = part.segment().end();
+  }
+  if (part.has_array()) {
+    out.segment.dtype = part.array().dtype();
+    out.segment.shape.assign(part.array().shape().begin(), part.array().shape().end());
+  }
+  out.result_of = part.result_of();
+  return out;
+}
+
+Cause from_cause(const api::Cause& cause) {
+  Cause out;
+  out.kind = static_cast<CauseKind>(cause.kind());
+  out.timeout = static_cast<TimeoutKind>(cause.timeout());
+  out.error_class = cause.error_class();
+  out.message = cause.message();
+  out.exit_code = cause.exit_code();
+  out.signal = cause.signal();
+  out.peak_memory_bytes = cause.peak_memory_bytes();
+  out.stdout_tail = cause.stdout_tail();
+  out.stderr_tail = cause.stderr_tail();
+  return out;
+}
+
+Outcome from_outcome(api::Outcome&& outcome) {
+  Outcome out;
+  out.id = outcome.id();
+  out.state = static_cast<JobState>(outcome.state());
+  out.attempts = outcome.attempts();
+  out.submitted_us = outcome.submitted_us();
+  out.started_us = outcome.started_us();
+  out.finished_us = outcome.finished_us();
+  out.result.reserve(static_cast<std::size_t>(outcome.result_size()));
+  for (api::Part& part : *outcome.mutable_result()) out.result.push_back(from_part(std::move(part)));
+  out.result_elided = outcome.result_elided();
+  out.result_bytes = outcome.result_bytes();
+  if (outcome.has_cause()) out.cause = from_cause(outcome.cause());
+  return out;
+}
+
+JobInfo from_job(const api::Job& job) {
+  JobInfo out;
+  out.id = job.id();
+  out.state = static_cast<JobState>(job.state());
+  out.queue = job.queue();
+  out.pool = job.pool();
+  out.task = job.task();
+  out.argv.assign(job.command().argv().begin(), job.command().argv().end());
+  out.cwd = job.command().cwd();
+  out.name = job.name();
+  out.labels.insert(job.labels().begin(), job.labels().end());
+  out.priority = job.priority();
+  out.owner_uid = job.owner_uid();
+  out.owner = job.owner();
+  out.submitted_us = job.submitted_us();
+  out.start_at_us = job.start_at_us();
+  out.started_us = job.started_us();
+  out.finished_us = job.finished_us();
+  out.next_attempt_us = job.next_attempt_us();
+  out.attempts = job.attempts();
+  out.retry_of = job.retry_of();
+  out.retried_by = job.retried_by();
+  out.parent_id = job.parent_id();
+  out.batch_id = job.batch_id();
+  out.payload_bytes = job.payload_bytes();
+  out.result_bytes = job.result_bytes();
+  out.at_most_once = job.at_most_once();
+  out.cause = from_cause(job.cause());
+  for (const api::Attempt& attempt : job.attempt_history()) out.attempt_history.push_back(from_attempt(attempt));
+  return out;
+}
+
+QueueInfo from_queue(const api::Queue& queue) {
+  QueueInfo out;
+  out.name = queue.name();
+  out.discipline = queue.options().discipline() == api::QUEUE_DISCIPLINE_UNSPECIFIED
+                       ? "FIFO"
+                       : word_of(api::QueueDiscipline_Name(queue.options().discipline()), sizeof("QUEUE_DISCIPLINE"));
+  out.paused = queue.paused();
+  out.draining = queue.draining();
+  out.concurrency_max = queue.options().concurrency_max();
+  out.scheduled = queue.scheduled();
+  out.blocked = queue.blocked();
+  out.queued = queue.queued();
+  out.running = queue.running();
+  out.succeeded = queue.succeeded();
+  out.failed = queue.failed();
+  out.cancelled = queue.cancelled();
+  out.timed_out = queue.timed_out();
+  out.starts_per_second = queue.starts_per_second();
+  return out;
+}
+
+PoolInfo from_pool(const api::Pool& pool) {
+  PoolInfo out;
+  out.name = pool.name();
+  out.mode = word_of(api::PoolMode_Name(pool.options().mode()), sizeof("POOL_MODE"));
+  out.workers = pool.workers();
+  out.workers_busy = pool.workers_busy();
+  out.jobs_run = pool.jobs_run();
+  for (const api::Task& task : pool.tasks()) out.tasks.push_back({task.name(), task.version(), task.description()});
+  out.zygote_pid = pool.zygote_pid();
+  out.problem = pool.problem();
+  return out;
+}
+
+WorkerInfo from_worker(const api::Worker& worker) {
+  WorkerInfo out;
+  out.pool = worker.pool();
+  out.slot = worker.slot();
+  out.generation = worker.generation();
+  out.pid = worker.pid();
+  out.state = word_of(api::WorkerState_Name(worker.state()), sizeof("WORKER_STATE"));
+  out.job_ids.assign(worker.job_ids().begin(), worker.job_ids().end());
+  out.jobs_run = worker.jobs_run();
+  out.rss_bytes = worker.rss_bytes();
+  out.pss_bytes = worker.pss_bytes();
+  out.cpu_us = worker.cpu_us();
+  out.started_us = worker.started_us();
+  out.offers = worker.offers();
+  return out;
+}
+
+std::exception_ptr to_exception(int status_code, const std::string& message) {
+  const ErrorKind kind = kind_of(status_code);
+  if (kind == ErrorKind::kUnavailable) return std::make_exception_ptr(Unavailable(message));
+  if (kind == ErrorKind::kTimeout) return std::make_exception_ptr(WaitTimeout(message));
+  return std::make_exception_ptr(Error(kind, message));
+}
+
+bool is_transient(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE || status.error_code() == grpc::StatusCode::CANCELLED;
+}
+
+}  // namespace futured::client

@@ -1,0 +1,32 @@
+// ExecutorState: what the handles of one executor share. Internal.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "client/cpp/client_state.h"
+
+namespace futured::client {
+
+class ExecutorState {
+ public:
+  ExecutorState(std::shared_ptr<ClientState> of, JobOptions job_options)
+      : client(std::move(of)), options(std::move(job_options)) {}
+
+  // The options with this task ("" = commands), made once per task. Throws after shutdown.
+  std::shared_ptr<const Spec> spec_for(std::string_view task);
+
+  const std::shared_ptr<ClientState> client;
+  const JobOptions options;
+  const std::shared_ptr<Tally> tally = std::make_shared<Tally>();
+  std::atomic<bool> closed{false};
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<const Spec>, std::less<>> specs_;  // as many as the program names tasks
+};
+
+}  // namespace futured::client

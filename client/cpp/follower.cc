@@ -1,0 +1,162 @@
+#include "client/cpp/follower.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/limits.h"
+#include "client/cpp/bounds.h"
+#include "client/cpp/client_state.h"
+
+namespace futured::client {
+
+namespace {
+
+void add_ranges(std::vector<std::uint64_t>& ids, api::WaitRequest& request) {
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  for (std::size_t begin = 0; begin < ids.size();) {
+    std::size_t end = begin + 1;
+    while (end < ids.size() && ids[end] == ids[end - 1] + 1) ++end;
+    api::IdRange& range = *request.add_ids();
+    range.set_first(ids[begin]);
+    range.set_last(ids[end - 1]);
+    begin = end;
+  }
+}
+
+}  // namespace
+
+// One Wait call, as completed. Deletes itself when gRPC is done with it.
+class WaitCall final : public grpc::ClientReadReactor<api::WaitResponse> {
+ public:
+  WaitCall(Follower& follower, ClientState& client, std::vector<std::uint64_t> ids)
+      : follower_(follower), client_(client), ids_(std::move(ids)) {
+    add_ranges(ids_, request_);
+    request_.set_mode(api::WAIT_MODE_AS_COMPLETED);
+    client.jobs->async()->Wait(&context_, &request_, this);
+    StartRead(&response_);
+    StartCall();
+  }
+  void cancel() { context_.TryCancel(); }
+  [[nodiscard]] const std::vector<std::uint64_t>& ids() const { return ids_; }
+  [[nodiscard]] bool answered() const { return answered_; }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    answered_ = true;
+    deliver(client_.registry, *response_.mutable_outcomes(), response_.packed());
+    for (const api::IdRange& range : response_.unknown()) refuse_unknown(range);
+    response_.Clear();
+    StartRead(&response_);
+  }
+  void OnDone(const grpc::Status& status) override {
+    follower_.ended(this, status);
+    delete this;
+  }
+  void refuse_unknown(const api::IdRange& range) {
+    Delivery delivery(client_.registry);
+    // Of ids_, not of the range: that is a peer's number.
+    const std::uint64_t last = std::max(range.first(), range.last());
+    auto at = std::lower_bound(ids_.begin(), ids_.end(), range.first());
+    for (; at != ids_.end() && *at <= last; ++at) {
+      delivery.refused(*at, std::make_exception_ptr(Error(ErrorKind::kNotFound,
+                                                          "job " + std::to_string(*at) +
+                                                              ": not known; the number was never given out, or the job "
+                                                              "is no longer retained")));
+    }
+  }
+
+  Follower& follower_;
+  ClientState& client_;
+  std::vector<std::uint64_t> ids_;  // sorted
+  bool answered_ = false;
+  grpc::ClientContext context_;
+  api::WaitRequest request_;
+  api::WaitResponse response_;
+};
+
+void Follower::follow(std::uint64_t id) {
+  const std::lock_guard guard(mutex_);
+  pending_.push_back(id);
+  plan(Instant{0});
+}
+
+void Follower::follow(const std::vector<std::uint64_t>& ids) {
+  if (ids.empty()) return;
+  const std::lock_guard guard(mutex_);
+  pending_.insert(pending_.end(), ids.begin(), ids.end());
+  // Asked for because a stream broke: the daemon is likely to be away for a moment.
+  backoff_ms_ = next_backoff_ms(backoff_ms_);
+  plan(monotonic_now() + Milliseconds(backoff_ms_));
+}
+
+void Follower::plan(Instant when) {
+  if (planned_ || closing_) return;
+  planned_ = true;
+  client_.keeper.post_at(when, [this] { open_calls(); });
+}
+
+void Follower::open_calls() {
+  const bool connected = client_.connect_briefly();
+  std::vector<std::uint64_t> hopeless;
+  {
+    const std::lock_guard guard(mutex_);
+    planned_ = false;
+    if (closing_ || pending_.empty()) return;
+    if (!connected) {
+      const Instant now = monotonic_now();
+      if (down_since_.ns == 0) down_since_ = now;
+      if (now - down_since_ < client_.options.reconnect_timeout) {
+        plan(now);  // the attempt to connect has taken its time already
+        return;
+      }
+      hopeless = std::exchange(pending_, {});
+    } else if (calls_.size() >= kWaitCallsMax) {
+      // Joined: all end, and the last one to end opens one for everything.
+      joining_ = true;
+      for (WaitCall* call : calls_) call->cancel();
+    } else if (!joining_) {
+      std::vector<std::uint64_t> ids = std::exchange(pending_, {});
+      if (ids.size() > limits::kWaitIdsMax) {
+        pending_.assign(ids.begin() + limits::kWaitIdsMax, ids.end());
+        ids.resize(limits::kWaitIdsMax);
+        plan(Instant{0});
+      }
+      calls_.insert(new WaitCall(*this, client_, std::move(ids)));
+    }
+    down_since_ = Instant{0};
+  }
+  client_.registry.refuse(hopeless, std::make_exception_ptr(Unavailable(client_.unreachable())));
+}
+
+void Follower::ended(WaitCall* call, const grpc::Status& status) {
+  std::vector<std::uint64_t> left;
+  for (const std::uint64_t id : call->ids()) {
+    if (client_.registry.is_open(id)) left.push_back(id);
+  }
+  const bool refused = !status.ok() && !is_transient(status);
+  if (refused) client_.registry.refuse(left, client_.describe_failure(status));
+  const std::lock_guard guard(mutex_);
+  calls_.erase(call);
+  if (call->answered()) backoff_ms_ = 0;
+  if (!refused) pending_.insert(pending_.end(), left.begin(), left.end());
+  if (joining_ && calls_.empty()) {
+    joining_ = false;
+    plan(Instant{0});
+  } else if (!joining_ && !pending_.empty()) {
+    backoff_ms_ = next_backoff_ms(backoff_ms_);
+    plan(monotonic_now() + Milliseconds(backoff_ms_));
+  }
+  none_.notify_all();
+}
+
+void Follower::close() {
+  std::unique_lock lock(mutex_);
+  closing_ = true;
+  for (WaitCall* call : calls_) call->cancel();
+  none_.wait(lock, [&] { return calls_.empty(); });
+}
+
+}  // namespace futured::client

@@ -1,0 +1,370 @@
+#include "client/cpp/pipeline.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "base/limits.h"
+#include "client/cpp/bounds.h"
+#include "client/cpp/client_state.h"
+
+namespace futured::client {
+
+// One SubmitStream call. Deletes itself when gRPC is done with it.
+class SubmitStream final : public grpc::ClientBidiReactor<api::SubmitStreamRequest, api::SubmitStreamResponse> {
+ public:
+  SubmitStream(Pipeline& pipeline, api::Jobs::Stub& stub) : pipeline_(pipeline) {
+    stub.async()->SubmitStream(&context_, this);
+    AddHold();  // writes start on any thread: until the pipeline knows that the reading side has ended
+    StartRead(&response_);
+    StartCall();
+  }
+  void cancel() { context_.TryCancel(); }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      pipeline_.read_ended();
+      return;
+    }
+    pipeline_.received(response_);
+    response_.Clear();
+    StartRead(&response_);
+  }
+  void OnWriteDone(bool ok) override { pipeline_.written(ok); }
+  void OnDone(const grpc::Status& status) override {
+    pipeline_.ended(status);
+    delete this;
+  }
+
+  Pipeline& pipeline_;
+  grpc::ClientContext context_;
+  api::SubmitStreamResponse response_;
+};
+
+Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, std::string_view payload) {
+  if (payload.size() > limits::kPayloadBytesMax) {
+    throw Error(ErrorKind::kResourceExhausted, "payload: " + std::to_string(payload.size()) + " bytes are over the " +
+                                                   std::to_string(limits::kPayloadBytesMax) +
+                                                   " of a submit: hand them over as a segment with put()");
+  }
+  Lock lock(mutex_);
+  Batch& batch = room_for(spec, true, payload.size(), lock);
+  api::PackedItems& packed = *batch.request->mutable_packed();
+  packed.mutable_data()->append(payload);
+  packed.add_sizes(static_cast<std::uint32_t>(payload.size()));
+  Future future = add_job(batch, payload.size());
+  send_next(std::move(lock));
+  return future;
+}
+
+Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, api::Item item, std::size_t bytes) {
+  Lock lock(mutex_);
+  Batch& batch = room_for(spec, false, bytes, lock);
+  *batch.request->add_items() = std::move(item);
+  Future future = add_job(batch, bytes);
+  send_next(std::move(lock));
+  return future;
+}
+
+Pipeline::Batch& Pipeline::room_for(const std::shared_ptr<const Spec>& spec, bool packed, std::size_t bytes,
+                                    Lock& lock) {
+  room_.wait(lock, [&] {
+    return closing_ || gathered_jobs_ == 0 ||
+           (gathered_jobs_ < kGatheredJobsMax && gathered_bytes_ + bytes <= kGatheredBytesMax);
+  });
+  if (closing_) throw Unavailable("the client is closed");
+  if (!gathered_.empty()) {
+    Batch& last = gathered_.back();
+    const bool same_kind = last.request->has_packed() == packed;
+    if (same_kind && last.spec == spec && last.count < limits::kBatchItemsMax && last.bytes + bytes <= kBatchBytesMax) {
+      return last;
+    }
+  }
+  Batch& batch = gathered_.emplace_back();
+  batch.spec = spec;
+  batch.request = std::make_unique<api::SubmitStreamRequest>();
+  batch.request->set_deliver_outcomes(spec->follow);
+  batch.client_ref = next_ref_++;
+  batch.request->set_client_ref(batch.client_ref);
+  return batch;
+}
+
+Future Pipeline::add_job(Batch& batch, std::size_t bytes) {
+  if (batch.blocks.empty() || batch.blocks.back()->full()) {
+    const std::uint32_t capacity = std::clamp(batch.count, kBlockSlotsMin, kBlockSlotsMax);
+    batch.blocks.emplace_back(
+        Block::make(capacity, client_.weak_from_this(), batch.spec->tally, batch.spec->follow, /*first_id=*/0));
+  }
+  Block& block = *batch.blocks.back().get();
+  ++batch.count;
+  batch.bytes += bytes;
+  ++gathered_jobs_;
+  gathered_bytes_ += bytes;
+  batch.spec->tally->open.fetch_add(1, std::memory_order_relaxed);
+  return block.future(block.add_slot());
+}
+
+void Pipeline::send_next(Lock lock) {
+  if (gathered_.empty() || writing_ || dead_ || closing_ || sent_.size() >= kBatchesOutMax) return;
+  if (stream_ == nullptr) {
+    if (connecting_) return;
+    // A batch that leaves on a connection that never came about would be in doubt for nothing.
+    if (client_.channel->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY) {
+      connect_later();
+      return;
+    }
+    open_stream();
+  }
+  Batch batch = std::move(gathered_.front());
+  gathered_.pop_front();
+  gathered_jobs_ -= batch.count;
+  gathered_bytes_ -= batch.bytes;
+  room_.notify_all();
+  if (stream_spec_ != batch.spec) {
+    *batch.request->mutable_spec() = batch.spec->proto;
+    stream_spec_ = batch.spec;
+  }
+  being_written_ = std::move(batch.request);
+  sent_.push_back(std::move(batch));
+  writing_ = true;
+  SubmitStream* const stream = stream_;
+  const api::SubmitStreamRequest* const request = being_written_.get();
+  lock.unlock();
+  // writing_ is ours: the stream cannot end before written() has been called.
+  stream->StartWrite(request);
+}
+
+void Pipeline::open_stream() {
+  dead_ = false;
+  read_ended_ = false;
+  stream_spec_.reset();
+  stream_ = new SubmitStream(*this, *client_.jobs);
+}
+
+void Pipeline::connect_later() {
+  connecting_ = true;
+  const Instant now = monotonic_now();
+  if (down_since_.ns == 0) down_since_ = now;
+  backoff_ms_ = next_backoff_ms(backoff_ms_);
+  client_.keeper.post_at(now + Milliseconds(backoff_ms_), [this] { connect(); });
+}
+
+void Pipeline::connect() {
+  const bool connected = client_.connect_briefly();
+  std::deque<Batch> failed;
+  Lock lock(mutex_);
+  connecting_ = false;
+  if (closing_ || gathered_.empty()) return;
+  if (connected) {
+    open_stream();
+    send_next(std::move(lock));
+    return;
+  }
+  if (monotonic_now() - down_since_ < client_.options.reconnect_timeout) {
+    connect_later();
+    return;
+  }
+  down_since_ = Instant{0};
+  failed = take_gathered();
+  lock.unlock();
+  const auto why = std::make_exception_ptr(Unavailable(client_.unreachable()));
+  for (Batch& batch : failed) refuse_jobs(batch, why);
+}
+
+std::deque<Pipeline::Batch> Pipeline::take_gathered() {
+  gathered_jobs_ = 0;
+  gathered_bytes_ = 0;
+  room_.notify_all();
+  if (sent_.empty()) quiet_.notify_all();
+  return std::exchange(gathered_, {});
+}
+
+void Pipeline::written(bool ok) {
+  Lock lock(mutex_);
+  writing_ = false;
+  if (!sent_.empty() && !being_written_->has_packed() && sent_.back().request == nullptr) {
+    sent_.back().request = std::move(being_written_);  // in case one of its items is refused
+  }
+  being_written_.reset();
+  if (!ok) dead_ = true;
+  if (read_ended_) {
+    SubmitStream* const stream = stream_;
+    lock.unlock();
+    stream->RemoveHold();
+    return;
+  }
+  send_next(std::move(lock));
+}
+
+void Pipeline::read_ended() {
+  Lock lock(mutex_);
+  dead_ = true;
+  read_ended_ = true;
+  if (writing_) return;  // written() will let go
+  SubmitStream* const stream = stream_;
+  lock.unlock();
+  stream->RemoveHold();
+}
+
+void Pipeline::received(api::SubmitStreamResponse& response) {
+  for (const api::Receipt& receipt : response.receipts()) acknowledge(receipt);
+  deliver(client_.registry, *response.mutable_outcomes(), response.packed());
+  if (response.receipts().empty()) return;
+  Lock lock(mutex_);
+  down_since_ = Instant{0};
+  backoff_ms_ = 0;
+  send_next(std::move(lock));
+}
+
+void Pipeline::acknowledge(const api::Receipt& receipt) {
+  Batch batch;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto at = std::find_if(sent_.begin(), sent_.end(),
+                                 [&](const Batch& sent) { return sent.client_ref == receipt.client_ref(); });
+    if (at == sent_.end()) return;  // not ours: a daemon that errs harms nobody
+    batch = std::move(*at);
+    sent_.erase(at);
+    if (batch.request == nullptr && being_written_ && being_written_->client_ref() == batch.client_ref) {
+      batch.request = std::make_unique<api::SubmitStreamRequest>(*being_written_);
+    }
+  }
+  if (receipt.has_error()) {
+    refuse(batch, receipt);
+  } else {
+    accept(batch, receipt);
+  }
+  const std::lock_guard guard(mutex_);
+  if (sent_.empty() && gathered_.empty()) quiet_.notify_all();
+}
+
+void Pipeline::accept(Batch& batch, const api::Receipt& receipt) {
+  if (receipt.count() != batch.count || receipt.first_id() == 0) {
+    refuse_jobs(
+        batch, std::make_exception_ptr(Error(
+                   ErrorKind::kInternal, "the daemon acknowledged " + std::to_string(receipt.count()) + " jobs of " +
+                                             std::to_string(batch.count) + ": are client and daemon of one version?")));
+    return;
+  }
+  std::uint64_t id = receipt.first_id();
+  for (BlockRef& block : batch.blocks) {
+    {
+      const auto guard = block->lock();
+      block->set_first_id(id);
+    }
+    id += block->count();
+    if (batch.spec->follow) client_.registry.add(std::move(block));
+  }
+  for (auto& [block, index] : batch.singles) {
+    {
+      const auto guard = block->lock();
+      block->set_single_id(index, id);
+    }
+    if (batch.spec->follow) {
+      client_.registry.attach(id, std::move(block), index);
+      client_.follower.follow(id);
+    }
+    ++id;
+  }
+}
+
+// A batch is refused as a whole. Where one item is at fault and named, that one fails, and the others, which other
+// callers may have submitted, go again.
+void Pipeline::refuse(Batch& batch, const api::Receipt& receipt) {
+  const std::exception_ptr why = to_exception(receipt.error().code(), receipt.error().message());
+  const std::string& field = receipt.error().field();
+  constexpr std::string_view kItem = "items[";
+  if (!field.starts_with(kItem) || batch.request == nullptr || batch.count == 1) {
+    refuse_jobs(batch, why);
+    return;
+  }
+  const std::uint64_t culprit = std::strtoull(field.c_str() + kItem.size(), nullptr, 10);
+  if (culprit >= batch.count || static_cast<std::uint32_t>(batch.request->items_size()) != batch.count) {
+    refuse_jobs(batch, why);
+    return;
+  }
+  make_singles(batch);
+  auto rest = std::make_unique<api::SubmitStreamRequest>();
+  rest->set_deliver_outcomes(batch.spec->follow);
+  Batch again{.spec = batch.spec, .bytes = batch.bytes};
+  Batch wrong{.spec = batch.spec};
+  for (std::uint32_t i = 0; i < batch.count; ++i) {
+    Batch& side = i == culprit ? wrong : again;
+    side.singles.push_back(std::move(batch.singles[i]));
+    ++side.count;
+    if (i != culprit) *rest->add_items() = std::move(*batch.request->mutable_items(static_cast<int>(i)));
+  }
+  refuse_jobs(wrong, why);
+  Lock lock(mutex_);
+  again.client_ref = next_ref_++;
+  rest->set_client_ref(again.client_ref);
+  again.request = std::move(rest);
+  gathered_jobs_ += again.count;
+  gathered_bytes_ += again.bytes;
+  gathered_.push_front(std::move(again));
+  send_next(std::move(lock));
+}
+
+void Pipeline::make_singles(Batch& batch) {
+  for (BlockRef& block : batch.blocks) {
+    for (std::uint32_t i = 0; i < block->count(); ++i) batch.singles.emplace_back(BlockRef::share(block.get()), i);
+  }
+  batch.blocks.clear();
+}
+
+void Pipeline::refuse_jobs(Batch& batch, const std::exception_ptr& why) {
+  make_singles(batch);
+  Notices notices;
+  for (auto& [block, index] : batch.singles) {
+    auto ending = std::make_unique<Ending>();
+    ending->refusal = why;
+    const auto guard = block->lock();
+    block->end_full(index, std::move(ending), notices);
+  }
+}
+
+void Pipeline::ended(const grpc::Status& status) {
+  std::deque<Batch> lost;
+  std::deque<Batch> hopeless;
+  {
+    const std::lock_guard guard(mutex_);
+    stream_ = nullptr;
+    writing_ = false;
+    being_written_.reset();
+    lost = std::exchange(sent_, {});
+    if (!closing_ && !status.ok() && !is_transient(status)) hopeless = take_gathered();
+    if (!closing_ && !gathered_.empty() && !connecting_) connect_later();
+    ++ending_;  // close() waits for the rest of this function
+  }
+  const std::string doubt = client_.unreachable() + " before this job was acknowledged: it may or may not be accepted";
+  const auto in_doubt = std::make_exception_ptr(Unavailable(doubt + " (" + status.error_message() + ")"));
+  const bool refused = !status.ok() && !is_transient(status);
+  const auto why = refused ? client_.describe_failure(status) : in_doubt;
+  for (Batch& batch : lost) refuse_jobs(batch, why);
+  for (Batch& batch : hopeless) refuse_jobs(batch, why);
+  client_.follower.follow(client_.registry.open_ids());
+  const std::lock_guard guard(mutex_);
+  --ending_;
+  quiet_.notify_all();
+}
+
+void Pipeline::flush() {
+  Lock lock(mutex_);
+  quiet_.wait(lock, [&] { return closing_ || (gathered_.empty() && sent_.empty()); });
+}
+
+void Pipeline::close(const std::exception_ptr& why) {
+  std::deque<Batch> left;
+  {
+    Lock lock(mutex_);
+    closing_ = true;
+    left = take_gathered();
+    if (stream_ != nullptr) stream_->cancel();
+    quiet_.wait(lock, [&] { return stream_ == nullptr && ending_ == 0; });
+  }
+  for (Batch& batch : left) refuse_jobs(batch, why);
+}
+
+}  // namespace futured::client

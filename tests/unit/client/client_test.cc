@@ -1,0 +1,411 @@
+// What the client promises, against a daemon that lives in this process.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "futured/client.h"
+#include "tests/unit/client/fake_daemon.h"
+
+namespace futured::client {
+namespace {
+
+using namespace std::chrono_literals;
+using test::FakeDaemon;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class ClientTest : public testing::Test {
+ protected:
+  ClientTest() : daemon_(socket_path()), client_(connect()) {}
+
+  static std::string socket_path() {
+    static std::atomic<int> number{0};
+    return testing::TempDir() + "fut-" + std::to_string(::getpid()) + "-" + std::to_string(number++) + ".sock";
+  }
+  Client connect() { return Client::connect(daemon_.address(), {.connect_timeout = 2s, .reconnect_timeout = 10s}); }
+
+  FakeDaemon daemon_;
+  Client client_;
+};
+
+using Futures = ClientTest;
+using Batching = ClientTest;
+using Refusals = ClientTest;
+using Reattach = ClientTest;
+using Callbacks = ClientTest;
+
+TEST_F(Futures, ResultIsWhatTheTaskReturned) {
+  const Future future = client_.executor().submit("echo", "hello");
+  EXPECT_EQ(future.result(5s), "hello");
+  EXPECT_TRUE(future.done());
+  EXPECT_FALSE(future.cancelled());
+  EXPECT_FALSE(future.running());
+  EXPECT_EQ(future.exception(5s), nullptr);
+  EXPECT_EQ(future.id(), 1u);
+  EXPECT_EQ(future.outcome().state, JobState::kSucceeded);
+}
+
+TEST_F(Futures, FailureIsThrownAndKept) {
+  const Future future = client_.executor().submit("fail", "");
+  try {
+    static_cast<void>(future.result(5s));
+    FAIL() << "result() of a failed job returned";
+  } catch (const JobFailed& error) {
+    EXPECT_EQ(error.outcome().cause.error_class, "std::runtime_error");
+    EXPECT_THAT(error.what(), HasSubstr("as asked"));
+  }
+  EXPECT_NE(future.exception(), nullptr);
+  EXPECT_EQ(future.outcome().state, JobState::kFailed);
+}
+
+TEST_F(Futures, AWaitThatRunsOutLeavesTheJobAlone) {
+  const Future future = client_.executor().submit("hold", "x");
+  EXPECT_THROW(static_cast<void>(future.result(10ms)), WaitTimeout);
+  EXPECT_FALSE(future.done());
+  EXPECT_TRUE(future.running());
+  daemon_.end(future.id(), true);
+  EXPECT_EQ(future.result(5s), "x");
+}
+
+TEST_F(Futures, CancelEndsItAsCancelled) {
+  const Future future = client_.executor().submit("hold", "");
+  EXPECT_TRUE(future.cancel());
+  EXPECT_THROW(static_cast<void>(future.result(5s)), JobCancelled);
+  EXPECT_TRUE(future.cancelled());
+  EXPECT_TRUE(future.cancel()) << "still cancelled";
+  const Future ended = client_.executor().submit("echo", "");
+  static_cast<void>(ended.result(5s));
+  EXPECT_FALSE(ended.cancel());
+}
+
+TEST_F(Futures, LargeResultsAreFetched) {
+  const std::string large(300'000, 'x');
+  EXPECT_EQ(client_.executor().submit("big", large).result(5s), large);
+}
+
+TEST_F(Futures, WaitStopsAtTheFirstFailure) {
+  const Executor executor = client_.executor();
+  const std::vector<Future> futures = {executor.submit("hold", ""), executor.submit("hold", "")};
+  daemon_.end(futures[1].id(), false);
+  const WaitResult result = wait(futures, WaitFor::kFirstException, 5s);
+  EXPECT_THAT(result.done, ElementsAre(futures[1]));
+  EXPECT_THAT(result.not_done, ElementsAre(futures[0]));
+}
+
+TEST_F(Futures, WaitCountsWhatHadEndedBefore) {
+  const Executor executor = client_.executor();
+  std::vector<Future> futures = {executor.submit("echo", ""), executor.submit("hold", "")};
+  static_cast<void>(futures[0].result(5s));
+  EXPECT_EQ(wait(futures, WaitFor::kFirstCompleted, 5s).done.size(), 1u);
+  EXPECT_EQ(wait(futures, WaitFor::kAllCompleted, 5ms).not_done.size(), 1u);
+  daemon_.end_all_held();
+  EXPECT_EQ(wait(futures, WaitFor::kAllCompleted, 5s).done.size(), 2u);
+}
+
+TEST_F(Futures, AsCompletedGivesEachOnceInOrderOfEnding) {
+  const Executor executor = client_.executor();
+  std::vector<Future> futures;
+  for (int i = 0; i < 3; ++i) futures.push_back(executor.submit("hold", std::to_string(i)));
+  AsCompleted completed = as_completed(futures, 5s);
+  std::string order;
+  for (const int next : {2, 0, 1}) {
+    daemon_.end(futures[static_cast<std::size_t>(next)].id(), true);
+    order += completed.next()->result();
+  }
+  EXPECT_EQ(order, "201");
+  EXPECT_FALSE(completed.next().has_value());
+}
+
+TEST_F(Futures, AsCompletedThrowsWhenItsTimeRunsOut) {
+  const std::vector<Future> futures = {client_.executor().submit("hold", "")};
+  AsCompleted completed = as_completed(futures, 10ms);
+  EXPECT_THROW(static_cast<void>(completed.next()), WaitTimeout);
+}
+
+TEST_F(Futures, MapKeepsOrderWithBoundedLookAhead) {
+  std::size_t drawn = 0;
+  auto source = [&]() -> std::optional<std::string> {
+    return drawn == 1'000 ? std::nullopt : std::optional(std::to_string(drawn++));
+  };
+  Mapped mapped = client_.executor().map("echo", source, {.look_ahead = 10});
+  std::size_t given = 0;
+  while (const auto result = mapped.next()) {
+    EXPECT_EQ(*result, std::to_string(given));
+    ++given;
+    EXPECT_LE(drawn, given + 10);
+  }
+  EXPECT_EQ(given, 1'000u);
+}
+
+TEST_F(Futures, UnorderedMapGivesEveryResult) {
+  std::vector<std::string> inputs;
+  for (int i = 0; i < 500; ++i) inputs.push_back(std::to_string(i));
+  Mapped mapped = client_.executor().map("echo", inputs, {.look_ahead = 64, .ordered = false});
+  std::set<std::string> seen;
+  while (const auto result = mapped.next()) seen.insert(*result);
+  EXPECT_EQ(seen.size(), 500u);
+}
+
+TEST_F(Futures, AreSafeFromManyThreads) {
+  const Executor executor = client_.executor();
+  std::atomic<int> right{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::vector<Future> futures;
+      for (int i = 0; i < 5'000; ++i) futures.push_back(executor.submit("echo", std::to_string(t * 10'000 + i)));
+      for (int i = 0; i < 5'000; ++i) {
+        if (futures[static_cast<std::size_t>(i)].result(20s) == std::to_string(t * 10'000 + i)) ++right;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 20'000);
+}
+
+TEST_F(Futures, ShutdownCancelsAndWaits) {
+  const Executor executor = client_.executor();
+  const Future future = executor.submit("hold", "");
+  executor.shutdown(true, true);
+  EXPECT_TRUE(future.cancelled());
+  EXPECT_THROW(executor.submit("echo", ""), Error);
+}
+
+TEST_F(Batching, ALoneJobLeavesAtOnceAndAFloodGathers) {
+  daemon_.hold_receipts(true);
+  const Executor executor = client_.executor();
+  for (int i = 0; i < 1'000; ++i) executor.submit("echo", "x");
+  daemon_.hold_receipts(false);
+  client_.flush();
+  const std::vector<std::size_t> sizes = daemon_.batch_sizes();
+  EXPECT_EQ(sizes.front(), 1u);
+  EXPECT_LE(sizes.size(), 8u);
+}
+
+TEST_F(Batching, SubmitBlocksWhenTheDaemonHasNoRoom) {
+  daemon_.hold_receipts(true);
+  const Executor executor = client_.executor();
+  std::atomic<int> submitted{0};
+  const std::string payload(1024 * 1024, 'x');
+  std::thread submitter([&] {
+    for (int i = 0; i < 60; ++i) {
+      executor.submit("echo", payload);
+      ++submitted;
+    }
+  });
+  daemon_.wait_for_jobs(4);  // four batches of one are out; 32 MiB may gather
+  for (int i = 0; i < 100 && submitted < 36; ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_LE(submitted, 37);
+  daemon_.hold_receipts(false);
+  submitter.join();
+  client_.flush();
+}
+
+TEST_F(Refusals, AnUnknownTaskIsRefusedByName) {
+  const Future future = client_.executor().submit("unknown.task", "");
+  EXPECT_THROW(static_cast<void>(future.id()), Error);
+  try {
+    static_cast<void>(future.result(5s));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+    EXPECT_THAT(error.what(), HasSubstr("unknown.task"));
+  }
+}
+
+TEST_F(Refusals, OneBadItemDoesNotTakeItsNeighboursAlong) {
+  daemon_.hold_receipts(true);
+  const Executor executor = client_.executor();
+  for (int i = 0; i < 4; ++i) executor.submit(CommandLine{.argv = {"first"}});
+  daemon_.wait_for_jobs(4);  // now the next ones share a batch
+  std::vector<Future> futures;
+  for (int i = 0; i < 9; ++i) {
+    CommandLine command;
+    if (i != 3 && i != 7) command.argv = {"word" + std::to_string(i)};
+    futures.push_back(executor.submit(command));
+  }
+  daemon_.hold_receipts(false);
+  for (std::size_t i = 0; i < futures.size(); ++i) {
+    if (i == 3 || i == 7) {
+      EXPECT_THROW(static_cast<void>(futures[i].result(5s)), Error) << i;
+    } else {
+      EXPECT_EQ(futures[i].result(5s), "word" + std::to_string(i));
+      EXPECT_NE(futures[i].id(), 0u);
+    }
+  }
+}
+
+TEST_F(Refusals, TooLargePayloadsSayTheWayOut) {
+  EXPECT_THROW(client_.executor().submit("echo", std::string(5 * 1024 * 1024, 'x')), Error);
+}
+
+TEST_F(Refusals, NobodyListeningIsUnavailable) {
+  EXPECT_THROW(Client::connect("unix:" + socket_path(), {.connect_timeout = 50ms}), Unavailable);
+}
+
+TEST_F(Refusals, AForkedChildMustConnectAnew) {
+  EXPECT_EXIT(
+      {
+        const pid_t child = ::fork();
+        if (child == 0) {
+          try {
+            static_cast<void>(client_.executor().submit("echo", ""));
+          } catch (const Error& error) {
+            ::_exit(error.kind() == ErrorKind::kFailedPrecondition ? 0 : 1);
+          }
+          ::_exit(2);
+        }
+        ::_exit(0);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+TEST_F(Reattach, AnyJobCanBeTakenUpById) {
+  const std::uint64_t id = client_.executor().submit("hold", "later").id();
+  const Client other = connect();
+  const Future future = other.future(id);
+  EXPECT_FALSE(future.done());
+  daemon_.end(id, true);
+  EXPECT_EQ(future.result(5s), "later");
+}
+
+TEST_F(Reattach, AnUnknownIdSaysSo) {
+  try {
+    static_cast<void>(client_.future(4711).result(5s));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+    EXPECT_THAT(error.what(), HasSubstr("4711"));
+  }
+}
+
+TEST_F(Reattach, ThousandsOfIdsShareOneWait) {
+  const Executor executor = client_.executor();
+  std::vector<std::uint64_t> ids;
+  std::vector<Future> submitted;
+  for (int i = 0; i < 5'000; ++i) submitted.push_back(executor.submit("hold", std::to_string(i)));
+  for (const Future& future : submitted) ids.push_back(future.id());
+  const Client other = connect();
+  const std::vector<Future> futures = other.futures(ids);
+  daemon_.end_all_held();
+  EXPECT_EQ(wait(futures, WaitFor::kAllCompleted, 20s).done.size(), 5'000u);
+  EXPECT_EQ(futures[4'321].result(), "4321");
+}
+
+TEST_F(Reattach, JobsThatAreNotFollowedAreAskedFor) {
+  const Executor executor = client_.executor({.follow = false});
+  const Future future = executor.submit("echo", "quiet");
+  EXPECT_NE(future.id(), 0u);
+  EXPECT_TRUE(future.done());
+  EXPECT_EQ(future.result(5s), "quiet");
+}
+
+TEST_F(Reattach, FuturesSurviveADaemonThatComesBack) {
+  const Executor executor = client_.executor();
+  std::vector<Future> futures;
+  for (int i = 0; i < 100; ++i) futures.push_back(executor.submit("hold", std::to_string(i)));
+  client_.flush();
+  daemon_.stop();
+  daemon_.start();
+  daemon_.wait_for_waits(100);
+  daemon_.end_all_held();
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(futures[static_cast<std::size_t>(i)].result(10s), std::to_string(i));
+  EXPECT_EQ(executor.submit("echo", "again").result(10s), "again");
+}
+
+TEST_F(Reattach, SubmitsWhileTheDaemonIsAwayWaitForIt) {
+  const Executor executor = client_.executor();
+  static_cast<void>(executor.submit("echo", "").result(5s));
+  daemon_.stop();
+  std::vector<Future> futures;
+  std::this_thread::sleep_for(50ms);  // the break is seen
+  for (int i = 0; i < 100; ++i) futures.push_back(executor.submit("echo", std::to_string(i)));
+  daemon_.start();
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(futures[static_cast<std::size_t>(i)].result(10s), std::to_string(i));
+}
+
+TEST_F(Reattach, WhatWasNotAcknowledgedIsInDoubt) {
+  daemon_.hold_receipts(true);
+  const Future future = client_.executor().submit("echo", "");
+  daemon_.wait_for_jobs(1);
+  daemon_.stop();
+  try {
+    static_cast<void>(future.result(10s));
+    FAIL();
+  } catch (const Unavailable& error) {
+    EXPECT_THAT(error.what(), HasSubstr("may or may not"));
+  }
+}
+
+TEST_F(Reattach, GivesUpAfterItsTime) {
+  const Client hasty = Client::connect(daemon_.address(), {.reconnect_timeout = 100ms});
+  const Executor executor = hasty.executor();
+  const Future open = executor.submit("hold", "");
+  static_cast<void>(open.id());
+  daemon_.stop();
+  EXPECT_THROW(static_cast<void>(open.result(10s)), Unavailable);
+  EXPECT_THROW(static_cast<void>(executor.submit("echo", "").result(10s)), Unavailable);
+}
+
+TEST_F(Reattach, ClosingTheClientEndsItsOpenFutures) {
+  Future future;
+  {
+    const Client other = connect();
+    future = other.executor().submit("hold", "");
+  }
+  EXPECT_THROW(static_cast<void>(future.result(5s)), Unavailable);
+  EXPECT_NE(future.id(), 0u) << "what was submitted had been acknowledged first";
+}
+
+TEST_F(Callbacks, RunOnceEachInOrderOffTheNetworkThread) {
+  const Future future = client_.executor().submit("hold", "v");
+  std::string seen;
+  std::thread::id thread;
+  std::atomic<int> calls{0};
+  for (int i = 0; i < 3; ++i) {
+    future.add_done_callback([&, i](const Future& done) {
+      thread = std::this_thread::get_id();
+      seen += done.result() + std::to_string(i);
+      ++calls;
+      calls.notify_all();
+    });
+  }
+  daemon_.end(future.id(), true);
+  for (int n = calls; n < 3; n = calls) calls.wait(n);
+  EXPECT_EQ(seen, "v0v1v2");
+  EXPECT_NE(thread, std::this_thread::get_id());
+}
+
+TEST_F(Callbacks, RunAtOnceWhenDone) {
+  const Future future = client_.executor().submit("echo", "");
+  static_cast<void>(future.result(5s));
+  bool called = false;
+  future.add_done_callback([&](const Future&) { called = true; });
+  EXPECT_TRUE(called);
+}
+
+TEST_F(Callbacks, OneThatThrowsDoesNotStopTheOthers) {
+  std::atomic<int> errors{0};
+  const Client client = Client::connect(
+      daemon_.address(), {.on_callback_error = [&](const Future&, const std::exception_ptr&) { ++errors; }});
+  const Future future = client.executor().submit("hold", "");
+  std::atomic<bool> second{false};
+  future.add_done_callback([](const Future&) { throw std::runtime_error("on purpose"); });
+  future.add_done_callback([&](const Future&) {
+    second = true;
+    second.notify_all();
+  });
+  daemon_.end(future.id(), true);
+  second.wait(false);
+  EXPECT_EQ(errors, 1);
+}
+
+}  // namespace
+}  // namespace futured::client

@@ -1,0 +1,341 @@
+#include "tests/unit/client/fake_daemon.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "futured/v1/futured.grpc.pb.h"
+
+namespace futured::test {
+
+namespace api = futured::v1;
+
+struct FakeDaemon::State {
+  struct Job {
+    std::string task;
+    std::string payload;
+    bool ended = false;
+    api::Outcome outcome;
+  };
+
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  std::map<std::uint64_t, Job> jobs;
+  std::vector<std::uint64_t> ended;  // in order
+  std::uint64_t next_id = 1;
+  std::vector<std::size_t> batches;
+  std::vector<std::uint64_t> cancelled;
+  std::size_t waited = 0;
+  bool hold_receipts = false;
+  bool stopping = false;
+
+  void end(std::uint64_t id, api::JobState how) {
+    Job& job = jobs.at(id);
+    if (job.ended) return;
+    job.ended = true;
+    job.outcome.set_id(id);
+    job.outcome.set_state(how);
+    job.outcome.set_attempts(1);
+    if (how == api::JOB_STATE_SUCCEEDED && job.task == "big") {
+      job.outcome.set_result_elided(true);
+      job.outcome.set_result_bytes(job.payload.size());
+    } else if (how == api::JOB_STATE_SUCCEEDED) {
+      job.outcome.add_result()->set_data(job.payload);
+    } else if (how == api::JOB_STATE_FAILED) {
+      job.outcome.mutable_cause()->set_kind(api::CAUSE_KIND_TASK_ERROR);
+      job.outcome.mutable_cause()->set_error_class("std::runtime_error");
+      job.outcome.mutable_cause()->set_message("as asked");
+    }
+    ended.push_back(id);
+    changed.notify_all();
+  }
+
+  std::uint64_t add(const std::string& task, std::string payload) {
+    const std::uint64_t id = next_id++;
+    jobs[id] = {task, std::move(payload), false, {}};
+    if (task == "fail") end(id, api::JOB_STATE_FAILED);
+    if (task != "fail" && task != "hold") end(id, api::JOB_STATE_SUCCEEDED);
+    return id;
+  }
+};
+
+namespace {
+
+using State = FakeDaemon::State;
+
+// Packed when it can be, as the daemon does.
+void add_outcome(const State::Job& job, api::SubmitStreamResponse& response) {
+  if (job.task != "echo") {
+    *response.add_outcomes() = job.outcome;
+    return;
+  }
+  api::PackedOutcomes* group =
+      response.packed_size() == 0 ? nullptr : response.mutable_packed(response.packed_size() - 1);
+  if (group == nullptr || job.outcome.id() != group->first_id() + group->count()) {
+    group = response.add_packed();
+    group->set_first_id(job.outcome.id());
+  }
+  group->set_count(group->count() + 1);
+  group->add_sizes(static_cast<std::uint32_t>(job.payload.size()));
+  group->mutable_results()->append(job.payload);
+}
+
+class FakeJobs final : public api::Jobs::Service {
+ public:
+  explicit FakeJobs(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+  grpc::Status SubmitStream(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<api::SubmitStreamResponse, api::SubmitStreamRequest>* stream) override {
+    std::deque<api::Receipt> receipts;
+    std::set<std::uint64_t> followed;
+    bool half_closed = false;
+    std::thread reader([&] {
+      api::SubmitStreamRequest request;
+      api::JobSpec spec;
+      while (stream->Read(&request)) {
+        const std::lock_guard guard(state_->mutex);
+        if (request.has_spec()) spec = request.spec();
+        receipts.push_back(accept(request, spec, followed));
+        state_->changed.notify_all();
+        request.Clear();
+      }
+      const std::lock_guard guard(state_->mutex);
+      half_closed = true;
+      state_->changed.notify_all();
+    });
+    std::size_t cursor = 0;
+    std::unique_lock lock(state_->mutex);
+    while (true) {
+      state_->changed.wait(lock, [&] {
+        return half_closed || state_->stopping || (!receipts.empty() && !state_->hold_receipts) ||
+               (cursor < state_->ended.size() && !state_->hold_receipts);
+      });
+      if (half_closed || state_->stopping) break;
+      api::SubmitStreamResponse response;
+      for (; !receipts.empty(); receipts.pop_front()) *response.add_receipts() = receipts.front();
+      for (; cursor < state_->ended.size(); ++cursor) {
+        if (followed.contains(state_->ended[cursor])) add_outcome(state_->jobs.at(state_->ended[cursor]), response);
+      }
+      lock.unlock();
+      stream->Write(response);
+      lock.lock();
+    }
+    lock.unlock();
+    context->TryCancel();
+    reader.join();
+    return {grpc::StatusCode::UNAVAILABLE, "going away"};
+  }
+
+  grpc::Status Wait(grpc::ServerContext* context, const api::WaitRequest* request,
+                    grpc::ServerWriter<api::WaitResponse>* writer) override {
+    std::set<std::uint64_t> open;
+    api::WaitResponse response;
+    std::unique_lock lock(state_->mutex);
+    for (const api::IdRange& range : request->ids()) {
+      for (std::uint64_t id = range.first(); id <= std::max(range.first(), range.last()); ++id) {
+        if (state_->jobs.contains(id)) {
+          open.insert(id);
+        } else {
+          response.add_unknown()->set_first(id);
+        }
+      }
+    }
+    const std::size_t count = open.size();
+    state_->waited += count;
+    state_->changed.notify_all();
+    while (true) {
+      for (auto at = open.begin(); at != open.end();) {
+        const State::Job& job = state_->jobs.at(*at);
+        if (job.ended) *response.add_outcomes() = job.outcome;
+        at = job.ended ? open.erase(at) : std::next(at);
+      }
+      response.set_remaining(open.size());
+      if (open.empty()) response.set_end(api::WAIT_END_SATISFIED);
+      lock.unlock();
+      writer->Write(response);
+      response.Clear();
+      lock.lock();
+      if (open.empty() || state_->stopping || context->IsCancelled()) break;
+      const std::size_t seen = state_->ended.size();
+      state_->changed.wait_for(lock, std::chrono::milliseconds(20), [&] {  // IsCancelled has no notice here
+        return state_->stopping || state_->ended.size() != seen;
+      });
+    }
+    state_->waited -= count;
+    return open.empty() ? grpc::Status::OK : grpc::Status(grpc::StatusCode::UNAVAILABLE, "going away");
+  }
+
+  grpc::Status Get(grpc::ServerContext*, const api::GetJobRequest* request, api::Job* job) override {
+    const std::lock_guard guard(state_->mutex);
+    const auto found = state_->jobs.find(request->id());
+    if (found == state_->jobs.end()) return {grpc::StatusCode::NOT_FOUND, "id: no such job"};
+    job->set_id(found->first);
+    job->set_task(found->second.task);
+    job->set_state(found->second.ended ? found->second.outcome.state() : api::JOB_STATE_RUNNING);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Cancel(grpc::ServerContext*, const api::CancelRequest* request, api::CancelResponse* response) override {
+    const std::lock_guard guard(state_->mutex);
+    for (const api::IdRange& range : request->ids()) {
+      auto& entry = *response->add_entries();
+      entry.set_id(range.first());
+      const bool ended = state_->jobs.at(range.first()).ended;
+      entry.set_disposition(ended ? api::CANCEL_DISPOSITION_ALREADY_ENDED : api::CANCEL_DISPOSITION_CANCELLED);
+      state_->cancelled.push_back(range.first());
+      state_->end(range.first(), api::JOB_STATE_CANCELLED);
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetResult(grpc::ServerContext*, const api::GetResultRequest* request,
+                         grpc::ServerWriter<api::GetResultResponse>* writer) override {
+    const std::lock_guard guard(state_->mutex);
+    const State::Job& job = state_->jobs.at(request->id());
+    api::GetResultResponse piece;
+    *piece.mutable_outcome() = job.outcome;
+    piece.mutable_outcome()->clear_result();
+    piece.mutable_outcome()->add_result();
+    piece.add_part_sizes(job.payload.size());
+    const std::size_t half = job.payload.size() / 2;
+    piece.set_data(job.payload.substr(0, half));
+    writer->Write(piece);
+    piece.Clear();
+    piece.set_offset(half);
+    piece.set_data(job.payload.substr(half));
+    writer->Write(piece);
+    return grpc::Status::OK;
+  }
+
+ private:
+  api::Receipt accept(const api::SubmitStreamRequest& request, const api::JobSpec& spec,
+                      std::set<std::uint64_t>& followed) {
+    api::Receipt receipt;
+    receipt.set_client_ref(request.client_ref());
+    if (spec.task().starts_with("unknown")) {
+      receipt.mutable_error()->set_code(grpc::StatusCode::NOT_FOUND);
+      receipt.mutable_error()->set_message("spec.task: no pool knows " + spec.task());
+      return receipt;
+    }
+    std::vector<std::string> payloads;
+    std::size_t at = 0;
+    for (const std::uint32_t size : request.packed().sizes()) {
+      payloads.push_back(request.packed().data().substr(at, size));
+      at += size;
+    }
+    for (int i = 0; i < request.items_size(); ++i) {
+      const api::Item& item = request.items(i);
+      if (spec.task().empty() && item.command().argv().empty()) {
+        receipt.mutable_error()->set_code(grpc::StatusCode::INVALID_ARGUMENT);
+        receipt.mutable_error()->set_field("items[" + std::to_string(i) + "].command.argv");
+        receipt.mutable_error()->set_message(receipt.error().field() + ": empty");
+        return receipt;
+      }
+      payloads.push_back(spec.task().empty()    ? item.command().argv(0)
+                         : item.parts().empty() ? std::string()
+                                                : item.parts(0).data());
+    }
+    state_->batches.push_back(payloads.size());
+    receipt.set_first_id(state_->next_id);
+    receipt.set_count(static_cast<std::uint32_t>(payloads.size()));
+    for (std::string& payload : payloads) {
+      const std::uint64_t id = state_->add(spec.task(), std::move(payload));
+      if (request.deliver_outcomes()) followed.insert(id);
+    }
+    return receipt;
+  }
+
+  std::shared_ptr<State> state_;
+};
+
+class FakeAdmin final : public api::Admin::Service {
+  grpc::Status Info(grpc::ServerContext*, const api::InfoRequest*, api::InfoResponse* response) override {
+    response->set_version("fake");
+    return grpc::Status::OK;
+  }
+};
+
+}  // namespace
+
+struct FakeDaemon::Services {
+  explicit Services(const std::shared_ptr<State>& state) : jobs(state) {}
+  FakeJobs jobs;
+  FakeAdmin admin;
+  std::unique_ptr<grpc::Server> server;
+};
+
+FakeDaemon::FakeDaemon(std::string socket_path)
+    : socket_path_(std::move(socket_path)), state_(std::make_shared<State>()) {
+  start();
+}
+
+FakeDaemon::~FakeDaemon() { stop(); }
+
+void FakeDaemon::start() {
+  state_->stopping = false;
+  services_ = std::make_unique<Services>(state_);
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(address(), grpc::InsecureServerCredentials());
+  builder.RegisterService(&services_->jobs);
+  builder.RegisterService(&services_->admin);
+  builder.SetMaxReceiveMessageSize(64 * 1024 * 1024);
+  services_->server = builder.BuildAndStart();
+}
+
+void FakeDaemon::stop() {
+  if (!services_) return;
+  {
+    const std::lock_guard guard(state_->mutex);
+    state_->stopping = true;
+    state_->changed.notify_all();
+  }
+  services_->server->Shutdown(std::chrono::system_clock::now());
+  services_.reset();
+}
+
+void FakeDaemon::hold_receipts(bool hold) {
+  const std::lock_guard guard(state_->mutex);
+  state_->hold_receipts = hold;
+  state_->changed.notify_all();
+}
+
+void FakeDaemon::end(std::uint64_t id, bool well) {
+  const std::lock_guard guard(state_->mutex);
+  state_->end(id, well ? api::JOB_STATE_SUCCEEDED : api::JOB_STATE_FAILED);
+}
+
+void FakeDaemon::end_all_held() {
+  const std::lock_guard guard(state_->mutex);
+  for (auto& [id, job] : state_->jobs) state_->end(id, api::JOB_STATE_SUCCEEDED);
+}
+
+void FakeDaemon::wait_for_jobs(std::size_t count) {
+  std::unique_lock lock(state_->mutex);
+  state_->changed.wait(lock, [&] { return state_->jobs.size() >= count; });
+}
+
+void FakeDaemon::wait_for_waits(std::size_t count) {
+  std::unique_lock lock(state_->mutex);
+  state_->changed.wait(lock, [&] { return state_->waited >= count; });
+}
+
+std::vector<std::size_t> FakeDaemon::batch_sizes() const {
+  const std::lock_guard guard(state_->mutex);
+  return state_->batches;
+}
+
+std::vector<std::uint64_t> FakeDaemon::cancelled() const {
+  const std::lock_guard guard(state_->mutex);
+  return state_->cancelled;
+}
+
+std::string FakeDaemon::address() const { return "unix:" + socket_path_; }
+
+}  // namespace futured::test

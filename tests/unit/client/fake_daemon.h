@@ -1,0 +1,44 @@
+// FakeDaemon: just enough of a daemon, in this process, to test the client against. No store, no workers.
+//
+// Tasks: "echo" succeeds at once with its payload; "fail" ends FAILED; "hold" waits for end(); "big" succeeds with a
+// result that is not sent unasked. A task named "unknown…" is refused. Of a command, an empty argv is refused.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace futured::test {
+
+class FakeDaemon {
+ public:
+  explicit FakeDaemon(std::string socket_path);
+  ~FakeDaemon();
+  FakeDaemon(const FakeDaemon&) = delete;
+  FakeDaemon& operator=(const FakeDaemon&) = delete;
+
+  void stop();   // as kill -9: every connection breaks; the jobs stay
+  void start();  // again, on the same socket
+
+  void hold_receipts(bool hold);          // batches are accepted, but not acknowledged
+  void end(std::uint64_t id, bool well);  // ends a "hold" job
+  void end_all_held();
+  void wait_for_jobs(std::size_t count);   // until so many have been accepted in all
+  void wait_for_waits(std::size_t count);  // until so many ids are being waited for through Wait
+
+  [[nodiscard]] std::vector<std::size_t> batch_sizes() const;
+  [[nodiscard]] std::vector<std::uint64_t> cancelled() const;
+  [[nodiscard]] std::string address() const;
+
+  struct State;
+
+ private:
+  struct Services;
+  std::string socket_path_;
+  std::shared_ptr<State> state_;
+  std::unique_ptr<Services> services_;
+};
+
+}  // namespace futured::test
