@@ -116,7 +116,7 @@ def test_a_large_output_keeps_head_and_tail_and_says_what_was_dropped(api):
 
 def test_the_disciplines_start_jobs_in_their_order(make_daemon, api_of, gate):
     config = '[pools.command]\nmode = "command"\nsize = 1\n' + "".join(
-        f'[queues.{name}]\ndiscipline = "{name}"\npool = "command"\n' for name in ("fifo", "lifo", "priority")
+        f'[queues.{name}]\ndiscipline = "{name}"\n' for name in ("fifo", "lifo", "priority")
     )
     api = api_of(make_daemon(config).start())
     expected = {"fifo": "0 1 2 3", "lifo": "3 2 1 0", "priority": "2 3 1 0"}
