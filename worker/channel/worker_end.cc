@@ -52,6 +52,7 @@ Result<WorkerEnd> WorkerEnd::attach(ChannelFds fds, Fd lifeline) {
 Intake WorkerEnd::next(Run& run) { return state_->next(run); }
 Intake WorkerEnd::try_next(Run& run) { return state_->try_next(run); }
 bool WorkerEnd::arm() { return state_->arm(); }
+bool WorkerEnd::arm_for_stop() { return state_->arm_for_stop(); }
 void WorkerEnd::disarm() { state_->disarm(); }
 int WorkerEnd::wake_fd() const { return state_->wake_fd(); }
 int WorkerEnd::lifeline_fd() const { return state_->lifeline_fd(); }
@@ -237,6 +238,15 @@ bool WorkerEnd::State::arm() {
   return true;
 }
 
+bool WorkerEnd::State::arm_for_stop() {
+  Header& header = map_.header();
+  header.worker_waiting.store(1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // against the daemon's: publish, then look for who waits
+  if (header.request_published.load(std::memory_order_relaxed) == scanned_.load(std::memory_order_relaxed)) return true;
+  header.worker_waiting.store(0, std::memory_order_relaxed);
+  return false;
+}
+
 void WorkerEnd::State::disarm() {
   map_.header().worker_waiting.store(0, std::memory_order_relaxed);
   std::array<epoll_event, 4> events;
@@ -320,7 +330,10 @@ void WorkerEnd::State::scan_stops(std::uint64_t published) {
   while (at < published && published - at <= map_.request_bytes()) {
     RecordHeader header;
     std::memcpy(&header, map_.request(at), sizeof header);
-    if (header.bytes < sizeof header || header.bytes % 8 != 0 || header.bytes > published - at) break;  // next() tells
+    if (header.bytes < sizeof header || header.bytes % 8 != 0 || header.bytes > published - at) {
+      at = published;  // next() tells; until then it has been looked at
+      break;
+    }
     if (header.type == static_cast<std::uint16_t>(RecordType::kStop) && header.bytes >= sizeof(StopRecord)) {
       const auto& record = *reinterpret_cast<const StopRecord*>(map_.request(at));
       stops_.push_back({from_wire(record.fence), static_cast<StopReason>(record.reason)});

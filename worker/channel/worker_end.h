@@ -77,6 +77,9 @@ class WorkerEnd {
   // For workers with an event loop of their own: arm(), and when it says true, sleep on wake_fd() (readable) and
   // lifeline_fd() (end of file); then disarm() and try_next() or stop_requested(). False: requests are waiting already.
   [[nodiscard]] bool arm();
+  // The same for a run that sleeps until it is stopped: offers that wait behind it do not count. False: something came
+  // that stop_requested() has not looked at.
+  [[nodiscard]] bool arm_for_stop();
   void disarm();
   [[nodiscard]] int wake_fd() const;
   [[nodiscard]] int lifeline_fd() const;

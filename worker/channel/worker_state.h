@@ -20,6 +20,7 @@ class WorkerEnd::State {
   [[nodiscard]] Intake try_next(Run& run);
   [[nodiscard]] Intake next(Run& run);
   [[nodiscard]] bool arm();
+  [[nodiscard]] bool arm_for_stop();
   void disarm();
   [[nodiscard]] int wake_fd() const { return intake_epoll_.get(); }
   [[nodiscard]] int lifeline_fd() const { return lifeline_.get(); }
