@@ -330,10 +330,7 @@ void WorkerEnd::State::scan_stops(std::uint64_t published) {
   while (at < published && published - at <= map_.request_bytes()) {
     RecordHeader header;
     std::memcpy(&header, map_.request(at), sizeof header);
-    if (header.bytes < sizeof header || header.bytes % 8 != 0 || header.bytes > published - at) {
-      at = published;  // next() tells; until then it has been looked at
-      break;
-    }
+    if (header.bytes < sizeof header || header.bytes % 8 != 0 || header.bytes > published - at) break;  // next() tells
     if (header.type == static_cast<std::uint16_t>(RecordType::kStop) && header.bytes >= sizeof(StopRecord)) {
       const auto& record = *reinterpret_cast<const StopRecord*>(map_.request(at));
       stops_.push_back({from_wire(record.fence), static_cast<StopReason>(record.reason)});
@@ -341,7 +338,7 @@ void WorkerEnd::State::scan_stops(std::uint64_t published) {
     }
     at += header.bytes;
   }
-  scanned_.store(at, std::memory_order_relaxed);
+  scanned_.store(published, std::memory_order_relaxed);
 }
 
 }  // namespace futured::channel
