@@ -1,0 +1,193 @@
+#include "tests/store/rows_for_tests.h"
+
+#include <sstream>
+
+namespace futured {
+namespace {
+
+constexpr std::int64_t kNow = 1'790'000'000'000'000;  // µs, some day in 2026
+
+std::string text(const Cause& cause) {
+  std::ostringstream out;
+  out << "cause(" << to_string(cause.kind) << " exit " << cause.exit_code << " signal " << cause.signal << " peak "
+      << cause.peak_memory_bytes << " cpu " << cause.cpu_us << " '" << cause.error_class << "' '" << cause.message
+      << "' '" << cause.output_tail << "')";
+  return out.str();
+}
+
+template <typename Rows>
+std::string lines(const char* title, const Rows& rows) {
+  std::string out = std::string(title) + ":\n";
+  for (const auto& row : rows) out += "  " + futured::text(row) + "\n";
+  return out;
+}
+
+}  // namespace
+
+SpecRow spec_row(std::uint64_t id, const std::string& queue) {
+  JobSpec spec;
+  spec.queue = queue;
+  spec.pool = "pool-" + std::to_string(id);
+  spec.task = "task";
+  spec.name = "näme";
+  spec.priority = -7;
+  spec.max_attempts = 5;
+  spec.backoff = Duration(1'000'000'007);
+  spec.backoff_factor = 1.5;
+  spec.backoff_max = Duration(60'000'000'000);
+  spec.jitter = 0.1;
+  spec.queue_timeout = Duration(1);
+  spec.run_timeout = Duration(2);
+  spec.total_timeout = Duration(31'622'400'000'000'000);
+  spec.grace = Duration(4);
+  spec.at_most_once = true;
+  return {SpecId{id}, spec};
+}
+
+JobRow job_row(std::uint64_t id, std::uint64_t spec, const std::string& payload) {
+  JobRow row;
+  row.id = JobId{id};
+  row.spec = SpecId{spec};
+  row.owner = 4'000'000'000;
+  row.retry_of = JobId{id > 1 ? id - 1 : 0};
+  row.submitted_at = WallTime{kNow + static_cast<std::int64_t>(id)};
+  row.payload = SharedBytes::of(payload);
+  return row;
+}
+
+Ending ending_of(JobState state, std::uint32_t attempt) {
+  Ending ending;
+  ending.state = state;
+  ending.attempt = attempt;
+  ending.epoch = Epoch{9};
+  ending.started_at = WallTime{kNow + 5'000};
+  ending.finished_at = WallTime{kNow + 7'777};
+  ending.result = std::string("res\0ult", 7);
+  ending.cause = std::make_unique<Cause>(Cause{.kind = CauseKind::kExitCode,
+                                               .exit_code = -3,
+                                               .signal = 11,
+                                               .peak_memory_bytes = std::uint64_t{1} << 40,
+                                               .cpu_us = 123'456,
+                                               .error_class = "Error",
+                                               .message = "it\0broke",
+                                               .output_tail = "last words\n"});
+  return ending;
+}
+
+OutcomeRow outcome_row(std::uint64_t id, JobState state) { return {JobId{id}, ending_of(state)}; }
+
+AttemptRow attempt_row(std::uint64_t id, std::uint32_t attempt, CauseKind kind) {
+  AttemptRow row;
+  row.fence = {JobId{id}, Epoch{9}, attempt};
+  row.started_at = WallTime{kNow + 10};
+  row.finished_at = WallTime{kNow + 30};
+  row.slot = SlotId{3};
+  row.retry_at = WallTime{kNow + 1'000'000 * attempt};
+  row.cause = {.kind = kind, .message = "attempt failed"};
+  return row;
+}
+
+BacklogKey fifo_key(std::uint64_t id, std::uint32_t queue, std::uint32_t pool) {
+  return {QueueId{queue}, PoolId{pool}, order_key(Discipline::kFifo, 0, JobId{id})};
+}
+
+Ending copy_of(const Ending& ending) {
+  Ending copy{ending.state,
+              ending.attempt,
+              ending.epoch,
+              ending.started_at,
+              ending.finished_at,
+              ending.result,
+              ending.cause ? std::make_unique<Cause>(*ending.cause) : nullptr};
+  return copy;
+}
+
+std::vector<std::uint64_t> ids_of(const std::vector<StoredJob>& jobs) {
+  std::vector<std::uint64_t> ids;
+  for (const StoredJob& job : jobs) ids.push_back(job.id.value);
+  return ids;
+}
+
+std::vector<std::uint64_t> ids_of(const ClaimAnswer& answer) {
+  std::vector<std::uint64_t> ids;
+  for (const ClaimedJob& job : answer.jobs) ids.push_back(job.job.id.value);
+  return ids;
+}
+
+std::vector<std::uint64_t> ids_of(const JobPage& page) {
+  std::vector<std::uint64_t> ids;
+  for (const JobRecord& record : page.jobs) ids.push_back(record.job.id.value);
+  return ids;
+}
+
+std::string text(const Ending& ending) {
+  std::ostringstream out;
+  out << to_string(ending.state) << " attempt " << ending.attempt << " epoch " << ending.epoch.value << " started "
+      << ending.started_at.us << " finished " << ending.finished_at.us << " result '" << ending.result << "' "
+      << (ending.cause ? text(*ending.cause) : "no cause");
+  return out.str();
+}
+
+std::string text(const JobSpec& spec) {
+  std::ostringstream out;
+  out << "spec(" << spec.queue << ' ' << spec.pool << ' ' << spec.task << ' ' << spec.name << ' ' << spec.priority
+      << ' ' << spec.max_attempts << ' ' << spec.backoff.count() << ' ' << spec.backoff_factor << ' '
+      << spec.backoff_max.count() << ' ' << spec.jitter << ' ' << spec.queue_timeout.count() << ' '
+      << spec.run_timeout.count() << ' ' << spec.total_timeout.count() << ' ' << spec.grace.count() << ' '
+      << spec.at_most_once << ")";
+  return out.str();
+}
+
+std::string text(const SpecRow& row) { return std::to_string(row.id.value) + " " + text(row.spec); }
+
+std::string text(const AttemptRow& row) {
+  std::ostringstream out;
+  out << row.fence.job.value << '/' << row.fence.epoch.value << '/' << row.fence.attempt << " slot " << row.slot.value
+      << " started " << row.started_at.us << " finished " << row.finished_at.us << " retry " << row.retry_at.us << ' '
+      << text(row.cause);
+  return out.str();
+}
+
+std::string text(const StoredJob& job) {
+  std::ostringstream out;
+  out << job.id.value << " spec " << job.spec.value << " owner " << job.owner << " retry of " << job.retry_of.value
+      << " at " << job.submitted_at.us << " '" << job.payload.view() << "' " << to_string(job.state)
+      << (job.in_backlog ? " in backlog" : "") << " attempts " << job.attempts << " crashes " << job.crashes
+      << " retry at " << job.retry_at.us << (job.started ? " started" : "");
+  return out.str();
+}
+
+std::string text(const JobRecord& record) {
+  return text(record.job) + "; " + text(record.spec) + "; " + text(record.ending) +
+         lines("; attempts", record.attempts);
+}
+
+std::string text(const QueueRow& row) {
+  return std::to_string(row.id.value) + " " + row.name + " " + std::string(to_string(row.discipline)) +
+         (row.paused ? " paused" : "");
+}
+std::string text(const PoolRow& row) { return std::to_string(row.id.value) + " " + row.name; }
+std::string text(const LaneBacklog& lane) {
+  return std::to_string(lane.queue.value) + "/" + std::to_string(lane.pool.value) + ": " + std::to_string(lane.jobs);
+}
+std::string text(const ClaimedJob& job) {
+  return std::to_string(job.key.rank) + "," + std::to_string(job.key.order) + " " + text(job.job);
+}
+std::string text(const OutcomeRow& row) { return std::to_string(row.id.value) + " " + text(row.ending); }
+
+std::string text(const JobPage& page) { return lines("page", page.jobs) + "next " + std::to_string(page.next_before); }
+
+std::string text(const Snapshot& snapshot) {
+  std::ostringstream out;
+  out << "epoch " << snapshot.epoch.value << " spawner '" << snapshot.spawner_instance << "' ids until "
+      << snapshot.ids_reserved_until << " specs until " << snapshot.specs_until << "\n"
+      << lines("queues", snapshot.queues) << lines("pools", snapshot.pools) << lines("backlog", snapshot.backlog)
+      << lines("resident", snapshot.resident) << lines("specs", snapshot.specs);
+  return out.str();
+}
+
+std::string text(const ClaimAnswer& answer) { return lines("claimed", answer.jobs) + lines("specs", answer.specs); }
+std::string text(const LoadAnswer& answer) { return lines("loaded", answer.jobs) + lines("specs", answer.specs); }
+std::string text(const std::vector<OutcomeRow>& endings) { return lines("endings", endings); }
+
+}  // namespace futured

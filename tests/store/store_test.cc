@@ -1,0 +1,583 @@
+// What every store promises. Each test runs against each store, and against the SQLite store with its bounds turned so
+// low that the low-water mark, the stragglers and the checkpoints are at work too.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "base/limits.h"
+#include "daemon/store/sqlite_store.h"
+#include "tests/store/rows_for_tests.h"
+#include "tests/store/scratch.h"
+
+namespace futured {
+namespace {
+
+using Ids = std::vector<std::uint64_t>;
+
+struct Kind {
+  const char* name;
+  std::function<Result<std::unique_ptr<Store>>(const std::string& path)> open;
+  bool lasts;  // what it holds is found again after it was closed
+};
+
+SqliteOptions small_bounds() {
+  SqliteOptions options;
+  options.checkpoint_pages = 4;
+  options.mark_step_ids = 3;
+  options.tail_ids_max = 8;
+  options.reserve_bytes = 0;
+  return options;
+}
+
+const Kind kKinds[] = {
+    {"Memory", [](const std::string&) -> Result<std::unique_ptr<Store>> { return make_memory_store(); }, false},
+    {"Sqlite", [](const std::string& path) { return open_sqlite_store(path); }, true},
+    {"SqliteSmall", [](const std::string& path) { return open_sqlite_store(path, small_bounds()); }, true},
+};
+
+class StoreTest : public testing::TestWithParam<Kind> {
+ protected:
+  void SetUp() override {
+    open();
+    Batch words;
+    words.specs.push_back(spec_row(1));
+    words.specs.push_back(spec_row(2, "other"));
+    words.queues.push_back({QueueId{1}, "default", Discipline::kFifo, false});
+    words.queues.push_back({QueueId{2}, "other", Discipline::kLifo, true});
+    words.pools.push_back({PoolId{1}, "default"});
+    words.pools.push_back({PoolId{2}, "command"});
+    commit(words);
+  }
+
+  void open() {
+    auto opened = GetParam().open(scratch_.database());
+    ASSERT_TRUE(opened.ok()) << opened.error().message;
+    store_ = *std::move(opened);
+  }
+
+  // A store that does not last stays as it is: what it says after "reopening" is what it said before.
+  void reopen() {
+    if (!GetParam().lasts) return;
+    store_.reset();
+    open();
+  }
+
+  void commit(const Batch& batch) {
+    const auto error = store_->commit(batch);
+    ASSERT_FALSE(error.has_value()) << error->error.message;
+  }
+
+  Snapshot snapshot() {
+    auto snapshot = store_->snapshot();
+    EXPECT_TRUE(snapshot.ok()) << snapshot.error().message;
+    return *std::move(snapshot);
+  }
+
+  ClaimAnswer claim(const Claim& claim) {
+    auto answer = store_->claim(claim);
+    EXPECT_TRUE(answer.ok()) << answer.error().message;
+    return *std::move(answer);
+  }
+  Ids claimed(std::uint32_t queue, std::uint32_t pool, std::optional<OrderKey> after = {}, std::uint32_t jobs = 100) {
+    return ids_of(claim({QueueId{queue}, PoolId{pool}, after, jobs, 1'000'000}));
+  }
+
+  StoredJob load(std::uint64_t id) {
+    auto answer = store_->load({JobId{id}});
+    EXPECT_TRUE(answer.ok() && answer->jobs.size() == 1u);
+    return answer->jobs.at(0);
+  }
+
+  JobRecord get(std::uint64_t id) {
+    auto record = store_->reader()->get(JobId{id}, true);
+    EXPECT_TRUE(record.ok() && record->has_value());
+    return **std::move(record);
+  }
+
+  Scratch scratch_;
+  std::unique_ptr<Store> store_;
+};
+
+TEST_P(StoreTest, NewStoreIsEmpty) {
+  Scratch other;
+  auto fresh = GetParam().open(other.database());
+  ASSERT_TRUE(fresh.ok()) << fresh.error().message;
+  EXPECT_EQ(text(*(*fresh)->snapshot()), text(Snapshot{}));
+  EXPECT_EQ((*fresh)->snapshot()->ids_reserved_until, 1u);
+}
+
+TEST_P(StoreTest, WordsComeBack) {
+  reopen();
+  const Snapshot read = snapshot();
+  ASSERT_EQ(read.queues.size(), 2u);
+  EXPECT_EQ(read.queues[1].name, "other");
+  EXPECT_EQ(read.queues[1].discipline, Discipline::kLifo);
+  EXPECT_TRUE(read.queues[1].paused);
+  EXPECT_FALSE(read.queues[0].paused);
+  ASSERT_EQ(read.pools.size(), 2u);
+  EXPECT_EQ(read.pools[1].name, "command");
+  EXPECT_EQ(read.specs_until, 3u);
+  EXPECT_TRUE(read.specs.empty()) << "no resident job names one";
+}
+
+TEST_P(StoreTest, QueueIsReplacedById) {
+  Batch batch;
+  batch.queues.push_back({QueueId{1}, "default", Discipline::kPriority, true});
+  commit(batch);
+  reopen();
+  const Snapshot read = snapshot();
+  ASSERT_EQ(read.queues.size(), 2u);
+  EXPECT_EQ(read.queues[0].discipline, Discipline::kPriority);
+  EXPECT_TRUE(read.queues[0].paused);
+}
+
+TEST_P(StoreTest, EpochAndSpawnerAreKept) {
+  ASSERT_TRUE(store_->begin_epoch(Epoch{3}, "spawner-a").ok());
+  ASSERT_TRUE(store_->begin_epoch(Epoch{4}, "spawner-b").ok());
+  reopen();
+  EXPECT_EQ(snapshot().epoch, Epoch{4});
+  EXPECT_EQ(snapshot().spawner_instance, "spawner-b");
+}
+
+TEST_P(StoreTest, ReservedIdsAreKeptUntilChanged) {
+  Batch batch;
+  batch.ids_reserved_until = 5'000'000'000;
+  commit(batch);
+  Batch without;
+  without.jobs.push_back(job_row(1));
+  commit(without);
+  reopen();
+  EXPECT_EQ(snapshot().ids_reserved_until, 5'000'000'000u);
+}
+
+TEST_P(StoreTest, UnfinishedJobIsResidentWithEveryField) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1, 1, std::string("a\0b", 3)));
+  batch.jobs.push_back(job_row(2, 2, ""));
+  commit(batch);
+  reopen();
+  const Snapshot read = snapshot();
+  ASSERT_EQ(ids_of(read.resident), (Ids{1, 2}));
+  const StoredJob& job = read.resident[0];
+  EXPECT_EQ(job.spec, SpecId{1});
+  EXPECT_EQ(job.owner, 4'000'000'000u);
+  EXPECT_EQ(job.retry_of, JobId{0});
+  EXPECT_EQ(job.submitted_at, job_row(1).submitted_at);
+  EXPECT_EQ(job.payload.view(), std::string_view("a\0b", 3));
+  EXPECT_EQ(job.state, JobState::kQueued);
+  EXPECT_FALSE(job.in_backlog);
+  EXPECT_FALSE(job.started);
+  EXPECT_EQ(read.resident[1].retry_of, JobId{1});
+  EXPECT_EQ(read.resident[1].payload.view(), "");
+  ASSERT_EQ(read.specs.size(), 2u);
+  EXPECT_EQ(read.specs[0].spec, spec_row(1).spec);
+  EXPECT_EQ(read.specs[1].spec, spec_row(2, "other").spec);
+}
+
+TEST_P(StoreTest, EndingComesBackWholeFoldedOrNot) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.jobs.push_back(job_row(2));
+  batch.jobs[1].ending = ending_of(JobState::kFailed, 2);
+  commit(batch);
+  Batch later;
+  later.outcomes.push_back({JobId{1}, ending_of(JobState::kFailed, 2)});
+  commit(later);
+  reopen();
+  for (const std::uint64_t id : {1, 2}) {
+    EXPECT_EQ(text(get(id).ending), text(ending_of(JobState::kFailed, 2))) << id;
+    EXPECT_EQ(load(id).state, JobState::kFailed) << id;
+  }
+  EXPECT_TRUE(snapshot().resident.empty());
+}
+
+TEST_P(StoreTest, EmptyEndingFieldsStayEmpty) {
+  for (const bool folded : {true, false}) {
+    const std::uint64_t id = folded ? 1 : 2;
+    Ending ending;
+    ending.state = JobState::kCancelled;
+    ending.finished_at = WallTime{77};
+    Batch batch;
+    batch.jobs.push_back(job_row(id));
+    if (folded) batch.jobs[0].ending = copy_of(ending);
+    commit(batch);
+    Batch later;
+    if (!folded) later.outcomes.push_back({JobId{id}, copy_of(ending)});
+    commit(later);
+    EXPECT_EQ(text(get(id).ending), text(ending));
+  }
+}
+
+TEST_P(StoreTest, StartBeforeTheSubmitIsKept) {  // a wall clock may be set back
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.jobs[0].submitted_at = WallTime{1'000'000};
+  batch.jobs[0].ending = ending_of(JobState::kSucceeded);
+  batch.jobs[0].ending.started_at = WallTime{900'000};
+  batch.jobs[0].ending.finished_at = WallTime{800'000};
+  commit(batch);
+  EXPECT_EQ(get(1).ending.started_at, WallTime{900'000});
+  EXPECT_EQ(get(1).ending.finished_at, WallTime{800'000});
+}
+
+TEST_P(StoreTest, AttemptsAreCountedAndListed) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  commit(batch);
+  Batch attempts;
+  attempts.attempts.push_back(attempt_row(1, 1, CauseKind::kWorkerCrashed));
+  attempts.attempts.push_back(attempt_row(1, 2, CauseKind::kTaskError));
+  attempts.attempts.push_back(attempt_row(1, 3, CauseKind::kBrokenWorker));
+  attempts.attempts[1].started_at = {};
+  attempts.attempts[2].retry_at = {};
+  commit(attempts);
+  reopen();
+  const StoredJob job = snapshot().resident.at(0);
+  EXPECT_EQ(job.attempts, 3u);
+  EXPECT_EQ(job.crashes, 2u);
+  EXPECT_EQ(job.retry_at, WallTime{0});
+  EXPECT_EQ(text(load(1)), text(job));
+  const JobRecord record = get(1);
+  ASSERT_EQ(record.attempts.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(text(record.attempts[i]), text(attempts.attempts[i]));
+}
+
+TEST_P(StoreTest, RetryTimeIsThatOfTheLastAttempt) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.attempts.push_back(attempt_row(1, 1, CauseKind::kTaskError));
+  batch.attempts.push_back(attempt_row(1, 2, CauseKind::kTaskError));
+  commit(batch);
+  EXPECT_EQ(load(1).retry_at, batch.attempts[1].retry_at);
+  EXPECT_EQ(load(1).attempts, 2u);
+  EXPECT_EQ(load(1).crashes, 0u);
+}
+
+TEST_P(StoreTest, StartIsRemembered) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.jobs.push_back(job_row(2));
+  batch.starts.push_back({{JobId{2}, Epoch{1}, 1}});
+  commit(batch);
+  Batch again;  // revoked and offered anew
+  again.starts.push_back({{JobId{2}, Epoch{2}, 1}});
+  commit(again);
+  reopen();
+  EXPECT_FALSE(load(1).started);
+  EXPECT_TRUE(load(2).started);
+  EXPECT_TRUE(snapshot().resident.at(1).started);
+}
+
+TEST_P(StoreTest, BacklogIsNotResident) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 6; ++id) batch.jobs.push_back(job_row(id));
+  for (const std::uint64_t id : {2, 3, 5}) batch.backlog_added.push_back(fifo_key(id));
+  batch.backlog_added.push_back(fifo_key(6, 1, 2));
+  commit(batch);
+  reopen();
+  const Snapshot read = snapshot();
+  EXPECT_EQ(ids_of(read.resident), (Ids{1, 4}));
+  ASSERT_EQ(read.backlog.size(), 2u);
+  EXPECT_EQ(read.backlog[0].pool, PoolId{1});
+  EXPECT_EQ(read.backlog[0].jobs, 3u);
+  EXPECT_EQ(read.backlog[1].pool, PoolId{2});
+  EXPECT_EQ(read.backlog[1].jobs, 1u);
+  EXPECT_TRUE(load(3).in_backlog);
+  EXPECT_FALSE(load(4).in_backlog);
+}
+
+TEST_P(StoreTest, ResidentThatIsSpilledLaterLeavesTheSnapshot) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 40; ++id) batch.jobs.push_back(job_row(id));
+  commit(batch);
+  Batch more;  // so far on that the first ones are stragglers where the bounds are small
+  for (std::uint64_t id = 41; id <= 80; ++id) more.jobs.push_back(job_row(id));
+  commit(more);
+  Batch spill;
+  for (std::uint64_t id = 1; id <= 79; ++id) spill.backlog_added.push_back(fifo_key(id));
+  commit(spill);
+  reopen();
+  EXPECT_EQ(ids_of(snapshot().resident), (Ids{80}));
+  EXPECT_TRUE(load(1).in_backlog);
+}
+
+TEST_P(StoreTest, JobOfTheBacklogEndsAndLeavesIt) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 3; ++id) {
+    batch.jobs.push_back(job_row(id));
+    batch.backlog_added.push_back(fifo_key(id));
+  }
+  commit(batch);
+  EXPECT_EQ(claimed(1, 1), (Ids{1, 2, 3}));
+  EXPECT_EQ(claimed(1, 1), (Ids{1, 2, 3})) << "a claim is a pure read";
+  Batch ended;
+  ended.outcomes.push_back(outcome_row(2));
+  ended.backlog_removed.push_back(fifo_key(2));
+  commit(ended);
+  reopen();
+  EXPECT_EQ(claimed(1, 1), (Ids{1, 3}));
+  EXPECT_EQ(load(2).state, JobState::kSucceeded);
+  EXPECT_FALSE(load(2).in_backlog);
+  EXPECT_EQ(snapshot().backlog.at(0).jobs, 2u);
+  EXPECT_TRUE(snapshot().resident.empty());
+}
+
+TEST_P(StoreTest, StragglersStayResidentHoweverManyJobsGoBy) {
+  std::uint64_t next = 1;
+  for (int round = 0; round < 30; ++round) {
+    Batch batch;
+    for (int i = 0; i < 10; ++i, ++next) {
+      batch.jobs.push_back(job_row(next));
+      if (next % 7 != 0) batch.jobs.back().ending = ending_of(JobState::kSucceeded);
+    }
+    commit(batch);
+  }
+  Batch ended;
+  for (std::uint64_t id = 14; id < next; id += 14) ended.outcomes.push_back(outcome_row(id));
+  commit(ended);
+  Ids left;
+  for (std::uint64_t id = 7; id < next; id += 14) left.push_back(id);
+  reopen();
+  EXPECT_EQ(ids_of(snapshot().resident), left);
+  Batch rest;
+  for (const std::uint64_t id : left) rest.outcomes.push_back(outcome_row(id));
+  commit(rest);
+  reopen();
+  EXPECT_TRUE(snapshot().resident.empty());
+}
+
+TEST_P(StoreTest, ClaimFollowsEachDiscipline) {
+  Batch batch;
+  const std::int32_t priorities[] = {0, 5, -5, 5, 0};
+  for (std::uint64_t id = 1; id <= 5; ++id) {
+    batch.jobs.push_back(job_row(id));
+    const auto key = [&](std::uint32_t queue, Discipline discipline) {
+      return BacklogKey{QueueId{queue}, PoolId{1}, order_key(discipline, priorities[id - 1], JobId{id})};
+    };
+    batch.backlog_added.push_back(key(1, Discipline::kFifo));
+    batch.backlog_added.push_back(key(2, Discipline::kLifo));
+    batch.backlog_added.push_back(key(3, Discipline::kPriority));
+  }
+  commit(batch);
+  reopen();
+  EXPECT_EQ(claimed(1, 1), (Ids{1, 2, 3, 4, 5}));
+  EXPECT_EQ(claimed(2, 1), (Ids{5, 4, 3, 2, 1}));
+  EXPECT_EQ(claimed(3, 1), (Ids{2, 4, 1, 5, 3}));
+  EXPECT_TRUE(claimed(3, 2).empty());
+  EXPECT_TRUE(claimed(4, 1).empty());
+
+  EXPECT_EQ(claimed(1, 1, OrderKey{0, 2}, 2), (Ids{3, 4}));
+  EXPECT_EQ(claimed(2, 1, OrderKey{0, -4}, 2), (Ids{3, 2}));
+  EXPECT_EQ(claimed(3, 1, OrderKey{-5, 2}, 2), (Ids{4, 1}));
+  EXPECT_EQ(claimed(3, 1, OrderKey{0, 1}, 9), (Ids{5, 3}));
+  EXPECT_TRUE(claimed(3, 1, OrderKey{5, 3}).empty());
+}
+
+TEST_P(StoreTest, ClaimStopsAtItsBytesButGivesOneJob) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 4; ++id) {
+    batch.jobs.push_back(job_row(id, 1, std::string(id == 3 ? 1'000 : 100, 'x')));
+    batch.backlog_added.push_back(fifo_key(id));
+  }
+  commit(batch);
+  const auto with_bytes = [&](std::uint64_t bytes, std::uint64_t after) {
+    return ids_of(claim({QueueId{1}, PoolId{1}, OrderKey{0, static_cast<std::int64_t>(after)}, 100, bytes}));
+  };
+  EXPECT_EQ(with_bytes(200, 0), (Ids{1, 2}));
+  EXPECT_EQ(with_bytes(299, 0), (Ids{1, 2}));
+  EXPECT_EQ(with_bytes(1'199, 0), (Ids{1, 2}));
+  EXPECT_EQ(with_bytes(1'200, 0), (Ids{1, 2, 3}));
+  EXPECT_EQ(with_bytes(1, 2), (Ids{3}));
+}
+
+TEST_P(StoreTest, ClaimBringsWhatTheCoreNeeds) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1, 1));
+  batch.jobs.push_back(job_row(2, 2, "other"));
+  batch.attempts.push_back(attempt_row(2, 1, CauseKind::kWorkerCrashed));
+  batch.starts.push_back({{JobId{1}, Epoch{1}, 1}});
+  batch.backlog_added = {fifo_key(1), fifo_key(2)};
+  commit(batch);
+  const Claim asked{QueueId{1}, PoolId{1}, OrderKey{0, 0}, 10, 1'000};
+  const ClaimAnswer answer = claim(asked);
+  EXPECT_EQ(answer.claim.after, asked.after);
+  EXPECT_EQ(answer.claim.jobs_max, 10u);
+  ASSERT_EQ(answer.jobs.size(), 2u);
+  EXPECT_TRUE(answer.jobs[0].job.in_backlog);
+  EXPECT_TRUE(answer.jobs[0].job.started);
+  EXPECT_EQ(answer.jobs[1].job.attempts, 1u);
+  EXPECT_EQ(answer.jobs[1].job.crashes, 1u);
+  EXPECT_EQ(answer.jobs[1].job.retry_at, batch.attempts[0].retry_at);
+  EXPECT_EQ(answer.jobs[1].job.payload.view(), "other");
+  ASSERT_EQ(answer.specs.size(), 2u);
+  EXPECT_EQ(answer.specs[1].spec, spec_row(2, "other").spec);
+}
+
+TEST_P(StoreTest, LoadGivesWhatExistsInOrder) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 3; ++id) batch.jobs.push_back(job_row(id, id == 3 ? 2 : 1));
+  batch.jobs[1].ending = ending_of(JobState::kTimedOut);
+  commit(batch);
+  const auto answer = store_->load({JobId{3}, JobId{9}, JobId{2}, JobId{3}});
+  ASSERT_TRUE(answer.ok());
+  EXPECT_EQ(ids_of(answer->jobs), (Ids{2, 3}));
+  EXPECT_EQ(answer->jobs[0].state, JobState::kTimedOut);
+  EXPECT_EQ(answer->jobs[1].state, JobState::kQueued);
+  EXPECT_EQ(answer->specs.size(), 2u);
+  EXPECT_TRUE(store_->load({})->jobs.empty());
+}
+
+TEST_P(StoreTest, ListPagesFromTheNewest) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 7; ++id) batch.jobs.push_back(job_row(id));
+  commit(batch);
+  const auto reader = store_->reader();
+  JobQuery query;
+  query.jobs_max = 3;
+  auto page = reader->list(query);
+  ASSERT_TRUE(page.ok()) << page.error().message;
+  EXPECT_EQ(ids_of(*page), (Ids{7, 6, 5}));
+  EXPECT_EQ(page->jobs[0].job.payload.view(), "");
+  EXPECT_EQ(page->jobs[0].spec, spec_row(1).spec);
+  query.before = page->next_before;
+  page = reader->list(query);
+  EXPECT_EQ(ids_of(*page), (Ids{4, 3, 2}));
+  query.before = page->next_before;
+  page = reader->list(query);
+  EXPECT_EQ(ids_of(*page), (Ids{1}));
+  EXPECT_EQ(page->next_before, 0u);
+}
+
+TEST_P(StoreTest, ListFiltersAndStopsAtItsScanBound) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 10; ++id) {
+    batch.jobs.push_back(job_row(id, id % 2 + 1));  // odd ids: queue "other"
+    if (id % 3 == 0) batch.jobs.back().ending = ending_of(JobState::kFailed);
+  }
+  commit(batch);
+  Batch later;
+  later.outcomes.push_back(outcome_row(1, JobState::kSucceeded));
+  commit(later);
+  const auto reader = store_->reader();
+  const auto ids = [&](JobQuery query) {
+    auto page = reader->list(query);
+    EXPECT_TRUE(page.ok());
+    return ids_of(*page);
+  };
+  EXPECT_EQ(ids({.states = {JobState::kFailed}, .queue = {}, .name = {}, .task = {}}), (Ids{9, 6, 3}));
+  EXPECT_EQ(ids({.states = {JobState::kFailed, JobState::kSucceeded}, .queue = {}, .name = {}, .task = {}}),
+            (Ids{9, 6, 3, 1}));
+  EXPECT_EQ(ids({.states = {JobState::kQueued}, .queue = "other", .name = {}, .task = {}}), (Ids{7, 5}));
+  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = "nobody", .task = {}}), (Ids{}));
+  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = "näme", .task = "task"}).size(), 10u);
+  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = {}, .task = "other"}), (Ids{}));
+
+  JobQuery narrow;
+  narrow.scan_max = 4;
+  narrow.states = {JobState::kSucceeded};
+  auto page = reader->list(narrow);
+  EXPECT_TRUE(page->jobs.empty());
+  EXPECT_EQ(page->next_before, 7u) << "it says where to go on";
+}
+
+TEST_P(StoreTest, PageShowsEndingsWithoutResults) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.jobs[0].ending = ending_of(JobState::kFailed);
+  batch.attempts.push_back(attempt_row(1, 1, CauseKind::kTaskError));
+  commit(batch);
+  const auto page = store_->reader()->list({});
+  Ending expected = ending_of(JobState::kFailed);
+  expected.result.clear();
+  EXPECT_EQ(text(page->jobs.at(0).ending), text(expected));
+  EXPECT_TRUE(page->jobs.at(0).attempts.empty());
+}
+
+TEST_P(StoreTest, ReaderSeesEachCommit) {
+  const auto reader = store_->reader();
+  EXPECT_FALSE(reader->get(JobId{1}, true)->has_value());
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  commit(batch);
+  ASSERT_TRUE(reader->get(JobId{1}, true)->has_value());
+  EXPECT_EQ((*reader->get(JobId{1}, true))->job.payload.view(), "payload");
+  EXPECT_EQ((*reader->get(JobId{1}, false))->job.payload.view(), "");
+  EXPECT_TRUE(reader->endings({JobId{1}})->empty());
+  Batch later;
+  later.outcomes.push_back(outcome_row(1));
+  commit(later);
+  EXPECT_EQ(reader->endings({JobId{1}})->size(), 1u);
+}
+
+TEST_P(StoreTest, EndingsComeInTheOrderAsked) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 4; ++id) {
+    batch.jobs.push_back(job_row(id));
+    if (id != 2) batch.jobs.back().ending = ending_of(JobState::kSucceeded, static_cast<std::uint32_t>(id));
+  }
+  commit(batch);
+  const auto endings = store_->reader()->endings({JobId{4}, JobId{2}, JobId{99}, JobId{1}});
+  ASSERT_TRUE(endings.ok());
+  ASSERT_EQ(endings->size(), 2u);
+  EXPECT_EQ((*endings)[0].id, JobId{4});
+  EXPECT_EQ((*endings)[1].id, JobId{1});
+  EXPECT_EQ((*endings)[1].ending.result, ending_of(JobState::kSucceeded).result);
+  const auto refused = store_->reader()->endings(std::vector<JobId>(limits::kListPageMax + 1, JobId{1}));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+}
+
+TEST_P(StoreTest, EmptyBatchIsNothing) {
+  const std::string before = text(snapshot());
+  commit({});
+  EXPECT_EQ(text(snapshot()), before);
+}
+
+TEST_P(StoreTest, SecondEndingOfAJobIsRefusedWhole) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.jobs.push_back(job_row(2));
+  commit(batch);
+  Batch first;
+  first.outcomes.push_back(outcome_row(1));
+  commit(first);
+  Batch second;
+  second.jobs.push_back(job_row(3));
+  second.outcomes.push_back(outcome_row(1, JobState::kFailed));
+  const auto error = store_->commit(second);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->fault, CommitFault::kUnknown);
+  reopen();
+  EXPECT_EQ(get(1).ending.state, JobState::kSucceeded);
+  EXPECT_TRUE(store_->load({JobId{3}})->jobs.empty());
+}
+
+TEST_P(StoreTest, IdsMustAscend) {
+  Batch batch;
+  batch.jobs.push_back(job_row(5));
+  commit(batch);
+  Batch back;
+  back.jobs.push_back(job_row(4));
+  const auto error = store_->commit(back);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->fault, CommitFault::kUnknown);
+}
+
+TEST_P(StoreTest, LargePayloadAndResultComeBack) {
+  const std::string large(limits::kPayloadBytesMax, 'p');
+  Batch batch;
+  batch.jobs.push_back(job_row(1, 1, large));
+  batch.jobs[0].ending = ending_of(JobState::kSucceeded);
+  batch.jobs[0].ending.result = large + "r";
+  commit(batch);
+  reopen();
+  EXPECT_EQ(get(1).job.payload.view(), large);
+  EXPECT_EQ(get(1).ending.result, large + "r");
+  EXPECT_EQ(load(1).payload.view(), large);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, StoreTest, testing::ValuesIn(kKinds),
+                         [](const testing::TestParamInfo<Kind>& kind) { return std::string(kind.param.name); });
+
+}  // namespace
+}  // namespace futured
