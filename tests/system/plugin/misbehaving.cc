@@ -1,0 +1,102 @@
+// Tasks that do what no task should, for tests/system/test_bad_workers.py: each takes its worker down in its own way.
+#include <futured/task.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+constexpr int kDescriptorsMax = 1024;
+
+void report(const std::string& gate) { std::ofstream(gate) << getpid() << std::endl; }
+
+[[noreturn]] void wait_for_ever() {
+  for (;;) pause();
+}
+
+struct Mapping {
+  std::uint8_t* from = nullptr;
+  std::size_t bytes = 0;
+};
+
+// The writable shared mappings of this process: its channel, as it lies in memory.
+std::vector<Mapping> shared_mappings() {
+  std::vector<Mapping> found;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long from = 0;
+    unsigned long until = 0;
+    char access[5] = {};
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &from, &until, access) != 3) continue;
+    if (std::string(access) != "rw-s" || line.find("memfd:") == std::string::npos) continue;
+    found.push_back({reinterpret_cast<std::uint8_t*>(from), until - from});
+  }
+  return found;
+}
+
+}  // namespace
+
+FUTURED_TASK("test.flaky", [](futured::Context& context, std::int64_t succeeds_at) {
+  if (context.attempt() < static_cast<std::uint32_t>(succeeds_at)) throw futured::TaskError("Flaky", "not this time");
+  return static_cast<std::int64_t>(context.attempt());
+});
+
+FUTURED_TASK("test.hopeless", []() { throw futured::TaskError("Hopeless", "never", futured::Retry::kPointless); });
+
+FUTURED_TASK("test.crash", []() { std::abort(); });
+
+FUTURED_TASK("test.exit", [](std::int64_t code) { _exit(static_cast<int>(code)); });
+
+// Crashes once, then works: `proof` is a file that the first attempt leaves.
+FUTURED_TASK("test.crash_once", [](std::string proof) {
+  if (access(proof.c_str(), F_OK) != 0) {
+    std::ofstream(proof) << "was here\n";
+    std::abort();
+  }
+  return std::string("second time");
+});
+
+FUTURED_TASK("test.hang", [](std::string gate) {
+  signal(SIGTERM, SIG_IGN);
+  report(gate);
+  wait_for_ever();
+});
+
+FUTURED_TASK("test.close_and_return", []() {
+  for (int descriptor = 3; descriptor < kDescriptorsMax; ++descriptor) close(descriptor);
+  return std::int64_t{1};
+});
+
+FUTURED_TASK("test.close_and_hang", [](std::string gate) {
+  report(gate);
+  for (int descriptor = 0; descriptor < kDescriptorsMax; ++descriptor) close(descriptor);
+  wait_for_ever();
+});
+
+// Writes random bytes over every byte of the channel, then reports a result through what is left of it.
+FUTURED_TASK("test.scribble", [](std::int64_t seed) {
+  std::mt19937_64 random(static_cast<std::uint64_t>(seed));
+  for (const Mapping& mapping : shared_mappings()) {
+    for (std::size_t i = 0; i < mapping.bytes; ++i) mapping.from[i] = static_cast<std::uint8_t>(random());
+  }
+  return seed;
+});
+
+// Writes one random word into the channel's header, and waits: the daemon has to see it by itself, or not be harmed.
+FUTURED_TASK("test.scribble_word", [](std::int64_t seed) {
+  std::mt19937_64 random(static_cast<std::uint64_t>(seed));
+  for (const Mapping& mapping : shared_mappings()) {
+    const std::size_t place = random() % std::min<std::size_t>(mapping.bytes / 8, 64);
+    reinterpret_cast<volatile std::uint64_t*>(mapping.from)[place] = random();
+  }
+  return seed;
+});

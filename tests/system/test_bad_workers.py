@@ -1,0 +1,116 @@
+"""Workers that do what no worker should. Each costs its own attempt; the daemon and its other jobs go on."""
+import os
+
+import pytest
+from leftovers import ended_within
+from private_daemon import BIN
+
+PLUGIN = os.path.join(os.path.dirname(BIN), "tests", "misbehaving.so")
+
+
+@pytest.fixture
+def daemon(make_daemon):
+    return make_daemon(f"[pools.default]\nsize = 2\nplugins = ['{PLUGIN}']\n").start()
+
+
+@pytest.fixture(autouse=True)
+def unharmed(daemon, api):
+    """The same daemon goes on running tasks on both its workers, as before."""
+    yield
+    outcomes = api.wait(api.submit_tasks("echo", 200, data=b"well"))
+    assert {outcome.result[0].data for outcome in outcomes.values()} == {b"well"}
+    assert api.info().pid == daemon.process.pid
+    assert daemon.process.poll() is None
+
+
+def run(api, task, argument=None, **spec):
+    item = api.words.Item(parts=[] if argument is None else [api.words.Part(data=str(argument).encode())])
+    (job,) = api.submit([item], task=task, **spec)
+    return api.outcome(job)
+
+
+def test_a_task_that_fails_tells_class_and_message(api):
+    outcome = run(api, "test.flaky", 2)
+    assert outcome.state == api.words.JOB_STATE_FAILED
+    assert outcome.cause.kind == api.words.CAUSE_KIND_TASK_ERROR
+    assert (outcome.cause.error_class, outcome.cause.message) == ("Flaky", "not this time")
+
+
+def test_a_task_that_fails_twice_succeeds_at_its_third_attempt(api):
+    outcome = run(api, "test.flaky", 3, retries={"max_attempts": 5})
+    assert outcome.state == api.words.JOB_STATE_SUCCEEDED
+    assert outcome.result[0].data == b"3"
+
+
+def test_a_task_that_refuses_a_retry_is_not_tried_again(api):
+    outcome = run(api, "test.hopeless", retries={"max_attempts": 5})
+    assert outcome.state == api.words.JOB_STATE_FAILED
+    assert api.get(outcome.id).attempts == 1
+
+
+def test_arguments_that_do_not_fit_are_a_bad_payload_and_not_tried_again(api):
+    outcome = run(api, "test.flaky", "three", retries={"max_attempts": 5})
+    assert outcome.cause.kind == api.words.CAUSE_KIND_BAD_PAYLOAD
+    assert api.get(outcome.id).attempts == 1
+
+
+def test_a_worker_that_crashes_once_costs_one_attempt_and_no_retry(api, tmp_path):
+    outcome = run(api, "test.crash_once", tmp_path / "proof")
+    assert outcome.state == api.words.JOB_STATE_SUCCEEDED
+    assert outcome.result[0].data == b"second time"
+
+
+def test_a_job_that_crashes_every_worker_is_given_up(api):
+    outcome = run(api, "test.crash")
+    assert outcome.state == api.words.JOB_STATE_FAILED
+    assert outcome.cause.kind in (api.words.CAUSE_KIND_QUARANTINED, api.words.CAUSE_KIND_WORKER_DIED)
+    assert outcome.cause.signal == 6
+    assert api.get(outcome.id).attempts == 3
+
+
+def test_a_worker_that_exits_in_the_middle_of_a_job_is_told_with_its_code(api):
+    outcome = run(api, "test.exit", 7, crashes_max=1)
+    assert outcome.state == api.words.JOB_STATE_FAILED
+    assert outcome.cause.exit_code == 7
+
+
+def test_a_worker_that_hangs_is_killed_at_its_run_timeout(api, gate):
+    outcome = run(api, "test.hang", gate.path, timeouts={"run_ms": 300, "grace_ms": 200})
+    assert outcome.state == api.words.JOB_STATE_TIMED_OUT
+    assert ended_within([int(gate.line())], 0) == []
+
+
+def test_a_worker_that_ignores_its_stop_is_killed_after_the_grace(api, gate):
+    item = api.words.Item(parts=[api.words.Part(data=gate.path.encode())])
+    (job,) = api.submit([item], task="test.hang", timeouts={"grace_ms": 200})
+    pid = int(gate.line())
+    api.cancel(job, wait=True)
+    assert api.outcome(job).state == api.words.JOB_STATE_CANCELLED
+    assert ended_within([pid], 0) == []
+
+
+def test_a_worker_that_closes_its_descriptors_and_returns_costs_its_attempts(api):
+    outcome = run(api, "test.close_and_return")
+    assert outcome.state in (api.words.JOB_STATE_FAILED, api.words.JOB_STATE_SUCCEEDED)
+
+
+def test_a_worker_that_closes_its_descriptors_and_hangs_is_ended(api, gate):
+    outcome = run(api, "test.close_and_hang", gate.path, timeouts={"run_ms": 500, "grace_ms": 100})
+    assert api.words.JobState.Name(outcome.state) in ("JOB_STATE_FAILED", "JOB_STATE_TIMED_OUT")
+    assert ended_within([int(gate.line())], 0) == []
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_garbage_in_every_byte_of_the_channel_costs_that_worker_only(api, seed):
+    outcome = run(api, "test.scribble", seed, timeouts={"run_ms": 3000, "grace_ms": 100})
+    assert outcome.state in (api.words.JOB_STATE_FAILED, api.words.JOB_STATE_TIMED_OUT)
+
+
+@pytest.mark.parametrize("seed", range(1, 25))
+def test_garbage_in_one_word_of_the_header_harms_no_other_job(api, seed):
+    outcome = run(api, "test.scribble_word", seed, timeouts={"run_ms": 3000, "grace_ms": 100})
+    assert outcome.state in (
+        api.words.JOB_STATE_FAILED,
+        api.words.JOB_STATE_TIMED_OUT,
+        api.words.JOB_STATE_SUCCEEDED,
+    )
