@@ -1,0 +1,410 @@
+#include "daemon/pool/local_pools.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <set>
+
+#include "daemon/pool/pool_slot.h"
+#include "daemon/pool/spawner_link.h"
+
+namespace futured::pool {
+
+namespace {
+
+constexpr int kReplayWithinMs = 10'000;
+constexpr std::uint32_t kStopGraceMs = 0;  // the grace has been given by a STOP before
+
+// The spawner's number of a pool: its place and what it is made of. A pool whose settings changed is another pool
+// there, so that no worker of the old settings is taken for one of the new.
+std::uint32_t number_of(std::uint32_t place, const PoolConfig& config, const std::string& zygote) {
+  std::uint32_t digest = 2166136261U;  // FNV-1a
+  const auto mix = [&digest](std::string_view text) {
+    for (const char c : text) digest = (digest ^ static_cast<unsigned char>(c)) * 16777619U;
+    digest = (digest ^ 0xffU) * 16777619U;
+  };
+  mix(config.name);
+  mix(zygote);
+  mix(config.commands ? "command" : "process");
+  mix(std::to_string(config.slots) + "@" + std::to_string(config.first_slot.value));
+  for (const std::string& plugin : config.plugins) mix(plugin);
+  for (const auto& [key, value] : config.env) mix(key + "=" + value);
+  return (digest << 8) | ((place + 1) & 0xffU);
+}
+
+void append_string(std::string& strings, std::string_view text) {
+  strings.append(text);
+  strings.push_back('\0');
+}
+
+}  // namespace
+
+class LocalPools::Impl {
+ public:
+  explicit Impl(LocalPoolsSetup given) : setup(std::move(given)), epoll(epoll_create1(EPOLL_CLOEXEC)) {}
+
+  [[nodiscard]] Status take(Notice notice, PoolHandler* handler);
+  [[nodiscard]] Status start_pool(std::uint32_t number, const PoolConfig& config);
+  void poll_link(PoolHandler& handler);
+  void lose_spawner(const std::string& why, PoolHandler& handler);
+  void start_if_due(PoolSlot& slot);
+  void kill_broken(PoolSlot& slot);
+  void kill(PoolSlot& slot);
+  [[nodiscard]] PoolSlot& slot(SlotId id);
+  [[nodiscard]] const std::string* name_of(std::uint32_t number) const;
+
+  LocalPoolsSetup setup;
+  Fd epoll;
+  std::optional<SpawnerLink> link;
+  std::string instance;
+  std::map<std::string, std::uint32_t> numbers;             // of configured pools
+  std::map<std::uint32_t, std::string> replayed;            // pools that the spawner had at attach
+  std::map<std::uint32_t, std::vector<Task>> tasks_coming;  // before their READY
+  std::map<std::uint32_t, std::vector<Task>> tasks_known;
+  std::map<std::string, std::vector<Task>> tasks;    // of configured pools that are ready
+  std::vector<std::unique_ptr<PoolSlot>> slots;      // [i] is SlotId i + 1
+  std::map<std::uint32_t, std::string> wanted_pool;  // by slot: the pool that its next worker is to be of
+  std::vector<RecoveredRun> recovered;
+  std::set<PoolSlot*> touched;  // offered or stopped since the last publish
+  std::size_t next_polled = 0;
+};
+
+PoolSlot& LocalPools::Impl::slot(SlotId id) {
+  FUTURED_CHECK(id.value >= 1 && id.value <= limits::kSlotsMax, "slots are numbered from 1");
+  while (slots.size() < id.value) {
+    slots.push_back(std::make_unique<PoolSlot>(SlotId{static_cast<std::uint32_t>(slots.size() + 1)}));
+  }
+  return *slots[id.value - 1];
+}
+
+const std::string* LocalPools::Impl::name_of(std::uint32_t number) const {
+  for (const auto& [name, known] : numbers) {
+    if (known == number) return &name;
+  }
+  return nullptr;
+}
+
+LocalPools::LocalPools(LocalPoolsSetup setup) : impl_(std::make_unique<Impl>(std::move(setup))) {
+  FUTURED_CHECK(impl_->epoll.is_open(), "an epoll descriptor can be had");
+}
+
+LocalPools::~LocalPools() = default;
+
+Status LocalPools::attach(Epoch epoch) {
+  auto link = SpawnerLink::open(
+      {impl_->setup.spawner_program, impl_->setup.state_directory, impl_->setup.spawner_idle_exit_s}, epoch);
+  if (!link.ok()) return link.error();
+  impl_->link.emplace(std::move(*link));
+  impl_->instance = std::to_string(impl_->link->welcome().instance);
+  for (;;) {
+    auto notice = impl_->link->wait(kReplayWithinMs);
+    if (!notice.ok()) return notice.error();
+    if (!notice->has_value()) return Error{ErrorCode::kUnavailable, "the spawner does not tell what it has"};
+    if ((*notice)->type == spawner::MessageType::kReplayed) break;
+    if (const Status taken = impl_->take(std::move(**notice), nullptr); !taken.ok()) return taken;
+  }
+  epoll_event interest{.events = EPOLLIN, .data = {.fd = impl_->link->fd()}};
+  if (epoll_ctl(impl_->epoll.get(), EPOLL_CTL_ADD, impl_->link->fd(), &interest) != 0) return system_error("epoll_ctl");
+  for (const auto& slot : impl_->slots) slot->recover(impl_->recovered);
+  return {};
+}
+
+const std::string& LocalPools::spawner_instance() const { return impl_->instance; }
+std::int32_t LocalPools::spawner_pid() const { return impl_->link ? impl_->link->welcome().pid : 0; }
+
+Status LocalPools::configure(const std::vector<PoolConfig>& pools) {
+  for (std::uint32_t place = 0; place < pools.size(); ++place) {
+    impl_->numbers[pools[place].name] = number_of(place, pools[place], impl_->setup.zygote_program);
+  }
+  for (const auto& [number, name] : impl_->replayed) {
+    if (impl_->name_of(number) != nullptr) continue;
+    spawner::StopPool stop{};
+    stop.pool = number;
+    if (const Status sent = impl_->link->send(stop, spawner::MessageType::kStopPool); !sent.ok()) return sent;
+  }
+  for (const PoolConfig& config : pools) {
+    const std::uint32_t number = impl_->numbers.at(config.name);
+    if (const auto ready = impl_->tasks_known.find(number); ready != impl_->tasks_known.end()) {
+      impl_->tasks[config.name] = ready->second;
+    }
+    if (impl_->replayed.contains(number)) continue;
+    if (const Status started = impl_->start_pool(number, config); !started.ok()) return started;
+  }
+  return {};
+}
+
+Status LocalPools::Impl::start_pool(std::uint32_t number, const PoolConfig& config) {
+  spawner::StartPool start{};
+  start.pool = number;
+  std::string strings;
+  const auto argument = [&](std::string_view text) {
+    append_string(strings, text);
+    ++start.argv_count;
+  };
+  argument(setup.zygote_program);
+  argument("--mode");
+  argument(config.commands ? "command" : "process");
+  if (config.commands) {
+    argument("--spool");
+    argument(setup.state_directory + "/output");
+  }
+  for (const std::string& plugin : config.plugins) {
+    argument("--plugin");
+    argument(plugin);
+  }
+  for (const auto& [key, value] : config.env) {
+    append_string(strings, key + "=" + value);
+    ++start.environment_count;
+  }
+  if (strings.size() > spawner::kStringsBytesMax) {
+    return Error{ErrorCode::kInvalidArgument, "pool \"" + config.name + "\": its plugins and environment are over " +
+                                                  std::to_string(spawner::kStringsBytesMax) + " bytes"};
+  }
+  start.strings_bytes = static_cast<std::uint32_t>(strings.size());
+  config.name.copy(start.name, sizeof start.name - 1);
+  return link->send(start, spawner::MessageType::kStartPool, strings);
+}
+
+std::vector<RecoveredRun> LocalPools::recovered() const { return impl_->recovered; }
+
+std::vector<WorkerStarted> LocalPools::live() const {
+  std::vector<WorkerStarted> live;
+  for (const auto& slot : impl_->slots) {
+    if (slot->is_alive() && slot->end() != nullptr && impl_->name_of(slot->pool()) != nullptr) {
+      live.push_back({slot->id(), slot->generation(), slot->figures().pid});
+    }
+  }
+  return live;
+}
+
+int LocalPools::fd() const { return impl_->epoll.get(); }
+
+// One message of the spawner. Without a handler it belongs to the replay, and what it changes is looked up later.
+Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
+  switch (notice.type) {
+    case spawner::MessageType::kPool:
+      replayed[notice.as<spawner::Pool>().pool] = notice.as<spawner::Pool>().name;
+      return {};
+    case spawner::MessageType::kPoolTask: {
+      const auto& task = notice.as<spawner::PoolTask>();
+      tasks_coming[task.pool].push_back({task.name, task.version});
+      return {};
+    }
+    case spawner::MessageType::kPoolReady: {
+      const std::uint32_t number = notice.as<spawner::PoolReady>().pool;
+      tasks_known[number] = std::move(tasks_coming[number]);
+      tasks_coming.erase(number);
+      const std::string* const name = name_of(number);
+      if (name == nullptr) return {};
+      tasks[*name] = tasks_known[number];
+      if (handler != nullptr) handler->on(PoolReady{*name, tasks[*name]});
+      return {};
+    }
+    case spawner::MessageType::kPoolFailed: {
+      const auto& failed = notice.as<spawner::PoolFailed>();
+      const std::string* const name = name_of(failed.pool);
+      if (name != nullptr && handler != nullptr) handler->on(PoolFailed{*name, failed.message});
+      return {};
+    }
+    case spawner::MessageType::kWorkerStarted: {
+      const spawner::WorkerStarted message = notice.as<spawner::WorkerStarted>();
+      if (message.slot < 1 || message.slot > limits::kSlotsMax) return {};
+      PoolSlot& started = slot(SlotId{message.slot});
+      const Status attached = started.started(message, std::move(notice.descriptors), wall_now());
+      if (!attached.ok()) {
+        kill(started);  // its end is told, and a new worker starts with fresh memory
+        return {};
+      }
+      epoll_event interest{.events = EPOLLIN | EPOLLET, .data = {.fd = started.end()->wake_fd()}};
+      if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, started.end()->wake_fd(), &interest) != 0)
+        return system_error("epoll_ctl");
+      if (handler != nullptr && name_of(message.pool) != nullptr) {
+        handler->on(WorkerStarted{started.id(), message.generation, message.pid});
+      }
+      return {};
+    }
+    case spawner::MessageType::kWorkerEnded: {
+      const auto& message = notice.as<spawner::WorkerEnded>();
+      if (message.slot >= 1 && message.slot <= limits::kSlotsMax) slot(SlotId{message.slot}).ended(message);
+      return {};
+    }
+    case spawner::MessageType::kPoolStopped:
+    case spawner::MessageType::kReplayed:
+    case spawner::MessageType::kWelcome:
+      return {};
+    case spawner::MessageType::kRefused:
+      return Error{ErrorCode::kFailedPrecondition, notice.as<spawner::Refused>().message};
+    case spawner::MessageType::kHello:
+    case spawner::MessageType::kStartPool:
+    case spawner::MessageType::kStartWorker:
+    case spawner::MessageType::kKill:
+    case spawner::MessageType::kStopPool:
+    case spawner::MessageType::kShutdown:
+      break;
+  }
+  return Error{ErrorCode::kInternal, "the spawner sent a message that only it may receive"};
+}
+
+bool LocalPools::poll(PoolHandler& handler, std::size_t responses_max) {
+  epoll_event events[16];
+  (void)epoll_wait(impl_->epoll.get(), events, 16, 0);  // takes the edges; what they mean is looked at below
+  impl_->poll_link(handler);
+  std::size_t left = responses_max;
+  const std::size_t count = impl_->slots.size();
+  for (std::size_t i = 0; i < count && left > 0; ++i) {
+    PoolSlot& slot = *impl_->slots[(impl_->next_polled + i) % count];
+    const bool was_alive = slot.is_alive();
+    left -= std::min(left, slot.poll(handler, left));
+    impl_->kill_broken(slot);
+    if (was_alive && !slot.is_alive()) impl_->start_if_due(slot);
+  }
+  if (count > 0) impl_->next_polled = (impl_->next_polled + 1) % count;
+  return left == 0;
+}
+
+void LocalPools::Impl::poll_link(PoolHandler& handler) {
+  while (link) {
+    auto notice = link->receive();
+    if (!notice.ok()) return lose_spawner(notice.error().message, handler);
+    if (!notice->has_value()) return;
+    if (const Status taken = take(std::move(**notice), &handler); !taken.ok()) {
+      return lose_spawner(taken.error().message, handler);
+    }
+  }
+}
+
+void LocalPools::Impl::lose_spawner(const std::string& why, PoolHandler& handler) {
+  link.reset();
+  for (const auto& slot : slots) {
+    if (!slot->is_alive()) continue;
+    spawner::WorkerEnded message{};
+    message.slot = slot->id().value;
+    message.generation = slot->generation();
+    message.wait_status = 9;  // its lifeline is closed: it is dead or dying
+    slot->ended(message);
+    slot->poll(handler, SIZE_MAX);
+  }
+  handler.on(SpawnerLost{why});
+}
+
+void LocalPools::Impl::kill_broken(PoolSlot& slot) {
+  if (slot.is_alive() && slot.end() != nullptr && slot.end()->is_broken() && !slot.kill_sent) kill(slot);
+}
+
+void LocalPools::Impl::kill(PoolSlot& slot) {
+  if (!link || !slot.is_alive() || slot.kill_sent) return;
+  spawner::Kill message{};
+  message.slot = slot.id().value;
+  message.generation = slot.generation();
+  message.grace_ms = kStopGraceMs;
+  slot.kill_sent = link->send(message, spawner::MessageType::kKill).ok();
+}
+
+// The spawner empties the channel for a new worker, so the last one's reports must be committed before.
+void LocalPools::Impl::start_if_due(PoolSlot& slot) {
+  if (!slot.start_wanted || slot.is_alive() || slot.has_news() || !slot.is_released() || !link) return;
+  const auto wanted = wanted_pool.find(slot.id().value);
+  if (wanted == wanted_pool.end()) return;
+  spawner::StartWorker message{};
+  message.pool = numbers.at(wanted->second);
+  message.slot = slot.id().value;
+  slot.start_wanted = !link->send(message, spawner::MessageType::kStartWorker).ok();
+}
+
+bool LocalPools::arm() {
+  bool quiet = true;
+  for (const auto& slot : impl_->slots) {
+    if (slot->has_news()) quiet = false;
+    if (slot->is_alive() && slot->end() != nullptr && !slot->end()->is_broken() && !slot->end()->arm()) quiet = false;
+  }
+  return quiet;
+}
+
+void LocalPools::start_worker(const std::string& pool, SlotId id) {
+  PoolSlot& slot = impl_->slot(id);
+  impl_->wanted_pool[id.value] = pool;
+  slot.start_wanted = true;
+  impl_->start_if_due(slot);
+}
+
+bool LocalPools::offer(const Offer& offer) {
+  PoolSlot& slot = impl_->slot(offer.slot);
+  if (!slot.is_alive() || slot.end() == nullptr) return false;
+  channel::RunRequest request;
+  request.fence = offer.fence;
+  request.task = offer.task;
+  request.follow = offer.follow;
+  request.payload = offer.payload;
+  request.descriptors = offer.descriptors;
+  if (!slot.end()->offer(request)) return false;
+  impl_->touched.insert(&slot);
+  return true;
+}
+
+void LocalPools::publish() {
+  for (PoolSlot* const slot : impl_->touched) {
+    if (slot->end() != nullptr) slot->end()->publish();
+  }
+  impl_->touched.clear();
+}
+
+bool LocalPools::revoke(SlotId id, const Fence& fence) {
+  channel::HostEnd* const end = impl_->slot(id).end();
+  return end != nullptr && end->revoke(fence) == channel::Revoked::kYes;
+}
+
+std::optional<channel::Head> LocalPools::head(SlotId id) {
+  channel::HostEnd* const end = impl_->slot(id).end();
+  return end != nullptr ? end->head() : std::nullopt;
+}
+
+void LocalPools::stop(SlotId id, const Fence& fence, channel::StopReason reason) {
+  PoolSlot& slot = impl_->slot(id);
+  // Without room for the request the grace simply runs out.
+  if (slot.end() != nullptr && slot.end()->stop(fence, reason)) impl_->touched.insert(&slot);
+}
+
+void LocalPools::kill(SlotId id) { impl_->kill(impl_->slot(id)); }
+
+std::vector<SlotCursor> LocalPools::cursors() const {
+  std::vector<SlotCursor> cursors;
+  for (const auto& slot : impl_->slots) {
+    if (!slot->is_released()) cursors.push_back({slot->id(), slot->end()->cursor()});
+  }
+  return cursors;
+}
+
+bool LocalPools::has_unreleased() const {
+  return std::ranges::any_of(impl_->slots, [](const auto& slot) { return !slot->is_released(); });
+}
+
+void LocalPools::release(const SlotCursor& cursor) {
+  PoolSlot& slot = impl_->slot(cursor.slot);
+  if (slot.end() != nullptr) slot.end()->release(cursor.cursor);
+  impl_->start_if_due(slot);
+}
+
+std::vector<WorkerFigures> LocalPools::workers() const {
+  std::vector<WorkerFigures> figures;
+  for (const auto& slot : impl_->slots) figures.push_back(slot->figures());
+  return figures;
+}
+
+const std::map<std::string, std::vector<Task>>& LocalPools::tasks() const { return impl_->tasks; }
+
+Status LocalPools::shut_down_spawner() {
+  if (!impl_->link) return {};
+  if (const Status sent = impl_->link->send(spawner::Shutdown{}, spawner::MessageType::kShutdown); !sent.ok())
+    return sent;
+  const Instant until = monotonic_now() + std::chrono::seconds(10);
+  while (monotonic_now() < until) {
+    const auto notice = impl_->link->wait(static_cast<int>((until - monotonic_now()).count() / 1'000'000) + 1);
+    if (!notice.ok()) {
+      impl_->link.reset();
+      return {};
+    }
+  }
+  return Error{ErrorCode::kDeadlineExceeded, "the spawner has not ended within 10 s"};
+}
+
+}  // namespace futured::pool

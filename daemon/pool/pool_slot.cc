@@ -1,0 +1,129 @@
+#include "daemon/pool/pool_slot.h"
+
+#include <sys/wait.h>
+
+#include <iterator>
+#include <utility>
+
+namespace futured::pool {
+
+channel::Done& KeptDone::refreshed() {
+  done.error_class = error_class;
+  done.error_message = error_message;
+  done.result = result;
+  done.descriptors = descriptors;
+  done.result_memfd = nullptr;
+  return done;
+}
+
+Status PoolSlot::started(const spawner::WorkerStarted& message, std::vector<Fd> descriptors, WallTime now) {
+  if (descriptors.size() != spawner::kWorkerDescriptors) {
+    return Error{ErrorCode::kInternal, "the spawner sent a worker without its descriptors"};
+  }
+  channel::ChannelFds fds{std::move(descriptors[0]), std::move(descriptors[1]), std::move(descriptors[2]),
+                          std::move(descriptors[3])};
+  auto end = channel::HostEnd::attach(std::move(fds));
+  pool_ = message.pool;
+  generation_ = message.generation;
+  pid_ = message.pid;
+  alive_ = true;
+  kill_sent = false;
+  started_at_ = now;
+  jobs_done_ = 0;
+  end_.reset();
+  kept_.clear();
+  ended_.reset();
+  if (!end.ok()) return end.error();
+  end_.emplace(std::move(*end));
+  return {};
+}
+
+void PoolSlot::recover(std::vector<RecoveredRun>& runs) {
+  if (!end_) return;
+  for (const channel::Head& run : end_->recovered()) {
+    switch (run.state) {
+      case channel::RunState::kOffered:
+        if (end_->revoke(run.fence) == channel::Revoked::kYes) continue;
+        break;  // taken just now
+      case channel::RunState::kRevoked:
+        continue;
+      case channel::RunState::kTaken:
+      case channel::RunState::kFinished:
+        break;
+    }
+    runs.push_back({id_, run.fence, run.taken_at, false});
+  }
+  channel::Response response;
+  while (end_->read(response) == channel::Read::kResponse) {
+    auto* const done = std::get_if<channel::Done>(&response);
+    if (done == nullptr) continue;  // output on the way is for followers only, and they are gone
+    KeptDone& kept = kept_.emplace_back();
+    kept.done = *done;
+    kept.error_class = done->error_class;
+    kept.error_message = done->error_message;
+    kept.result = done->result;
+    std::move(done->descriptors.begin(), done->descriptors.end(), std::back_inserter(kept.descriptors));
+  }
+  for (const KeptDone& kept : kept_) {
+    std::erase_if(runs, [&](const RecoveredRun& run) { return run.slot == id_ && run.fence == kept.done.fence; });
+    runs.push_back({id_, kept.done.fence, kept.done.started_at, true});
+  }
+}
+
+std::size_t PoolSlot::poll(PoolHandler& handler, std::size_t responses_max) {
+  std::size_t handed = 0;
+  while (!kept_.empty()) {
+    handler.on(id_, kept_.front().refreshed());
+    kept_.pop_front();
+    ++handed;
+  }
+  channel::Response response;
+  bool drained = !end_;
+  while (end_ && handed < responses_max) {
+    if (end_->read(response) != channel::Read::kResponse) {
+      drained = true;
+      break;
+    }
+    ++handed;
+    if (auto* const done = std::get_if<channel::Done>(&response)) {
+      ++jobs_done_;
+      handler.on(id_, *done);
+    } else if (const auto* const emit = std::get_if<channel::Emit>(&response)) {
+      handler.on(id_, *emit);
+    } else if (const auto* const progress = std::get_if<channel::Progress>(&response)) {
+      handler.on(id_, *progress);
+    } else if (const auto* const log = std::get_if<channel::Log>(&response)) {
+      handler.on(id_, *log);
+    }
+  }
+  if (ended_ && drained) tell_end(handler);
+  return handed;
+}
+
+void PoolSlot::tell_end(PoolHandler& handler) {
+  const spawner::WorkerEnded message = *std::exchange(ended_, std::nullopt);
+  alive_ = false;
+  WorkerEnded told;
+  told.slot = id_;
+  told.generation = message.generation;
+  if (message.wait_status >= 0) {
+    if (WIFSIGNALED(message.wait_status)) told.signal = WTERMSIG(message.wait_status);
+    if (WIFEXITED(message.wait_status)) told.exit_code = WEXITSTATUS(message.wait_status);
+  }
+  told.peak_rss_bytes = message.peak_rss_bytes;
+  told.cpu_us = static_cast<std::int64_t>(message.cpu_ns / 1000);
+  told.out_of_memory = message.out_of_memory != static_cast<std::uint32_t>(spawner::OutOfMemory::kNo);
+  if (end_) {
+    const auto head = end_->head();
+    if (head && (head->state == channel::RunState::kTaken || head->state == channel::RunState::kFinished)) {
+      told.taken = head->fence;
+      told.taken_at = head->taken_at;
+    }
+    told.broken = end_->broken();
+  }
+  handler.on(told);
+}
+
+WorkerFigures PoolSlot::figures() const { return {id_, generation_, pid_, alive_, started_at_, jobs_done_}; }
+
+}  // namespace futured::pool

@@ -1,0 +1,71 @@
+// PoolSlot: one slot's channel as the daemon sees it, over the generations of its workers.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/pool/local_pools.h"
+#include "worker/spawner/wire.h"
+
+namespace futured::pool {
+
+// A DONE that was read while attaching, kept until poll() hands it out.
+struct KeptDone {
+  channel::Done done;
+  std::string error_class;
+  std::string error_message;
+  std::string result;
+  std::vector<Fd> descriptors;
+
+  // `done` with its views pointing into this.
+  [[nodiscard]] channel::Done& refreshed();
+};
+
+class PoolSlot {
+ public:
+  explicit PoolSlot(SlotId id) : id_(id) {}
+
+  [[nodiscard]] SlotId id() const { return id_; }
+  [[nodiscard]] bool is_alive() const { return alive_; }
+  [[nodiscard]] std::uint32_t pool() const { return pool_; }  // the spawner's number of the pool that it belongs to now
+  [[nodiscard]] std::uint32_t generation() const { return generation_; }
+  [[nodiscard]] channel::HostEnd* end() { return end_ ? &*end_ : nullptr; }
+  [[nodiscard]] const channel::HostEnd* end() const { return end_ ? &*end_ : nullptr; }
+
+  // A worker has been forked into the slot: the channel of the last generation is let go.
+  [[nodiscard]] Status started(const spawner::WorkerStarted& message, std::vector<Fd> descriptors, WallTime now);
+  // The process tree is gone. What it wrote can still be read.
+  void ended(const spawner::WorkerEnded& message) { ended_ = message; }
+
+  // After attaching: takes back what no worker has taken, reads what was reported and not released.
+  void recover(std::vector<RecoveredRun>& runs);
+
+  // Hands out responses, at most `responses_max`; then, when the worker has ended and nothing is left to read, its end.
+  // Returns how many it handed out.
+  std::size_t poll(PoolHandler& handler, std::size_t responses_max);
+  [[nodiscard]] bool has_news() const { return !kept_.empty() || ended_.has_value(); }
+
+  [[nodiscard]] bool is_released() const { return !end_ || end_->all_released(); }
+  [[nodiscard]] WorkerFigures figures() const;
+
+  bool start_wanted = false;  // a worker is to be started once the last one is gone and released
+  bool kill_sent = false;
+
+ private:
+  void tell_end(PoolHandler& handler);
+
+  SlotId id_;
+  std::uint32_t pool_ = 0;
+  std::uint32_t generation_ = 0;
+  std::int32_t pid_ = 0;
+  bool alive_ = false;
+  WallTime started_at_;
+  std::uint64_t jobs_done_ = 0;
+  std::optional<channel::HostEnd> end_;
+  std::deque<KeptDone> kept_;
+  std::optional<spawner::WorkerEnded> ended_;
+};
+
+}  // namespace futured::pool

@@ -1,0 +1,65 @@
+// SpawnerLink: the daemon's end of the control socket. docs/formats/spawner.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "worker/spawner/wire.h"
+
+namespace futured::pool {
+
+struct SpawnerProgram {
+  std::string path;  // empty: never start one
+  std::string state_directory;
+  std::int64_t idle_exit_s = 0;  // 0: it stays
+};
+
+// One message of the spawner with its descriptors.
+struct Notice {
+  spawner::MessageType type = spawner::MessageType::kReplayed;
+  std::string bytes;  // the whole message, at least as long as its type wants
+  std::vector<Fd> descriptors;
+
+  template <typename Message>
+  [[nodiscard]] const Message& as() const {
+    return *reinterpret_cast<const Message*>(bytes.data());
+  }
+};
+
+class SpawnerLink {
+ public:
+  // Connects to the spawner of the state directory; starts one, detached, when there is none. Says HELLO and waits for
+  // the answer. Errors: it serves a higher epoch, speaks another version, cannot be started (its log is named).
+  [[nodiscard]] static Result<SpawnerLink> open(const SpawnerProgram& program, Epoch epoch);
+
+  [[nodiscard]] const spawner::Welcome& welcome() const { return welcome_; }
+  [[nodiscard]] int fd() const { return socket_.get(); }
+
+  // The next message, or nothing when there is none now. An error: the spawner is gone, or talks nonsense.
+  [[nodiscard]] Result<std::optional<Notice>> receive();
+  // The same, waiting up to `timeout_ms` for it.
+  [[nodiscard]] Result<std::optional<Notice>> wait(int timeout_ms);
+
+  // Sends a fixed message, followed by `tail`. Waits while the socket is full: the spawner never waits for us.
+  template <typename Message>
+  [[nodiscard]] Status send(Message message, spawner::MessageType type, std::string_view tail = {}) {
+    message.header = {spawner::kVersion, static_cast<std::uint32_t>(type)};
+    std::string bytes(reinterpret_cast<const char*>(&message), sizeof message);
+    bytes.append(tail);
+    return send_bytes(bytes);
+  }
+
+ private:
+  [[nodiscard]] Status send_bytes(std::string_view bytes);
+
+  Fd socket_;
+  spawner::Welcome welcome_{};
+};
+
+}  // namespace futured::pool
