@@ -302,13 +302,13 @@ void LocalPools::Impl::kill(PoolSlot& slot) {
 
 // The spawner empties the channel for a new worker, so the last one's reports must be committed before.
 void LocalPools::Impl::start_if_due(PoolSlot& slot) {
-  if (!slot.start_wanted || slot.is_alive() || slot.has_news() || !slot.is_released() || !link) return;
+  if (!slot.start_wanted || slot.start_sent || slot.is_alive() || slot.has_news() || !slot.is_released() || !link) return;
   const auto wanted = wanted_pool.find(slot.id().value);
   if (wanted == wanted_pool.end()) return;
   spawner::StartWorker message{};
   message.pool = numbers.at(wanted->second);
   message.slot = slot.id().value;
-  slot.start_wanted = !link->send(message, spawner::MessageType::kStartWorker).ok();
+  slot.start_sent = link->send(message, spawner::MessageType::kStartWorker).ok();
 }
 
 bool LocalPools::arm() {

@@ -27,7 +27,7 @@ Status PoolSlot::started(const spawner::WorkerStarted& message, std::vector<Fd> 
   generation_ = message.generation;
   pid_ = message.pid;
   alive_ = true;
-  kill_sent = false;
+  start_wanted = start_sent = kill_sent = false;
   started_at_ = now;
   jobs_done_ = 0;
   end_.reset();
@@ -103,6 +103,7 @@ std::size_t PoolSlot::poll(PoolHandler& handler, std::size_t responses_max) {
 void PoolSlot::tell_end(PoolHandler& handler) {
   const spawner::WorkerEnded message = *std::exchange(ended_, std::nullopt);
   alive_ = false;
+  start_sent = false;
   WorkerEnded told;
   told.slot = id_;
   told.generation = message.generation;
@@ -113,7 +114,7 @@ void PoolSlot::tell_end(PoolHandler& handler) {
   told.peak_rss_bytes = message.peak_rss_bytes;
   told.cpu_us = static_cast<std::int64_t>(message.cpu_ns / 1000);
   told.out_of_memory = message.out_of_memory != static_cast<std::uint32_t>(spawner::OutOfMemory::kNo);
-  if (end_) {
+  if (end_ && end_->generation() == message.generation) {
     const auto head = end_->head();
     if (head && (head->state == channel::RunState::kTaken || head->state == channel::RunState::kFinished)) {
       told.taken = head->fence;

@@ -51,6 +51,7 @@ class PoolSlot {
   [[nodiscard]] WorkerFigures figures() const;
 
   bool start_wanted = false;  // a worker is to be started once the last one is gone and released
+  bool start_sent = false;    // and the spawner has been asked for it
   bool kill_sent = false;
 
  private:
