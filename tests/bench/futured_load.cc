@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <numeric>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "futured/client.h"
+#include "segment/memory.h"
+#include "segment/socket_client.h"
 #include "tests/bench/timing.h"
 
 namespace futured::bench {
@@ -69,40 +72,58 @@ void commands(const client::Client& daemon, std::uint64_t count) {
   print_rate(count, watch.seconds());
 }
 
-std::string array_of(std::uint64_t mebibytes, int round) {
-  std::string bytes(mebibytes << 20, '\0');
-  for (std::size_t i = 0; i < bytes.size() / sizeof(double); ++i) {
-    const auto value = static_cast<double>((i + static_cast<std::size_t>(round)) % 1000);
-    std::memcpy(bytes.data() + i * sizeof(double), &value, sizeof value);
-  }
-  return bytes;
+template <typename T>
+T checked(Result<T> result) {
+  if (!result.ok()) throw std::runtime_error(result.error().message);
+  return std::move(result).value();
 }
 
-// `first` is a job on an array that no worker has seen, `later` one on an array that this pool of one worker has
-// mapped, `ordinary` starts with the bytes in the client's own memory. The sum of each is checked.
-void arrays(const client::Client& daemon, std::uint64_t mebibytes, int rounds) {
+std::vector<double> numbers_of(std::uint64_t mebibytes, int round) {
+  std::vector<double> numbers((mebibytes << 20) / sizeof(double));
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i] = static_cast<double>((i + static_cast<std::size_t>(round)) % 1000);
+  }
+  return numbers;
+}
+
+// `first` is a job on an array built in a segment that no worker has seen, `later` one on the same array in the same
+// worker (the pool has one), `ordinary` begins with the numbers in the client's own memory. Every sum is checked.
+void arrays(const std::string& address, std::uint64_t mebibytes, int rounds) {
+  const client::Client daemon = client::Client::connect(address);
   const client::Executor executor = daemon.executor();
-  const auto sum_of = [&](const client::Segment& segment) {
+  SegmentClient segments = checked(SegmentClient::connect(address));
+  const auto sum_of = [&](SegmentId id, std::uint64_t bytes) {
     client::Part part;
-    part.segment = segment;
-    return executor.submit("sum", std::vector<client::Part>{part}).result();
+    part.segment.id = id.value;
+    part.segment.end = bytes;
+    part.segment.dtype = "float64";
+    part.segment.shape = {static_cast<std::int64_t>(bytes / sizeof(double))};
+    return std::stod(executor.submit("sum", std::vector<client::Part>{part}).result());
   };
   std::vector<double> first;
   std::vector<double> later;
   std::vector<double> ordinary;
   for (int round = 0; round < rounds; ++round) {
-    const std::string bytes = array_of(mebibytes, round);
-    const auto numbers = static_cast<std::int64_t>(bytes.size() / sizeof(double));
-    const Stopwatch whole;
-    const client::Segment segment = daemon.put(bytes, "float64", {numbers});
+    const std::vector<double> numbers = numbers_of(mebibytes, round);
+    const double expected = std::accumulate(numbers.begin(), numbers.end(), 0.0);
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(numbers));
+    const Segment built = checked(make_segment("bench", bytes));
+
     const Stopwatch fresh;
-    const std::string sum = sum_of(segment);
+    const SegmentId id = checked(segments.put(built, ""));
+    const double sum = sum_of(id, bytes.size());
     first.push_back(fresh.seconds());
-    ordinary.push_back(whole.seconds());
+
     const Stopwatch warm;
-    const std::string again = sum_of(segment);
+    const double again = sum_of(id, bytes.size());
     later.push_back(warm.seconds());
-    if (sum != again) throw std::runtime_error("two sums of one array differ: " + sum + " and " + again);
+
+    const Stopwatch whole;
+    const Segment copied = checked(make_segment("bench", bytes));
+    const double third = sum_of(checked(segments.put(copied, "")), bytes.size());
+    ordinary.push_back(whole.seconds());
+
+    if (sum != expected || again != expected || third != expected) throw std::runtime_error("a sum is wrong");
   }
   std::printf("{\"first_ms\": %.3f, \"later_ms\": %.3f, \"ordinary_ms\": %.3f, \"rounds\": %d}\n", median(first) * 1e3,
               median(later) * 1e3, median(ordinary) * 1e3, rounds);
@@ -157,9 +178,7 @@ int run(int argc, char** argv) {
   if (what == "flood" && argc == 4) return flood(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "commands" && argc == 4) return commands(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "one" && argc == 4) return one_at_a_time(client::Client::connect(argv[2]), number(3)), 0;
-  if (what == "arrays" && argc == 5) {
-    return arrays(client::Client::connect(argv[2]), number(3), static_cast<int>(number(4))), 0;
-  }
+  if (what == "arrays" && argc == 5) return arrays(argv[2], number(3), static_cast<int>(number(4))), 0;
   if (what == "enqueue" && argc == 4) return enqueue(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "drain" && argc == 5) return drain(client::Client::connect(argv[2]), number(3), number(4)), 0;
   std::fprintf(stderr,
