@@ -58,6 +58,9 @@ class SegmentWriter {
 
   [[nodiscard]] std::span<std::byte> bytes() const { return {static_cast<std::byte*>(memory_.data()), memory_.size()}; }
 
+  // Stays the segment's own when it is sealed.
+  [[nodiscard]] int descriptor() const { return descriptor_.get(); }
+
   // Ends the writing: unmaps, seals against resizing, writing and further seals. bytes() is gone. If somebody else
   // still has the memory mapped for writing, the segment is sealed in size only, and `immutable` is false.
   [[nodiscard]] Result<Segment> seal() &&;

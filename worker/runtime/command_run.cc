@@ -1,0 +1,331 @@
+#include "worker/runtime/command_run.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "base/limits.h"
+#include "base/payload.h"
+#include "segment/memory.h"
+
+namespace futured::runtime {
+
+namespace {
+
+using channel::DoneStatus;
+
+constexpr std::size_t kReadBytes = 64 * 1024;  // what a pipe holds
+constexpr int kReadsMax = 32;                  // two mebibytes, more than a command may make its pipe hold
+// A command that ends sooner sends its output once, in its report, unless somebody watches from the start.
+constexpr Duration kQuietTime = std::chrono::milliseconds(100);
+// A watched command waits this long for a daemon that has no room; then its live output has a gap.
+constexpr Duration kEmitPatience = std::chrono::milliseconds(200);
+
+// Read and written by the SIGTERM handler, in the one thread there is.
+volatile std::sig_atomic_t g_command_runs = 0;
+volatile std::sig_atomic_t g_command_pid = 0;
+volatile std::sig_atomic_t g_must_end = 0;
+
+// "/spool/42.1.3.stdout": job, epoch, attempt; empty without a spool directory.
+std::string spool_path(const std::string& directory, const Fence& fence, std::string_view stream) {
+  if (directory.empty()) return {};
+  return directory + "/" + std::to_string(fence.job.value) + "." + std::to_string(fence.epoch.value) + "." +
+         std::to_string(fence.attempt) + "." + std::string(stream);
+}
+
+struct Pipe {
+  Fd read_end;
+  Fd write_end;
+};
+
+Result<Pipe> make_pipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return system_error("pipe");
+  Pipe made{Fd(ends[0]), Fd(ends[1])};
+  // Ours alone: the command's end must block as programs expect.
+  if (fcntl(made.read_end.get(), F_SETFL, O_NONBLOCK) != 0) return system_error("fcntl");
+  return made;
+}
+
+void refuse(CommandOutcome& outcome, DoneStatus status, std::string_view error_class, std::string message) {
+  outcome.status = status;
+  outcome.error_class = error_class;
+  outcome.error_message = std::move(message);
+  outcome.no_retry = status != DoneStatus::kWorkerError;
+}
+
+void append_output(std::string& encoded, std::string_view type, const OutputCapture& capture) {
+  std::string content_type(type);
+  std::string shown;
+  std::string_view bytes = capture.memory();
+  if (capture.is_spooled()) {
+    shown = capture.tail(limits::kOutputTailBytes);
+    bytes = shown;
+    content_type += "; file=\"" + capture.spool_path().substr(capture.spool_path().rfind('/') + 1) + "\"";
+  }
+  if (capture.total() != bytes.size()) content_type += "; total=" + std::to_string(capture.total());
+  if (capture.dropped() > 0) {
+    content_type += "; dropped=" + std::to_string(capture.dropped()) + "; at=" + std::to_string(capture.dropped_at());
+  }
+  append_part(encoded, {.content_type = content_type, .bytes = bytes});
+}
+
+}  // namespace
+
+bool terminate_current_command() {
+  if (g_command_runs == 0) return false;
+  g_must_end = 1;
+  if (g_command_pid > 0) kill(-g_command_pid, SIGTERM);
+  return true;
+}
+
+CommandRun::CommandRun(channel::WorkerEnd& end, const CommandOptions& options, channel::Run& run)
+    : end_(end),
+      options_(options),
+      run_(run),
+      stdout_{{}, 1, {spool_path(options.spool_directory, run.fence, "stdout"), options.capture}},
+      stderr_{{}, 2, {spool_path(options.spool_directory, run.fence, "stderr"), options.capture}},
+      is_live_(run.follow) {}
+
+CommandOutcome CommandRun::execute() {
+  CommandOutcome outcome;
+  if (!prepare(outcome)) return outcome;
+  g_must_end = 0;
+  g_command_runs = 1;
+  if (start(outcome)) {
+    follow_until_end();
+    reap(outcome);
+  }
+  g_command_pid = 0;
+  g_command_runs = 0;
+  return outcome;
+}
+
+bool CommandRun::prepare(CommandOutcome& outcome) {
+  const auto parts = decode_parts(run_.payload);
+  if (!parts) {
+    refuse(outcome, DoneStatus::kBadPayload, "InvalidCommand", parts.error().message);
+    return false;
+  }
+  if (parts->empty() || parts->size() > 2 || (*parts)[0].content_type != kCommandType ||
+      (*parts)[0].kind != PartKind::kInline) {
+    refuse(outcome, DoneStatus::kBadPayload, "InvalidCommand", "the payload is not a command line and its input");
+    return false;
+  }
+  auto command = decode_command((*parts)[0].bytes);
+  if (!command) {
+    refuse(outcome, DoneStatus::kBadPayload, "InvalidCommand", command.error().message);
+    return false;
+  }
+  command_ = std::move(*command);
+  if (const Status sound = check_command(command_); !sound) {
+    refuse(outcome, DoneStatus::kStartFailed, "InvalidCommand", sound.error().message);
+    return false;
+  }
+  const Status input = open_stdin(parts->size() == 2 ? (*parts)[1] : Part{});
+  if (!input) refuse(outcome, DoneStatus::kWorkerError, "StandardInput", input.error().message);
+  return input.ok();
+}
+
+// A file in memory rather than a pipe: nobody has to keep filling it, and the command may seek.
+Status CommandRun::open_stdin(const Part& part) {
+  if (part.kind == PartKind::kInline && part.bytes.empty()) {
+    stdin_ = Fd(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!stdin_.is_open()) return system_error("open /dev/null");
+    return {};
+  }
+  std::string_view bytes = part.bytes;
+  Mapping mapping;
+  if (part.kind == PartKind::kSegment) {
+    if (run_.descriptors.size() != 1)
+      return Error{ErrorCode::kDataLoss, "the segment of standard input did not arrive"};
+    auto segment = adopt_segment(std::move(run_.descriptors[0]));
+    if (!segment) return segment.error();
+    if (part.end > segment->size) return Error{ErrorCode::kInvalidArgument, "standard input ends after its segment"};
+    if (part.begin == 0 && part.end == segment->size) {
+      // Opened anew, for a file position that nobody else moves.
+      const std::string path = "/proc/self/fd/" + std::to_string(segment->descriptor.get());
+      stdin_ = Fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      if (stdin_.is_open()) return {};
+    }
+    auto mapped = map_segment(*segment);
+    if (!mapped) return mapped.error();
+    mapping = std::move(*mapped);
+    bytes = {reinterpret_cast<const char*>(mapping.data()) + part.begin, part.end - part.begin};
+  }
+  stdin_ = Fd(memfd_create("futured-stdin", MFD_CLOEXEC));
+  if (!stdin_.is_open()) return system_error("memfd_create");
+  for (std::string_view rest = bytes; !rest.empty();) {
+    const ssize_t written = write(stdin_.get(), rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return system_error("write standard input");
+    rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (lseek(stdin_.get(), 0, SEEK_SET) != 0) return system_error("lseek");
+  return {};
+}
+
+bool CommandRun::start(CommandOutcome& outcome) {
+  auto out = make_pipe();
+  auto err = make_pipe();
+  if (!out || !err) {
+    refuse(outcome, DoneStatus::kWorkerError, "SpawnFailed", (!out ? out : err).error().message);
+    return false;
+  }
+  const std::vector<std::string> variables{"FUTURED_JOB_ID=" + std::to_string(run_.fence.job.value),
+                                           "FUTURED_ATTEMPT=" + std::to_string(run_.fence.attempt)};
+  child_ = spawn({command_, variables, stdin_.get(), out->write_end.get(), err->write_end.get()});
+  stdin_.reset();
+  if (!child_.is_running()) {
+    refuse(outcome, DoneStatus::kStartFailed, child_.error_class, child_.message);
+    outcome.no_retry = child_.retry_is_pointless;
+    return false;
+  }
+  stdout_.pipe = std::move(out->read_end);
+  stderr_.pipe = std::move(err->read_end);
+  g_command_pid = child_.pid;
+  if (g_must_end != 0) kill(-child_.pid, SIGTERM);  // SIGTERM came before the handler could know the pid
+  return true;
+}
+
+// Returns once the command's own process has ended; what it left may still run.
+void CommandRun::follow_until_end() {
+  for (;;) {
+    if (!look_for_stop()) continue;
+    std::array<pollfd, 5> sources{{{child_.pidfd.get(), POLLIN, 0},
+                                   {end_.lifeline_fd(), 0, 0},
+                                   {end_.wake_fd(), POLLIN, 0},
+                                   {stdout_.pipe.get(), POLLIN, 0},
+                                   {stderr_.pipe.get(), POLLIN, 0}}};
+    const int ready = poll(sources.data(), sources.size(), patience_ms());
+    end_.disarm();
+    if (ready < 0) continue;  // a signal
+    if (ready == 0) emit_backlog();
+    if ((sources[3].revents & (POLLIN | POLLHUP)) != 0) drain(stdout_);
+    if ((sources[4].revents & (POLLIN | POLLHUP)) != 0) drain(stderr_);
+    if (sources[0].revents != 0) return;
+    if ((sources[1].revents & (POLLHUP | POLLERR)) != 0) {
+      is_orphaned_ = true;
+      return;
+    }
+  }
+}
+
+// True: the worker may sleep, and a stop will wake it.
+bool CommandRun::look_for_stop() {
+  if (!stopping_ && end_.stop_requested(run_.fence)) {
+    stopping_ = true;
+    kill(-child_.pid, SIGTERM);
+    kill(-child_.pid, SIGCONT);  // a stopped process would never hear of it
+  }
+  return end_.arm_for_stop();
+}
+
+// Until output may be sent, time limits how long what is there waits.
+int CommandRun::patience_ms() const {
+  if (is_live_ || stdout_.capture.total() + stderr_.capture.total() == 0) return -1;
+  const Duration left = run_.taken_at + kQuietTime - monotonic_now();
+  return left.count() <= 0 ? 0 : static_cast<int>(left.count() / 1'000'000) + 1;
+}
+
+// A bound on the reads: a command that writes without end must not keep us from seeing its stop.
+void CommandRun::drain(Stream& stream) {
+  static char buffer[kReadBytes];
+  for (int reads = 0; reads < kReadsMax && stream.pipe.is_open(); ++reads) {
+    const ssize_t size = read(stream.pipe.get(), buffer, sizeof buffer);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return;  // nothing more for now
+    if (size == 0) {
+      stream.pipe.reset();
+      return;
+    }
+    const std::string_view bytes(buffer, static_cast<std::size_t>(size));
+    // What does not fit into memory could not be sent later.
+    if (!is_live_ && stream.capture.total() + bytes.size() > options_.capture.memory_bytes_max) emit_backlog();
+    stream.capture.append(bytes);
+    if (is_live_) emit(stream, bytes);
+  }
+}
+
+void CommandRun::emit_backlog() {
+  if (is_live_) return;
+  is_live_ = true;
+  for (Stream* stream : {&stdout_, &stderr_}) emit(*stream, stream->capture.memory());
+}
+
+// A watcher may slow the command down for a moment, but a daemon that is gone never does.
+void CommandRun::emit(Stream& stream, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const std::string_view piece = bytes.substr(0, channel::kEmitBytesMax / 2);
+    bytes.remove_prefix(piece.size());
+    const bool sent = run_.follow && !daemon_is_slow_
+                          ? end_.emit(run_.fence, stream.number, stream.emitted, piece, kEmitPatience)
+                          : end_.try_emit(run_.fence, stream.number, stream.emitted, piece);
+    daemon_is_slow_ = !sent;
+    stream.emitted += piece.size();
+  }
+}
+
+void CommandRun::reap(CommandOutcome& outcome) {
+  int wait_status = 0;
+  rusage usage{};
+  if (is_orphaned_) kill(child_.pid, SIGKILL);
+  while (wait4(child_.pid, &wait_status, 0, &usage) < 0 && errno == EINTR) {
+  }
+  g_command_pid = 0;  // the number may now belong to somebody else
+  outcome.usage.add(usage);
+  end_descendants(outcome.usage);
+  // All writers are dead: what they wrote is in the pipes, whole.
+  for (Stream* stream : {&stdout_, &stderr_}) {
+    drain(*stream);
+    stream->pipe.reset();
+  }
+  describe_ending(wait_status, outcome);
+  write_result(outcome);
+}
+
+void CommandRun::describe_ending(int wait_status, CommandOutcome& outcome) const {
+  if (WIFSIGNALED(wait_status)) {
+    outcome.signal = WTERMSIG(wait_status);
+    outcome.error_message =
+        "killed by signal " + std::to_string(outcome.signal) + " (" + strsignal(outcome.signal) + ")";
+  } else {
+    outcome.exit_code = WEXITSTATUS(wait_status);
+    if (outcome.exit_code != 0) outcome.error_message = "exit code " + std::to_string(outcome.exit_code);
+  }
+  if (!outcome.error_message.empty()) {
+    outcome.status = DoneStatus::kCommandFailed;
+    outcome.error_class = "CommandFailed";
+  }
+  if (stopping_ || g_must_end != 0) {
+    outcome.status = DoneStatus::kStopped;
+    outcome.error_class = "Stopped";
+    outcome.error_message =
+        "stopped as it was asked to" + (outcome.error_message.empty() ? std::string() : ": " + outcome.error_message);
+  }
+}
+
+void CommandRun::write_result(CommandOutcome& outcome) {
+  // Together they must fit one report; the longer one makes room.
+  const std::size_t both = stdout_.capture.memory().size() + stderr_.capture.memory().size();
+  if (both > options_.capture.memory_bytes_max) {
+    Stream& longer = stdout_.capture.memory().size() >= stderr_.capture.memory().size() ? stdout_ : stderr_;
+    longer.capture.spool();
+  }
+  for (Stream* stream : {&stdout_, &stderr_}) {
+    stream->capture.finish();
+    if (stream->capture.fault().empty()) continue;
+    (void)end_.try_log(run_.fence, 3, "output of the command was lost: " + stream->capture.fault());
+  }
+  append_output(outcome.result, kStdoutType, stdout_.capture);
+  append_output(outcome.result, kStderrType, stderr_.capture);
+}
+
+}  // namespace futured::runtime

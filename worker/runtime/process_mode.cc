@@ -1,0 +1,180 @@
+#include "worker/runtime/process_mode.h"
+
+#include <cxxabi.h>
+#include <poll.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <typeinfo>
+
+#include "base/limits.h"
+#include "base/payload.h"
+#include "worker/runtime/descendants.h"
+#include "worker/runtime/lifeline.h"
+
+namespace futured::runtime {
+
+namespace {
+
+using channel::DoneStatus;
+using channel::Intake;
+
+// A job that took less is not worth the system calls that measure it.
+constexpr Duration kMeasuredMin = std::chrono::milliseconds(1);
+
+const std::byte* bytes_at(std::string_view text) { return reinterpret_cast<const std::byte*>(text.data()); }
+
+std::string class_of_current_exception() {
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  return type == nullptr ? "unknown exception" : demangled(type->name());
+}
+
+}  // namespace
+
+std::string demangled(const char* name) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(name, nullptr, nullptr, &status),
+                                                        std::free);
+  return status == 0 ? readable.get() : name;
+}
+
+int ProcessWorker::work() {
+  channel::Run run;
+  while (!has_lifeline_closed()) {
+    switch (wait(run)) {
+      case Intake::kRun:
+        run_one(run);
+        break;
+      case Intake::kEnded:
+        return 0;
+      case Intake::kBroken:
+        return 1;
+      case Intake::kNothing:
+        break;
+    }
+  }
+  return 0;
+}
+
+// A worker with nothing to do gives back the memory that it only keeps for speed.
+Intake ProcessWorker::wait(channel::Run& run) {
+  if (mappings_.size() == 0) return end_.next(run);
+  const Intake intake = end_.try_next(run);
+  if (intake != Intake::kNothing || !end_.arm()) return intake;
+  pollfd wake{end_.wake_fd(), POLLIN, 0};
+  const int ready = poll(&wake, 1, static_cast<int>(limits::kMappingIdleMs));
+  end_.disarm();
+  if (ready == 0) mappings_.drop_idle(Instant::never());
+  return Intake::kNothing;
+}
+
+void ProcessWorker::run_one(channel::Run& run) {
+  const channel::Take take = end_.take(run);
+  if (take == channel::Take::kRevoked) return;
+  set_busy(true);
+  TaskContext context(end_, run.fence, jobs_run_);
+  result_.begin(context);
+  std::optional<Failure> failure;
+  if (take == channel::Take::kUnreadable) {
+    failure = {DoneStatus::kWorkerError, "PayloadUnreadable",
+               "the job's payload or its segments did not reach the worker"};
+  } else {
+    failure = execute(run, context);
+  }
+  ++jobs_run_;
+
+  channel::Outcome outcome;
+  outcome.started_at = run.taken_at;
+  outcome.finished_at = monotonic_now();
+  measure(outcome, outcome.finished_at - outcome.started_at);
+  if (failure) {
+    outcome.status = failure->status;
+    outcome.error_class = failure->error_class;
+    outcome.error_message = failure->message;
+    outcome.no_retry = failure->no_retry;
+  } else {
+    outcome.result = result_.encoded();
+    outcome.descriptors = result_.descriptors();
+  }
+  // Views into the payload end with the run.
+  parts_.clear();
+  end_.done(run, outcome);
+  result_.discard();
+  set_busy(false);
+}
+
+std::optional<ProcessWorker::Failure> ProcessWorker::execute(channel::Run& run, TaskContext& context) {
+  if (run.task >= tasks_.size()) {
+    return Failure{DoneStatus::kUnknownTask, "UnknownTask",
+                   "this worker has no task number " + std::to_string(run.task)};
+  }
+  if (auto failure = resolve(run)) return failure;
+  try {
+    tasks_[run.task].function(context, parts_, result_);
+    result_.finish();
+    return std::nullopt;
+  } catch (const BadArgument& error) {
+    return Failure{DoneStatus::kBadPayload, "BadArgument", error.what(), true};
+  } catch (const Stopped& error) {
+    if (context.stop_requested()) return Failure{DoneStatus::kStopped, "Stopped", error.what()};
+    return Failure{DoneStatus::kTaskError, "futured::Stopped", "the task stopped though nobody asked it to"};
+  } catch (const TaskError& error) {
+    return Failure{DoneStatus::kTaskError, error.error_class(), error.what(), error.retry() == Retry::kPointless};
+  } catch (const std::exception& error) {
+    return Failure{DoneStatus::kTaskError, demangled(typeid(error).name()), error.what()};
+  } catch (...) {
+    return Failure{DoneStatus::kTaskError, class_of_current_exception(),
+                   "the task threw something that is no std::exception"};
+  }
+}
+
+// Gives every part of the payload its bytes: in the record, in the payload's memory, or in a mapped segment.
+std::optional<ProcessWorker::Failure> ProcessWorker::resolve(channel::Run& run) {
+  if (run.payload.empty()) return std::nullopt;
+  const auto parts = decode_parts(run.payload);
+  if (!parts) return Failure{DoneStatus::kBadPayload, "BadPayload", parts.error().message, true};
+  std::size_t next_descriptor = 0;
+  for (const Part& part : *parts) {
+    if (part.kind == PartKind::kInline) {
+      parts_.push_back({part.content_type, {bytes_at(part.bytes), part.bytes.size()}, nullptr});
+      continue;
+    }
+    if (next_descriptor == run.descriptors.size()) {
+      return Failure{DoneStatus::kWorkerError, "PayloadUnreadable",
+                     "a segment of the payload did not reach the worker"};
+    }
+    auto mapping = mappings_.get(part.segment, std::move(run.descriptors[next_descriptor++]), run.taken_at);
+    if (!mapping) return Failure{DoneStatus::kWorkerError, "PayloadUnreadable", mapping.error().message};
+    const std::span<const std::byte> all = (*mapping)->bytes();
+    if (part.end > all.size()) {
+      return Failure{
+          DoneStatus::kBadPayload, "BadPayload",
+          "a slice ends at byte " + std::to_string(part.end) + " of a segment of " + std::to_string(all.size()), true};
+    }
+    parts_.push_back({part.content_type, all.subspan(part.begin, part.end - part.begin), std::move(*mapping)});
+  }
+  return std::nullopt;
+}
+
+void ProcessWorker::measure(channel::Outcome& outcome, Duration took) {
+  if (took < kMeasuredMin) {
+    unmeasured_ += took;
+    return;
+  }
+  rusage usage{};
+  if (getrusage(RUSAGE_SELF, &usage) != 0) return;
+  Usage all;
+  all.add(usage);
+  // What the short jobs before it used is not known; at most all of their time.
+  const std::uint64_t others = static_cast<std::uint64_t>(unmeasured_.count());
+  const std::uint64_t since = all.cpu_ns - std::min(all.cpu_ns, cpu_ns_seen_);
+  outcome.cpu_ns = since - std::min(since, others);
+  outcome.peak_rss_bytes = all.peak_rss_bytes;
+  cpu_ns_seen_ = all.cpu_ns;
+  unmeasured_ = Duration(0);
+  reap_ended();  // what a task started and left; it would stay a zombie as long as we live
+}
+
+}  // namespace futured::runtime

@@ -1,0 +1,57 @@
+// The worker of a process pool: runs one task at a time, in the order of the offers.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "segment/mapping_cache.h"
+#include "worker/channel/worker_end.h"
+#include "worker/runtime/task_context.h"
+#include "worker/sdk/registry.h"
+
+namespace futured::runtime {
+
+class ProcessWorker {
+ public:
+  ProcessWorker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks) : end_(end), tasks_(tasks) {}
+
+  // Works until the lifeline closes (0) or the channel breaks (1): the exit status of the worker process. Between two
+  // short jobs no system call is made, as long as offers are there.
+  [[nodiscard]] int work();
+
+  // Takes and runs one offer, and reports it.
+  void run_one(channel::Run& run);
+
+  [[nodiscard]] std::uint64_t jobs_run() const { return jobs_run_; }
+
+ private:
+  struct Failure {
+    channel::DoneStatus status;
+    std::string error_class;
+    std::string message;
+    bool no_retry = false;
+  };
+
+  [[nodiscard]] channel::Intake wait(channel::Run& run);
+  [[nodiscard]] std::optional<Failure> execute(channel::Run& run, TaskContext& context);
+  [[nodiscard]] std::optional<Failure> resolve(channel::Run& run);
+  void measure(channel::Outcome& outcome, Duration took);
+
+  channel::WorkerEnd& end_;
+  std::span<const sdk::RegisteredTask> tasks_;
+  MappingCache mappings_;
+  std::vector<PartView> parts_;  // of the current run
+  ResultEncoder result_;
+  std::uint64_t jobs_run_ = 0;
+
+  std::uint64_t cpu_ns_seen_ = 0;      // of this process at the last measurement
+  Duration unmeasured_ = Duration(0);  // time of jobs since then that were too short to measure
+};
+
+// The name of a type as C++ writes it.
+[[nodiscard]] std::string demangled(const char* name);
+
+}  // namespace futured::runtime

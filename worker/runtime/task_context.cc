@@ -1,0 +1,149 @@
+#include "worker/runtime/task_context.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <new>
+
+#include "base/payload.h"
+#include "base/time.h"
+#include "segment/array_type.h"
+
+namespace futured::runtime {
+
+namespace {
+
+constexpr std::uint32_t kChunkStream = 3;
+constexpr Duration kEmitPatience = std::chrono::milliseconds(100);  // between two looks for a stop
+
+}  // namespace
+
+bool TaskContext::wait_for(std::chrono::nanoseconds time) {
+  const Instant until = monotonic_now() + time;
+  for (;;) {
+    if (stop_requested()) return false;
+    const Duration left = until - monotonic_now();
+    if (left.count() <= 0) return true;
+    if (!end_.arm_for_stop()) continue;
+    const timespec patience{left.count() / 1'000'000'000, left.count() % 1'000'000'000};
+    std::array<pollfd, 2> sources{{{end_.wake_fd(), POLLIN, 0}, {end_.lifeline_fd(), 0, 0}}};
+    (void)ppoll(sources.data(), sources.size(), &patience, nullptr);
+    end_.disarm();
+    if ((sources[1].revents & (POLLHUP | POLLERR)) != 0) return false;
+  }
+}
+
+void TaskContext::progress(std::uint64_t done, std::uint64_t total, std::string_view message) {
+  (void)end_.try_progress(fence_, done, total, message);
+}
+
+void TaskContext::log(LogLevel level, std::string_view message) {
+  (void)end_.try_log(fence_, static_cast<std::uint32_t>(level), message);
+}
+
+void TaskContext::heartbeat() { (void)end_.try_heartbeat(fence_); }
+
+void TaskContext::emit(std::string_view bytes) {
+  const std::lock_guard lock(mutex_);  // chunks of several threads follow one another whole
+  while (!bytes.empty()) {
+    const std::string_view piece = bytes.substr(0, channel::kEmitBytesMax / 2);
+    if (end_.emit(fence_, kChunkStream, emitted_, piece, kEmitPatience)) {
+      emitted_ += piece.size();
+      bytes.remove_prefix(piece.size());
+    } else if (stop_requested()) {
+      throw Stopped();
+    }
+  }
+}
+
+Context::Shared TaskContext::make_shared_memory(std::size_t bytes) {
+  if (bytes <= limits::kInlineBytesMax / 2) {  // it will travel in the report
+    const std::shared_ptr<std::byte[]> memory(new std::byte[bytes]());
+    return {{memory.get(), bytes}, std::shared_ptr<const void>(memory, memory.get())};
+  }
+  auto writer = SegmentWriter::create("futured-array", bytes);
+  if (!writer) throw std::bad_alloc();
+  auto shared = std::make_shared<SharedMemory>(SharedMemory{std::move(*writer), std::nullopt, false});
+  const std::span<std::byte> memory = shared->writer.bytes();
+  const std::lock_guard lock(mutex_);
+  shared_.push_back(shared);
+  return {memory, shared};
+}
+
+SharedMemory* TaskContext::find_shared(std::span<const std::byte> bytes) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& shared : shared_) {
+    const std::span<const std::byte> all = shared->writer.bytes();
+    if (!std::less<>()(bytes.data(), all.data()) &&
+        !std::less<>()(all.data() + all.size(), bytes.data() + bytes.size())) {
+      return shared.get();
+    }
+  }
+  return nullptr;
+}
+
+Status TaskContext::seal_result() {
+  for (const auto& shared : shared_) {
+    if (!shared->is_in_result) continue;
+    auto sealed = std::move(shared->writer).seal();
+    if (!sealed) return sealed.error();
+    shared->sealed = std::move(*sealed);
+  }
+  return {};
+}
+
+void ResultEncoder::begin(TaskContext& context) {
+  discard();
+  context_ = &context;
+}
+
+void ResultEncoder::finish() {
+  if (descriptors_.empty()) return;
+  if (const Status sealed = context_->seal_result(); !sealed) throw TaskError("ResultLost", sealed.error().message);
+}
+
+void ResultEncoder::discard() {
+  encoded_.clear();
+  parts_ = 0;
+  copied_.clear();
+  descriptors_.clear();
+  context_ = nullptr;
+}
+
+void ResultEncoder::count_part() {
+  if (++parts_ > limits::kPayloadPartsMax) {
+    throw TaskError("ResultTooLarge", "the result has more than " + std::to_string(limits::kPayloadPartsMax) + " parts",
+                    Retry::kPointless);
+  }
+}
+
+void ResultEncoder::add(std::string_view content_type, std::string_view bytes) {
+  count_part();
+  append_part(encoded_, {.content_type = content_type, .bytes = bytes});
+}
+
+void ResultEncoder::add_array(std::string_view dtype, const std::vector<std::uint64_t>& shape,
+                              std::span<const std::byte> bytes) {
+  const std::string type = format_array_type({std::string(dtype), shape});
+  if (bytes.size() <= limits::kInlineBytesMax / 2) {
+    return add(type, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  count_part();
+  Part part{.kind = PartKind::kSegment, .content_type = type, .end = bytes.size()};
+  if (SharedMemory* shared = context_->find_shared(bytes); shared != nullptr) {
+    part.begin = static_cast<std::uint64_t>(bytes.data() - shared->writer.bytes().data());
+    part.end = part.begin + bytes.size();
+    shared->is_in_result = true;
+    descriptors_.push_back(shared->writer.descriptor());
+  } else {
+    auto copy = make_segment("futured-array", bytes);
+    if (!copy) throw TaskError("ResultLost", copy.error().message);
+    descriptors_.push_back(copy->descriptor.get());
+    copied_.push_back(std::move(*copy));
+  }
+  append_part(encoded_, part);
+}
+
+}  // namespace futured::runtime

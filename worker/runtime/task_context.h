@@ -1,0 +1,84 @@
+// What a task in process mode sees of its worker, and the result it leaves.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "futured/task.h"
+#include "segment/memory.h"
+#include "worker/channel/worker_end.h"
+
+namespace futured::runtime {
+
+// Memory that a task has been given for an array, until its result takes it.
+struct SharedMemory {
+  SegmentWriter writer;
+  std::optional<Segment> sealed;
+  bool is_in_result = false;
+};
+
+// One run. Lives on the worker's stack; everything of it may be used from any thread of the task, except for wait_for.
+class TaskContext final : public Context {
+ public:
+  TaskContext(channel::WorkerEnd& end, const Fence& fence, std::uint64_t jobs_run_before)
+      : end_(end), fence_(fence), jobs_run_before_(jobs_run_before) {}
+
+  [[nodiscard]] std::uint64_t job_id() const override { return fence_.job.value; }
+  [[nodiscard]] std::uint32_t epoch() const override { return fence_.epoch.value; }
+  [[nodiscard]] std::uint32_t attempt() const override { return fence_.attempt; }
+  [[nodiscard]] std::uint64_t jobs_run_before() const override { return jobs_run_before_; }
+  [[nodiscard]] bool stop_requested() override { return end_.stop_requested(fence_); }
+  [[nodiscard]] bool wait_for(std::chrono::nanoseconds time) override;
+  void progress(std::uint64_t done, std::uint64_t total, std::string_view message) override;
+  void log(LogLevel level, std::string_view message) override;
+  void heartbeat() override;
+  using Context::emit;
+  void emit(std::string_view bytes) override;
+
+  // The memory that holds all of `bytes`, if this context gave it out.
+  [[nodiscard]] SharedMemory* find_shared(std::span<const std::byte> bytes);
+  // Seals what the result took; it can then no longer be written, nor read through the task's own arrays.
+  [[nodiscard]] Status seal_result();
+
+ protected:
+  [[nodiscard]] Shared make_shared_memory(std::size_t bytes) override;
+
+ private:
+  channel::WorkerEnd& end_;
+  const Fence fence_;
+  const std::uint64_t jobs_run_before_;
+  std::mutex mutex_;
+  std::uint64_t emitted_ = 0;
+  std::vector<std::shared_ptr<SharedMemory>> shared_;
+};
+
+// Collects the parts of one result. Reused from run to run, for its memory.
+class ResultEncoder final : public ResultWriter {
+ public:
+  void begin(TaskContext& context);
+  // After the last part. Throws TaskError when memory of the result cannot be sealed.
+  void finish();
+  void add(std::string_view content_type, std::string_view bytes) override;
+  void add_array(std::string_view dtype, const std::vector<std::uint64_t>& shape,
+                 std::span<const std::byte> bytes) override;
+
+  [[nodiscard]] std::string_view encoded() const { return encoded_; }
+  // The result's segments, in the order of its kSegment parts.
+  [[nodiscard]] std::span<const int> descriptors() const { return descriptors_; }
+  void discard();
+
+ private:
+  void count_part();
+
+  TaskContext* context_ = nullptr;
+  std::string encoded_;
+  std::size_t parts_ = 0;
+  std::list<Segment> copied_;
+  std::vector<int> descriptors_;
+};
+
+}  // namespace futured::runtime

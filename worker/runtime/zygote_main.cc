@@ -1,0 +1,77 @@
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string_view>
+
+#include "worker/runtime/zygote.h"
+
+namespace futured::runtime {
+
+namespace {
+
+constexpr std::string_view kUsage =
+    "usage: futured-zygote --mode process|command [--plugin PATH]... [--spool DIRECTORY]\n"
+    "\n"
+    "Loads tasks and forks the workers of one pool. futured-spawner starts it, with descriptor 3 as their connection;\n"
+    "it is of no use by itself.\n"
+    "\n"
+    "  --mode process     workers that run tasks: the built-in ones and those of the plugins\n"
+    "  --mode command     workers that run command lines\n"
+    "  --plugin PATH      a shared object that defines tasks with futured/task.h; may be given several times\n"
+    "  --spool DIRECTORY  where commands' long output goes\n";
+
+int complain(const char* why, const char* what = "") {
+  std::fprintf(stderr, "futured-zygote: %s%s\n", why, what);
+  return 2;
+}
+
+// 0, 1 and 2 must be taken, so that no pipe of a command ever gets such a number.
+void fill_standard_descriptors() {
+  int descriptor;
+  do {
+    descriptor = open("/dev/null", O_RDWR);
+  } while (descriptor >= 0 && descriptor <= 2);
+  if (descriptor > 2) close(descriptor);
+}
+
+bool is_connected() {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return getsockopt(zygote::kControlFd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+}
+
+}  // namespace
+
+int zygote_main(int argc, char** argv) {
+  ZygoteOptions options;
+  bool has_mode = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view option = argv[i];
+    if (option == "--help") {
+      std::fwrite(kUsage.data(), 1, kUsage.size(), stdout);
+      return 0;
+    }
+    if (option != "--mode" && option != "--plugin" && option != "--spool") return complain("unknown option ", argv[i]);
+    if (++i == argc) return complain("missing value after ", argv[i - 1]);
+    const std::string_view value = argv[i];
+    if (option == "--plugin") {
+      options.plugins.emplace_back(value);
+    } else if (option == "--spool") {
+      options.spool_directory = value;
+    } else if (value == "process" || value == "command") {
+      options.mode = value == "process" ? zygote::Mode::kProcess : zygote::Mode::kCommand;
+      has_mode = true;
+    } else {
+      return complain("unknown mode ", argv[i]);
+    }
+  }
+  if (!has_mode) return complain("--mode is missing; see --help");
+  if (!is_connected()) return complain("descriptor 3 is no connection to a spawner; see --help");
+  fill_standard_descriptors();
+  fcntl(zygote::kControlFd, F_SETFD, FD_CLOEXEC);
+  return run_zygote(options);
+}
+
+}  // namespace futured::runtime
