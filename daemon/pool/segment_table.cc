@@ -1,0 +1,256 @@
+#include "daemon/pool/segment_table.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/limits.h"
+
+namespace futured {
+
+namespace {
+
+Error no_segment(SegmentId id) {
+  return {ErrorCode::kNotFound, "no segment " + std::to_string(id.value) + ": it was dropped, or its daemon restarted"};
+}
+
+bool may_use(const SegmentFacts& facts, std::uint32_t who) {
+  return who == 0 || facts.owner == kAnyOwner || facts.owner == who;
+}
+
+Error not_yours(SegmentId id) {
+  return {ErrorCode::kPermissionDenied, "segment " + std::to_string(id.value) + " belongs to another user"};
+}
+
+Error over(std::string what, std::uint64_t bytes, std::uint64_t most) {
+  return {ErrorCode::kResourceExhausted, std::move(what) + " would be " + std::to_string(bytes) +
+                                             ", over the quota of " + std::to_string(most) +
+                                             "; drop segments that are not needed"};
+}
+
+// Ids begin at a random place: 2^24 of them are this daemon's alone.
+std::uint64_t first_id() {
+  std::uint32_t place = 0;
+  FUTURED_CHECK(getrandom(&place, sizeof place, 0) == sizeof place, "the kernel gives four random bytes");
+  return (std::uint64_t{place} | std::uint64_t{1} << 32) << 24;
+}
+
+}  // namespace
+
+SegmentTable::SegmentTable(SegmentQuotas quotas) : quotas_(quotas), next_id_(first_id()) {}
+
+SegmentHold::SegmentHold(SegmentHold&& other) noexcept
+    : table_(std::exchange(other.table_, nullptr)), segments_(std::exchange(other.segments_, {})) {}
+
+SegmentHold& SegmentHold::operator=(SegmentHold&& other) noexcept {
+  if (this == &other) return *this;
+  give_up();
+  table_ = std::exchange(other.table_, nullptr);
+  segments_ = std::exchange(other.segments_, {});
+  return *this;
+}
+
+bool SegmentHold::has(SegmentId id) const { return std::ranges::find(segments_, id) != segments_.end(); }
+
+bool SegmentHold::drop(SegmentId id) {
+  const auto found = std::ranges::find(segments_, id);
+  if (found == segments_.end()) return false;
+  segments_.erase(found);
+  const std::lock_guard lock(table_->mutex_);
+  table_->give_up_share(id);
+  return true;
+}
+
+void SegmentHold::give_up() {
+  if (segments_.empty()) return;
+  const std::lock_guard lock(table_->mutex_);
+  for (const SegmentId id : std::exchange(segments_, {})) table_->give_up_share(id);
+}
+
+SegmentQuotas SegmentQuotas::of_this_machine() {
+  const auto pages = static_cast<std::uint64_t>(std::max(sysconf(_SC_PHYS_PAGES), 1L));
+  const std::uint64_t memory = pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  SegmentQuotas quotas;
+  quotas.bytes = std::min<std::uint64_t>(memory / 2, limits::kSegmentBytesTotalMax);
+  quotas.bytes_per_user = quotas.bytes / 4 * 3;
+  quotas.result_bytes = quotas.bytes / 4;
+  quotas.segments = limits::kSegmentsHeldMax;
+  quotas.segments_per_user = quotas.segments / 4 * 3;
+  return quotas;
+}
+
+Result<SegmentId> SegmentTable::put(std::uint32_t owner, Segment segment, std::string content_type, SegmentHold& hold) {
+  const std::lock_guard lock(mutex_);
+  User& user = users_[owner];
+  if (usage_.segments >= quotas_.segments)
+    return over("segments of all clients", usage_.segments + 1, quotas_.segments);
+  if (user.segments >= quotas_.segments_per_user) {
+    return over("segments of user " + std::to_string(owner), user.segments + 1, quotas_.segments_per_user);
+  }
+  if (segment.size > quotas_.bytes - std::min(usage_.bytes, quotas_.bytes)) {
+    return over("segment bytes of all clients", usage_.bytes + segment.size, quotas_.bytes);
+  }
+  if (segment.size > quotas_.bytes_per_user - std::min(user.bytes, quotas_.bytes_per_user)) {
+    return over("segment bytes of user " + std::to_string(owner), user.bytes + segment.size, quotas_.bytes_per_user);
+  }
+  const SegmentId id{next_id_++};
+  Entry& entry = entries_[id];
+  entry.facts = {id, segment.size, std::move(content_type), owner};
+  entry.descriptor = std::move(segment.descriptor);
+  user.bytes += segment.size;
+  ++user.segments;
+  usage_.bytes += segment.size;
+  ++usage_.segments;
+  add_share(entry, hold);
+  return id;
+}
+
+Result<SegmentFacts> SegmentTable::take_share(SegmentId id, std::uint32_t who, SegmentHold& hold) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return no_segment(id);
+  if (!may_use(found->second.facts, who)) return not_yours(id);
+  add_share(found->second, hold);
+  return found->second.facts;
+}
+
+Result<SegmentTable::Opened> SegmentTable::open(SegmentId id, std::uint32_t who) const {
+  const std::lock_guard lock(mutex_);
+  const Entry* const entry = find(id);
+  if (entry == nullptr) return no_segment(id);
+  if (!may_use(entry->facts, who)) return not_yours(id);
+  Fd copy(fcntl(entry->descriptor.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.is_open()) return system_error("no descriptor for segment " + std::to_string(id.value));
+  return Opened{std::move(copy), entry->facts};
+}
+
+Result<std::vector<int>> SegmentTable::descriptors_for(std::string_view payload) const {
+  const auto parts = decode_parts(payload);
+  if (!parts.ok()) return parts.error();
+  std::vector<int> descriptors;
+  const std::lock_guard lock(mutex_);
+  for (const Part& part : *parts) {
+    if (part.kind != PartKind::kSegment) continue;
+    const Entry* const entry = find(part.segment);
+    if (entry == nullptr) return no_segment(part.segment);
+    if (part.end > entry->facts.bytes) {
+      return Error{ErrorCode::kNotFound, "segment " + std::to_string(part.segment.value) + " is of another daemon"};
+    }
+    descriptors.push_back(entry->descriptor.get());
+  }
+  return descriptors;
+}
+
+Result<std::string> SegmentTable::keep_result(JobId job, std::string_view result, std::span<Fd> descriptors) {
+  auto parts = decode_parts(result);
+  if (!parts.ok()) return parts.error().in("result");
+  // Everything is checked before anything is kept.
+  std::vector<Segment> segments;
+  std::uint64_t bytes = 0;
+  for (const Part& part : *parts) {
+    if (part.kind != PartKind::kSegment) continue;
+    if (segments.size() == descriptors.size()) {
+      return Error{ErrorCode::kInvalidArgument, "result names more segments than came with it"};
+    }
+    auto segment = adopt_segment(std::move(descriptors[segments.size()]));
+    if (!segment.ok()) return segment.error().in("segment of a result");
+    if (part.end > segment->size) {
+      return Error{ErrorCode::kInvalidArgument, "result names bytes beyond the end of its segment"};
+    }
+    bytes += segment->size;
+    segments.push_back(std::move(*segment));
+  }
+  if (segments.size() != descriptors.size()) {
+    return Error{ErrorCode::kInvalidArgument, "more segments came with a result than it names"};
+  }
+  if (bytes > quotas_.result_bytes) return over("segment bytes of one result", bytes, quotas_.result_bytes);
+
+  const std::lock_guard lock(mutex_);
+  forget_result_locked(job);
+  // A result has no retention of its own yet, so what makes room is age.
+  while (!result_order_.empty() &&
+         (usage_.result_bytes + bytes > quotas_.result_bytes || usage_.segments + segments.size() > quotas_.segments)) {
+    forget_result_locked(result_order_.front());
+    result_order_.pop_front();
+  }
+  if (usage_.segments + segments.size() > quotas_.segments) {
+    return over("segments of all clients", usage_.segments + segments.size(), quotas_.segments);
+  }
+  std::string with_ids;
+  std::size_t next = 0;
+  std::vector<SegmentId>& kept = results_[job];
+  for (Part& part : *parts) {
+    if (part.kind == PartKind::kSegment) {
+      Segment& segment = segments[next++];
+      part.segment = SegmentId{next_id_++};
+      Entry& entry = entries_[part.segment];
+      entry.facts = {part.segment, segment.size, std::string(part.content_type), kAnyOwner};
+      entry.descriptor = std::move(segment.descriptor);
+      entry.shares = 1;
+      usage_.result_bytes += segment.size;
+      ++usage_.segments;
+      kept.push_back(part.segment);
+    }
+    append_part(with_ids, part);
+  }
+  result_order_.push_back(job);
+  return with_ids;
+}
+
+void SegmentTable::forget_result(JobId job) {
+  const std::lock_guard lock(mutex_);
+  forget_result_locked(job);
+}
+
+void SegmentTable::forget_result_locked(JobId job) {
+  const auto kept = results_.extract(job);
+  if (kept.empty()) return;
+  for (const SegmentId id : kept.mapped()) give_up_share(id);
+}
+
+std::vector<SegmentFacts> SegmentTable::list() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<SegmentFacts> all;
+  for (const auto& [id, entry] : entries_) all.push_back(entry.facts);
+  return all;
+}
+
+SegmentTable::Usage SegmentTable::usage() const {
+  const std::lock_guard lock(mutex_);
+  return usage_;
+}
+
+void SegmentTable::add_share(Entry& entry, SegmentHold& hold) {
+  ++entry.shares;
+  hold.table_ = this;
+  hold.segments_.push_back(entry.facts.id);
+}
+
+void SegmentTable::give_up_share(SegmentId id) {
+  const auto found = entries_.find(id);
+  FUTURED_CHECK(found != entries_.end(), "a share keeps its segment");
+  if (--found->second.shares == 0) remove(found);
+}
+
+void SegmentTable::remove(std::map<SegmentId, Entry>::iterator entry) {
+  const SegmentFacts& facts = entry->second.facts;
+  --usage_.segments;
+  if (facts.owner == kAnyOwner) {
+    usage_.result_bytes -= facts.bytes;
+  } else {
+    usage_.bytes -= facts.bytes;
+    const auto user = users_.find(facts.owner);
+    user->second.bytes -= facts.bytes;
+    if (--user->second.segments == 0) users_.erase(user);
+  }
+  entries_.erase(entry);
+}
+
+const SegmentTable::Entry* SegmentTable::find(SegmentId id) const {
+  const auto found = entries_.find(id);
+  return found != entries_.end() ? &found->second : nullptr;
+}
+
+}  // namespace futured

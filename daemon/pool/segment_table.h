@@ -1,0 +1,135 @@
+// SegmentTable: the sealed segments that the daemon holds for clients, jobs and results.
+//
+// A segment lives as long as anybody has a share in it: the connection that put it, the jobs that name it until they
+// have ended, or the result that it is part of. Its id is never given out again, not even by a later daemon, whose
+// store may still have jobs that name it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/id.h"
+#include "base/payload.h"
+#include "base/result.h"
+#include "segment/memory.h"
+
+namespace futured {
+
+class SegmentTable;
+
+// Who a result belongs to is the store's to say, so everybody who may speak to the daemon may read its segments.
+inline constexpr std::uint32_t kAnyOwner = UINT32_MAX;
+
+struct SegmentFacts {
+  SegmentId id;
+  std::uint64_t bytes = 0;
+  std::string content_type;
+  std::uint32_t owner = 0;  // uid, or kAnyOwner
+};
+
+// Shares in segments, given up together. Outlived by its table; one thread at a time.
+class SegmentHold {
+ public:
+  SegmentHold() = default;
+  SegmentHold(SegmentHold&& other) noexcept;
+  SegmentHold& operator=(SegmentHold&& other) noexcept;
+  SegmentHold(const SegmentHold&) = delete;
+  SegmentHold& operator=(const SegmentHold&) = delete;
+  ~SegmentHold() { give_up(); }
+
+  [[nodiscard]] bool empty() const { return segments_.empty(); }
+  [[nodiscard]] bool has(SegmentId id) const;
+  // False: no share in it is held here.
+  bool drop(SegmentId id);
+  void give_up();
+
+ private:
+  friend class SegmentTable;
+  SegmentTable* table_ = nullptr;
+  std::vector<SegmentId> segments_;
+};
+
+struct SegmentQuotas {
+  std::uint64_t bytes = 0;           // put by clients, in total
+  std::uint64_t bytes_per_user = 0;  // and by each of them
+  std::uint64_t result_bytes = 0;    // of results; the oldest go first
+  std::size_t segments = 0;
+  std::size_t segments_per_user = 0;
+
+  // For this machine: half of its memory for clients and an eighth for results, within limits.h.
+  [[nodiscard]] static SegmentQuotas of_this_machine();
+};
+
+// Any thread.
+class SegmentTable {
+ public:
+  explicit SegmentTable(SegmentQuotas quotas = SegmentQuotas::of_this_machine());
+  SegmentTable(const SegmentTable&) = delete;
+  SegmentTable& operator=(const SegmentTable&) = delete;
+
+  // Takes a segment in, with one share for `hold`. kResourceExhausted: over a quota, and nothing is kept.
+  [[nodiscard]] Result<SegmentId> put(std::uint32_t owner, Segment segment, std::string content_type,
+                                      SegmentHold& hold);
+  // One more share. kNotFound; kPermissionDenied for what another user put. Root may take any.
+  [[nodiscard]] Result<SegmentFacts> take_share(SegmentId id, std::uint32_t who, SegmentHold& hold);
+
+  struct Opened {
+    Fd descriptor;  // the caller's own
+    SegmentFacts facts;
+  };
+  [[nodiscard]] Result<Opened> open(SegmentId id, std::uint32_t who) const;
+
+  // The descriptors of the segments that an encoded payload names, in the order of its segment parts. They stay the
+  // table's, and open as long as the job that was accepted with the payload has not ended.
+  [[nodiscard]] Result<std::vector<int>> descriptors_for(std::string_view payload) const;
+
+  // The segments of a job's result, in the order of its segment parts, become the table's. Gives the result back with
+  // their ids in it. What is not sealed, or does not hold the bytes that the result names, is refused.
+  [[nodiscard]] Result<std::string> keep_result(JobId job, std::string_view result, std::span<Fd> descriptors);
+  void forget_result(JobId job);
+
+  [[nodiscard]] std::vector<SegmentFacts> list() const;
+  struct Usage {
+    std::uint64_t bytes = 0;  // put by clients
+    std::uint64_t result_bytes = 0;
+    std::size_t segments = 0;
+  };
+  [[nodiscard]] Usage usage() const;
+  [[nodiscard]] const SegmentQuotas& quotas() const { return quotas_; }
+
+ private:
+  friend class SegmentHold;
+  struct Entry {
+    SegmentFacts facts;
+    Fd descriptor;
+    std::uint64_t shares = 0;
+  };
+  struct User {
+    std::uint64_t bytes = 0;
+    std::size_t segments = 0;
+  };
+
+  void add_share(Entry& entry, SegmentHold& hold);
+  void give_up_share(SegmentId id);
+  void remove(std::map<SegmentId, Entry>::iterator entry);
+  void forget_result_locked(JobId job);
+  [[nodiscard]] const Entry* find(SegmentId id) const;
+
+  const SegmentQuotas quotas_;
+  mutable std::mutex mutex_;  // guards all below
+  std::map<SegmentId, Entry> entries_;
+  std::map<std::uint32_t, User> users_;
+  std::map<JobId, std::vector<SegmentId>> results_;
+  std::deque<JobId> result_order_;  // oldest first; may name jobs that are forgotten
+  Usage usage_;
+  std::uint64_t next_id_;
+};
+
+}  // namespace futured

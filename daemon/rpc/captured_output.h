@@ -1,0 +1,38 @@
+// CapturedOutput: what a command's result says of one of its output streams (docs/formats/command.md).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/payload.h"
+
+namespace futured::rpc {
+
+enum class OutputStream : std::uint8_t { kStdout = 1, kStderr = 2 };
+
+struct CapturedOutput {
+  OutputStream stream = OutputStream::kStdout;
+  std::string_view bytes;     // of the part
+  std::string file;           // name within the spool directory; empty: all that was kept is in `bytes`
+  std::uint64_t total = 0;    // bytes that the command wrote
+  std::uint64_t dropped = 0;  // of them, from the middle
+  std::uint64_t dropped_at = 0;
+
+  [[nodiscard]] std::uint64_t kept() const { return total - dropped; }
+
+  // Where byte `offset` of what the command wrote lies in what was kept, or what follows it if it was dropped.
+  struct Place {
+    std::uint64_t offset = 0;   // of the first byte there is
+    std::uint64_t skipped = 0;  // bytes between the one asked for and it
+    std::uint64_t at = 0;       // in what was kept
+    std::uint64_t bytes = 0;    // that lie there in a row
+  };
+  [[nodiscard]] Place place_of(std::uint64_t offset) const;
+};
+
+// Empty for a part that is no output, or that says of itself what cannot be.
+[[nodiscard]] std::optional<CapturedOutput> captured_output(const Part& part);
+
+}  // namespace futured::rpc

@@ -1,0 +1,217 @@
+#include <cmath>
+#include <span>
+#include <utility>
+
+#include "base/limits.h"
+#include "daemon/rpc/convert.h"
+
+namespace futured::rpc {
+
+namespace {
+
+constexpr std::int64_t kBackoffMsMaxDefault = 3'600'000;  // an hour, as types.proto says
+
+// The length of the UTF-8 sequence that `text` begins with; 0: it begins with none (RFC 3629).
+std::size_t utf8_length(std::string_view text) {
+  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = at(0);
+  if (lead < 0x80) return 1;
+  std::size_t length = 0;
+  unsigned char second_min = 0x80;
+  unsigned char second_max = 0xbf;
+  if (lead >= 0xc2 && lead <= 0xdf) {
+    length = 2;
+  } else if (lead >= 0xe0 && lead <= 0xef) {
+    length = 3;
+    if (lead == 0xe0) second_min = 0xa0;
+    if (lead == 0xed) second_max = 0x9f;
+  } else if (lead >= 0xf0 && lead <= 0xf4) {
+    length = 4;
+    if (lead == 0xf0) second_min = 0x90;
+    if (lead == 0xf4) second_max = 0x8f;
+  } else {
+    return 0;
+  }
+  if (text.size() < length || at(1) < second_min || at(1) > second_max) return 0;
+  for (std::size_t i = 2; i < length; ++i) {
+    if (at(i) < 0x80 || at(i) > 0xbf) return 0;
+  }
+  return length;
+}
+
+bool is_plain_text(std::string_view text) {
+  while (!text.empty()) {
+    const auto first = static_cast<unsigned char>(text[0]);
+    if (first < 0x20 || first == 0x7f) return false;
+    if (first == 0xc2 && text.size() > 1 && static_cast<unsigned char>(text[1]) < 0xa0) return false;  // C1 controls
+    const std::size_t length = utf8_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+struct Unbuilt {
+  bool asked;
+  const char* field;
+};
+
+Status refuse_unbuilt(std::span<const Unbuilt> fields) {
+  for (const Unbuilt& field : fields) {
+    if (field.asked) return unbuilt(field.field);
+  }
+  return {};
+}
+
+Result<Duration> to_duration(std::int64_t ms, std::int64_t ms_max, std::string_view field) {
+  if (ms < 0) return invalid(field, std::to_string(ms) + " is negative");
+  if (ms > ms_max) return too_much(field, std::to_string(ms) + " ms are over " + std::to_string(ms_max));
+  return Duration(std::chrono::milliseconds(ms));
+}
+
+Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec) {
+  const Unbuilt unbuilt_fields[] = {
+      {!retries.only_classes().empty(), "spec.retries.only_classes"},
+      {!retries.except_classes().empty(), "spec.retries.except_classes"},
+      {retries.memory_factor() != 0, "spec.retries.memory_factor"},
+      {retries.memory_bytes_max() != 0, "spec.retries.memory_bytes_max"},
+  };
+  if (const Status known = refuse_unbuilt(unbuilt_fields); !known.ok()) return known;
+  if (retries.max_attempts() > limits::kAttemptsMax) {
+    return too_much("spec.retries.max_attempts",
+                    std::to_string(retries.max_attempts()) + " is over " + std::to_string(limits::kAttemptsMax));
+  }
+  if (at_most_once && retries.max_attempts() > 1) {
+    return invalid("spec.retries.max_attempts", "a job that runs at most once has one attempt");
+  }
+  if (retries.max_attempts() != 0) spec.max_attempts = retries.max_attempts();
+
+  const auto backoff = to_duration(retries.backoff_ms(), limits::kBackoffMsMax, "spec.retries.backoff_ms");
+  if (!backoff.ok()) return backoff.error();
+  spec.backoff = *backoff;
+  const std::int64_t most_ms = retries.backoff_ms_max() != 0 ? retries.backoff_ms_max() : kBackoffMsMaxDefault;
+  const auto most = to_duration(most_ms, limits::kBackoffMsMax, "spec.retries.backoff_ms_max");
+  if (!most.ok()) return most.error();
+  spec.backoff_max = *most;
+
+  if (retries.factor() != 0) {
+    if (!(retries.factor() >= 1) || std::isinf(retries.factor())) {
+      return invalid("spec.retries.factor", std::to_string(retries.factor()) + " is not 1 to 100");
+    }
+    if (retries.factor() > 100) {
+      return too_much("spec.retries.factor", std::to_string(retries.factor()) + " is over 100");
+    }
+    spec.backoff_factor = retries.factor();
+  }
+  if (!(retries.jitter() >= 0 && retries.jitter() <= 1)) {
+    return invalid("spec.retries.jitter", std::to_string(retries.jitter()) + " is not 0 to 1");
+  }
+  spec.jitter = retries.jitter();
+  return {};
+}
+
+Status add_timeouts(const api::Timeouts& timeouts, JobSpec& spec) {
+  const Unbuilt unbuilt_fields[] = {
+      {timeouts.soft_ms() != 0, "spec.timeouts.soft_ms"},
+      {timeouts.heartbeat_ms() != 0, "spec.timeouts.heartbeat_ms"},
+  };
+  if (const Status known = refuse_unbuilt(unbuilt_fields); !known.ok()) return known;
+  struct {
+    std::int64_t ms;
+    const char* field;
+    Duration* into;
+  } const fields[] = {
+      {timeouts.queue_ms(), "spec.timeouts.queue_ms", &spec.queue_timeout},
+      {timeouts.run_ms(), "spec.timeouts.run_ms", &spec.run_timeout},
+      {timeouts.total_ms(), "spec.timeouts.total_ms", &spec.total_timeout},
+      {timeouts.grace_ms(), "spec.timeouts.grace_ms", &spec.grace},
+  };
+  for (const auto& field : fields) {
+    const auto duration = to_duration(field.ms, limits::kTimeoutMsMax, field.field);
+    if (!duration.ok()) return duration.error();
+    *field.into = *duration;
+  }
+  return {};
+}
+
+Status refuse_unbuilt_options(const api::JobSpec& spec) {
+  const Unbuilt fields[] = {
+      {!spec.labels().empty(), "spec.labels"},
+      {spec.front(), "spec.front"},
+      {spec.start_at_us() != 0, "spec.start_at_us"},
+      {spec.start_after_ms() != 0, "spec.start_after_ms"},
+      {!spec.fairness_key().empty(), "spec.fairness_key"},
+      {!spec.limit_key().empty(), "spec.limit_key"},
+      {!spec.needs().empty(), "spec.needs"},
+      {!spec.dependencies().empty(), "spec.dependencies"},
+      {spec.has_cache(), "spec.cache"},
+      {!spec.callbacks().empty(), "spec.callbacks"},
+      {spec.retention_ms() != 0, "spec.retention_ms"},
+      {spec.durable_segments(), "spec.durable_segments"},
+      {spec.memory_bytes_max() != 0, "spec.memory_bytes_max"},
+      {spec.output_bytes_max() != 0, "spec.output_bytes_max"},
+      {spec.parent_id() != 0, "spec.parent_id"},
+      {!spec.task_version().empty(), "spec.task_version"},
+      {spec.max_failures() != 0, "spec.max_failures"},
+      {spec.crashes_max() != 0, "spec.crashes_max"},
+      {spec.compression_level() != 0, "spec.compression_level"},
+  };
+  return refuse_unbuilt(fields);
+}
+
+}  // namespace
+
+Error invalid(std::string_view field, std::string_view why) {
+  return {ErrorCode::kInvalidArgument, std::string(field) + ": " + std::string(why)};
+}
+
+Error too_much(std::string_view field, std::string_view why) {
+  return {ErrorCode::kResourceExhausted, std::string(field) + ": " + std::string(why)};
+}
+
+Error unbuilt(std::string_view field) {
+  return {ErrorCode::kUnimplemented, std::string(field) + ": this server knows the field and cannot honour it yet"};
+}
+
+std::string field_of(const Error& error) { return error.message.substr(0, error.message.find(": ")); }
+
+Status check_name(std::string_view name, std::string_view field) {
+  if (name.empty()) return invalid(field, "a name has 1 to " + std::to_string(limits::kNameBytesMax) + " bytes");
+  if (name.size() > limits::kNameBytesMax) {
+    return invalid(field, std::to_string(name.size()) + " bytes are over " + std::to_string(limits::kNameBytesMax));
+  }
+  if (!is_plain_text(name)) return invalid(field, "a name is UTF-8 without control characters");
+  return {};
+}
+
+Result<JobSpec> to_spec(const api::JobSpec& asked) {
+  JobSpec spec;
+  struct {
+    const std::string& name;
+    const char* field;
+    std::string* into;
+  } const names[] = {
+      {asked.queue(), "spec.queue", &spec.queue},
+      {asked.pool(), "spec.pool", &spec.pool},
+      {asked.task(), "spec.task", &spec.task},
+      {asked.name(), "spec.name", &spec.name},
+  };
+  for (const auto& name : names) {
+    if (name.name.empty()) continue;
+    if (const Status sound = check_name(name.name, name.field); !sound.ok()) return sound.error();
+    *name.into = name.name;
+  }
+  if (const Status known = refuse_unbuilt_options(asked); !known.ok()) return known.error();
+  spec.priority = asked.priority();
+  spec.at_most_once = asked.at_most_once();
+  if (asked.has_retries()) {
+    if (const Status added = add_retries(asked.retries(), asked.at_most_once(), spec); !added.ok())
+      return added.error();
+  }
+  if (asked.has_timeouts()) {
+    if (const Status added = add_timeouts(asked.timeouts(), spec); !added.ok()) return added.error();
+  }
+  return spec;
+}
+
+}  // namespace futured::rpc

@@ -1,0 +1,162 @@
+#include "daemon/pool/segment_table.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cstring>
+
+namespace futured {
+namespace {
+
+Segment segment_of(std::string_view text) {
+  auto made = make_segment("test", std::as_bytes(std::span(text)));
+  EXPECT_TRUE(made.ok());
+  return std::move(*made);
+}
+
+SegmentQuotas small() { return {1000, 600, 100, 10, 5}; }
+
+std::string naming(SegmentId id, std::uint64_t begin, std::uint64_t end, std::string_view type = "t") {
+  std::string encoded;
+  append_part(encoded, {.kind = PartKind::kSegment, .content_type = type, .segment = id, .begin = begin, .end = end});
+  return encoded;
+}
+
+TEST(SegmentTable, ASegmentLivesAsLongAsAnybodyHasAShare) {
+  SegmentTable table(small());
+  SegmentHold connection;
+  SegmentHold job;
+  const SegmentId id = *table.put(1000, segment_of("hello"), "text/plain", connection);
+  ASSERT_TRUE(table.take_share(id, 1000, job).ok());
+  connection.give_up();
+  EXPECT_TRUE(table.open(id, 1000).ok());
+  EXPECT_EQ(table.usage().bytes, 5u);
+  job.give_up();
+  EXPECT_EQ(table.open(id, 1000).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(table.usage().bytes, 0u);
+  EXPECT_EQ(table.usage().segments, 0u);
+}
+
+TEST(SegmentTable, SharesMoveWithTheirHold) {
+  SegmentTable table(small());
+  SegmentHold kept;
+  SegmentId id;
+  {
+    SegmentHold first;
+    id = *table.put(1, segment_of("x"), "", first);
+    kept = std::move(first);
+    EXPECT_FALSE(first.has(id));
+  }
+  EXPECT_TRUE(table.open(id, 1).ok());
+  EXPECT_TRUE(kept.drop(id));
+  EXPECT_FALSE(kept.drop(id));
+  EXPECT_FALSE(table.open(id, 1).ok());
+}
+
+TEST(SegmentTable, WhatAnotherUserPutIsNotForYou) {
+  SegmentTable table(small());
+  SegmentHold hold;
+  SegmentHold other;
+  const SegmentId id = *table.put(1000, segment_of("hello"), "", hold);
+  EXPECT_EQ(table.open(id, 1001).error().code, ErrorCode::kPermissionDenied);
+  EXPECT_EQ(table.take_share(id, 1001, other).error().code, ErrorCode::kPermissionDenied);
+  EXPECT_TRUE(table.open(id, 0).ok());
+  EXPECT_TRUE(other.empty());
+}
+
+TEST(SegmentTable, QuotasRefuseAndKeepNothing) {
+  SegmentTable table(small());
+  SegmentHold hold;
+  EXPECT_TRUE(table.put(1, segment_of(std::string(500, 'x')), "", hold).ok());
+  const auto over_user = table.put(1, segment_of(std::string(101, 'x')), "", hold);
+  ASSERT_FALSE(over_user.ok());
+  EXPECT_EQ(over_user.error().code, ErrorCode::kResourceExhausted);
+  EXPECT_NE(over_user.error().message.find("user 1"), std::string::npos);
+  EXPECT_TRUE(table.put(2, segment_of(std::string(450, 'x')), "", hold).ok());
+  EXPECT_FALSE(table.put(3, segment_of(std::string(51, 'x')), "", hold).ok());
+  EXPECT_EQ(table.usage().bytes, 950u);
+  hold.give_up();
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(table.put(1, segment_of(""), "", hold).ok());
+  EXPECT_EQ(table.put(1, segment_of(""), "", hold).error().code, ErrorCode::kResourceExhausted);
+}
+
+TEST(SegmentTable, IdsOfTwoDaemonsDoNotMeet) {
+  SegmentTable one(small());
+  SegmentTable two(small());
+  SegmentHold hold;
+  SegmentHold other;
+  EXPECT_NE(*one.put(1, segment_of("a"), "", hold), *two.put(1, segment_of("b"), "", other));
+}
+
+TEST(SegmentTable, DescriptorsComeInTheOrderOfTheParts) {
+  SegmentTable table(small());
+  SegmentHold hold;
+  const SegmentId a = *table.put(1, segment_of("a"), "", hold);
+  const SegmentId b = *table.put(1, segment_of("bb"), "", hold);
+  std::string payload = naming(b, 0, 2);
+  append_part(payload, {.bytes = "inline"});
+  payload += naming(a, 0, 1);
+  const auto descriptors = table.descriptors_for(payload);
+  ASSERT_TRUE(descriptors.ok());
+  ASSERT_EQ(descriptors->size(), 2u);
+  struct stat first {};
+  ASSERT_EQ(fstat((*descriptors)[0], &first), 0);
+  EXPECT_EQ(first.st_size, 2);
+  EXPECT_EQ(table.descriptors_for(naming(SegmentId{1}, 0, 1)).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(table.descriptors_for(naming(a, 0, 2)).error().code, ErrorCode::kNotFound);
+  EXPECT_FALSE(table.descriptors_for("garbage").ok());
+}
+
+TEST(SegmentTable, AResultIsKeptUnderNewIds) {
+  SegmentTable table(small());
+  Fd descriptors[] = {std::move(segment_of("0123456789").descriptor)};
+  const auto kept = table.keep_result(JobId{7}, naming(SegmentId{}, 2, 8), descriptors);
+  ASSERT_TRUE(kept.ok()) << kept.error().message;
+  const auto parts = decode_parts(*kept);
+  ASSERT_EQ(parts->size(), 1u);
+  EXPECT_TRUE((*parts)[0].segment.is_set());
+  EXPECT_EQ((*parts)[0].begin, 2u);
+  const auto opened = table.open((*parts)[0].segment, 4711);
+  ASSERT_TRUE(opened.ok()) << "results may be read by whoever may speak to the daemon";
+  EXPECT_EQ(opened->facts.content_type, "t");
+  EXPECT_EQ(table.usage().result_bytes, 10u);
+  table.forget_result(JobId{7});
+  EXPECT_FALSE(table.open((*parts)[0].segment, 0).ok());
+  EXPECT_EQ(table.usage().result_bytes, 0u);
+}
+
+TEST(SegmentTable, WhatAWorkerCannotMeanIsRefused) {
+  SegmentTable table(small());
+  const std::string whole = naming(SegmentId{}, 0, 4);
+  EXPECT_FALSE(table.keep_result(JobId{1}, whole, {}).ok());
+  Fd two[] = {std::move(segment_of("1234").descriptor), std::move(segment_of("1234").descriptor)};
+  EXPECT_FALSE(table.keep_result(JobId{1}, whole, two).ok());
+  Fd small_one[] = {std::move(segment_of("123").descriptor)};
+  EXPECT_FALSE(table.keep_result(JobId{1}, whole, small_one).ok());
+  Fd unsealed[] = {Fd(memfd_create("unsealed", MFD_CLOEXEC))};
+  ASSERT_EQ(ftruncate(unsealed[0].get(), 4), 0);
+  EXPECT_FALSE(table.keep_result(JobId{1}, whole, unsealed).ok());
+  Fd large[] = {std::move(segment_of(std::string(101, 'x')).descriptor)};
+  EXPECT_EQ(table.keep_result(JobId{1}, naming(SegmentId{}, 0, 101), large).error().code,
+            ErrorCode::kResourceExhausted);
+  EXPECT_EQ(table.usage().segments, 0u);
+}
+
+TEST(SegmentTable, TheOldestResultsMakeRoom) {
+  SegmentTable table(small());
+  std::vector<SegmentId> ids;
+  for (std::uint64_t job = 1; job <= 3; ++job) {
+    Fd descriptors[] = {std::move(segment_of(std::string(50, 'x')).descriptor)};
+    const auto kept = table.keep_result(JobId{job}, naming(SegmentId{}, 0, 50), descriptors);
+    ASSERT_TRUE(kept.ok());
+    ids.push_back((*decode_parts(*kept))[0].segment);
+  }
+  EXPECT_FALSE(table.open(ids[0], 0).ok());
+  EXPECT_TRUE(table.open(ids[1], 0).ok());
+  EXPECT_TRUE(table.open(ids[2], 0).ok());
+}
+
+}  // namespace
+}  // namespace futured
