@@ -39,8 +39,6 @@ class WaitCall final : public grpc::ClientReadReactor<api::WaitResponse> {
     StartCall();
   }
   void cancel() { context_.TryCancel(); }
-  [[nodiscard]] const std::vector<std::uint64_t>& ids() const { return ids_; }
-  [[nodiscard]] bool answered() const { return answered_; }
 
  private:
   void OnReadDone(bool ok) override {
@@ -52,8 +50,13 @@ class WaitCall final : public grpc::ClientReadReactor<api::WaitResponse> {
     StartRead(&response_);
   }
   void OnDone(const grpc::Status& status) override {
-    follower_.ended(this, status);
-    delete this;
+    Follower& follower = follower_;
+    const std::vector<std::uint64_t> ids = std::move(ids_);
+    const bool answered = answered_;
+    const grpc::Status how = status;
+    follower.forget(this);
+    delete this;  // lets go of the channel before the client can: see SubmitStream
+    follower.ended(ids, answered, how);
   }
   void refuse_unknown(const api::IdRange& range) {
     Delivery delivery(client_.registry);
@@ -131,18 +134,24 @@ void Follower::open_calls() {
   client_.registry.refuse(hopeless, std::make_exception_ptr(Unavailable(client_.unreachable())));
 }
 
-void Follower::ended(WaitCall* call, const grpc::Status& status) {
+void Follower::forget(WaitCall* call) {
+  const std::lock_guard guard(mutex_);
+  calls_.erase(call);
+  ++ending_;
+}
+
+void Follower::ended(const std::vector<std::uint64_t>& ids, bool answered, const grpc::Status& status) {
   std::vector<std::uint64_t> left;
-  for (const std::uint64_t id : call->ids()) {
+  for (const std::uint64_t id : ids) {
     if (client_.registry.is_open(id)) left.push_back(id);
   }
   const bool refused = !status.ok() && !is_transient(status);
   if (refused) client_.registry.refuse(left, client_.describe_failure(status));
   const std::lock_guard guard(mutex_);
-  calls_.erase(call);
-  if (call->answered()) backoff_ms_ = 0;
+  --ending_;
+  if (answered) backoff_ms_ = 0;
   if (!refused) pending_.insert(pending_.end(), left.begin(), left.end());
-  if (joining_ && calls_.empty()) {
+  if (joining_ && calls_.empty() && ending_ == 0) {
     joining_ = false;
     plan(Instant{0});
   } else if (!joining_ && !pending_.empty()) {
@@ -156,7 +165,7 @@ void Follower::close() {
   std::unique_lock lock(mutex_);
   closing_ = true;
   for (WaitCall* call : calls_) call->cancel();
-  none_.wait(lock, [&] { return calls_.empty(); });
+  none_.wait(lock, [&] { return calls_.empty() && ending_ == 0; });
 }
 
 }  // namespace futured::client

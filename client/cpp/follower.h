@@ -31,7 +31,8 @@ class Follower {
   friend class WaitCall;
   void plan(Instant when);  // under mutex_
   void open_calls();        // on the keeper's thread
-  void ended(WaitCall* call, const grpc::Status& status);
+  void forget(WaitCall* call);
+  void ended(const std::vector<std::uint64_t>& ids, bool answered, const grpc::Status& status);
 
   ClientState& client_;
   std::mutex mutex_;
@@ -40,6 +41,7 @@ class Follower {
   std::unordered_set<WaitCall*> calls_;
   bool planned_ = false;
   bool joining_ = false;  // calls are being ended, to be opened again as one
+  int ending_ = 0;  // calls whose end is being dealt with
   bool closing_ = false;
   Instant down_since_{0};
   std::int64_t backoff_ms_ = 0;

@@ -34,8 +34,13 @@ class SubmitStream final : public grpc::ClientBidiReactor<api::SubmitStreamReque
   }
   void OnWriteDone(bool ok) override { pipeline_.written(ok); }
   void OnDone(const grpc::Status& status) override {
-    pipeline_.ended(status);
+    Pipeline& pipeline = pipeline_;
+    const grpc::Status how = status;
+    pipeline.forget_stream();
+    // The context holds the channel. Once the pipeline knows the end, the client may go; the last one to let go of
+    // the channel must not be this thread, which belongs to it.
     delete this;
+    pipeline.ended(how);
   }
 
   Pipeline& pipeline_;
@@ -137,8 +142,6 @@ void Pipeline::send_next(Lock lock) {
 }
 
 void Pipeline::open_stream() {
-  dead_ = false;
-  read_ended_ = false;
   stream_spec_.reset();
   stream_ = new SubmitStream(*this, *client_.jobs);
 }
@@ -325,18 +328,25 @@ void Pipeline::refuse_jobs(Batch& batch, const std::exception_ptr& why) {
   }
 }
 
+void Pipeline::forget_stream() {
+  const std::lock_guard guard(mutex_);
+  stream_ = nullptr;
+  ++ending_;  // close() waits for the end of ended()
+  writing_ = false;
+  dead_ = true;  // until then nothing is sent
+  read_ended_ = false;
+  being_written_.reset();
+}
+
 void Pipeline::ended(const grpc::Status& status) {
   std::deque<Batch> lost;
   std::deque<Batch> hopeless;
   {
     const std::lock_guard guard(mutex_);
-    stream_ = nullptr;
-    writing_ = false;
-    being_written_.reset();
+    dead_ = false;
     lost = std::exchange(sent_, {});
     if (!closing_ && !status.ok() && !is_transient(status)) hopeless = take_gathered();
     if (!closing_ && !gathered_.empty() && !connecting_) connect_later();
-    ++ending_;  // close() waits for the rest of this function
   }
   const std::string doubt = client_.unreachable() + " before this job was acknowledged: it may or may not be accepted";
   const auto in_doubt = std::make_exception_ptr(Unavailable(doubt + " (" + status.error_message() + ")"));

@@ -69,6 +69,7 @@ class Pipeline {
   void written(bool ok);
   void received(api::SubmitStreamResponse& response);
   void read_ended();
+  void forget_stream();
   void ended(const grpc::Status& status);
 
   void acknowledge(const api::Receipt& receipt);
@@ -95,7 +96,7 @@ class Pipeline {
   std::shared_ptr<const Spec> stream_spec_;  // of the last message of this stream
   bool connecting_ = false;                  // an errand of the keeper will open a stream
   bool closing_ = false;
-  int ending_ = 0;         // calls of ended() that are not through
+  int ending_ = 0;         // streams whose end is being dealt with
   Instant down_since_{0};  // 0: not down
   std::int64_t backoff_ms_ = 0;
 };
