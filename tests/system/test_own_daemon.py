@@ -1,0 +1,132 @@
+"""A user's own daemon: the first `fut` starts it, two at once start one, `fut shutdown` ends it."""
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+from leftovers import carrying, command_of, ended_within
+from private_daemon import program
+
+
+class Home:
+    """Where one user's daemon lives, found by XDG_STATE_HOME and XDG_RUNTIME_DIR alone."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="fut-")
+        self.state = os.path.join(self.folder, "state")
+        self.runtime = os.path.join(self.folder, "run")
+        os.mkdir(self.state)
+        os.mkdir(self.runtime, 0o700)
+        self.mark = secrets.token_hex(8)
+        self.env = {key: value for key, value in os.environ.items() if key != "FUTURED_ADDRESS"}
+        self.env.update(XDG_STATE_HOME=self.state, XDG_RUNTIME_DIR=self.runtime, FUTURED_DAEMON_MARK=self.mark)
+
+    def start(self, *arguments):
+        return subprocess.Popen(
+            [program("fut"), *map(str, arguments)],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def fut(self, *arguments, timeout=60):
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def running(self, name):
+        found = []
+        for pid in carrying(self.mark, "FUTURED_DAEMON_MARK"):
+            try:
+                if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == name:
+                    found.append(pid)
+            except OSError:
+                continue
+        return found
+
+    def end(self):
+        pids = carrying(self.mark, "FUTURED_DAEMON_MARK")
+        left = [f"{pid} {command_of(pid)}" for pid in ended_within(pids, 5)]
+        for pid in carrying(self.mark, "FUTURED_DAEMON_MARK"):
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return left
+
+
+@pytest.fixture
+def home():
+    made = Home()
+    yield made
+    made.fut("shutdown")
+    left = made.end()
+    assert not left, "left running after fut shutdown: " + "; ".join(left)
+
+
+def test_the_first_fut_starts_a_daemon_that_outlives_it(home):
+    assert home.fut("run", "--", "echo", "hello").stdout == "hello\n"
+    (first,) = home.running("futured")
+    assert home.fut("run", "--", "echo", "again").stdout == "again\n"
+    assert home.running("futured") == [first]
+    assert os.path.isdir(os.path.join(home.state, "futured"))
+
+
+def test_many_fut_at_once_start_one_daemon(home):
+    together = [home.start("run", "--", "echo", number) for number in range(6)]
+    for number, process in enumerate(together):
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (0, f"{number}\n"), err
+    assert len(home.running("futured")) == 1
+    assert len(home.running("futured-spawner")) == 1
+
+
+def test_no_start_starts_nothing(home):
+    done = home.fut("ls", "--no-start")
+    assert done.returncode not in (0, 124)
+    assert home.runtime in done.stderr
+    assert home.running("futured") == []
+
+
+def test_shutdown_ends_daemon_spawner_and_workers(home):
+    home.fut("run", "--", "true")
+    pids = carrying(home.mark, "FUTURED_DAEMON_MARK")
+    assert len(pids) >= 3
+    assert home.fut("shutdown").returncode == 0
+    assert ended_within(pids, 10) == []
+
+
+def test_jobs_are_there_again_after_a_shutdown(home):
+    job = home.fut("submit", "--", "echo", "kept").stdout.strip()
+    assert home.fut("wait", job).returncode == 0
+    home.fut("shutdown")
+    assert home.fut("result", job).stdout == "kept\n"
+
+
+def test_the_daemon_is_detached_from_the_terminal_of_its_starter(home):
+    home.fut("run", "--", "true")
+    for name in ("futured", "futured-spawner"):
+        (pid,) = home.running(name)
+        assert os.getsid(pid) != os.getsid(0)
+
+
+def test_a_daemon_that_cannot_start_tells_every_fut_why(home):
+    with open(os.path.join(home.state, "futured"), "w", encoding="ascii") as file:
+        file.write("in the way\n")
+    together = [home.start("ls") for _ in range(3)]
+    for process in together:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode not in (0, 124)
+        assert os.path.join(home.state, "futured") in err
+    os.unlink(os.path.join(home.state, "futured"))
+
+
+def test_a_runtime_folder_that_others_may_write_is_refused(home):
+    os.chmod(home.runtime, 0o777)
+    done = home.fut("ls")
+    os.chmod(home.runtime, 0o700)
+    assert done.returncode not in (0, 124)
+    assert home.runtime in done.stderr
