@@ -61,8 +61,7 @@ inline constexpr std::size_t kWindowBytesMax = 48 * 1024 * 1024;  // resident jo
 inline constexpr std::size_t kWindowJobsPerQueueMin = 64;         // each queue keeps at least so many resident
 inline constexpr std::size_t kQueuesMax = 10'000;
 inline constexpr std::size_t kClaimJobsMax = 4'096;  // rows one claim brings in
-inline constexpr std::uint64_t kClaimBytesMin =
-    64 * 1024;  // of payloads one claim asks for, however full the window is
+inline constexpr std::uint64_t kClaimBytesMin = 64 * 1024;  // payloads a claim asks for, however full the window is
 inline constexpr std::uint32_t kOffersPerSlotMax = 1'024;
 inline constexpr std::int64_t kCreditNs = 1'000'000;     // work offered ahead of a slot
 inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which a slot's head is looked at

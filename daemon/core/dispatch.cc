@@ -22,38 +22,62 @@ std::size_t room(const Slot& slot) {
   return most > slot.offers.size() ? most - slot.offers.size() : 0;
 }
 
-// The slot with the fewest offers; null when none has room.
-Slot* roomiest_slot(PoolState& pool) {
+// The slot with the fewest offers; null when none has room. A slot that is reserved takes only a job that must be
+// alone.
+Slot* roomiest_slot(PoolState& pool, bool alone) {
   Slot* best = nullptr;
   for (Slot* const slot : pool.slots) {
-    if (room(*slot) > 0 && (best == nullptr || slot->offers.size() < best->offers.size())) best = slot;
+    if (room(*slot) == 0 || (alone ? !slot->offers.empty() : slot == pool.reserved)) continue;
+    if (best == nullptr || slot->offers.size() < best->offers.size()) best = slot;
   }
   return best;
+}
+
+bool must_be_alone(const Lane& lane) { return lane.ready.begin()->second.front()->spec->spec.at_most_once; }
+
+// A slot that others keep busy would never be free for a job that must be alone, so one is left to run dry.
+void reserve_slot(PoolState& pool) {
+  if (pool.reserved == nullptr) pool.reserved = roomiest_slot(pool, false);
+}
+
+void end_idle_reservation(PoolState& pool) {
+  if (pool.reserved == nullptr) return;
+  const bool wanted = std::ranges::any_of(pool.runnable, [](const Lane* lane) {
+    return lane->ready_jobs > 0 && !lane->queue->row.paused && must_be_alone(*lane);
+  });
+  if (!wanted || !pool.reserved->ready) pool.reserved = nullptr;
 }
 
 }  // namespace
 
 void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
-  for (const auto& pool : pools_) dispatch(*pool, now, effects);
+  if (!held_.empty()) release_held(now, effects);
+  for (const auto& pool : pools_) {
+    if (pool->ready) dispatch(*pool, now, effects);
+  }
 }
 
 void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
+  end_idle_reservation(pool);
   std::size_t stuck = 0;  // lanes in a row whose first job fits no slot
   while (stuck <= pool.runnable.size()) {
     Lane* const lane = next_lane(pool);
     if (lane == nullptr) return;
-    Slot* const slot = roomiest_slot(pool);
-    if (slot == nullptr) return;
-    if (lane->ready.begin()->second.front()->spec->spec.at_most_once && !slot->offers.empty()) {
-      ++stuck;  // it needs a slot of its own
+    const bool alone = must_be_alone(*lane);
+    Slot* const slot = roomiest_slot(pool, alone);
+    if (slot == nullptr) {
+      if (alone) reserve_slot(pool);
+      if (pool.reserved == nullptr) return;
+      ++stuck;
       continue;
     }
     stuck = 0;
+    if (alone) pool.reserved = nullptr;
     // Shares that shrink as work runs out leave no slot idle while another has a heap.
     const std::size_t share = std::clamp<std::size_t>(pool.ready_jobs / pool.slots.size(), 1, 64);
     for (std::size_t n = std::min(share, room(*slot)); n > 0 && lane->ready_jobs > 0; --n) {
+      if (must_be_alone(*lane) && !slot->offers.empty()) break;
       Job& job = *lane->ready.begin()->second.front();
-      if (job.spec->spec.at_most_once && !slot->offers.empty()) break;
       unready(job);
       offer(*slot, job, now, effects);
       if (slot->exclusive) break;
@@ -122,10 +146,19 @@ void Scheduler::withdraw(Job& job) {
 }
 
 // The attempt never began, so its number is free again. An at-most-once fence is on record and is not used twice.
-void Scheduler::requeue(Job& job) {
+void Scheduler::take_back(Job& job) {
   withdraw(job);
   if (!job.spec->spec.at_most_once) --job.attempt;
+}
+
+void Scheduler::requeue(Job& job) {
+  take_back(job);
   make_ready(job);
+}
+
+bool Scheduler::stands(const effect::Offer& offer) const {
+  const Job* const job = jobs_.find(offer.fence.job);
+  return job != nullptr && job->fence() == offer.fence && job->slot == offer.slot;
 }
 
 void Scheduler::arm_head_check(Slot& slot, Instant at) {
@@ -148,7 +181,6 @@ void Scheduler::on(const event::SlotReady& ready, Moment, Effects&) {
   Slot* const slot = slot_of(ready.slot);
   if (slot == nullptr) return;
   slot->ready = true;
-  slot->killing = false;
   slot->full = false;
   slot->generation = ready.generation;
 }
@@ -158,16 +190,14 @@ void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) 
   if (job == nullptr || job->fence() != revoked.fence || job->slot != revoked.slot) return;
   if (revoked.revoked) {
     if (job->doom == Doom::kNone) return requeue(*job);
-    withdraw(*job);
-    --job->attempt;
+    take_back(*job);
     return end_doomed(*job, {}, nullptr, {}, now, effects);
   }
   switch (job->doom) {
     case Doom::kNone:
       return;
-    case Doom::kQueueTimeout:  // it started in time after all
-      job->doom = Doom::kNone;
-      return;
+    case Doom::kQueueTimeout:
+      return spare(*job);
     case Doom::kCancel:
     case Doom::kRunTimeout:
     case Doom::kTotalTimeout:
@@ -176,11 +206,19 @@ void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) 
   }
 }
 
-void Scheduler::on(const event::OfferRefused& refused, Moment, Effects&) {
+// Room comes with the next job done. A slot that has none left to finish is tried again at the next head check.
+void Scheduler::on(const event::OfferRefused& refused, Moment now, Effects&) {
   Job* const job = jobs_.find(refused.fence.job);
   if (job == nullptr || job->fence() != refused.fence || job->slot != refused.slot) return;
-  slots_[refused.slot.value - 1]->full = true;
+  Slot& slot = *slots_[refused.slot.value - 1];
+  slot.full = true;
+  if (!slot.check_armed) arm_head_check(slot, now.at + Duration(limits::kHeadCheckNs));
   requeue(*job);
+}
+
+// A queue_timeout is void once the job was taken.
+void Scheduler::spare(Job& job) {
+  if (job.doom == Doom::kQueueTimeout) job.doom = Doom::kNone;
 }
 
 void Scheduler::mark_taken(Job& job, Instant taken_at) {
@@ -203,6 +241,7 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
     if (!slot->check_armed) arm_head_check(*slot, now.at + again);
     return;
   }
+  spare(*job);
   mark_taken(*job, std::min(head.taken_at, now.at));
   if (now.at - job->taken_at < again) {
     if (!slot->check_armed) arm_head_check(*slot, job->taken_at + again);
@@ -218,7 +257,9 @@ void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
   Slot* const slot = slot_of(adopt.slot);
   Job* const job = jobs_.find(adopt.fence.job);
   // What the store does not know as unfinished may not go on: its submit was never acknowledged, or it has ended.
-  if (slot == nullptr || job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set()) {
+  // What is on record as ended, and only was not released, is the same.
+  if (slot == nullptr || job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set() ||
+      adopt.fence.attempt <= job->attempt) {
     if (slot != nullptr && !slot->killing && !adopt.done) {
       slot->killing = true;
       effects.kills.push_back(adopt.slot);

@@ -57,6 +57,8 @@ void Scheduler::on(const event::Done& done, Moment now, Effects& effects) {
   slot.failures = 0;
   slot.full = false;
   withdraw(*job);
+  spare(*job);
+  if (!slot.offers.empty() && !slot.check_armed) arm_head_check(slot, now.at + Duration(limits::kHeadCheckNs));
 
   const Ran ran{slot.id, started, finished};
   if (job->doom != Doom::kNone && finished >= job->doomed_at) {
@@ -82,13 +84,19 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
   while (!slot->offers.empty()) {
     Job& job = *slot->offers.back();  // from the newest, so that each goes back before the one after it
     const bool taken = job.phase == Phase::kTaken || (ended.taken && *ended.taken == job.fence());
-    if (!taken && job.doom == Doom::kNone) {
-      requeue(job);
+    if (!taken) {
+      if (job.doom == Doom::kNone) {
+        requeue(job);
+      } else {
+        take_back(job);
+        end_doomed(job, {}, nullptr, {}, now, effects);
+      }
       continue;
     }
-    const Instant started = !taken ? Instant{} : job.phase == Phase::kTaken ? job.taken_at : ended.taken_at;
+    const Instant started = job.phase == Phase::kTaken ? job.taken_at : ended.taken_at;
     const Ran ran{slot->id, started, now.at};
     withdraw(job);
+    spare(job);
     if (job.doom != Doom::kNone) {
       end_doomed(job, {}, &ended.cause, ran, now, effects);
     } else {
@@ -143,7 +151,13 @@ Duration Scheduler::backoff(const JobSpec& spec, std::uint32_t failures) {
 
 // Decides that the job must end. At once if nothing runs; else its attempt is got out of the way first.
 void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
-  if (job.doom != Doom::kNone) return;  // it is on its way out
+  if (job.doom != Doom::kNone) {
+    // It is on its way out. But these two may yet let it go on, and a cancel or a total_timeout may not.
+    const bool final = why == Doom::kCancel || why == Doom::kTotalTimeout;
+    if (final && job.doom == Doom::kQueueTimeout) job.doomed_at = now.at;
+    if (final && (job.doom == Doom::kQueueTimeout || job.doom == Doom::kRunTimeout)) job.doom = why;
+    return;
+  }
   job.doom = why;
   job.doomed_at = now.at;
   switch (job.phase) {
@@ -188,7 +202,8 @@ void Scheduler::end_doomed(Job& job, std::string_view result, const Cause* measu
 void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   Ending& ending = effects.ending_of(job.id);
   ending.state = end.state;
-  ending.attempt = job.attempt;
+  // An at-most-once job that ran is not offered again, so one that did not run now never did.
+  ending.attempt = job.spec->spec.at_most_once && end.started.ns == 0 ? 0 : job.attempt;
   ending.epoch = job.epoch;
   ending.started_at = wall_of(end.started, now);
   ending.finished_at = wall_of(end.finished, now);
@@ -199,6 +214,10 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   if (waiters != cancel_waiters_.end()) {
     for (const Token token : waiters->second) effects.cancelled.push_back({token, job.id, end.state});
     cancel_waiters_.erase(waiters);
+  }
+  // What a load under way will bring was read before this.
+  if (const auto loading = cancels_loading_.extract(job.id)) {
+    for (const event::Cancel& cancel : loading.mapped()) effects.cancelled.push_back({cancel.token, job.id, end.state});
   }
   Lane& lane = *job.lane;
   drop(job);

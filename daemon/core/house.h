@@ -39,6 +39,7 @@ struct Lane {
   PoolState* pool = nullptr;
 
   std::map<std::int64_t, JobList> ready;  // by rank; in a list by order
+  Job* came_back = nullptr;  // the last job put among others, not behind them: the next such job belongs near it
   std::size_t ready_jobs = 0;
   std::size_t resident_jobs = 0;  // ready, delayed, offered or taken
 
@@ -65,10 +66,11 @@ struct Slot {
   bool ready = false;      // a worker takes offers
   bool exclusive = false;  // holds an at-most-once job: gets nothing beside it
   bool killing = false;    // asked to end
-  bool full = false;       // its channel had no room for the last offer
+  bool full = false;       // its channel had no room for the last offer; until a job is done or the next head check
   JobList offers;          // oldest first
   Duration mean{0};        // smoothed length of its jobs
   Instant progress;        // last offer to the empty slot, or last done
+  bool stuck = false;      // what waits behind its head should run elsewhere
   bool check_armed = false;
   std::uint32_t failures = 0;  // workers lost in a row without a job done
 };
@@ -80,6 +82,7 @@ struct PoolState {
   std::vector<std::string> tasks;
   std::vector<Slot*> slots;
   std::vector<Lane*> runnable;
+  Slot* reserved = nullptr;    // runs dry for a job that must be alone in its slot
   std::size_t next_lane = 0;   // queues take turns
   std::size_t ready_jobs = 0;  // of all its lanes
 };

@@ -43,10 +43,10 @@ struct Job {
   Phase phase = Phase::kFree;
   Doom doom = Doom::kNone;
   std::uint8_t crashes = 0;
-  std::uint8_t timers = 0;  // entries in the timer heap that may still mean this job
   Instant doomed_at;
-  bool in_backlog = false;  // has a row in the store's backlog
-  bool counted = false;     // that row is still counted in Lane::backlog_jobs
+  std::uint32_t timers = 0;  // entries in the timer heap that may still mean this job
+  bool in_backlog = false;   // has a row in the store's backlog
+  bool counted = false;      // that row is still counted in Lane::backlog_jobs
 
   [[nodiscard]] Fence fence() const { return {id, epoch, attempt}; }
   [[nodiscard]] std::size_t cost() const { return sizeof(Job) + payload.size; }

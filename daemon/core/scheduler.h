@@ -70,7 +70,7 @@ class Scheduler {
  public:
   // Takes up the jobs of `snapshot`; the changes that this takes are in `effects`. A name of a pool or queue that is
   // new gets a row. `live` are the jobs of all fences found in the channels: they stay resident, so that event::Adopt
-  // can name them.
+  // can name them in the first turn. Those that it does not name, or cannot have, then go where they belong.
   Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer live, Moment now, Effects& effects);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
@@ -87,6 +87,9 @@ class Scheduler {
   [[nodiscard]] const std::string& pool_name(PoolId pool) const;
   [[nodiscard]] std::uint32_t slot_count() const { return static_cast<std::uint32_t>(slots_.size()); }
 
+  // The offer still stands. One that waited for its commit must be asked for before it leaves: its slot may have lost
+  // its worker meanwhile, and the job gone elsewhere.
+  [[nodiscard]] bool stands(const effect::Offer& offer) const;
   // The state of a job that is resident; empty: ask the store.
   [[nodiscard]] std::optional<LiveJob> live(JobId job) const;
   // Known to be running now, ascending ids.
@@ -122,6 +125,8 @@ class Scheduler {
   // A stored, unfinished job becomes resident and goes where it belongs: ready, delayed, or to its end.
   void take_up(const StoredJob& stored, Lane& lane, Moment now, Effects& effects);
   Job& take_up_held(const StoredJob& stored, Lane& lane);
+  void place(Job& job, const StoredJob& stored, Moment now, Effects& effects);
+  void release_held(Moment now, Effects& effects);
   void arm_submit_timers(Job& job, Moment now);
 
   // window.cc
@@ -141,8 +146,9 @@ class Scheduler {
   [[nodiscard]] Lane* next_lane(PoolState& pool);
   void offer(Slot& slot, Job& job, Moment now, Effects& effects);
   void list_if_runnable(Lane& lane);
-  void withdraw(Job& job);  // from its slot's offers
-  void requeue(Job& job);   // an offer that was never taken
+  void withdraw(Job& job);   // from its slot's offers
+  void take_back(Job& job);  // the same, of an offer that was never taken
+  void requeue(Job& job);    // an offer that was never taken
   void arm_head_check(Slot& slot, Instant at);
   void on(const event::PoolReady& ready, Moment now, Effects& effects);
   void on(const event::SlotReady& ready, Moment now, Effects& effects);
@@ -151,6 +157,7 @@ class Scheduler {
   void on(const event::Head& head, Moment now, Effects& effects);
   void on(const event::Adopt& adopt, Moment now, Effects& effects);
   void mark_taken(Job& job, Instant taken_at);
+  void spare(Job& job);  // from its queue_timeout
 
   // endings.cc
   void on(const event::Done& done, Moment now, Effects& effects);
@@ -207,6 +214,7 @@ class Scheduler {
   std::map<std::pair<QueueId, PoolId>, std::unique_ptr<Lane>> lanes_;
   std::vector<std::unique_ptr<Slot>> slots_;  // slots_[i] is SlotId i + 1
 
+  std::vector<StoredJob> held_;  // resident for event::Adopt, until the first turn ends
   std::unordered_map<JobId, std::vector<Token>> cancel_waiters_;  // of jobs that are on their way out
   std::unordered_map<JobId, std::vector<event::Cancel>> cancels_loading_;
 };

@@ -15,6 +15,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
       ids_until_(snapshot.ids_reserved_until) {
   set_up_queues(snapshot, effects);
   set_up_pools(snapshot, effects);
+  (void)take_ids(0, effects);  // no id leaves before its block is committed
 
   std::unordered_map<QueueId, QueueState*> queue_by_id;
   for (const auto& queue : queues_) queue_by_id[queue->row.id] = queue.get();
@@ -33,6 +34,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     if (is_terminal(stored.state)) continue;
     Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);
     job.counted = job.in_backlog;
+    held_.push_back(stored);
   }
   for (const StoredJob& stored : snapshot.resident) {
     if (jobs_.find(stored.id) != nullptr) continue;
@@ -82,6 +84,7 @@ void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
     PoolState& pool = add_pool(row);
     pool.commands = pool_setup.commands;
     pool.tasks = pool_setup.tasks;
+    pool.ready = pool_setup.commands || !pool_setup.tasks.empty();
     for (std::uint32_t i = 0; i < pool_setup.slots; ++i) {
       auto slot = std::make_unique<Slot>();
       slot->id = SlotId{static_cast<std::uint32_t>(slots_.size() + 1)};

@@ -38,6 +38,7 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
       job.submitted_at = now.wall;
       arm_submit_timers(job, now);
       make_ready(job);
+      if (lane.backlog_jobs > 0 && !lane.boundary) lane.boundary = key;
     } else {
       spill(lane, key, false, effects);
     }
@@ -77,7 +78,9 @@ void Scheduler::on(const event::PutQueue& put, Moment, Effects& effects) {
     queue.row.paused = *put.paused;
     effects.rows.queues.push_back(queue.row);
     for (auto& [key, lane] : lanes_) {
-      if (lane->queue == &queue) list_if_runnable(*lane);
+      if (lane->queue != &queue) continue;
+      list_if_runnable(*lane);
+      refill(*lane, effects);
     }
   }
   effects.queues_put.push_back({put.token, queue.row});
@@ -96,10 +99,15 @@ Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
   if (!pool.ok()) return pool.error();
   if (found != specs_.end()) return found->second;
 
+  // The pool is settled here, once: tasks that another pool has after a restart do not move a job.
+  JobSpec settled = spec;
+  settled.pool = (*pool)->row.name;
+  const auto same = specs_.find(settled);
+  if (same != specs_.end()) return specs_[spec] = same->second;
   forget_unused_specs();
-  const SpecRow row{SpecId{next_spec_++}, spec};
+  const SpecRow row{SpecId{next_spec_++}, std::move(settled)};
   effects.rows.specs.push_back(row);
-  return &know_spec(row);
+  return specs_[spec] = &know_spec(row);
 }
 
 Result<PoolState*> Scheduler::pool_for(const JobSpec& spec) const {
@@ -160,12 +168,8 @@ void Scheduler::resolve_task(SpecState& spec) const {
 void Scheduler::forget_unused_specs() {
   constexpr std::size_t kSpecsKept = 4096;
   if (specs_by_id_.size() < 2 * kSpecsKept) return;
-  std::erase_if(specs_by_id_, [&](const auto& entry) {
-    if (entry.second->jobs > 0) return false;
-    const auto found = specs_.find(entry.second->spec);
-    if (found != specs_.end() && found->second == entry.second.get()) specs_.erase(found);
-    return true;
-  });
+  std::erase_if(specs_, [](const auto& entry) { return entry.second->jobs == 0; });
+  std::erase_if(specs_by_id_, [](const auto& entry) { return entry.second->jobs == 0; });
 }
 
 // Reserves the next block while the last one still has room, so that an id is committed as reserved long before use.
@@ -202,7 +206,10 @@ Job& Scheduler::take_up_held(const StoredJob& stored, Lane& lane) {
 }
 
 void Scheduler::take_up(const StoredJob& stored, Lane& lane, Moment now, Effects& effects) {
-  Job& job = take_up_held(stored, lane);
+  place(take_up_held(stored, lane), stored, now, effects);
+}
+
+void Scheduler::place(Job& job, const StoredJob& stored, Moment now, Effects& effects) {
   if (stored.started) {
     auto cause = std::make_unique<Cause>();
     cause->kind = CauseKind::kMayHaveRun;
@@ -214,6 +221,20 @@ void Scheduler::take_up(const StoredJob& stored, Lane& lane, Moment now, Effects
     add_job_timer(job, TimerKind::kRetry, now.at + (stored.retry_at - now.wall));
   } else {
     make_ready(job);
+  }
+}
+
+// Jobs whose fence was seen in a channel, but not as an attempt that can go on.
+void Scheduler::release_held(Moment now, Effects& effects) {
+  for (const StoredJob& stored : std::exchange(held_, {})) {
+    Job* const job = jobs_.find(stored.id);
+    if (job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set() || job->attempt != stored.attempts)
+      continue;
+    if (job->counted) {
+      drop(*job);  // it waits in the backlog
+    } else {
+      place(*job, stored, now, effects);
+    }
   }
 }
 

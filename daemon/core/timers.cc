@@ -42,7 +42,8 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
   switch (timer.kind) {
     case TimerKind::kQueueTimeout:
       if (job.phase == Phase::kReady || job.phase == Phase::kOffered) {
-        const bool first = job.attempt == 0 || (job.attempt == 1 && job.phase == Phase::kOffered);
+        const bool first = job.attempt == 0 || (job.attempt == 1 && job.phase == Phase::kOffered) ||
+                           job.spec->spec.at_most_once;  // its number only tells how often it was offered
         if (first) doom(job, Doom::kQueueTimeout, now, effects);
       }
       return;
@@ -73,7 +74,10 @@ void Scheduler::fire_slot(const Timer& timer, Slot& slot, Moment now, Effects& e
     return;
   }
   slot.check_armed = false;
-  if (slot.offers.empty()) return;
+  if (slot.offers.empty()) {
+    slot.full = false;
+    return;
+  }
   const Instant silent_until = slot.progress + Duration(limits::kHeadCheckNs);
   if (now.at < silent_until) {
     arm_head_check(slot, silent_until);

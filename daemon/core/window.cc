@@ -17,7 +17,10 @@ Lane& Scheduler::lane_of(QueueState& queue, PoolState& pool) {
 
 // A lane with a backlog takes in only what sorts before it. One without starts a backlog when memory is used up.
 bool Scheduler::goes_to_backlog(const Lane& lane, OrderKey key, std::size_t cost) const {
-  if (lane.backlog_jobs > 0) return !lane.boundary || key > *lane.boundary;
+  if (lane.backlog_jobs > 0) {
+    // In a lifo lane a new job sorts before everything, whatever the backlog holds.
+    return lane.boundary ? key > *lane.boundary : lane.queue->row.discipline != Discipline::kLifo;
+  }
   if (window_bytes_ + cost <= window_bytes_max_ || lane.resident_jobs < limits::kWindowJobsPerQueueMin) return false;
   return lane.ready_jobs == 0 || key > lane.key_of(*lane.ready.rbegin()->second.back());
 }
@@ -37,11 +40,15 @@ void Scheduler::spill(Lane& lane, OrderKey key, bool has_row, Effects& effects) 
 void Scheduler::spill_excess(Lane& lane, Effects& effects) {
   while (window_bytes_ > window_bytes_max_ && lane.ready_jobs > limits::kWindowJobsPerQueueMin) {
     Job& last = *lane.ready.rbegin()->second.back();
+    // On disk it could not be told from one that was lost with a daemon.
+    if (last.spec->spec.at_most_once && last.attempt > 0) return;
     const OrderKey key = lane.key_of(last);
     unready(last);
-    spill(lane, key, last.in_backlog, effects);
+    if (!last.counted) spill(lane, key, last.in_backlog, effects);
     drop(last);
-    lane.boundary = lane.key_of(*lane.ready.rbegin()->second.back());
+    // Never forward: a job that came back may have lain beyond the boundary.
+    const OrderKey end = lane.key_of(*lane.ready.rbegin()->second.back());
+    if (!lane.boundary || end < *lane.boundary) lane.boundary = end;
     lane.claim_is_void = true;
   }
 }
@@ -85,13 +92,12 @@ void Scheduler::unready(Job& job) {
 void Scheduler::refill(Lane& lane, Effects& effects) {
   if (lane.backlog_jobs == 0 || lane.claiming || lane.ready_jobs > limits::kClaimJobsMax / 2) return;
   if (lane.pool->slots.empty() || lane.queue->row.paused) return;  // nothing would run them
-  std::uint64_t bytes = window_bytes_ < window_bytes_max_ ? window_bytes_max_ - window_bytes_ : 0;
-  std::uint32_t jobs = limits::kClaimJobsMax;
-  if (bytes == 0) {
-    if (lane.resident_jobs >= limits::kWindowJobsPerQueueMin) return;
-    bytes = 1;
-    jobs = limits::kWindowJobsPerQueueMin;
-  }
+  const std::uint64_t room = window_bytes_ < window_bytes_max_ ? window_bytes_max_ - window_bytes_ : 0;
+  if (room == 0 && lane.resident_jobs >= limits::kWindowJobsPerQueueMin) return;
+  // At least the minimum of a lane, so that a window that is nearly full does not make claims of one job each.
+  const std::uint64_t bytes = std::max(room, limits::kClaimBytesMin);
+  const auto jobs = static_cast<std::uint32_t>(
+      std::clamp<std::uint64_t>(room / sizeof(Job), limits::kWindowJobsPerQueueMin, limits::kClaimJobsMax));
   effects.claims.push_back({lane.queue->row.id, lane.pool->row.id, lane.boundary, jobs, bytes});
   lane.claiming = true;
   lane.claim_after = lane.boundary;
@@ -105,7 +111,6 @@ void Scheduler::refill(Lane& lane, Effects& effects) {
 void Scheduler::on(const event::Claimed& claimed, Moment now, Effects& effects) {
   const ClaimAnswer& answer = claimed.answer;
   Lane& lane = *lanes_.at({answer.claim.queue, answer.claim.pool});
-  lane.claiming = false;
   if (!lane.claim_is_void) {
     for (const SpecRow& row : answer.specs) know_spec(row);
     for (const ClaimedJob& row : answer.jobs) {
@@ -122,6 +127,7 @@ void Scheduler::on(const event::Claimed& claimed, Moment now, Effects& effects) 
     }
     if (lane.backlog_jobs == 0) lane.boundary.reset();
   }
+  lane.claiming = false;
   lane.ended_meanwhile.clear();
   refill(lane, effects);
 }

@@ -1,0 +1,158 @@
+#include <gmock/gmock.h>
+
+#include "tests/unit/core/stage.h"
+
+namespace futured {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+StageSetup slots(std::uint32_t count) { return {.pools = {{"default", false, count}}}; }
+
+JobSpec command() {
+  JobSpec spec;
+  spec.task.clear();
+  return spec;
+}
+
+TEST(Dispatch, NothingIsOfferedToASlotThatIsNotReady) {
+  Stage stage({.workers_ready = false});
+  stage.step(event::PoolReady{stage.scheduler->pool_named("default"), {"work"}});
+  EXPECT_THAT(stage.turn({stage.submit()}), ElementsAre("accepted 1: 1 x1"));
+  EXPECT_THAT(stage.turn({stage.slot_ready(1)}), ElementsAre("offer 1.1 slot 1"));
+}
+
+TEST(Dispatch, NothingIsOfferedBeforeTheTasksAreKnown) {
+  StageSetup setup;
+  setup.workers_ready = false;
+  setup.snapshot.epoch = Epoch{1};
+  setup.snapshot.ids_reserved_until = 100;
+  setup.snapshot.specs_until = 2;
+  setup.snapshot.queues = {{QueueId{1}, "default"}};
+  setup.snapshot.pools = {{PoolId{1}, "default"}};
+  setup.snapshot.resident.push_back({.id = JobId{5}, .spec = SpecId{1}});
+  setup.snapshot.specs.push_back({SpecId{1}, Stage::work()});
+  Stage stage(std::move(setup));
+  EXPECT_THAT(stage.turn({stage.slot_ready(1)}), IsEmpty());
+  EXPECT_THAT(stage.turn({event::PoolReady{PoolId{1}, {"work"}}}), ElementsAre("offer 5.1 slot 1"));
+}
+
+TEST(Dispatch, WorkIsSpreadOverIdleSlots) {
+  Stage stage(slots(2));
+  EXPECT_THAT(stage.turn({stage.submit(Stage::work(), 2)}),
+              ElementsAre("offer 1.1 slot 1", "offer 2.1 slot 2", "accepted 1: 1 x2"));
+}
+
+TEST(Dispatch, CommandsGetExactlyOneOffer) {
+  Stage stage({.pools = {{"command", true, 2}}});
+  EXPECT_THAT(stage.turn({stage.submit(command(), 5)}),
+              ElementsAre("offer 1.1 slot 1", "offer 2.1 slot 2", "accepted 1: 1 x5"));
+  EXPECT_THAT(stage.turn({stage.done(2)}), ElementsAre("offer 3.1 slot 2"));
+}
+
+TEST(Dispatch, APoolGetsOnlyItsOwnJobs) {
+  Stage stage({.pools = {{"default", false, 1}, {"command", true, 1}}});
+  EXPECT_THAT(stage.turn({stage.submit(command()), stage.submit()}),
+              ElementsAre("offer 2.1 slot 1", "offer 1.1 slot 2", "accepted 1: 1 x1", "accepted 2: 2 x1"));
+}
+
+TEST(Credit, GrowsForShortJobsAndShrinksForLongOnes) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 2000)});
+  const auto offers = [&] { return stage.scheduler->slots()[0].offers; };
+  EXPECT_EQ(offers(), 2u) << "nothing is known yet";
+  std::uint64_t next = 1;
+  const auto run = [&](int jobs, Duration length) {
+    for (int i = 0; i < jobs; ++i, ++next) {
+      stage.now.at = stage.now.at + length;
+      event::Done done = std::get<event::Done>(stage.done(next));
+      done.started_at = stage.now.at + -length;
+      stage.turn({done});
+    }
+  };
+  run(50, microseconds(10));
+  EXPECT_GT(offers(), 50u);
+  EXPECT_LE(offers(), 110u) << "about a millisecond of work";
+  run(300, milliseconds(2));
+  EXPECT_EQ(offers(), 1u);
+}
+
+TEST(Credit, IsBoundedWhateverAWorkerClaims) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 10'000)});
+  for (std::uint64_t job = 1; job <= 200; ++job) stage.turn({stage.done(job)});  // of no length at all
+  EXPECT_LE(stage.scheduler->slots()[0].offers, limits::kOffersPerSlotMax);
+}
+
+TEST(Head, ALongJobLosesWhatWaitsBehindIt) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 2)});
+  EXPECT_THAT(stage.pass(milliseconds(5)), ElementsAre("inspect slot 1"));
+  EXPECT_THAT(stage.turn({stage.head(1, 1, milliseconds(5))}), ElementsAre("revoke 2.1 slot 1"));
+  EXPECT_THAT(stage.turn({stage.revoked(2, true)}), IsEmpty()) << "it waits for room";
+  EXPECT_THAT(stage.turn({stage.done(1)}), ElementsAre("offer 2.1 slot 1"));
+}
+
+TEST(Head, WhatComesBackGoesToASlotThatIsFree) {
+  Stage stage(slots(2));
+  stage.turn({stage.submit(Stage::work(), 4)});
+  ASSERT_EQ(stage.scheduler->live(JobId{2})->slot, SlotId{1}) << "behind job 1";
+  stage.turn({stage.done(3), stage.done(4)});
+  stage.pass(milliseconds(5));
+  EXPECT_THAT(stage.turn({stage.head(1, 1, milliseconds(5))}), ElementsAre("revoke 2.1 slot 1"));
+  EXPECT_THAT(stage.turn({stage.revoked(2, true)}), ElementsAre("offer 2.1 slot 2"));
+}
+
+TEST(Head, AJobThatJustBeganIsLookedAtAgainLater) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 2)});
+  EXPECT_THAT(stage.pass(milliseconds(5)), ElementsAre("inspect slot 1"));
+  EXPECT_THAT(stage.turn({stage.head(1, 1)}), IsEmpty());
+  EXPECT_THAT(stage.pass(milliseconds(5)), ElementsAre("inspect slot 1"));
+}
+
+TEST(Head, ASlotThatGoesOnIsNotLookedAt) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 100)});
+  for (std::uint64_t job = 1; job <= 20; ++job) {
+    EXPECT_THAT(stage.pass(milliseconds(2)), IsEmpty());
+    stage.turn({stage.done(job)});
+  }
+}
+
+TEST(Head, AnIdleSlotIsNotLookedAt) {
+  Stage stage;
+  stage.turn({stage.submit()});
+  stage.turn({stage.done(1)});
+  EXPECT_THAT(stage.pass(seconds(10)), IsEmpty());
+}
+
+TEST(Head, WhatAWorkerSaysOfAnotherFenceChangesNothing) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 2)});
+  stage.pass(milliseconds(5));
+  EXPECT_THAT(stage.turn({event::Head{SlotId{1}, Fence{JobId{99}, Epoch{1}, 1}, stage.now.at}}), IsEmpty());
+  EXPECT_THAT(stage.turn({event::Head{SlotId{99}, std::nullopt, stage.now.at}}), IsEmpty());
+  EXPECT_TRUE(stage.scheduler->running().empty());
+}
+
+TEST(Figures, TellWhatRunsAndWhatWaits) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 5)});
+  stage.pass(milliseconds(5));
+  stage.turn({stage.head(1, 1)});
+  const auto lanes = stage.scheduler->lanes();
+  ASSERT_EQ(lanes.size(), 1u);
+  EXPECT_EQ(lanes[0].queued, 3u);
+  EXPECT_EQ(lanes[0].running, 2u);
+  ASSERT_EQ(stage.scheduler->running().size(), 1u);
+  EXPECT_EQ(stage.scheduler->running()[0].id, JobId{1});
+  EXPECT_FALSE(stage.scheduler->idle());
+}
+
+}  // namespace
+}  // namespace futured

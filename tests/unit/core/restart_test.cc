@@ -1,0 +1,226 @@
+#include <gmock/gmock.h>
+
+#include "tests/unit/core/stage.h"
+
+namespace futured {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+constexpr WallTime kSubmitted{1'699'999'999'000'000};  // a second before the stage's clock
+
+// What an earlier daemon left: `jobs` unfinished, of one spec.
+StageSetup left(const JobSpec& spec, std::vector<StoredJob> jobs, bool workers_ready = true) {
+  StageSetup setup;
+  setup.workers_ready = workers_ready;
+  setup.snapshot.epoch = Epoch{1};
+  setup.snapshot.ids_reserved_until = 100;
+  setup.snapshot.specs_until = 2;
+  setup.snapshot.queues = {{QueueId{1}, "default"}};
+  setup.snapshot.pools = {{PoolId{1}, "default"}};
+  setup.snapshot.specs.push_back({SpecId{1}, spec});
+  setup.snapshot.resident = std::move(jobs);
+  return setup;
+}
+
+StoredJob stored(std::uint64_t id) { return {.id = JobId{id}, .spec = SpecId{1}, .submitted_at = kSubmitted}; }
+
+// The same, and the fence of job 1 was found in the channel of slot 1.
+StageSetup found(const JobSpec& spec, const StoredJob& job) {
+  StageSetup setup = left(spec, {job}, false);
+  setup.live.jobs.push_back(job);
+  setup.live.specs = setup.snapshot.specs;
+  return setup;
+}
+
+Fence old_fence(std::uint64_t job, std::uint32_t attempt = 1) { return {JobId{job}, Epoch{1}, attempt}; }
+
+void ready(Stage& stage) {
+  stage.step(event::PoolReady{PoolId{1}, {"work", "other"}});
+  stage.step(stage.slot_ready(1));
+}
+
+TEST(Restart, UnfinishedJobsRunAgain) {
+  Stage stage(left(Stage::work(), {stored(1), stored(2)}));
+  EXPECT_THAT(stage.turn(), ElementsAre("offer 1.1 slot 1", "offer 2.1 slot 1"));
+  EXPECT_THAT(stage.turn({stage.done(1)}), IsEmpty());
+  EXPECT_EQ(stage.ending(1)->epoch, Epoch{2});
+}
+
+TEST(Restart, AttemptsGoOnFromTheirNumber) {
+  StoredJob job = stored(1);
+  job.attempts = 2;
+  job.crashes = 1;
+  JobSpec spec = Stage::work();
+  spec.max_attempts = 2;
+  Stage stage(left(spec, {job}));
+  EXPECT_THAT(stage.turn(), ElementsAre("offer 1.3 slot 1"));
+  stage.turn({stage.failed(1)});
+  EXPECT_EQ(stage.ending(1)->state, JobState::kFailed);
+}
+
+TEST(Restart, ARetryWaitsForItsTime) {
+  StoredJob job = stored(1);
+  job.attempts = 1;
+  Stage probe;
+  job.retry_at = probe.now.wall + seconds(2);
+  JobSpec spec = Stage::work();
+  spec.max_attempts = 2;
+  Stage stage(left(spec, {job}));
+  EXPECT_THAT(stage.turn(), IsEmpty());
+  EXPECT_THAT(stage.pass(seconds(2) - Duration(1)), IsEmpty());
+  EXPECT_THAT(stage.pass(Duration(1)), ElementsAre("offer 1.2 slot 1"));
+}
+
+TEST(Restart, TimeoutsWentOnMeanwhile) {
+  JobSpec spec = Stage::work();
+  spec.total_timeout = seconds(3);
+  Stage stage(left(spec, {stored(1)}, false));
+  EXPECT_THAT(stage.pass(seconds(2) - Duration(1)), IsEmpty());
+  EXPECT_EQ(stage.ending(1), nullptr);
+  stage.pass(Duration(1));
+  ASSERT_NE(stage.ending(1), nullptr);
+  EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kTotalTimeout);
+}
+
+TEST(Restart, AnAtMostOnceJobThatWasStartedMayHaveRun) {
+  StoredJob job = stored(1);
+  job.started = true;
+  JobSpec spec = Stage::work();
+  spec.at_most_once = true;
+  Stage stage(left(spec, {job}));
+  EXPECT_THAT(stage.turn(), IsEmpty());
+  EXPECT_EQ(stage.ending(1)->state, JobState::kFailed);
+  EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kMayHaveRun);
+}
+
+TEST(Restart, AnAtMostOnceJobThatWasNotStartedRuns) {
+  JobSpec spec = Stage::work();
+  spec.at_most_once = true;
+  Stage stage(left(spec, {stored(1)}));
+  EXPECT_THAT(stage.turn(), ElementsAre("committed offer 1.1 slot 1"));
+}
+
+TEST(Adopt, ARunningAttemptGoesOnAndCountsOnce) {
+  Stage stage(found(Stage::work(), stored(1)));
+  stage.step(stage.adopt(1, old_fence(1)));
+  ready(stage);
+  EXPECT_THAT(stage.turn(), IsEmpty()) << "it is not started again";
+  ASSERT_EQ(stage.scheduler->running().size(), 1u);
+  stage.turn({stage.done(1)});
+  EXPECT_EQ(stage.ending(1)->state, JobState::kSucceeded);
+  EXPECT_EQ(stage.ending(1)->epoch, Epoch{1}) << "of the daemon that offered it";
+}
+
+TEST(Adopt, ADoneThatWasNotCommittedIsTakenIn) {
+  Stage stage(found(Stage::work(), stored(1)));
+  stage.step(stage.adopt(1, old_fence(1), true));
+  ready(stage);
+  stage.turn({stage.done(1)});
+  EXPECT_EQ(stage.ending(1)->state, JobState::kSucceeded);
+}
+
+TEST(Adopt, AnAtMostOnceJobGoesOn) {
+  StoredJob job = stored(1);
+  job.started = true;
+  JobSpec spec = Stage::work();
+  spec.at_most_once = true;
+  Stage stage(found(spec, job));
+  stage.step(stage.adopt(1, old_fence(1)));
+  ready(stage);
+  EXPECT_THAT(stage.turn({stage.submit()}), ElementsAre("accepted 1: 100 x1")) << "and gets no neighbour";
+  stage.turn({stage.done(1)});
+  EXPECT_EQ(stage.ending(1)->state, JobState::kSucceeded);
+}
+
+TEST(Adopt, WhatTheStoreDoesNotKnowIsKilled) {
+  Stage stage(left(Stage::work(), {}, false));
+  EXPECT_THAT(stage.turn({stage.adopt(1, old_fence(50))}), ElementsAre("kill slot 1"));
+  ready(stage);
+  EXPECT_THAT(stage.turn({stage.submit()}), ElementsAre("accepted 1: 100 x1"))
+      << "nothing goes to a slot that is killed";
+  EXPECT_THAT(stage.turn({stage.slot_ended(1)}), ElementsAre("start slot 1"));
+  EXPECT_THAT(stage.turn({stage.slot_ready(1)}), ElementsAre("offer 100.1 slot 1"));
+}
+
+TEST(Adopt, AFinishedAttemptOfAnEndedJobIsOnlyRead) {
+  StageSetup setup = left(Stage::work(), {}, false);
+  StoredJob ended = stored(1);
+  ended.state = JobState::kSucceeded;
+  setup.live.jobs.push_back(ended);
+  setup.live.specs = setup.snapshot.specs;
+  Stage stage(std::move(setup));
+  EXPECT_THAT(stage.turn({stage.adopt(1, old_fence(1), true), stage.done(1)}), IsEmpty());
+  EXPECT_EQ(stage.ending(1), nullptr);
+}
+
+TEST(Adopt, OfTwoAttemptsOfAJobOneIsKilled) {
+  StageSetup setup = found(Stage::work(), stored(1));
+  setup.pools[0].slots = 2;
+  Stage stage(std::move(setup));
+  stage.step(stage.adopt(1, old_fence(1)));
+  EXPECT_THAT(stage.turn({stage.adopt(2, old_fence(1, 2))}), ElementsAre("kill slot 2"));
+}
+
+TEST(Adopt, RunTimeoutCountsFromTheFirstStart) {
+  JobSpec spec = Stage::work();
+  spec.run_timeout = seconds(10);
+  Stage stage(found(spec, stored(1)));
+  event::Adopt adopt = std::get<event::Adopt>(stage.adopt(1, old_fence(1)));
+  adopt.taken_at = stage.now.at + -milliseconds(900);
+  stage.step(adopt);
+  ready(stage);
+  stage.turn();
+  EXPECT_THAT(stage.pass(milliseconds(9'099)), IsEmpty());
+  EXPECT_THAT(stage.pass(milliseconds(1)), ElementsAre("stop 1.1 slot 1"));
+}
+
+TEST(Adopt, AFenceOfASlotThatIsNoMoreFreesItsJob) {
+  Stage stage(found(Stage::work(), stored(1)));
+  stage.step(stage.adopt(7, old_fence(1)));  // the pool has fewer slots now, and ends that worker
+  ready(stage);
+  EXPECT_THAT(stage.turn(), ElementsAre("offer 1.1 slot 1"));
+}
+
+TEST(Adopt, AnAtMostOnceJobOfASlotThatIsNoMoreMayHaveRun) {
+  StoredJob job = stored(1);
+  job.started = true;
+  JobSpec spec = Stage::work();
+  spec.at_most_once = true;
+  Stage stage(found(spec, job));
+  stage.turn({stage.adopt(7, old_fence(1))});
+  ASSERT_NE(stage.ending(1), nullptr);
+  EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kMayHaveRun);
+}
+
+TEST(Adopt, CanBeCancelled) {
+  Stage stage(found(Stage::work(), stored(1)));
+  stage.step(stage.adopt(1, old_fence(1)));
+  ready(stage);
+  EXPECT_THAT(stage.turn({stage.cancel(1, 0)}), ElementsAre("stop 1.1 slot 1"));
+  EXPECT_THAT(stage.turn({stage.failed(1)}), ElementsAre("cancelled 1: 1 CANCELLED"));
+}
+
+TEST(Restart, AJobStaysInThePoolThatItWasAcceptedFor) {
+  StageSetup setup;
+  setup.pools = {{"first", false, 1}, {"second", false, 1}};
+  setup.workers_ready = false;
+  Stage before(std::move(setup));
+  before.step(event::PoolReady{before.scheduler->pool_named("first"), {"other"}});
+  before.step(event::PoolReady{before.scheduler->pool_named("second"), {"work"}});
+  before.turn({before.submit()});
+
+  StageSetup again = left(before.history[0].rows.specs.at(0).spec, {stored(1)}, false);
+  again.pools = {{"first", false, 1}, {"second", false, 1}};
+  again.snapshot.pools = {{PoolId{1}, "first"}, {PoolId{2}, "second"}};
+  Stage stage(std::move(again));
+  stage.step(event::PoolReady{PoolId{1}, {"other"}});
+  stage.step(event::PoolReady{PoolId{2}, {"work"}});
+  EXPECT_THAT(stage.turn({stage.slot_ready(1), stage.slot_ready(2)}), ElementsAre("offer 1.1 slot 2"));
+}
+
+}  // namespace
+}  // namespace futured
