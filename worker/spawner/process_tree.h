@@ -1,0 +1,36 @@
+// Finding and killing a process with everything below it, without cgroups.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace futured::spawner {
+
+struct ProcessStat {
+  pid_t parent = 0;
+  char state = '?';              // as in /proc/PID/stat; Z: a zombie
+  std::uint64_t start_time = 0;  // clock ticks since boot: with the pid it names a process for good
+};
+
+// Nothing when there is no such process.
+[[nodiscard]] std::optional<ProcessStat> read_stat(pid_t pid);
+
+// Direct children of any of its threads, zombies included.
+[[nodiscard]] std::vector<pid_t> children_of(pid_t pid);
+
+// Stops the roots and whatever descends from them, so that nothing can fork away, then kills all of it. Returns how
+// many living processes it met: call again, as they are reaped, until that is 0.
+std::size_t kill_trees(std::span<const pid_t> roots);
+
+// Living processes whose environment has exactly this KEY=VALUE, except this process and its ancestors.
+[[nodiscard]] std::vector<pid_t> find_by_environment(const std::string& entry);
+
+// Times that the kernel has killed a process for want of memory since boot; 0 when it does not say.
+[[nodiscard]] std::uint64_t out_of_memory_kills();
+
+}  // namespace futured::spawner
