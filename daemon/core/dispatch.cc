@@ -231,7 +231,8 @@ void Scheduler::mark_taken(Job& job, Instant taken_at) {
   }
 }
 
-// The head of a slot has run for a while: what waits behind it goes where it can run sooner.
+// The head of a slot has run for a while: what waits behind it goes where it can run sooner. When no other slot gets
+// on either, the machine is what is slow, and taking work back would only cost more of it.
 void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
   Slot* const slot = slot_of(head.slot);
   if (slot == nullptr || slot->offers.empty()) return;
@@ -248,6 +249,14 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
     return;
   }
   slot->mean = std::max(slot->mean, now.at - job->taken_at);
+  if (slot->offers.size() == 1) return;
+  const bool others_get_on = std::ranges::any_of(slot->pool->slots, [&](const Slot* other) {
+    return other != slot && (room(*other) > 0 || other->progress > now.at + -again);
+  });
+  if (!others_get_on) {
+    if (slot->pool->slots.size() > 1 && !slot->check_armed) arm_head_check(*slot, now.at + (now.at - job->taken_at));
+    return;
+  }
   for (Job* other = slot->offers.back(); other != nullptr; other = other->previous) {
     if (other != job && other->doom == Doom::kNone) effects.revokes.push_back({slot->id, other->fence()});
   }

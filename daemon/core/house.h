@@ -70,7 +70,6 @@ struct Slot {
   JobList offers;          // oldest first
   Duration mean{0};        // smoothed length of its jobs
   Instant progress;        // last offer to the empty slot, or last done
-  bool stuck = false;      // what waits behind its head should run elsewhere
   bool check_armed = false;
   std::uint32_t failures = 0;  // workers lost in a row without a job done
 };

@@ -59,19 +59,16 @@ void Scheduler::make_ready(Job& job) {
   JobList& list = lane.ready[key.rank];
   if (list.empty() || key > lane.key_of(*list.back())) {
     list.push_back(job);
-  } else if (lane.queue->row.discipline == Discipline::kLifo) {
-    // A newer job goes to the front; an old one that comes back belongs near the end.
-    Job* place = nullptr;
-    if (key > lane.key_of(*list.front())) {
-      place = list.back();
-      while (lane.key_of(*place) > key) place = place->previous;
-    }
-    list.insert_after(job, place);
   } else {
-    // A job that comes back is older than nearly all that wait.
-    Job* place = nullptr;
-    for (Job* next = list.front(); lane.key_of(*next) < key; next = next->next) place = next;
+    // Jobs that come back do so in runs, next to each other, and are older than nearly all that wait.
+    Job* place = lane.came_back;
+    if (place == nullptr || lane.key_of(*place).rank != key.rank) {
+      place = lane.queue->row.discipline == Discipline::kLifo ? list.back() : list.front();
+    }
+    while (place != nullptr && lane.key_of(*place) > key) place = place->previous;
+    while (place != nullptr && lane.key_of(*place->next) < key) place = place->next;
     list.insert_after(job, place);
+    lane.came_back = &job;
   }
   job.phase = Phase::kReady;
   ++lane.ready_jobs;
@@ -81,6 +78,7 @@ void Scheduler::make_ready(Job& job) {
 
 void Scheduler::unready(Job& job) {
   Lane& lane = *job.lane;
+  if (lane.came_back == &job) lane.came_back = nullptr;
   const auto list = lane.ready.find(lane.key_of(job).rank);
   list->second.remove(job);
   if (list->second.empty()) lane.ready.erase(list);

@@ -81,6 +81,7 @@ Result<LoadAnswer> Loop::load_recovered(const std::vector<pool::RecoveredRun>& r
 // Workers that live are taken over with what they run; the other slots get new ones.
 void Loop::set_up_slots(const std::vector<pool::RecoveredRun>& recovered, Moment moment) {
   std::unordered_set<SlotId> alive;
+  for (const auto& [name, tasks] : parts_.pools->tasks()) pool_events_->on(pool::PoolReady{name, tasks});
   for (const pool::WorkerStarted& worker : parts_.pools->live()) {
     alive.insert(worker.slot);
     step(event::SlotReady{worker.slot, worker.generation}, moment);
