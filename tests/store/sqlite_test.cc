@@ -1,0 +1,396 @@
+// What only the SQLite store promises: files, locks, versions, crashes, and a start that looks at few rows.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/fd.h"
+#include "daemon/store/sqlite_schema.h"
+#include "daemon/store/sqlite_store.h"
+#include "tests/store/rows_for_tests.h"
+#include "tests/store/scratch.h"
+
+namespace futured {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Straight into a database file, beside the store.
+std::int64_t number(const std::string& path, const std::string& sql) {
+  auto database = Database::open(path, {});
+  EXPECT_TRUE(database.ok());
+  auto read = database->number(sql);
+  EXPECT_TRUE(read.ok()) << read.error().message;
+  return *read;
+}
+
+Batch first_batch(std::uint64_t jobs = 3) {
+  Batch batch;
+  batch.specs.push_back(spec_row(1));
+  for (std::uint64_t id = 1; id <= jobs; ++id) batch.jobs.push_back(job_row(id));
+  return batch;
+}
+
+Error error_of(const std::string& path) {
+  auto opened = open_sqlite_store(path);
+  EXPECT_FALSE(opened.ok());
+  return opened.ok() ? Error{} : opened.error();
+}
+
+bool says(const Error& error, const std::string& words) { return error.message.find(words) != std::string::npos; }
+
+TEST(SqliteFile, IsItsOwnersAloneAndShaped) {
+  Scratch scratch;
+  const auto store = *open_sqlite_store(scratch.database());
+  ASSERT_FALSE(store->commit(first_batch()).has_value());
+  for (const char* suffix : {"", "-wal", "-shm", ".lock", ".reserve"}) {
+    struct stat file {};
+    ASSERT_EQ(::stat((scratch.database() + suffix).c_str(), &file), 0) << suffix;
+    EXPECT_EQ(file.st_mode & 0777, 0600u) << suffix;
+  }
+  EXPECT_EQ(number(scratch.database(), "PRAGMA auto_vacuum"), 2);
+  EXPECT_EQ(number(scratch.database(), "PRAGMA page_size"), 4096);
+  EXPECT_EQ(number(scratch.database(), "PRAGMA application_id"), kApplicationId);
+}
+
+TEST(SqliteFile, SecondDaemonIsToldWhoHoldsIt) {
+  Scratch scratch;
+  const auto store = *open_sqlite_store(scratch.database());
+  const Error error = error_of(scratch.database());
+  EXPECT_EQ(error.code, ErrorCode::kFailedPrecondition);
+  EXPECT_TRUE(says(error, "process " + std::to_string(::getpid()))) << error.message;
+  EXPECT_TRUE(says(error, scratch.database())) << error.message;
+}
+
+TEST(SqliteFile, LockGoesWithItsHolder) {
+  Scratch scratch;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto store = open_sqlite_store(scratch.database());
+    ::_exit(store.ok() ? 0 : 1);  // no destructor runs
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  EXPECT_TRUE(open_sqlite_store(scratch.database()).ok());
+}
+
+TEST(SqliteFile, MissingDirectoryIsNamed) {
+  Scratch scratch;
+  const Error error = error_of((scratch.folder() / "nowhere" / "futured.db").string());
+  EXPECT_EQ(error.code, ErrorCode::kNotFound);
+  EXPECT_TRUE(says(error, "nowhere")) << error.message;
+}
+
+// Root may write anywhere, so it steps down for this.
+class AsNobody {
+ public:
+  AsNobody() : stepped_down_(::geteuid() == 0 && ::seteuid(65534) == 0) {}
+  ~AsNobody() {
+    if (stepped_down_) (void)!::seteuid(0);
+  }
+
+ private:
+  bool stepped_down_;
+};
+
+TEST(SqliteFile, UnwritableDirectoryIsNamed) {
+  Scratch scratch;
+  ASSERT_EQ(::chmod(scratch.folder().c_str(), 0555), 0);
+  {
+    const AsNobody nobody;
+    const Error error = error_of(scratch.database());
+    EXPECT_EQ(error.code, ErrorCode::kPermissionDenied) << error.message;
+    EXPECT_TRUE(says(error, scratch.database())) << error.message;
+  }
+  ASSERT_EQ(::chmod(scratch.folder().c_str(), 0755), 0);
+}
+
+TEST(SqliteFile, ReadOnlyFileIsNamed) {
+  Scratch scratch;
+  { const auto store = *open_sqlite_store(scratch.database()); }
+  ASSERT_EQ(::chmod(scratch.folder().c_str(), 0777), 0);
+  ASSERT_EQ(::chmod((scratch.database() + ".lock").c_str(), 0666), 0);
+  ASSERT_EQ(::chmod(scratch.database().c_str(), 0444), 0);
+  const AsNobody nobody;
+  const Error error = error_of(scratch.database());
+  EXPECT_EQ(error.code, ErrorCode::kPermissionDenied) << error.message;
+}
+
+TEST(SqliteFile, GarbageIsDataLossAndLeftAlone) {
+  Scratch scratch;
+  const std::string garbage(8'192, 'g');
+  std::ofstream(scratch.database()) << garbage;
+  const Error error = error_of(scratch.database());
+  EXPECT_EQ(error.code, ErrorCode::kDataLoss) << error.message;
+  EXPECT_TRUE(says(error, scratch.database()) && says(error, "restore")) << error.message;
+  std::ifstream file(scratch.database());
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), garbage);
+}
+
+TEST(SqliteFile, TruncatedIsDataLoss) {
+  Scratch scratch;
+  {
+    const auto store = *open_sqlite_store(scratch.database());
+    ASSERT_FALSE(store->commit(first_batch(1'000)).has_value());
+  }
+  fs::resize_file(scratch.database(), fs::file_size(scratch.database()) / 4096 / 2 * 4096);
+  const Error error = error_of(scratch.database());
+  EXPECT_EQ(error.code, ErrorCode::kDataLoss) << error.message;
+}
+
+TEST(SqliteFile, DamagedPagesAreDataLossWhenTheyAreRead) {
+  Scratch scratch;
+  {
+    const auto store = *open_sqlite_store(scratch.database());
+    ASSERT_FALSE(store->commit(first_batch(1'000)).has_value());
+  }
+  {
+    std::fstream file(scratch.database(), std::ios::in | std::ios::out | std::ios::binary);
+    const std::string zeros(4'096, '\xee');
+    for (std::uintmax_t at = 20 * 4096; at + 4096 <= fs::file_size(scratch.database()); at += 4096) {
+      file.seekp(static_cast<std::streamoff>(at));
+      file << zeros;
+    }
+  }
+  auto store = open_sqlite_store(scratch.database());
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  const auto snapshot = (*store)->snapshot();
+  ASSERT_FALSE(snapshot.ok());
+  EXPECT_EQ(snapshot.error().code, ErrorCode::kDataLoss) << snapshot.error().message;
+  EXPECT_TRUE(says(snapshot.error(), scratch.database())) << snapshot.error().message;
+  const auto commit = (*store)->commit(first_batch());
+  ASSERT_TRUE(commit.has_value());
+  EXPECT_EQ(commit->fault, CommitFault::kUnknown);
+}
+
+TEST(SqliteFile, NewerSchemaIsRefusedAndLeftAlone) {
+  Scratch scratch;
+  { const auto store = *open_sqlite_store(scratch.database()); }
+  const auto newer = static_cast<std::int64_t>(schema_migrations().size()) + 1;
+  (void)number(scratch.database(), "PRAGMA user_version = " + std::to_string(newer));
+  const Error error = error_of(scratch.database());
+  EXPECT_EQ(error.code, ErrorCode::kFailedPrecondition);
+  EXPECT_TRUE(says(error, "schema version " + std::to_string(newer))) << error.message;
+  EXPECT_TRUE(says(error, scratch.database())) << error.message;
+  EXPECT_EQ(number(scratch.database(), "PRAGMA user_version"), newer);
+}
+
+TEST(SqliteFile, AnotherProgramsDatabaseIsLeftAlone) {
+  Scratch scratch;
+  std::ofstream(scratch.database()).close();
+  (void)number(scratch.database(), "CREATE TABLE addresses (name)");
+  const Error error = error_of(scratch.database());
+  EXPECT_EQ(error.code, ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(number(scratch.database(), "SELECT count(*) FROM sqlite_schema"), 1);
+}
+
+TEST(SqliteFile, EmptyFileIsTakenAsNew) {
+  Scratch scratch;
+  std::ofstream(scratch.database()).close();
+  auto store = open_sqlite_store(scratch.database());
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  EXPECT_FALSE((*store)->commit(first_batch()).has_value());
+}
+
+TEST(SqliteFile, WriteLockOfAnotherProgramRollsBack) {
+  Scratch scratch;
+  const auto store = *open_sqlite_store(scratch.database());
+  ASSERT_FALSE(store->commit(first_batch(1)).has_value());
+  auto other = Database::open(scratch.database(), {});
+  ASSERT_TRUE(other->run("BEGIN IMMEDIATE").ok());
+  Batch batch;
+  batch.jobs.push_back(job_row(2));
+  const auto error = store->commit(batch);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->fault, CommitFault::kRolledBack);
+  EXPECT_EQ(error->error.code, ErrorCode::kFailedPrecondition) << error->error.message;
+  ASSERT_TRUE(other->run("ROLLBACK").ok());
+  EXPECT_FALSE(store->commit(batch).has_value());
+  EXPECT_EQ(store->snapshot()->resident.size(), 2u);
+}
+
+TEST(SqliteMigration, EachVersionIsReachedFromEachBefore) {
+  const char* const steps[] = {"CREATE TABLE a (x); INSERT INTO a VALUES (1)", "ALTER TABLE a ADD COLUMN y DEFAULT 7",
+                               "CREATE TABLE b (z); INSERT INTO b SELECT y FROM a"};
+  for (std::size_t from = 0; from <= 3; ++from) {
+    Scratch scratch;
+    std::ofstream(scratch.database()).close();
+    auto database = *Database::open(scratch.database(), {});
+    ASSERT_TRUE(migrate(database, std::span(steps, from)).ok());
+    EXPECT_EQ(*database.number("PRAGMA user_version"), static_cast<std::int64_t>(from));
+    const Status done = migrate(database, steps);
+    ASSERT_TRUE(done.ok()) << done.error().message;
+    EXPECT_EQ(*database.number("PRAGMA user_version"), 3);
+    EXPECT_EQ(*database.number("SELECT z FROM b"), 7);
+  }
+}
+
+TEST(SqliteMigration, FailedOneLeavesTheVersionBefore) {
+  const char* const steps[] = {"CREATE TABLE a (x)", "CREATE TABLE b (x); INSERT INTO nowhere VALUES (1)"};
+  Scratch scratch;
+  std::ofstream(scratch.database()).close();
+  auto database = *Database::open(scratch.database(), {});
+  EXPECT_FALSE(migrate(database, steps).ok());
+  EXPECT_EQ(*database.number("PRAGMA user_version"), 1);
+  EXPECT_EQ(*database.number("SELECT count(*) FROM sqlite_schema"), 1);
+  EXPECT_TRUE(migrate(database, std::span(steps, 1)).ok());
+}
+
+TEST(SqliteCrash, CopyTakenAfterACommitHoldsIt) {
+  Scratch scratch;
+  Scratch copies;
+  SqliteOptions options;
+  options.checkpoint_pages = 8;
+  const auto store = *open_sqlite_store(scratch.database(), options);
+  ASSERT_FALSE(store->commit(first_batch(1)).has_value());
+  for (std::uint64_t id = 2; id <= 30; ++id) {
+    Batch batch;
+    batch.jobs.push_back(job_row(id, 1, std::string(3'000, 'p')));
+    ASSERT_FALSE(store->commit(batch).has_value());
+    const std::string copy = (copies.folder() / (std::to_string(id) + ".db")).string();
+    fs::copy_file(scratch.database(), copy);
+    fs::copy_file(scratch.database() + "-wal", copy + "-wal");
+    auto opened = open_sqlite_store(copy, options);
+    ASSERT_TRUE(opened.ok()) << opened.error().message;
+    EXPECT_EQ((*opened)->snapshot()->resident.size(), id);
+  }
+}
+
+TEST(SqliteCrash, KilledWriterLosesNothingItWasToldIsStored) {
+  Scratch scratch;
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  Fd told(ends[0]);
+  Fd tell(ends[1]);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    SqliteOptions options;
+    options.checkpoint_pages = 8;
+    auto store = open_sqlite_store(scratch.database(), options);
+    if (!store.ok() || (*store)->commit(first_batch(1)).has_value()) ::_exit(1);
+    for (std::uint64_t id = 2;; ++id) {
+      Batch batch;
+      batch.jobs.push_back(job_row(id));
+      if (id % 2 == 0) batch.outcomes.push_back(outcome_row(id - 1));
+      if ((*store)->commit(batch).has_value()) ::_exit(1);
+      if (::write(tell.get(), &id, sizeof id) != sizeof id) ::_exit(1);
+    }
+  }
+  tell.reset();
+  std::uint64_t last = 0;
+  while (last < 100 && ::read(told.get(), &last, sizeof last) == sizeof last) {
+  }
+  ASSERT_EQ(::kill(child, SIGKILL), 0);
+  while (::read(told.get(), &last, sizeof last) == sizeof last) {
+  }
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  ASSERT_GE(last, 100u);
+
+  auto store = open_sqlite_store(scratch.database());
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  std::vector<JobId> ids;
+  for (std::uint64_t id = 1; id <= last; ++id) ids.push_back(JobId{id});
+  const auto loaded = (*store)->load(ids);
+  ASSERT_EQ(loaded->jobs.size(), last);
+  for (const StoredJob& job : loaded->jobs) {
+    if (job.id.value % 2 == 1 && job.id.value < last) {
+      EXPECT_EQ(job.state, JobState::kSucceeded) << job.id.value;
+    }
+  }
+}
+
+TEST(SqliteMark, RisesWithTheOldestOpenJobAndPassesOverStragglers) {
+  Scratch scratch;
+  SqliteOptions options;
+  options.mark_step_ids = 10;
+  options.tail_ids_max = 100;
+  const auto store = *open_sqlite_store(scratch.database(), options);
+  ASSERT_FALSE(store->commit(first_batch(1)).has_value());  // job 1 never ends
+  std::uint64_t next = 2;
+  const auto folded_jobs = [&](int commits) {
+    for (int i = 0; i < commits; ++i) {
+      Batch batch;
+      for (int j = 0; j < 20; ++j) {
+        batch.jobs.push_back(job_row(next++));
+        batch.jobs.back().ending = ending_of(JobState::kSucceeded);
+      }
+      ASSERT_FALSE(store->commit(batch).has_value());
+    }
+  };
+  const auto mark = [&] { return number(scratch.database(), "SELECT value FROM meta WHERE name = 'low_water'"); };
+  folded_jobs(4);
+  EXPECT_LE(mark(), 1) << "it waits for job 1";
+  folded_jobs(10);
+  EXPECT_GE(mark(), static_cast<std::int64_t>(next) - 130);
+  EXPECT_EQ(number(scratch.database(), "SELECT job FROM stragglers"), 1);
+  Batch ended;
+  ended.outcomes.push_back(outcome_row(1));
+  ASSERT_FALSE(store->commit(ended).has_value());
+  EXPECT_EQ(number(scratch.database(), "SELECT count(*) FROM stragglers"), 0);
+}
+
+TEST(SqliteMark, JobsOfTheBacklogDoNotHoldIt) {
+  Scratch scratch;
+  SqliteOptions options;
+  options.mark_step_ids = 10;
+  const auto store = *open_sqlite_store(scratch.database(), options);
+  ASSERT_FALSE(store->commit(first_batch(0)).has_value());
+  for (std::uint64_t id = 1; id <= 200; id += 20) {
+    Batch batch;
+    for (std::uint64_t job = id; job < id + 20; ++job) {
+      batch.jobs.push_back(job_row(job));
+      batch.backlog_added.push_back(fifo_key(job));
+    }
+    ASSERT_FALSE(store->commit(batch).has_value());
+  }
+  EXPECT_GT(number(scratch.database(), "SELECT value FROM meta WHERE name = 'low_water'"), 160);
+  EXPECT_EQ(number(scratch.database(), "SELECT count(*) FROM stragglers"), 0);
+}
+
+TEST(SqliteWal, IsRecycledNotGrown) {
+  Scratch scratch;
+  SqliteOptions options;
+  options.checkpoint_pages = 50;
+  const auto store = *open_sqlite_store(scratch.database(), options);
+  ASSERT_FALSE(store->commit(first_batch(1)).has_value());
+  const auto reader = store->reader();
+  for (std::uint64_t id = 2; id <= 1'000; ++id) {
+    Batch batch;
+    batch.jobs.push_back(job_row(id, 1, std::string(1'000, 'p')));
+    ASSERT_FALSE(store->commit(batch).has_value());
+    store->tend();
+    ASSERT_TRUE(reader->list({}).ok());
+  }
+  EXPECT_LT(fs::file_size(scratch.database() + "-wal"), 2u * 50 * 4'120);
+}
+
+TEST(SqliteReads, StayWithinTheirIndexes) {
+  Scratch scratch;
+  { const auto store = *open_sqlite_store(scratch.database()); }
+  auto database = *Database::open(scratch.database(), {});
+  const auto plan = [&](const std::string& sql) {
+    auto statement = database.prepare("EXPLAIN QUERY PLAN " + sql);
+    EXPECT_TRUE(statement.ok()) << statement.error().message;
+    std::string steps;
+    Execution row(*statement);
+    while (row.next()) steps += std::string(row.bytes(3)) + "\n";
+    return steps;
+  };
+  for (const char* sql :
+       {"SELECT * FROM job_state WHERE id = 1", "SELECT id, state FROM job_state WHERE id < 9 ORDER BY id DESC",
+        "SELECT j.payload FROM backlog b CROSS JOIN jobs j ON j.id = abs(b.ord) WHERE b.queue = 1 AND b.pool = 1 AND "
+        "(b.rank, b.ord) > (1, 2) ORDER BY b.rank, b.ord LIMIT 3"}) {
+    const std::string steps = plan(sql);
+    EXPECT_EQ(steps.find("SCAN"), std::string::npos) << steps;
+    EXPECT_EQ(steps.find("TEMP B-TREE"), std::string::npos) << steps;
+  }
+}
+
+}  // namespace
+}  // namespace futured
