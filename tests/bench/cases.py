@@ -13,6 +13,7 @@ NOOP_JOBS = 300_000
 PEER_JOBS = {"beanstalkd -b -f0": 4_000}  # the slower ones get fewer, so that a run stays short
 PEER_JOBS_DEFAULT = 20_000
 SINGLE_JOBS = 1_000
+WARM_UP_JOBS = 1_000
 ARRAY_MIB = 64
 ARRAY_ROUNDS = 5
 COMMANDS = 1_000
@@ -67,8 +68,8 @@ def noop(setting, report):
     for _ in range(setting.rounds):
         with setting.daemon() as daemon:
             daemon.start()
-            figures = setting.run("bench-futured", "flood", daemon.socket, setting.jobs(NOOP_JOBS))
-        report.add("futured", per_second=figures["per_second"])
+            flood, _ = daemon.fut_json("bench", "noop", "-n", setting.jobs(NOOP_JOBS), "--singles", 1, timeout=300)
+        report.add("futured", per_second=flood["jobs_per_second"])
         report.add("limit: SQLite rows", **only_rate(setting.limit("commits", setting.jobs(NOOP_JOBS), 1000)))
         report.add("limit: two rings", **only_rate(setting.run("bench-limits", "ring", setting.jobs(5_000_000))))
         peers_measured(setting, report, "flood", lambda peer: PEER_JOBS.get(peer.name, PEER_JOBS_DEFAULT))
@@ -85,8 +86,8 @@ def one(setting, report):
     for _ in range(setting.rounds):
         with setting.daemon() as daemon:
             daemon.start()
-            figures = setting.run("bench-futured", "one", daemon.socket, setting.jobs(SINGLE_JOBS))
-        report.add("futured", p50_us=figures["p50_us"], p99_us=figures["p99_us"])
+            _, single = daemon.fut_json("bench", "noop", "-n", WARM_UP_JOBS, "--singles", setting.jobs(SINGLE_JOBS))
+        report.add("futured", p50_us=single["p50_us"], p99_us=single["p99_us"])
         figures = setting.limit("single-commits", setting.jobs(SINGLE_JOBS))
         report.add("limit: one SQLite commit", p50_us=figures["p50_us"], p99_us=figures["p99_us"])
         peers_measured(setting, report, "one", lambda _: SINGLE_JOBS)

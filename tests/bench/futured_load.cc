@@ -19,25 +19,11 @@ namespace futured::bench {
 namespace {
 
 constexpr std::size_t kPayloadBytes = 100;
-constexpr int kWarmUp = 50;
 constexpr std::uint64_t kTenths = 10;
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
-}
-
-// One job at a time, from its submit to its durable result.
-void one_at_a_time(const client::Client& daemon, std::uint64_t count) {
-  const client::Executor executor = daemon.executor();
-  const std::string payload(kPayloadBytes, 'x');
-  std::vector<double> seconds;
-  for (std::uint64_t i = 0; i < count + kWarmUp; ++i) {
-    const Stopwatch watch;
-    const std::string result = executor.submit("noop", payload).result();
-    if (i >= kWarmUp) seconds.push_back(watch.seconds());
-  }
-  print_latency(std::move(seconds));
 }
 
 void all_succeeded(const std::vector<client::Future>& futures) {
@@ -48,18 +34,6 @@ void all_succeeded(const std::vector<client::Future>& futures) {
       throw std::runtime_error("job " + std::to_string(outcome.id) + " ended otherwise: " + describe(outcome.cause));
     }
   }
-}
-
-// `count` jobs from one client over one stream, every result collected.
-void flood(const client::Client& daemon, std::uint64_t count) {
-  const client::Executor executor = daemon.executor();
-  const std::string payload(kPayloadBytes, 'x');
-  std::vector<client::Future> futures;
-  futures.reserve(count);
-  const Stopwatch watch;
-  for (std::uint64_t i = 0; i < count; ++i) futures.push_back(executor.submit("noop", payload));
-  all_succeeded(futures);
-  print_rate(count, watch.seconds());
 }
 
 void commands(const client::Client& daemon, std::uint64_t count) {
@@ -175,14 +149,12 @@ void drain(const client::Client& daemon, std::uint64_t count, std::uint64_t last
 int run(int argc, char** argv) {
   const auto number = [&](int index) { return std::strtoull(argv[index], nullptr, 10); };
   const std::string what = argc > 2 ? argv[1] : "";
-  if (what == "flood" && argc == 4) return flood(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "commands" && argc == 4) return commands(client::Client::connect(argv[2]), number(3)), 0;
-  if (what == "one" && argc == 4) return one_at_a_time(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "arrays" && argc == 5) return arrays(argv[2], number(3), static_cast<int>(number(4))), 0;
   if (what == "enqueue" && argc == 4) return enqueue(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "drain" && argc == 5) return drain(client::Client::connect(argv[2]), number(3), number(4)), 0;
   std::fprintf(stderr,
-               "usage: bench-futured flood|one|commands ADDRESS COUNT | arrays ADDRESS MEBIBYTES ROUNDS | enqueue "
+               "usage: bench-futured commands ADDRESS COUNT | arrays ADDRESS MEBIBYTES ROUNDS | enqueue "
                "ADDRESS COUNT |"
                " drain ADDRESS COUNT LAST_ID\n");
   return 2;

@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "base/command.h"
 #include "base/limits.h"
 #include "base/payload.h"
 #include "daemon/loop/loop.h"
@@ -49,6 +50,18 @@ event::Submit noops(std::size_t count) {
   return submit;
 }
 
+event::Submit commands(std::size_t count) {
+  event::Submit submit;
+  std::string bytes;
+  const std::string encoded = encode_command({.argv = {"/bin/true"}});
+  for (std::size_t i = 0; i < count; ++i) {
+    append_part(bytes, {.content_type = kCommandType, .bytes = encoded});
+    submit.ends.push_back(static_cast<std::uint32_t>(bytes.size()));
+  }
+  submit.bytes = std::make_shared<const std::string>(std::move(bytes));
+  return submit;
+}
+
 double seconds_since(Instant start) { return static_cast<double>((monotonic_now() - start).count()) / 1e9; }
 
 void throughput(Loop& loop, std::size_t jobs, std::size_t per_batch) {
@@ -66,6 +79,16 @@ void throughput(Loop& loop, std::size_t jobs, std::size_t per_batch) {
   tally->changed.wait(lock, [&] { return tally->ended_jobs >= jobs; });
   std::printf("{\"case\": \"loop_noop\", \"jobs\": %zu, \"succeeded\": %zu, \"jobs_per_second\": %.0f}\n", jobs,
               tally->succeeded.load(), static_cast<double>(jobs) / seconds_since(start));
+}
+
+void command_rate(Loop& loop, std::size_t count) {
+  const auto tally = std::make_shared<Tally>();
+  const Instant start = monotonic_now();
+  loop.submit(commands(count), tally, [](const Result<Accepted>&) {});
+  std::unique_lock lock(tally->mutex);
+  tally->changed.wait(lock, [&] { return tally->ended_jobs == count; });
+  std::printf("{\"case\": \"loop_commands\", \"jobs\": %zu, \"succeeded\": %zu, \"jobs_per_second\": %.0f}\n", count,
+              tally->succeeded.load(), static_cast<double>(count) / seconds_since(start));
 }
 
 void latency(Loop& loop, int rounds) {
@@ -94,8 +117,8 @@ int run(const std::string& programs, const std::string& state, std::size_t jobs,
   Loop::Parts parts;
   parts.store = std::move(*store);
   parts.pools = std::make_unique<pool::LocalPools>(pools);
-  parts.setup.pools = {{"default", false, 2, {}}};
-  parts.pool_configs = {{"default", false, 2, SlotId{1}, {}, {}}};
+  parts.setup.pools = {{"default", false, 2, {}}, {"command", true, 2, {}}};
+  parts.pool_configs = {{"default", false, 2, SlotId{1}, {}, {}}, {"command", true, 2, SlotId{3}, {}, {}}};
   parts.ready_within = std::chrono::seconds(10);
   parts.log = [](const std::string& line) { std::fprintf(stderr, "loop_load: %s\n", line.c_str()); };
   Loop loop(std::move(parts));
@@ -110,6 +133,7 @@ int run(const std::string& programs, const std::string& state, std::size_t jobs,
   throughput(loop, jobs / 4, per_batch);
   throughput(loop, jobs, per_batch);
   latency(loop, 500);
+  command_rate(loop, 1000);
   loop.stop(true);
   turns.join();
   return 0;

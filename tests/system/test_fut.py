@@ -46,7 +46,7 @@ def test_run_streams_output_while_the_command_runs(daemon, gate, tmp_path):
 
 
 def test_run_passes_standard_input_on(daemon):
-    done = daemon.fut("run", "--", "tr", "a-z", "A-Z", input="shout\n")
+    done = daemon.fut("run", "--stdin", "--", "tr", "a-z", "A-Z", input="shout\n")
     assert (done.returncode, done.stdout) == (0, "SHOUT\n")
 
 
@@ -69,7 +69,7 @@ def test_run_of_a_program_that_is_not_executable_names_it(daemon, tmp_path):
     plain = tmp_path / "plain"
     plain.write_text("#!/bin/sh\n")
     done = daemon.fut("run", "--", str(plain))
-    assert done.returncode == 126
+    assert done.returncode == 127  # as a program that is not there: neither could be started
     assert str(plain) in done.stderr
 
 
@@ -195,7 +195,7 @@ def test_logs_follow_a_command_until_it_ends(daemon, gate, tmp_path):
 # ---- what prints, prints JSON when asked
 
 
-@pytest.mark.parametrize("verb", ["ls", "stats", "doctor", "worker ls", "queue ls"])
+@pytest.mark.parametrize("verb", ["ls", "stats", "doctor", "worker ls", "queue ls", "version"])
 def test_every_verb_that_prints_can_print_json(daemon, verb):
     daemon.fut("run", "--", "true")
     done = daemon.fut(*verb.split(), "--json")
@@ -227,9 +227,9 @@ def test_every_verb_explains_itself_with_an_example(daemon, verb):
         (["cancel", "987654"], "987654"),
         (["show", "many"], "many"),
         (["wait", "-1"], "-1"),
-        (["submit", "--run-timeout", "-5s", "--", "true"], "-5s"),
-        (["submit", "--run-timeout", "1000000d", "--", "true"], "1000000d"),
-        (["submit", "--run-timeout", "soon", "--", "true"], "soon"),
+        (["submit", "--timeout", "-5s", "--", "true"], "-5s"),
+        (["submit", "--timeout", "1000000d", "--", "true"], "1000000d"),
+        (["submit", "--timeout", "soon", "--", "true"], "soon"),
         (["frobnicate"], "frobnicate"),
         (["ls", "--frobnicate"], "--frobnicate"),
     ],

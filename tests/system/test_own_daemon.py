@@ -124,9 +124,12 @@ def test_a_daemon_that_cannot_start_tells_every_fut_why(home):
     os.unlink(os.path.join(home.state, "futured"))
 
 
-def test_a_runtime_folder_that_others_may_write_is_refused(home):
-    os.chmod(home.runtime, 0o777)
-    done = home.fut("ls")
-    os.chmod(home.runtime, 0o700)
+def test_a_folder_in_tmp_that_is_not_ours_alone_is_refused(home):
+    """In a mount namespace of its own, whose /tmp has a folder with our name that others may enter."""
+    script = 'exec 9<"$0"; mount -t tmpfs none /tmp; mkdir -m 777 "/tmp/futured-$(id -u)"; exec /proc/self/fd/9 ls'
+    namespace = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    env = {key: value for key, value in home.env.items() if key != "XDG_RUNTIME_DIR"}
+    command = [*namespace, "sh", "-c", script, program("fut")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode not in (0, 124)
-    assert home.runtime in done.stderr
+    assert f"/tmp/futured-{os.getuid()}" in done.stderr
