@@ -132,4 +132,4 @@ def test_a_folder_in_tmp_that_is_not_ours_alone_is_refused(home):
     command = [*namespace, "sh", "-c", script, program("fut")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode not in (0, 124)
-    assert f"/tmp/futured-{os.getuid()}" in done.stderr
+    assert "/tmp/futured-0" in done.stderr  # root, or mapped to root
