@@ -85,7 +85,7 @@ void OutputCapture::finish() {
   }
   // The outcome that names this file is only worth its commit when the file is as durable.
   if (ftruncate(file_.get(), static_cast<off_t>(kept)) != 0 || fdatasync(file_.get()) != 0) {
-    fault_ = system_error("sync " + spool_path_).message;
+    if (fault_.empty()) fault_ = system_error("sync " + spool_path_).message;
   }
   const Fd directory(
       open(spool_path_.substr(0, spool_path_.rfind('/') + 1).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -108,9 +108,10 @@ Status Zygote::load() {
 
 // Default everywhere, so that what an unusual parent ignored does not reach tasks and commands. SIGCHLD is read.
 Status Zygote::watch_children() {
-  struct sigaction standard {};
-  standard.sa_handler = SIG_DFL;
-  for (int number = 1; number < NSIG; ++number) (void)sigaction(number, &standard, nullptr);
+  // By system call, since libc's sigaction leaves out the two signals that it keeps for itself. All zeros is the
+  // default.
+  const std::array<std::uint64_t, 4> standard{};
+  for (int number = 1; number < NSIG; ++number) (void)syscall(SYS_rt_sigaction, number, standard.data(), nullptr, 8);
   sigset_t child;
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);

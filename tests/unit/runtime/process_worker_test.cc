@@ -1,0 +1,377 @@
+#include "worker/runtime/process_mode.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/payload.h"
+#include "segment/array_type.h"
+#include "tests/unit/channel/pair.h"
+
+namespace futured::runtime {
+namespace {
+
+using channel::DoneStatus;
+using channel::HostEnd;
+using channel::RunRequest;
+using channel::TestSlot;
+
+sdk::RegisteredTask task(std::string name, auto function) {
+  return {std::move(name), "", "", sdk::wrap(std::move(function))};
+}
+
+struct Ended {
+  DoneStatus status;
+  std::string error_class;
+  std::string message;
+  bool no_retry;
+  std::string result;
+  std::vector<Fd> descriptors;
+};
+
+// Worker and daemon take turns in one thread.
+class ProcessWorkerTest : public ::testing::Test {
+ protected:
+  Ended run(auto function, std::string payload = {}, std::vector<int> segments = {}) {
+    const std::vector<sdk::RegisteredTask> tasks{task("tested", function)};
+    return run_with(tasks, std::move(payload), segments);
+  }
+
+  Ended run_with(std::span<const sdk::RegisteredTask> tasks, std::string payload, std::vector<int> segments = {},
+                 std::uint32_t index = 0) {
+    ProcessWorker worker(worker_end_, tasks);
+    offer(std::move(payload), segments, index);
+    work(worker);
+    return read();
+  }
+
+  void offer(std::string payload, std::vector<int> segments = {}, std::uint32_t index = 0) {
+    RunRequest request = channel::request(next_job_++, payload);
+    request.task = index;
+    request.descriptors = segments;
+    ASSERT_TRUE(host_.offer(request));
+    host_.publish();
+  }
+
+  void work(ProcessWorker& worker) {
+    channel::Run run;
+    ASSERT_EQ(worker_end_.try_next(run), channel::Intake::kRun);
+    worker.run_one(run);
+  }
+
+  Ended read() {
+    channel::Response response;
+    while (host_.read(response) == channel::Read::kResponse) {
+      auto* done = std::get_if<channel::Done>(&response);
+      if (done == nullptr) continue;
+      Ended ended{done->status,   std::string(done->error_class), std::string(done->error_message),
+                  done->no_retry, std::string(done->result),      {}};
+      for (Fd& fd : done->descriptors) ended.descriptors.push_back(std::move(fd));
+      host_.release(host_.cursor());
+      return ended;
+    }
+    ADD_FAILURE() << "no DONE: " << host_.broken();
+    return {};
+  }
+
+  static std::string first_part(const Ended& ended) {
+    const auto parts = decode_parts(ended.result);
+    return parts.ok() && !parts->empty() ? std::string((*parts)[0].bytes) : "(no part)";
+  }
+
+  TestSlot slot_;
+  HostEnd host_ = slot_.host();
+  channel::WorkerEnd worker_end_ = slot_.worker();
+  std::uint64_t next_job_ = 1;
+};
+
+std::string one(std::string_view type, std::string_view value) {
+  std::string encoded;
+  append_part(encoded, {.content_type = type, .bytes = value});
+  return encoded;
+}
+
+TEST_F(ProcessWorkerTest, GivesBackWhatTheTaskReturned) {
+  const Ended ended = run([](double a) { return a * 2; }, one("application/json", "21"));
+  EXPECT_EQ(ended.status, DoneStatus::kSucceeded);
+  EXPECT_EQ(first_part(ended), "42");
+}
+
+TEST_F(ProcessWorkerTest, AnExceptionBecomesItsClassAndMessage) {
+  const Ended ended = run([] { throw std::out_of_range("index 7"); });
+  EXPECT_EQ(ended.status, DoneStatus::kTaskError);
+  EXPECT_EQ(ended.error_class, "std::out_of_range");
+  EXPECT_EQ(ended.message, "index 7");
+  EXPECT_FALSE(ended.no_retry);
+}
+
+TEST_F(ProcessWorkerTest, ATaskErrorSaysWhetherToRetry) {
+  const Ended pointless = run([] { throw TaskError("NoSuchUser", "bob", Retry::kPointless); });
+  EXPECT_EQ(pointless.error_class, "NoSuchUser");
+  EXPECT_TRUE(pointless.no_retry);
+  EXPECT_FALSE(run([] { throw TaskError("Busy", "later"); }).no_retry);
+}
+
+TEST_F(ProcessWorkerTest, SomethingThatIsNoExceptionIsStillCaught) {
+  const Ended ended = run([] { throw 7; });
+  EXPECT_EQ(ended.status, DoneStatus::kTaskError);
+  EXPECT_EQ(ended.error_class, "int");
+}
+
+TEST_F(ProcessWorkerTest, WrongArgumentsAreABadPayload) {
+  const auto add = [](int a, int b) { return a + b; };
+  const Ended too_few = run(add, one("application/json", "1"));
+  EXPECT_EQ(too_few.status, DoneStatus::kBadPayload);
+  EXPECT_EQ(too_few.message, "the task takes 2 arguments, 1 given");
+  EXPECT_TRUE(too_few.no_retry);
+  const Ended wrong = run(add, one("application/json", "1") + one("text/plain", "two"));
+  EXPECT_EQ(wrong.status, DoneStatus::kBadPayload);
+  EXPECT_EQ(wrong.message, "argument 2 is not the integer that the task takes: two");
+}
+
+TEST_F(ProcessWorkerTest, AnUnknownTaskNumberIsRefused) {
+  const std::vector<sdk::RegisteredTask> tasks{task("only", [] {})};
+  EXPECT_EQ(run_with(tasks, "", {}, 1).status, DoneStatus::kUnknownTask);
+}
+
+TEST_F(ProcessWorkerTest, DamagedPayloadIsABadPayload) {
+  EXPECT_EQ(run([](Parts) {}, "\x07garbage").status, DoneStatus::kBadPayload);
+}
+
+TEST_F(ProcessWorkerTest, StoppedCountsOnlyWhenItWasAsked) {
+  EXPECT_EQ(run([] { throw Stopped(); }).status, DoneStatus::kTaskError);
+
+  const std::vector<sdk::RegisteredTask> tasks{task("stops", [](Context& context) {
+    while (context.wait_for(std::chrono::seconds(20))) {
+    }
+    context.throw_if_stopped();
+  })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  ASSERT_TRUE(host_.stop(channel::fence(next_job_ - 1), channel::StopReason::kCancel));
+  host_.publish();
+  work(worker);
+  EXPECT_EQ(read().status, DoneStatus::kStopped);
+}
+
+TEST_F(ProcessWorkerTest, AStopWakesATaskThatWaitsWithOffersBehindIt) {
+  const std::vector<sdk::RegisteredTask> tasks{
+      task("waits", [](Context& context) { return context.wait_for(std::chrono::seconds(20)) ? "slept" : "woken"; })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  const Fence first = channel::fence(next_job_ - 1);
+  offer("");
+  offer("");
+  std::thread daemon([&] {
+    while (host_.find(first)->state != channel::RunState::kTaken) std::this_thread::yield();
+    ASSERT_TRUE(host_.stop(first, channel::StopReason::kCancel));
+    host_.publish();
+  });
+  const Instant began = monotonic_now();
+  work(worker);
+  daemon.join();
+  EXPECT_EQ(first_part(read()), "woken");
+  EXPECT_LT(monotonic_now() - began, std::chrono::seconds(10));
+}
+
+TEST_F(ProcessWorkerTest, KnowsWhoItIs) {
+  const std::vector<sdk::RegisteredTask> tasks{task("who", [](Context& context) {
+    return std::to_string(context.job_id()) + " " + std::to_string(context.epoch()) + " " +
+           std::to_string(context.attempt()) + " " + std::to_string(context.jobs_run_before());
+  })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  work(worker);
+  EXPECT_EQ(first_part(read()), "1 7 1 0");
+  offer("");
+  work(worker);
+  EXPECT_EQ(first_part(read()), "2 7 1 1");
+}
+
+TEST_F(ProcessWorkerTest, EmitsProgressAndLogsReachTheDaemonInOrder) {
+  const std::vector<sdk::RegisteredTask> tasks{task("talks", [](Context& context) {
+    context.emit("one");
+    context.progress(1, 2, "half");
+    context.emit("two");
+    context.log(LogLevel::kWarning, "look");
+  })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  work(worker);
+  channel::Response response;
+  std::string seen;
+  while (host_.read(response) == channel::Read::kResponse) {
+    if (const auto* emit = std::get_if<channel::Emit>(&response)) {
+      seen += "emit@" + std::to_string(emit->offset) + ":" + std::string(emit->data) + " ";
+    } else if (const auto* progress = std::get_if<channel::Progress>(&response)) {
+      seen += "progress:" + std::string(progress->message) + " ";
+    } else if (const auto* log = std::get_if<channel::Log>(&response)) {
+      seen += "log:" + std::to_string(log->level) + std::string(log->message) + " ";
+    } else if (std::holds_alternative<channel::Done>(response)) {
+      seen += "done";
+    }
+  }
+  EXPECT_EQ(seen, "emit@0:one progress:half emit@3:two log:3look done");
+}
+
+// ---- Arrays ---------------------------------------------------------------------------------------------------------
+
+Segment doubles(std::size_t count) {
+  auto writer = SegmentWriter::create("test", count * sizeof(double));
+  for (std::size_t i = 0; i < count; ++i) reinterpret_cast<double*>(writer->bytes().data())[i] = static_cast<double>(i);
+  return std::move(*std::move(*writer).seal());
+}
+
+std::string segment_part(std::uint64_t id, const ArraySlice& slice) {
+  std::string encoded;
+  const std::string type = format_array_type(slice.type);
+  append_part(encoded, {.kind = PartKind::kSegment,
+                        .content_type = type,
+                        .segment = SegmentId{id},
+                        .begin = slice.begin,
+                        .end = slice.end});
+  return encoded;
+}
+
+TEST_F(ProcessWorkerTest, AnArrayIsMappedOnceForAllJobsOnIt) {
+  constexpr std::size_t kCount = 100'000;
+  const Segment segment = doubles(kCount);
+  const std::string payload = segment_part(9, {{"float64", {kCount}}, 0, kCount * 8});
+  std::vector<const double*> seen;
+  const std::vector<sdk::RegisteredTask> tasks{task("look", [&](Array<const double> values) {
+    seen.push_back(values.data());
+    return values[kCount - 1];
+  })};
+  ProcessWorker worker(worker_end_, tasks);
+  for (int i = 0; i < 3; ++i) {
+    offer(payload, {segment.descriptor.get()});
+    work(worker);
+    EXPECT_EQ(first_part(read()), std::to_string(kCount - 1));
+  }
+  EXPECT_EQ(seen[0], seen[1]);
+  EXPECT_EQ(seen[0], seen[2]);
+}
+
+TEST_F(ProcessWorkerTest, ASliceIsWhatTheTaskSees) {
+  const Segment segment = doubles(1000);
+  const auto slice = slice_rows({"float64", {100, 10}}, 20, 22);
+  const auto sum = [](Array<const double> values) {
+    double total = 0;
+    for (const double value : values) total += value;
+    return std::to_string(values.shape()[0]) + "x" + std::to_string(values.shape()[1]) + " " + std::to_string(total);
+  };
+  EXPECT_EQ(first_part(run(sum, segment_part(1, *slice), {segment.descriptor.get()})), "2x10 4190.000000");
+}
+
+TEST_F(ProcessWorkerTest, ASliceBeyondItsSegmentIsABadPayload) {
+  const Segment segment = doubles(10);
+  const Ended ended =
+      run([](Array<const double>) {}, segment_part(1, {{"float64", {11}}, 0, 88}), {segment.descriptor.get()});
+  EXPECT_EQ(ended.status, DoneStatus::kBadPayload);
+}
+
+TEST_F(ProcessWorkerTest, AnArrayOfAnotherTypeOrSizeIsABadPayload) {
+  const Segment segment = doubles(10);
+  const auto take = [](Array<const float>) {};
+  EXPECT_EQ(run(take, segment_part(1, {{"float64", {10}}, 0, 80}), {segment.descriptor.get()}).message,
+            "argument 1 is an array of float64, the task takes float32");
+  EXPECT_EQ(run(take, segment_part(1, {{"float32", {10}}, 0, 80}), {segment.descriptor.get()}).status,
+            DoneStatus::kBadPayload);
+  EXPECT_EQ(run(take, one("text/plain", "1 2 3")).status, DoneStatus::kBadPayload);
+}
+
+TEST_F(ProcessWorkerTest, AMissingDescriptorIsTheWorkersFailure) {
+  EXPECT_EQ(run([](Array<const double>) {}, segment_part(1, {{"float64", {10}}, 0, 80})).status,
+            DoneStatus::kWorkerError);
+}
+
+TEST_F(ProcessWorkerTest, AnInlineArrayIsAlignedForItsTask) {
+  const double values[] = {1, 2, 3};
+  for (const char* type : {"text/plain", "text/plainn", "text/plainnn"}) {
+    std::string payload = one(type, "x");
+    append_part(payload, {.content_type = format_array_type({"float64", {3}}),
+                          .bytes = {reinterpret_cast<const char*>(values), sizeof values}});
+    const Ended ended = run(
+        [](std::string_view, Array<const double> array) {
+          return std::to_string(reinterpret_cast<std::uintptr_t>(array.data()) % alignof(double)) + " " +
+                 std::to_string(array[2]);
+        },
+        payload);
+    EXPECT_EQ(first_part(ended), "0 3.000000");
+  }
+}
+
+TEST_F(ProcessWorkerTest, ALargeArrayComesBackAsASealedSegment) {
+  for (const bool from_context : {true, false}) {
+    const Ended ended = run([&](Context& context) {
+      auto array = from_context ? context.make_array<double>({100, 100}) : Array<double>::zeros({100, 100});
+      array[9999] = 7;
+      return array;
+    });
+    ASSERT_EQ(ended.status, DoneStatus::kSucceeded) << ended.message;
+    const auto parts = decode_parts(ended.result);
+    ASSERT_EQ(parts->size(), 1u);
+    EXPECT_EQ((*parts)[0].kind, PartKind::kSegment);
+    EXPECT_EQ((*parts)[0].content_type, "application/x-futured-array; dtype=float64; shape=100x100");
+    ASSERT_EQ(ended.descriptors.size(), 1u);
+    auto segment = adopt_segment(Fd(fcntl(ended.descriptors[0].get(), F_DUPFD_CLOEXEC, 0)));
+    ASSERT_TRUE(segment.ok());
+    EXPECT_TRUE(segment->immutable);
+    auto mapping = map_segment(*segment);
+    EXPECT_EQ(reinterpret_cast<const double*>(mapping->data())[9999], 7);
+  }
+}
+
+TEST_F(ProcessWorkerTest, PartsOfOneArrayShareItsSegment) {
+  const Ended ended = run([](Context& context) {
+    auto array = context.make_array<double>({100, 100});
+    array[5000] = 7;
+    return std::tuple(array.rows(50, 100), array.rows(0, 50));
+  });
+  ASSERT_EQ(ended.status, DoneStatus::kSucceeded) << ended.message;
+  const auto parts = decode_parts(ended.result);
+  ASSERT_EQ(parts->size(), 2u);
+  EXPECT_EQ((*parts)[0].begin, 40'000u);
+  EXPECT_EQ((*parts)[0].end, 80'000u);
+  EXPECT_EQ((*parts)[1].begin, 0u);
+  EXPECT_EQ(ended.descriptors.size(), 2u);
+}
+
+TEST_F(ProcessWorkerTest, AnArrayThatTheResultDoesNotTakeIsGone) {
+  const Ended ended = run([](Context& context) { return context.make_array<double>({100'000})[3]; });
+  EXPECT_EQ(first_part(ended), "0");
+  EXPECT_TRUE(ended.descriptors.empty());
+}
+
+TEST_F(ProcessWorkerTest, ALongTextResultTravelsBesideTheRing) {
+  const Ended ended = run([] { return std::string(1'000'000, 'x'); });
+  ASSERT_EQ(ended.status, DoneStatus::kSucceeded) << ended.message;
+  EXPECT_EQ(first_part(ended).size(), 1'000'000u);
+}
+
+TEST_F(ProcessWorkerTest, AResultOfTooManyPartsIsTheTasksError) {
+  const Ended ended = run([] { return std::vector<Output>(limits::kPayloadPartsMax + 1); });
+  EXPECT_EQ(ended.status, DoneStatus::kTaskError);
+  EXPECT_EQ(ended.error_class, "ResultTooLarge");
+}
+
+TEST_F(ProcessWorkerTest, OneFailureLeavesNothingToTheNextJob) {
+  const std::vector<sdk::RegisteredTask> tasks{task("fails",
+                                                    [](Context& context) -> Array<double> {
+                                                      auto array = context.make_array<double>({100'000});
+                                                      throw std::runtime_error("after " + std::to_string(array.size()));
+                                                    }),
+                                               task("works", [] { return 1; })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("", {}, 0);
+  offer("", {}, 1);
+  work(worker);
+  work(worker);
+  EXPECT_EQ(read().status, DoneStatus::kTaskError);
+  const Ended second = read();
+  EXPECT_EQ(first_part(second), "1");
+  EXPECT_TRUE(second.descriptors.empty());
+}
+
+}  // namespace
+}  // namespace futured::runtime

@@ -1,0 +1,144 @@
+#include "futured/convert.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "futured/task.h"
+
+namespace futured::sdk {
+namespace {
+
+PartView part(std::string_view type, std::string_view bytes) {
+  return {type, {reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, nullptr};
+}
+
+// Collects a result as "type=bytes;".
+struct Collected final : ResultWriter {
+  void add(std::string_view type, std::string_view bytes) override {
+    all += std::string(type) + "=" + std::string(bytes) + ";";
+  }
+  void add_array(std::string_view dtype, const std::vector<std::uint64_t>& shape,
+                 std::span<const std::byte> bytes) override {
+    all += std::string(dtype) + "[" + std::to_string(shape.size()) + "]" + std::to_string(bytes.size()) + ";";
+  }
+  std::string all;
+};
+
+struct NoContext final : Context {
+  std::uint64_t job_id() const override { return 1; }
+  std::uint32_t epoch() const override { return 1; }
+  std::uint32_t attempt() const override { return 1; }
+  std::uint64_t jobs_run_before() const override { return 0; }
+  bool stop_requested() override { return false; }
+  bool wait_for(std::chrono::nanoseconds) override { return true; }
+  void progress(std::uint64_t, std::uint64_t, std::string_view) override {}
+  void log(LogLevel, std::string_view) override {}
+  void heartbeat() override {}
+  void emit(std::string_view) override {}
+  Shared make_shared_memory(std::size_t) override { return {}; }
+};
+
+std::string call_task(auto function, std::vector<PartView> parts) {
+  NoContext context;
+  Collected out;
+  wrap(function)(context, parts, out);
+  return out.all;
+}
+
+template <typename T>
+T converted(const PartView& from) {
+  return Argument<T>(from, 1).get();
+}
+
+TEST(Convert, NumbersComeFromJsonAndFromText) {
+  EXPECT_EQ(converted<int>(part(kJsonType, "-12")), -12);
+  EXPECT_EQ(converted<std::uint64_t>(part(kTextType, "18446744073709551615")), UINT64_MAX);
+  EXPECT_EQ(converted<double>(part(kJsonType, "1.5e3")), 1500.0);
+  EXPECT_EQ(converted<float>(part(kJsonType, "0.25")), 0.25f);
+  EXPECT_TRUE(converted<bool>(part(kJsonType, "true")));
+  EXPECT_FALSE(converted<bool>(part(kJsonType, "false")));
+}
+
+TEST(Convert, WhatIsNoNumberOfItsTypeIsRefused) {
+  EXPECT_THROW(converted<int>(part(kJsonType, "")), BadArgument);
+  EXPECT_THROW(converted<int>(part(kJsonType, "1.5")), BadArgument);
+  EXPECT_THROW(converted<int>(part(kJsonType, "1 ")), BadArgument);
+  EXPECT_THROW(converted<int>(part(kJsonType, "\"1\"")), BadArgument);
+  EXPECT_THROW(converted<std::int8_t>(part(kJsonType, "128")), BadArgument);
+  EXPECT_THROW(converted<std::uint32_t>(part(kJsonType, "-1")), BadArgument);
+  EXPECT_THROW(converted<double>(part(kJsonType, "1e999")), BadArgument);
+  EXPECT_THROW(converted<bool>(part(kJsonType, "1")), BadArgument);
+}
+
+TEST(Convert, TheMessageNamesTheArgumentAndIsShort) {
+  try {
+    Argument<int>(part(kTextType, std::string(1000, 'x')), 3);
+    FAIL();
+  } catch (const BadArgument& error) {
+    EXPECT_NE(std::string(error.what()).find("argument 3"), std::string::npos);
+    EXPECT_LT(std::string(error.what()).size(), 200u);
+  }
+}
+
+TEST(Convert, TextIsTakenAsItIs) {
+  EXPECT_EQ(converted<std::string>(part(kTextType, "\"quoted\"")), "\"quoted\"");
+  EXPECT_EQ(converted<std::string>(part("", std::string_view("a\0b", 3))), std::string("a\0b", 3));
+  EXPECT_EQ(converted<std::string>(part(kJsonType, "12")), "12");
+}
+
+TEST(Convert, AJsonStringIsUnquoted) {
+  EXPECT_EQ(converted<std::string>(part(kJsonType, R"("a\"\\\/\n\tb")")), "a\"\\/\n\tb");
+  EXPECT_EQ(converted<std::string>(part(kJsonType, R"("\u00e9\u20ac\ud83d\ude00")")), "é€😀");
+  EXPECT_EQ(call_task([](std::string_view text) { return std::string(text); }, {part(kJsonType, R"("x\ny")")}),
+            "text/plain=x\ny;");
+  for (const char* bad : {R"("open)", R"("a" b)", R"("\x")", R"("\ud83d")", R"("\ude00")", R"("\u12")", R"("\)"}) {
+    EXPECT_THROW(converted<std::string>(part(kJsonType, bad)), BadArgument) << bad;
+  }
+}
+
+TEST(Convert, ResultsCarryTheirContentTypes) {
+  EXPECT_EQ(call_task([] { return 42; }, {}), "application/json=42;");
+  EXPECT_EQ(call_task([] { return 0.1; }, {}), "application/json=0.1;");
+  EXPECT_EQ(call_task([] { return true; }, {}), "application/json=true;");
+  EXPECT_EQ(call_task([] { return "text"; }, {}), "text/plain=text;");
+  EXPECT_EQ(call_task([] { return std::vector{std::byte{'x'}}; }, {}), "=x;");
+  EXPECT_EQ(call_task([] { return Output{"image/png", "…"}; }, {}), "image/png=…;");
+  EXPECT_EQ(call_task([] { return std::tuple(1, std::string("a"), 2.5); }, {}),
+            "application/json=1;text/plain=a;application/json=2.5;");
+  EXPECT_EQ(call_task([] { return Array<float>::zeros({2, 3}); }, {}), "float32[2]24;");
+  EXPECT_EQ(call_task([] {}, {}), "");
+}
+
+TEST(Convert, DoublesSurviveTheirText) {
+  for (const double value : {0.1, 1.0 / 3, 1e300, 5e-324, -0.0, std::numeric_limits<double>::infinity()}) {
+    Collected out;
+    add_result(out, value);
+    const std::string text = out.all.substr(17, out.all.size() - 18);
+    EXPECT_EQ(converted<double>(part(kJsonType, text)), value) << text;
+  }
+}
+
+TEST(Convert, ACallableMayTakeContextPartsOrNeither) {
+  EXPECT_EQ(call_task([](Context& context, int a) { return a + static_cast<int>(context.attempt()); },
+                      {part(kJsonType, "4")}),
+            "application/json=5;");
+  EXPECT_EQ(call_task([](int first, Parts rest) { return first + static_cast<int>(rest.size()); },
+                      {part(kJsonType, "4"), part("", "a"), part("", "b")}),
+            "application/json=6;");
+  EXPECT_EQ(call_task([](const std::string& a, std::string b) { return a + b; }, {part("", "x"), part("", "y")}),
+            "text/plain=xy;");
+  int (*const function)(int) = [](int a) { return -a; };
+  EXPECT_EQ(call_task(function, {part(kJsonType, "4")}), "application/json=-4;");
+}
+
+TEST(Convert, TheNumberOfArgumentsMustFit) {
+  const auto two = [](int, int) {};
+  EXPECT_THROW(call_task(two, {}), BadArgument);
+  EXPECT_THROW(call_task(two, std::vector(3, part(kJsonType, "1"))), BadArgument);
+  EXPECT_THROW(call_task([](int, Parts) {}, {}), BadArgument);
+}
+
+}  // namespace
+}  // namespace futured::sdk
