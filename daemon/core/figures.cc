@@ -75,6 +75,17 @@ std::vector<SlotFigures> Scheduler::slots() const {
   return figures;
 }
 
+bool Scheduler::is_nearly_done(Duration time) const {
+  if (jobs_.size() == 0 || jobs_.size() > slots_.size()) return false;
+  std::size_t in_hand = 0;
+  for (const auto& slot : slots_) {
+    if (slot->offers.empty()) continue;
+    if (slot->mean.count() == 0 || slot->mean > time || !slot->ready) return false;
+    in_hand += slot->offers.size();
+  }
+  return in_hand == jobs_.size();
+}
+
 bool Scheduler::idle() const {
   if (jobs_.size() > 0) return false;
   return std::ranges::all_of(lanes_, [](const auto& entry) { return entry.second->backlog_jobs == 0; });
@@ -119,8 +130,9 @@ void Scheduler::audit() const {
     }
   }
   FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
-  for (const auto& [id, tokens] : cancel_waiters_) {
-    FUTURED_CHECK(jobs_.find(id) != nullptr && !tokens.empty(), "who waits for a cancel waits for a resident job");
+  for (const auto& [id, wish] : cancel_wishes_) {
+    FUTURED_CHECK(jobs_.find(id) != nullptr && !wish.waiters.empty(),
+                  "who waits for a cancel waits for a resident job");
   }
 }
 

@@ -98,6 +98,8 @@ class Scheduler {
   [[nodiscard]] std::vector<SlotFigures> slots() const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::size_t window_bytes() const { return window_bytes_; }
+  // A few jobs are resident, all of them in workers' hands, and all may be done within `time`.
+  [[nodiscard]] bool is_nearly_done(Duration time) const;
   // No job is offered or taken, and none waits in any lane or timer.
   [[nodiscard]] bool idle() const;
 
@@ -215,7 +217,12 @@ class Scheduler {
   std::vector<std::unique_ptr<Slot>> slots_;  // slots_[i] is SlotId i + 1
 
   std::vector<StoredJob> held_;  // resident for event::Adopt, until the first turn ends
-  std::unordered_map<JobId, std::vector<Token>> cancel_waiters_;  // of jobs that are on their way out
+  struct CancelWish {
+    std::vector<Token> waiters;
+    std::optional<Duration> grace;
+    std::string reason;
+  };
+  std::unordered_map<JobId, CancelWish> cancel_wishes_;  // of jobs that are on their way out
   std::unordered_map<JobId, std::vector<event::Cancel>> cancels_loading_;
 };
 

@@ -39,7 +39,7 @@ void Loop::turn() {
 #ifndef NDEBUG
   if (figures_.turns % 64 == 0) scheduler_->audit();
 #endif
-  if (!in_flight_) send_batch(moment);
+  if (!in_flight_ && !holds_back(moment)) send_batch(moment);
   if (!more) sleep();
 }
 
@@ -51,17 +51,15 @@ void Loop::sleep() {
     const std::lock_guard lock(lanes_mutex_);
     busy = !control_lane_.empty() || (!submit_lane_.empty() && takes_submits());
   }
-  int timeout_ms = 0;
   Instant until = scheduler_->next_timer();
   if (retrying_) until = std::min(until, retry_at_);
-  if (!busy && until != Instant::never()) {
-    const auto wait = std::max<std::int64_t>((until - monotonic_now()).count(), 0);
-    timeout_ms = static_cast<int>(std::min<std::int64_t>((wait + 999'999) / 1'000'000, 60'000));
-  } else if (!busy) {
-    timeout_ms = -1;
+  if (hold_until_.ns != 0) until = std::min(until, hold_until_);
+  if (!busy) {
+    const std::int64_t wait = std::max<std::int64_t>((until - monotonic_now()).count(), 0);
+    const timespec timeout{.tv_sec = wait / 1'000'000'000, .tv_nsec = wait % 1'000'000'000};
+    epoll_event events[8];
+    (void)epoll_pwait2(epoll_fd_.get(), events, 8, until == Instant::never() ? nullptr : &timeout, nullptr);
   }
-  epoll_event events[8];
-  if (!busy) epoll_wait(epoll_fd_.get(), events, 8, timeout_ms);
   sleeping_.store(false, std::memory_order_seq_cst);
   std::uint64_t count = 0;
   (void)!read(wake_fd_.get(), &count, sizeof count);
@@ -138,11 +136,11 @@ Intake Loop::submit(event::Submit submit, std::shared_ptr<OutcomeSink> sink, Sub
   return intake;
 }
 
-void Loop::cancel(Principal who, JobId job, CancelReply reply) {
-  post([this, who, job, reply = std::move(reply)]() mutable {
-    const Token token = next_token_++;
-    owed_cancels_.emplace(token, std::move(reply));
-    step(event::Cancel{token, who, job}, now());
+void Loop::cancel(event::Cancel cancel, CancelReply reply) {
+  post([this, cancel = std::move(cancel), reply = std::move(reply)]() mutable {
+    cancel.token = next_token_++;
+    owed_cancels_.emplace(cancel.token, std::move(reply));
+    step(cancel, now());
   });
 }
 

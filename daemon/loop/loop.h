@@ -82,7 +82,7 @@ class Loop {
   }
   // Commits fail for now (a full disk): what is running goes on, nothing new is accepted.
   [[nodiscard]] bool store_is_failing() const { return store_failing_.load(std::memory_order_relaxed); }
-  void cancel(Principal who, JobId job, CancelReply reply);
+  void cancel(event::Cancel cancel, CancelReply reply);
   void put_queue(event::PutQueue put, QueueReply reply);
   // `ready` is called when the watch is in place: what ends later is told to `sink`, what ended before is on disk.
   void watch(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink, std::function<void()> ready);
@@ -148,6 +148,7 @@ class Loop {
 
   // commit.cc
   [[nodiscard]] bool has_batch() const;
+  [[nodiscard]] bool holds_back(Moment now);
   void send_batch(Moment now);
   void committed(StoreAnswer answer);
   void commit_failed(StoreAnswer answer);
@@ -167,6 +168,7 @@ class Loop {
   Deferred deferred_;                    // of the commit in flight, or of the one that is tried again
   std::optional<StoreAnswer> retrying_;  // a batch that was rolled back, with its questions
   Instant retry_at_ = Instant::never();
+  Instant hold_until_;  // 0: nothing is held back
   std::optional<Error> fatal_;
   bool stopping_ = false;
   bool stop_spawner_ = false;
