@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "client/cpp/pipeline.h"
 #include "client/cpp/registry.h"
 #include "futured/client.h"
+#include "segment/socket_client.h"
 
 namespace futured::client {
 
@@ -57,6 +60,17 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   [[nodiscard]] Outcome get_result(std::uint64_t id);
   std::vector<CancelEntry> cancel(std::span<const std::uint64_t> ids, const CancelOptions& how);
 
+  // The segment socket, connected with the first use and kept: closing it gives up what was put. Throws.
+  template <typename Use>
+  auto with_segments(const Use& use) {
+    check_process();
+    const std::lock_guard guard(segments_mutex_);
+    if (!segments_) segments_.emplace(connect_segments());
+    auto result = use(*segments_);
+    if (!result.ok() && breaks_connection(result.error())) segments_.reset();
+    return result;
+  }
+
   // The exception of a status; a connection that failed names the address and the way out.
   [[nodiscard]] std::exception_ptr describe_failure(const grpc::Status& status) const;
 
@@ -77,7 +91,15 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   // Waits a little, longer each time; false when `until` would pass.
   static bool pause_before_retry(Instant until, std::int64_t& backoff_ms);
 
+  [[nodiscard]] SegmentClient connect_segments() const;
+  static bool breaks_connection(const futured::Error& error) {
+    return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded ||
+           error.code == ErrorCode::kDataLoss;
+  }
+
   std::uint32_t fork_generation_;
+  std::mutex segments_mutex_;
+  std::optional<SegmentClient> segments_;
 };
 
 // Hands the outcomes of one message to their futures.

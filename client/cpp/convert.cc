@@ -119,12 +119,12 @@ void to_part(const Part& part, api::Part& out) {
   }
   if (part.segment.id == 0) {
     out.set_data(part.bytes);
-    return;
+  } else {
+    api::SegmentSlice& slice = *out.mutable_segment();
+    slice.set_id(part.segment.id);
+    slice.set_begin(part.segment.begin);
+    slice.set_end(part.segment.end);
   }
-  api::SegmentSlice& slice = *out.mutable_segment();
-  slice.set_id(part.segment.id);
-  slice.set_begin(part.segment.begin);
-  slice.set_end(part.segment.end);
   if (part.segment.dtype.empty()) return;
   out.mutable_array()->set_dtype(part.segment.dtype);
   for (const std::int64_t extent : part.segment.shape) out.mutable_array()->add_shape(extent);

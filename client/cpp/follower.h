@@ -41,7 +41,7 @@ class Follower {
   std::unordered_set<WaitCall*> calls_;
   bool planned_ = false;
   bool joining_ = false;  // calls are being ended, to be opened again as one
-  int ending_ = 0;  // calls whose end is being dealt with
+  int ending_ = 0;        // calls whose end is being dealt with
   bool closing_ = false;
   Instant down_since_{0};
   std::int64_t backoff_ms_ = 0;

@@ -103,6 +103,26 @@ std::string sentence(const Outcome& outcome) {
 
 }  // namespace
 
+Part part_of(Segment segment) {
+  Part part;
+  part.segment = std::move(segment);
+  return part;
+}
+
+Segment rows_of(const Segment& array, std::int64_t begin, std::int64_t end) {
+  if (array.shape.empty() || begin < 0 || begin > end || end > array.shape.front()) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "rows " + std::to_string(begin) + " to " + std::to_string(end) + ": the array has no such rows");
+  }
+  const std::uint64_t rows = static_cast<std::uint64_t>(array.shape.front());
+  const std::uint64_t row_bytes = rows == 0 ? 0 : array.bytes() / rows;
+  Segment slice = array;
+  slice.end = array.begin + static_cast<std::uint64_t>(end) * row_bytes;
+  slice.begin = array.begin + static_cast<std::uint64_t>(begin) * row_bytes;
+  slice.shape.front() = end - begin;
+  return slice;
+}
+
 JobFailed::JobFailed(Outcome outcome)
     : Error(ErrorKind::kJobFailed, sentence(outcome)), outcome_(std::make_shared<Outcome>(std::move(outcome))) {}
 

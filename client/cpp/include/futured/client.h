@@ -17,6 +17,7 @@
 #include "futured/errors.h"
 #include "futured/executor.h"
 #include "futured/future.h"
+#include "futured/segments.h"
 #include "futured/types.h"
 
 namespace futured::client {
@@ -79,6 +80,29 @@ class Client {
                       const std::function<bool(const OutputChunk&)>& sink) const;
   // In one line: what it waits for.
   [[nodiscard]] std::string why(std::uint64_t id) const;
+
+  // ---- Segments: large payloads and results without a copy, on the daemon's own machine.
+  // Hands filled memory over. The daemon keeps it until drop(), until this client closes, or until the last job that
+  // names it has ended, whichever is last. dtype and shape make it an array.
+  [[nodiscard]] Segment put(SegmentBuffer buffer, std::string_view dtype = {},
+                            std::vector<std::int64_t> shape = {}) const;
+  // Copies once, into shared memory, and hands that over.
+  [[nodiscard]] Segment put(std::span<const std::byte> bytes, std::string_view dtype = {},
+                            std::vector<std::int64_t> shape = {}) const;
+  template <typename T>
+  [[nodiscard]] Segment put(const Array<const T>& array) const {
+    return put(std::as_bytes(array.elements()), dtype_of<T>(), {array.shape().begin(), array.shape().end()});
+  }
+  // A buffer whose elements are all of it: a one-dimensional array.
+  template <typename T>
+  [[nodiscard]] Segment put_array(SegmentBuffer buffer) const {
+    const auto elements = static_cast<std::int64_t>(buffer.bytes().size() / sizeof(T));
+    return put(std::move(buffer), dtype_of<T>(), {elements});
+  }
+  void drop(const Segment& segment) const;
+  [[nodiscard]] MappedBytes map(const Segment& segment) const;
+  // A part of an ended job's result. Mapped where it is a segment; a small one is fetched.
+  [[nodiscard]] MappedBytes map_result(std::uint64_t id, std::uint32_t part = 0) const;
 
   // ---- Queues, workers, the daemon
   [[nodiscard]] std::vector<QueueInfo> queues() const;

@@ -82,6 +82,13 @@ struct Segment {
   [[nodiscard]] std::uint64_t bytes() const { return end - begin; }
 };
 
+// A part that is this segment, or this stretch of it.
+struct Part;
+[[nodiscard]] Part part_of(Segment segment);
+// Rows [begin, end) of an array along its first dimension: a job that is given them maps only them. Throws Error of
+// kind kInvalidArgument when it has fewer.
+[[nodiscard]] Segment rows_of(const Segment& array, std::int64_t begin, std::int64_t end);
+
 // One part of a payload or a result: bytes, or else a segment, or else another job's result.
 struct Part {
   std::string content_type;  // "" = application/octet-stream

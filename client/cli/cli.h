@@ -1,0 +1,70 @@
+// What every verb of `fut` shares: global options, exit codes, how to connect and how to speak.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "futured/client.h"
+
+namespace futured::cli {
+
+// docs/cli.md; `run` passes the command's own code on instead of 1.
+enum Exit : int {
+  kOk = 0,
+  kJobFailed = 1,
+  kUsage = 2,
+  kUnreachable = 3,
+  kRefused = 4,  // not found, refused, not in this state
+  kTimedOut = 124,
+  kNotStarted = 127,  // `run`: no such program
+  kInterrupted = 130,
+};
+
+struct Globals {
+  std::string address;
+  bool no_start = false;
+  bool json = false;
+  std::function<int()> action;  // of the verb that was given; returns the exit code
+};
+
+// Something the user can mend in the command line itself.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// By the address rules of docs/cli.md; starts the user's own daemon where they say so.
+[[nodiscard]] client::Client connect(const Globals& globals);
+// The same, but never starts anything.
+[[nodiscard]] client::Client connect_only(const Globals& globals);
+
+// One verb each, in a file of its own.
+void add_run(CLI::App& app, Globals& globals);
+void add_submit(CLI::App& app, Globals& globals);
+void add_call(CLI::App& app, Globals& globals);
+void add_map(CLI::App& app, Globals& globals);
+void add_wait(CLI::App& app, Globals& globals);
+void add_result(CLI::App& app, Globals& globals);
+void add_logs(CLI::App& app, Globals& globals);
+void add_ls(CLI::App& app, Globals& globals);
+void add_show(CLI::App& app, Globals& globals);
+void add_cancel(CLI::App& app, Globals& globals);
+void add_retry(CLI::App& app, Globals& globals);
+void add_queue(CLI::App& app, Globals& globals);
+void add_worker(CLI::App& app, Globals& globals);
+void add_stats(CLI::App& app, Globals& globals);
+void add_bench(CLI::App& app, Globals& globals);
+void add_doctor(CLI::App& app, Globals& globals);
+void add_shutdown(CLI::App& app, Globals& globals);
+void add_version(CLI::App& app, Globals& globals);
+
+// What stands behind the verb's own options, with or without "--". Throws UsageError when that is nothing.
+[[nodiscard]] std::vector<std::string> command_words(const CLI::App& verb);
+
+// "fut: <what>: <way out>" on standard error.
+void complain(const std::string& message);
+
+}  // namespace futured::cli

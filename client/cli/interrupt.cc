@@ -1,0 +1,66 @@
+#include "client/cli/interrupt.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <exception>
+
+#include "client/cli/cli.h"
+
+namespace futured::cli {
+
+namespace {
+
+sigset_t watched_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGUSR2);  // from the destructor: stop watching
+  return signals;
+}
+
+}  // namespace
+
+Interrupt::Interrupt() {
+  const sigset_t signals = watched_signals();
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  thread_ = std::thread([this] { run(); });
+}
+
+Interrupt::~Interrupt() {
+  stopping_ = true;
+  ::pthread_kill(thread_.native_handle(), SIGUSR2);
+  thread_.join();
+}
+
+void Interrupt::on_first(std::function<void()> action) {
+  const std::lock_guard guard(mutex_);
+  action_ = std::move(action);
+}
+
+void Interrupt::run() {
+  const sigset_t signals = watched_signals();
+  while (true) {
+    int signal = 0;
+    ::sigwait(&signals, &signal);
+    if (stopping_) return;
+    if (signal == SIGUSR2) continue;
+    std::function<void()> action;
+    {
+      const std::lock_guard guard(mutex_);
+      action = std::move(action_);
+      action_ = nullptr;
+    }
+    if (interrupted_.exchange(true) || !action) ::_exit(kInterrupted);
+    try {
+      action();
+    } catch (const std::exception& error) {
+      complain(error.what());
+      ::_exit(kInterrupted);
+    }
+  }
+}
+
+}  // namespace futured::cli

@@ -1,0 +1,42 @@
+// The flags of every verb that submits, and what becomes of them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "client/cli/cli.h"
+
+namespace futured::cli {
+
+struct JobFlags {
+  std::string queue;
+  std::string pool;
+  int priority = 0;
+  std::uint32_t attempts = 0;
+  std::string backoff;
+  std::string timeout;
+  std::string queue_timeout;
+  std::string total_timeout;
+  std::string grace;
+  std::string delay;
+  bool at_most_once = false;
+  std::string name;
+  std::vector<std::string> labels;
+  std::vector<std::string> after;
+  std::vector<std::string> after_ok;
+
+  void add_to(CLI::App& verb);
+  [[nodiscard]] client::JobOptions options() const;  // throws UsageError
+};
+
+// Where and with what a command runs.
+struct CommandFlags {
+  std::vector<std::string> env;
+  std::string cwd;
+
+  void add_to(CLI::App& verb);
+  // argv with these; the directory is the caller's own unless --cwd says otherwise.
+  [[nodiscard]] client::CommandLine command(std::vector<std::string> argv) const;
+};
+
+}  // namespace futured::cli

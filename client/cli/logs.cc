@@ -1,0 +1,71 @@
+// fut logs: a job's output, also while it is produced.
+#include <cstdio>
+#include <memory>
+
+#include "client/cli/cli.h"
+#include "client/cli/text.h"
+
+namespace futured::cli {
+
+namespace {
+
+struct Options {
+  std::uint64_t id = 0;
+  bool follow = false;
+  bool only_stdout = false;
+  bool only_stderr = false;
+  std::uint32_t attempt = 0;
+  std::uint64_t tail_bytes = 0;
+};
+
+void print_chunk(const client::OutputChunk& chunk, bool json) {
+  const bool error = chunk.kind == client::OutputKind::kStderr;
+  if (json) {
+    Json line = {{"attempt", chunk.attempt}, {"stream", error ? "stderr" : "stdout"}, {"offset", chunk.offset}};
+    if (chunk.dropped_bytes != 0) line["dropped_bytes"] = chunk.dropped_bytes;
+    put_bytes(line, "data", chunk.bytes);
+    print_json(line);
+    return;
+  }
+  if (chunk.dropped_bytes != 0) {
+    complain("[" + bytes_text(static_cast<std::int64_t>(chunk.dropped_bytes)) + " of output not kept]");
+  }
+  if (error) {
+    std::fwrite(chunk.bytes.data(), 1, chunk.bytes.size(), stderr);
+  } else {
+    print(chunk.bytes);
+  }
+}
+
+int logs(const Options& options, const Globals& globals) {
+  const client::Client client = connect(globals);
+  client::OutputOptions how{.attempt = options.attempt, .follow = options.follow, .tail_bytes = options.tail_bytes};
+  if (options.only_stdout) how.kind = client::OutputKind::kStdout;
+  if (options.only_stderr) how.kind = client::OutputKind::kStderr;
+  client.read_output(options.id, how, [&](const client::OutputChunk& chunk) {
+    print_chunk(chunk, globals.json);
+    return true;
+  });
+  return kOk;
+}
+
+}  // namespace
+
+void add_logs(CLI::App& app, Globals& globals) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& verb = *app.add_subcommand("logs", "Print a job's output; -f follows it");
+  verb.add_option("id", options->id, "Number of the job")->required()->check(CLI::PositiveNumber);
+  verb.add_flag("-f,--follow", options->follow, "Until the job has ended");
+  CLI::Option* const only_stdout = verb.add_flag("--stdout", options->only_stdout, "Standard output only");
+  verb.add_flag("--stderr", options->only_stderr, "Standard error only")->excludes(only_stdout);
+  verb.add_option("--attempt", options->attempt, "Of this attempt (default: the last)");
+  verb.add_option("--tail", options->tail_bytes, "Begin so many bytes before the end");
+  verb.footer(
+      "Standard output goes to standard output, standard error to standard error.\n\n"
+      "Examples:\n"
+      "  fut logs -f 42\n"
+      "  fut logs --stderr --tail 2000 42\n");
+  verb.callback([&globals, options] { globals.action = [&globals, options] { return logs(*options, globals); }; });
+}
+
+}  // namespace futured::cli

@@ -1,0 +1,109 @@
+// fut ls: jobs, newest first.
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/limits.h"
+#include "base/time.h"
+#include "client/cli/cli.h"
+#include "client/cli/text.h"
+
+namespace futured::cli {
+
+namespace {
+
+struct Options {
+  std::vector<std::string> states;
+  std::string queue;
+  std::string pool;
+  std::string task;
+  std::string name;
+  std::vector<std::string> labels;
+  bool mine = false;
+  bool oldest_first = false;
+  bool all = false;
+  std::uint64_t limit = 20;
+  std::string page;
+};
+
+client::JobFilter filter_of(const Options& options) {
+  client::JobFilter filter{.queue = options.queue, .pool = options.pool, .task = options.task, .name = options.name};
+  for (const std::string& word : options.states) {
+    const client::JobState state = client::job_state_from(word);
+    if (state == client::JobState::kUnknown) {
+      throw UsageError("--state: \"" + word +
+                       "\" is none of scheduled, blocked, queued, running, succeeded, failed, cancelled, timed_out");
+    }
+    filter.states.push_back(state);
+  }
+  for (const std::string& label : options.labels) {
+    const std::size_t equals = label.find('=');
+    if (equals == std::string::npos) throw UsageError("--label: \"" + label + "\" has no '=': write NAME=VALUE");
+    filter.labels[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  if (options.mine) filter.owner_uid = ::getuid();
+  return filter;
+}
+
+std::string age_of(const client::JobInfo& job, std::int64_t now_us) {
+  if (job.finished_us != 0 && job.started_us != 0) return duration_text(job.finished_us - job.started_us);
+  if (job.state == client::JobState::kRunning && job.started_us != 0) return duration_text(now_us - job.started_us);
+  return job.submitted_us == 0 ? "" : duration_text(now_us - job.submitted_us);
+}
+
+int ls(const Options& options, const Globals& globals) {
+  const client::JobFilter filter = filter_of(options);
+  const client::Client client = connect(globals);
+  Table table({"ID", "STATE", "QUEUE", "TIME", "ATTEMPTS", "WHAT"});
+  const std::int64_t now_us = wall_now().us;
+  std::string token = options.page;
+  std::uint64_t left = options.all ? UINT64_MAX : options.limit;
+  while (left > 0) {
+    const auto size = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, limits::kListPageMax));
+    const client::JobPage page = client.jobs(filter, size, token, options.oldest_first);
+    for (const client::JobInfo& job : page.jobs) {
+      if (globals.json) {
+        print_json(to_json(job));
+      } else {
+        const std::string what = job.task.empty() ? quoted(job.argv) : job.task;
+        table.add({std::to_string(job.id), std::string(client::to_string(job.state)), job.queue, age_of(job, now_us),
+                   std::to_string(job.attempts), job.name.empty() ? what : job.name + ": " + what});
+      }
+    }
+    left -= std::min<std::uint64_t>(left, page.jobs.size());
+    token = page.next_page_token;
+    if (token.empty()) break;
+  }
+  if (!globals.json) table.print();
+  if (!token.empty()) complain("there are more: fut ls --page " + token + ", or --all");
+  return kOk;
+}
+
+}  // namespace
+
+void add_ls(CLI::App& app, Globals& globals) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& verb = *app.add_subcommand("ls", "List jobs, newest first");
+  verb.add_option("--state", options->states, "In this state; may be given again")->allow_extra_args(false);
+  verb.add_option("-q,--queue", options->queue, "Of this queue");
+  verb.add_option("--pool", options->pool, "Of this pool");
+  verb.add_option("--task", options->task, "Of this task");
+  verb.add_option("--name", options->name, "With this name");
+  verb.add_option("--label", options->labels, "With this label, NAME=VALUE; may be given again")
+      ->allow_extra_args(false);
+  verb.add_flag("--mine", options->mine, "Submitted by me");
+  verb.add_flag("--oldest-first", options->oldest_first);
+  verb.add_option("-n,--limit", options->limit, "At most so many (default: 20)")->check(CLI::PositiveNumber);
+  verb.add_flag("--all", options->all, "All of them, page by page");
+  verb.add_option("--page", options->page, "Go on where an earlier list ended");
+  verb.footer(
+      "TIME is how long it ran, or has run, or has waited.\n\n"
+      "Examples:\n"
+      "  fut ls --state running\n"
+      "  fut ls --mine --state failed --state timed_out -n 100\n"
+      "  fut ls --json --all | jq .id\n");
+  verb.callback([&globals, options] { globals.action = [&globals, options] { return ls(*options, globals); }; });
+}
+
+}  // namespace futured::cli

@@ -1,0 +1,109 @@
+// fut: submits jobs to futured and looks after them.
+#include <csignal>
+#include <exception>
+
+#include "client/cli/cli.h"
+
+namespace futured::cli {
+
+namespace {
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  fut run -- make -j4                 run a command as a job; its output, its exit code\n"
+    "  fut map -- gzip -k {} ::: *.log     one job per argument\n"
+    "  fut call sha256 @README.md          call a task\n"
+    "  fut submit -- ./nightly.sh          leave a job behind; prints its number\n"
+    "  fut wait 42 && fut result 42\n"
+    "\n"
+    "Exit codes: 0 ok, 1 a job failed, 2 usage, 3 daemon unreachable, 4 not found or refused, 124 timed out,\n"
+    "130 interrupted. `fut run` exits with the command's own code.\n";
+
+int exit_code_of(const client::Error& error) {
+  switch (error.kind()) {
+    case client::ErrorKind::kUnavailable:
+      return kUnreachable;
+    case client::ErrorKind::kTimeout:
+      return kTimedOut;
+    case client::ErrorKind::kJobFailed:
+      return kJobFailed;
+    case client::ErrorKind::kInvalidArgument:
+    case client::ErrorKind::kNotFound:
+    case client::ErrorKind::kAlreadyExists:
+    case client::ErrorKind::kPermissionDenied:
+    case client::ErrorKind::kFailedPrecondition:
+    case client::ErrorKind::kResourceExhausted:
+    case client::ErrorKind::kUnimplemented:
+    case client::ErrorKind::kDataLoss:
+    case client::ErrorKind::kInternal:
+      return kRefused;
+  }
+  return kRefused;
+}
+
+int act(const Globals& globals) {
+  try {
+    return globals.action();
+  } catch (const client::Error& error) {
+    complain(error.what());
+    return exit_code_of(error);
+  } catch (const UsageError& error) {
+    complain(error.what());
+    return kUsage;
+  } catch (const std::exception& error) {
+    complain(error.what());
+    return kRefused;
+  }
+}
+
+void add_verbs(CLI::App& app, Globals& globals) {
+  add_run(app, globals);
+  add_submit(app, globals);
+  add_call(app, globals);
+  add_map(app, globals);
+  add_wait(app, globals);
+  add_result(app, globals);
+  add_logs(app, globals);
+  add_ls(app, globals);
+  add_show(app, globals);
+  add_cancel(app, globals);
+  add_retry(app, globals);
+  add_queue(app, globals);
+  add_worker(app, globals);
+  add_stats(app, globals);
+  add_bench(app, globals);
+  add_doctor(app, globals);
+  add_shutdown(app, globals);
+  add_version(app, globals);
+}
+
+int main(int argc, char** argv) {
+  // A reader that goes away (fut ls | head) ends us by an error of write, not by a signal in the midst of gRPC.
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app("fut: submits jobs to futured and looks after them", "fut");
+  Globals globals;
+  app.add_option("--address", globals.address, "Daemon: unix:/path, /path or host:port (also: FUTURED_ADDRESS)");
+  app.add_flag("--no-start", globals.no_start, "Do not start a daemon of my own when there is none");
+  app.add_flag("--json", globals.json, "Print JSON");
+  app.footer(kFooter);
+  app.fallthrough();
+  app.require_subcommand(1);
+  add_verbs(app, globals);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    complain(std::string(error.what()) + ": see fut --help");
+    return kUsage;
+  } catch (const UsageError& error) {
+    complain(error.what());
+    return kUsage;
+  }
+  return act(globals);
+}
+
+}  // namespace
+
+}  // namespace futured::cli
+
+int main(int argc, char** argv) { return futured::cli::main(argc, argv); }

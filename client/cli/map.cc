@@ -1,0 +1,261 @@
+// fut map: one job per argument; outputs in the order of the arguments.
+#include <poll.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdio>
+#include <deque>
+#include <iostream>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "client/cli/cli.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/job_flags.h"
+#include "client/cli/progress.h"
+#include "client/cli/text.h"
+
+namespace futured::cli {
+
+namespace {
+
+constexpr std::size_t kLookAhead = 4'096;  // jobs submitted and not yet printed
+
+struct Options {
+  JobFlags job;
+  CommandFlags command;
+  std::string task;
+  bool files = false;
+  bool null_separated = false;
+  bool no_progress = false;
+  std::vector<std::string> words;                     // of the command
+  std::optional<std::vector<std::string>> arguments;  // nothing: from standard input
+};
+
+// What stands behind the options: COMMAND… [::: ARGUMENT…].
+void take_words(Options& options, std::vector<std::string> words) {
+  if (!words.empty() && words.front() == "--") words.erase(words.begin());
+  const auto colons = std::find(words.begin(), words.end(), ":::");
+  if (colons != words.end()) options.arguments.emplace(colons + 1, words.end());
+  options.words.assign(words.begin(), colons);
+  if (options.task.empty() && options.words.empty()) {
+    throw UsageError(
+        "map: no command: write fut map -- COMMAND {} ::: ARGUMENT…, or fut map --task NAME ::: ARGUMENT…");
+  }
+  if (!options.task.empty() && !options.words.empty()) {
+    throw UsageError("map: --task and a command (" + options.words.front() + "): give one of them");
+  }
+}
+
+// The arguments one after the other, from the command line or from standard input.
+class Arguments {
+ public:
+  explicit Arguments(const Options& options) : options_(options) {}
+  std::optional<std::string> next() {
+    if (options_.arguments) {
+      if (next_ == options_.arguments->size()) return std::nullopt;
+      return (*options_.arguments)[next_++];
+    }
+    std::string line;
+    if (!std::getline(std::cin, line, options_.null_separated ? '\0' : '\n')) return std::nullopt;
+    return line;
+  }
+
+ private:
+  const Options& options_;
+  std::size_t next_ = 0;
+};
+
+struct Call {
+  std::string argument;
+  client::Future future;       // or
+  std::exception_ptr problem;  // it could not even be submitted
+};
+
+// Submits from a thread of its own, so that results are printed while standard input is awaited.
+class Submitter {
+ public:
+  Submitter(const Options& options, client::Executor executor, Progress& progress)
+      : options_(options), executor_(std::move(executor)), progress_(progress), thread_([this] { run(); }) {}
+  ~Submitter() {
+    stop();
+    thread_.join();
+  }
+  Submitter(const Submitter&) = delete;
+  Submitter& operator=(const Submitter&) = delete;
+
+  std::optional<Call> next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !calls_.empty() || ended_; });
+    if (calls_.empty()) return std::nullopt;
+    Call call = std::move(calls_.front());
+    calls_.pop_front();
+    changed_.notify_all();
+    return call;
+  }
+  void stop() {
+    const std::lock_guard guard(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  client::Future submit(const std::string& argument) const {
+    if (options_.task.empty()) {
+      return executor_.submit(options_.command.command(fill_in(options_.words, argument)));
+    }
+    if (options_.files) return executor_.submit(options_.task, read_file(argument));
+    return executor_.submit(options_.task, std::vector<client::Part>{parse_argument(argument)});
+  }
+  void run() {
+    Arguments arguments(options_);
+    while (wait_for_room()) {
+      const std::optional<std::string> argument = arguments.next();
+      if (!argument) break;
+      Call call{.argument = *argument};
+      try {
+        call.future = submit(*argument);
+        progress_.submitted(call.future);
+      } catch (...) {
+        call.problem = std::current_exception();
+      }
+      const std::lock_guard guard(mutex_);
+      calls_.push_back(std::move(call));
+      changed_.notify_all();
+    }
+    progress_.all_submitted();
+    const std::lock_guard guard(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  bool wait_for_room() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return calls_.size() < kLookAhead || stopping_; });
+    return !stopping_ && (options_.arguments || wait_for_input(lock));
+  }
+  // Ctrl-C must not wait for the next line of standard input. What the stream has buffered already needs no waiting.
+  bool wait_for_input(std::unique_lock<std::mutex>& lock) {
+    if (std::cin.rdbuf()->in_avail() > 0) return true;
+    while (!stopping_) {
+      lock.unlock();
+      pollfd input = {STDIN_FILENO, POLLIN, 0};
+      const bool there = ::poll(&input, 1, 200) != 0;
+      lock.lock();
+      if (there) break;
+    }
+    return !stopping_;
+  }
+
+  const Options& options_;
+  client::Executor executor_;
+  Progress& progress_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Call> calls_;
+  bool ended_ = false;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+void print_outcome(const Call& call, const client::Outcome& outcome, bool json) {
+  if (json) {
+    Json line = {{"argument", call.argument}};
+    line.update(to_json(outcome));
+    print_json(line);
+    return;
+  }
+  for (const client::Part& part : outcome.result) {
+    if (part.content_type == client::kStderrType) {
+      std::fwrite(part.bytes.data(), 1, part.bytes.size(), stderr);
+      continue;
+    }
+    print(part.bytes);
+    const bool line = part.content_type != client::kStdoutType && !part.bytes.ends_with('\n');
+    if (line) print("\n");
+  }
+}
+
+// True when the job succeeded. Throws when the daemon is gone: then the others fail as well.
+bool finish(const Call& call, const client::Client& client, Progress& progress, bool json) {
+  std::string why;
+  try {
+    if (call.problem) std::rethrow_exception(call.problem);
+    progress.wait_for(call.future);
+    client::Outcome outcome = call.future.outcome();
+    if (outcome.result_elided) outcome = client.result(outcome.id);
+    progress.clear();
+    print_outcome(call, outcome, json);
+    if (outcome.succeeded()) return true;
+    why = "job " + std::to_string(outcome.id) + " " + std::string(client::to_string(outcome.state)) + ", " +
+          describe(outcome.cause);
+  } catch (const client::Unavailable&) {
+    throw;
+  } catch (const client::Error& error) {
+    why = error.what();
+  } catch (const UsageError& error) {
+    why = error.what();
+  }
+  progress.clear();
+  complain("map: " + quoted({call.argument}) + ": " + why);
+  return false;
+}
+
+int map(const Options& options, const Globals& globals) {
+  const client::JobOptions job = options.job.options();
+  Interrupt interrupt;
+  const client::Client client = connect(globals);
+  const client::Executor executor = client.executor(job);
+  Progress progress(!options.no_progress && ::isatty(STDERR_FILENO) != 0,
+                    options.arguments ? options.arguments->size() : 0);
+  std::uint64_t done = 0;
+  std::uint64_t failed = 0;
+  {
+    Submitter submitter(options, executor, progress);
+    interrupt.on_first([&] {
+      complain("cancelling: press Ctrl-C again to leave at once");
+      submitter.stop();
+      executor.shutdown(/*wait=*/false, /*cancel_futures=*/true);
+    });
+    while (const std::optional<Call> call = submitter.next()) {
+      ++done;
+      if (!finish(*call, client, progress, globals.json)) ++failed;
+    }
+    interrupt.on_first(nullptr);
+  }
+  progress.clear();
+  if (interrupt.interrupted()) return kInterrupted;
+  if (failed == 0) return kOk;
+  complain("map: " + std::to_string(failed) + " of " + std::to_string(done) +
+           " jobs failed: see fut ls --state failed");
+  return kJobFailed;
+}
+
+}  // namespace
+
+void add_map(CLI::App& app, Globals& globals) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& verb = *app.add_subcommand("map", "Run one job per argument; print outputs in the order of arguments");
+  options->job.add_to(verb);
+  options->command.add_to(verb);
+  verb.add_option("--task", options->task, "Call this task instead of a command");
+  verb.add_flag("--files", options->files, "With --task: arguments are files; their bytes are the payload");
+  verb.add_flag("-0,--null", options->null_separated, "Arguments on standard input end with NUL, not newline");
+  verb.add_flag("--no-progress", options->no_progress, "No progress bar, not even on a terminal");
+  verb.prefix_command();
+  verb.footer(
+      "{} in the command stands for the argument; without it, the argument is added as the last word. Arguments\n"
+      "stand behind \":::\", or else come from standard input, one a line. Exits 1 when some jobs failed, and says\n"
+      "how many.\n\n"
+      "Examples:\n"
+      "  fut map -- gzip -k {} ::: *.log\n"
+      "  git ls-files | fut map --task sha256 --files\n"
+      "  seq 100 | fut map --timeout 10s --attempts 3 -- ./work.sh\n");
+  verb.callback([&verb, &globals, options] {
+    take_words(*options, verb.remaining());
+    globals.action = [&globals, options] { return map(*options, globals); };
+  });
+}
+
+}  // namespace futured::cli

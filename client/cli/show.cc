@@ -1,0 +1,95 @@
+// fut show: everything about a job.
+#include <memory>
+
+#include "client/cli/cli.h"
+#include "client/cli/text.h"
+
+namespace futured::cli {
+
+namespace {
+
+void line(const char* name, const std::string& value) {
+  if (value.empty()) return;
+  std::string text = name;
+  text.resize(12, ' ');
+  print(text + value + "\n");
+}
+
+std::string number(std::uint64_t value) { return value == 0 ? std::string() : std::to_string(value); }
+
+std::string joined(const std::map<std::string, std::string>& labels) {
+  std::string text;
+  for (const auto& [name, value] : labels) text += (text.empty() ? "" : " ") + name + "=" + value;
+  return text;
+}
+
+void show_attempt(const client::AttemptInfo& attempt) {
+  std::string text = std::to_string(attempt.number) + ": " + std::string(client::to_string(attempt.state));
+  if (attempt.finished_us != 0) text += " after " + duration_text(attempt.finished_us - attempt.started_us);
+  if (!attempt.worker.empty())
+    text += ", worker " + attempt.worker + " (pid " + std::to_string(attempt.worker_pid) + ")";
+  if (attempt.peak_memory_bytes != 0) text += ", peak memory " + bytes_text(attempt.peak_memory_bytes);
+  const std::string why = describe(attempt.cause);
+  if (!why.empty()) text += ": " + why;
+  line("attempt", text);
+}
+
+void show(const client::JobInfo& job) {
+  line("job", std::to_string(job.id) + (job.name.empty() ? "" : " " + job.name));
+  line("state", std::string(client::to_string(job.state)));
+  line("cause", describe(job.cause));
+  line(job.task.empty() ? "command" : "task", job.task.empty() ? quoted(job.argv) : job.task);
+  line("directory", job.cwd);
+  line("queue", job.queue);
+  line("pool", job.pool);
+  if (job.priority != 0) line("priority", std::to_string(job.priority));
+  line("labels", joined(job.labels));
+  line("owner", job.owner.empty() ? std::to_string(job.owner_uid) : job.owner);
+  line("submitted", time_text(job.submitted_us));
+  line("start at", time_text(job.start_at_us));
+  line("started", time_text(job.started_us));
+  line("finished", time_text(job.finished_us));
+  if (job.finished_us != 0 && job.started_us != 0) line("took", duration_text(job.finished_us - job.started_us));
+  line("next try", time_text(job.next_attempt_us));
+  line("attempts", number(job.attempts));
+  line("retry of", number(job.retry_of));
+  line("retried by", number(job.retried_by));
+  if (job.at_most_once) line("runs", "at most once");
+  line("payload", bytes_text(static_cast<std::int64_t>(job.payload_bytes)));
+  line("result", job.result_bytes == 0 ? "" : bytes_text(static_cast<std::int64_t>(job.result_bytes)));
+  for (const client::AttemptInfo& attempt : job.attempt_history) show_attempt(attempt);
+  if (!job.cause.stderr_tail.empty()) print("last of standard error:\n" + job.cause.stderr_tail + "\n");
+}
+
+int show_all(const std::vector<std::string>& words, const Globals& globals) {
+  const std::vector<std::uint64_t> ids = parse_ids(words);
+  const client::Client client = connect(globals);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    client::JobInfo job;
+    try {
+      job = client.job(ids[i], /*details=*/true);
+    } catch (const client::Error& error) {
+      if (error.kind() != client::ErrorKind::kUnimplemented) throw;
+      job = client.job(ids[i]);
+    }
+    if (globals.json) {
+      print_json(to_json(job));
+    } else {
+      if (i != 0) print("\n");
+      show(job);
+    }
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void add_show(CLI::App& app, Globals& globals) {
+  const auto ids = std::make_shared<std::vector<std::string>>();
+  CLI::App& verb = *app.add_subcommand("show", "Show everything about a job");
+  verb.add_option("ids", *ids, "Numbers of jobs, or ranges such as 3-10")->required();
+  verb.footer("Examples:\n  fut show 42\n  fut show --json 42\n");
+  verb.callback([&globals, ids] { globals.action = [&globals, ids] { return show_all(*ids, globals); }; });
+}
+
+}  // namespace futured::cli

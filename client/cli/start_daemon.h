@@ -1,0 +1,22 @@
+// Starting the user's own daemon: one of several `fut` starts it, the others wait for it.
+#pragma once
+
+#include <string>
+
+namespace futured::cli {
+
+struct UserDaemon {
+  std::string socket;
+  std::string state_dir;
+};
+// Where it lives: $XDG_STATE_HOME/futured (else ~/.local/state/futured) and client::user_socket_path().
+[[nodiscard]] UserDaemon user_daemon();
+
+// Whether somebody accepts connections there.
+[[nodiscard]] bool answers(const std::string& socket);
+
+// Returns when the daemon answers, started by us or by another fut. Throws client::Unavailable with the daemon's own
+// words when it does not come up, and when the socket's directory is not ours alone.
+void start_user_daemon(const UserDaemon& daemon);
+
+}  // namespace futured::cli

@@ -1,0 +1,55 @@
+// fut submit: leaves a command behind as a job and prints its number.
+#include <memory>
+
+#include "client/cli/cli.h"
+#include "client/cli/job_flags.h"
+#include "client/cli/text.h"
+
+namespace futured::cli {
+
+namespace {
+
+struct Options {
+  JobFlags job;
+  CommandFlags command;
+  bool read_stdin = false;
+  std::vector<std::string> argv;
+};
+
+int submit(const Options& options, const Globals& globals) {
+  client::CommandLine command = options.command.command(options.argv);
+  if (options.read_stdin) command.stdin_bytes = read_standard_input();
+  client::JobOptions job = options.job.options();
+  job.follow = false;
+  const client::Client client = connect(globals);
+  const std::uint64_t id = client.executor(job).submit(command).id();
+  if (globals.json) {
+    print_json({{"id", id}});
+  } else {
+    print(std::to_string(id) + "\n");
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void add_submit(CLI::App& app, Globals& globals) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& verb = *app.add_subcommand("submit", "Leave a command behind as a job; prints its number");
+  options->job.add_to(verb);
+  options->command.add_to(verb);
+  verb.add_flag("--stdin", options->read_stdin, "Hand my standard input to the command")->group("Command");
+  verb.prefix_command();
+  verb.footer(
+      "The number is printed once the job is on disk.\n\n"
+      "Examples:\n"
+      "  fut submit -- ./nightly.sh\n"
+      "  id=$(fut submit --delay 1h -- ./later.sh); fut wait $id\n"
+      "  fut submit --after-ok 42 -- ./next-step.sh\n");
+  verb.callback([&verb, &globals, options] {
+    options->argv = command_words(verb);
+    globals.action = [&globals, options] { return submit(*options, globals); };
+  });
+}
+
+}  // namespace futured::cli

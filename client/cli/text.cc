@@ -1,0 +1,329 @@
+#include "client/cli/text.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <iterator>
+
+#include "base/limits.h"
+#include "client/cli/cli.h"
+
+namespace futured::cli {
+
+namespace {
+
+double unit_ms(std::string_view unit) {
+  if (unit == "ms") return 1;
+  if (unit.empty() || unit == "s") return 1'000;
+  if (unit == "m" || unit == "min") return 60'000;
+  if (unit == "h") return 3'600'000;
+  if (unit == "d") return 86'400'000;
+  return 0;
+}
+
+std::uint64_t parse_id(std::string_view word) {
+  std::uint64_t id = 0;
+  const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), id);
+  if (problem != std::errc() || end != word.data() + word.size() || id == 0) {
+    throw UsageError("\"" + std::string(word) + "\" is no job number: give numbers such as 42, or ranges such as 3-10");
+  }
+  return id;
+}
+
+bool is_utf8(std::string_view bytes) {
+  std::size_t i = 0;
+  while (i < bytes.size()) {
+    const auto lead = static_cast<unsigned char>(bytes[i]);
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xc2 && lead < 0xe0 ? 2
+                               : lead >= 0xe0 && lead < 0xf0 ? 3
+                               : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                             : 0;
+    if (length == 0 || i + length > bytes.size()) return false;
+    for (std::size_t j = 1; j < length; ++j) {
+      if ((static_cast<unsigned char>(bytes[i + j]) & 0xc0) != 0x80) return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
+std::string base64(std::string_view bytes) {
+  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t group = 0;
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+    for (std::size_t j = 0; j < 3; ++j)
+      group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0u);
+    for (std::size_t j = 0; j < 4; ++j) out += j <= count ? kDigits[group >> (18 - 6 * j) & 63] : '=';
+  }
+  return out;
+}
+
+}  // namespace
+
+client::Milliseconds parse_duration(std::string_view word, std::string_view option) {
+  double value = 0;
+  const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), value);
+  const double unit = unit_ms(word.substr(static_cast<std::size_t>(end - word.data())));
+  const double ms = value * unit;
+  if (problem != std::errc() || unit == 0 || !std::isfinite(ms) || ms < 0 ||
+      ms > static_cast<double>(limits::kTimeoutMsMax)) {
+    throw UsageError(std::string(option) + ": \"" + std::string(word) +
+                     "\" is no duration up to 366d: write 500ms, 5s, 2m, 1h or 1d");
+  }
+  return client::Milliseconds(static_cast<std::int64_t>(ms));
+}
+
+std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words) {
+  std::vector<std::uint64_t> ids;
+  for (const std::string_view word : words) {
+    const std::size_t dash = word.find('-');
+    const std::uint64_t first = parse_id(word.substr(0, dash));
+    const std::uint64_t last = dash == std::string_view::npos ? first : parse_id(word.substr(dash + 1));
+    if (last < first)
+      throw UsageError("\"" + std::string(word) + "\" ends before it begins: write the smaller number first");
+    if (last - first >= limits::kWaitIdsMax || ids.size() + (last - first) >= limits::kWaitIdsMax) {
+      throw UsageError("more than " + std::to_string(limits::kWaitIdsMax) + " jobs: name fewer at once");
+    }
+    for (std::uint64_t id = first; id <= last; ++id) ids.push_back(id);
+  }
+  return ids;
+}
+
+client::Part parse_argument(const std::string& word) {
+  client::Part part;
+  if (word.starts_with('@')) {
+    part.bytes = read_file(word.substr(1));
+    return part;
+  }
+  part.bytes = word;
+  part.content_type = Json::accept(word) ? client::kJsonType : client::kTextType;
+  return part;
+}
+
+std::vector<std::string> fill_in(const std::vector<std::string>& words, const std::string& argument) {
+  std::vector<std::string> filled;
+  bool found = false;
+  for (std::string word : words) {
+    for (std::size_t at = word.find("{}"); at != std::string::npos; at = word.find("{}", at + argument.size())) {
+      word.replace(at, 2, argument);
+      found = true;
+    }
+    filled.push_back(std::move(word));
+  }
+  if (!found) filled.push_back(argument);
+  return filled;
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw UsageError("cannot read " + path + ": does it exist, and may you read it?");
+  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  if (file.bad()) throw UsageError("cannot read " + path + ": is it a file?");
+  return bytes;
+}
+
+std::string read_standard_input() {
+  std::string bytes;
+  char piece[64 * 1024];
+  while (true) {
+    const ssize_t got = ::read(STDIN_FILENO, piece, sizeof piece);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return bytes;
+    bytes.append(piece, static_cast<std::size_t>(got));
+    if (bytes.size() > limits::kPayloadBytesMax) {
+      throw UsageError("standard input is over " + bytes_text(limits::kPayloadBytesMax) + ": put it into a file");
+    }
+  }
+}
+
+std::string quoted(const std::vector<std::string>& argv) {
+  std::string line;
+  for (const std::string& word : argv) {
+    if (!line.empty()) line += ' ';
+    const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 ||
+             std::string_view("@%+=:,./_-").find(static_cast<char>(c)) != std::string_view::npos;
+    });
+    if (plain) {
+      line += word;
+      continue;
+    }
+    line += '\'';
+    for (const char letter : word) {
+      if (letter == '\'') {
+        line += "'\\''";
+      } else {
+        line += static_cast<unsigned char>(letter) < 0x20 ? '?' : letter;
+      }
+    }
+    line += '\'';
+  }
+  return line;
+}
+
+std::string time_text(std::int64_t us) {
+  if (us == 0) return {};
+  const std::time_t seconds = us / 1'000'000;
+  std::tm local = {};
+  ::localtime_r(&seconds, &local);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
+  return text;
+}
+
+std::string duration_text(std::int64_t us) {
+  char text[48];
+  if (us < 1'000) {
+    std::snprintf(text, sizeof text, "%lld us", static_cast<long long>(us));
+  } else if (us < 1'000'000) {
+    std::snprintf(text, sizeof text, "%lld ms", static_cast<long long>(us / 1'000));
+  } else if (us < 60'000'000) {
+    std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(us) / 1e6);
+  } else if (us < 3'600'000'000) {
+    std::snprintf(text, sizeof text, "%lld min %lld s", static_cast<long long>(us / 60'000'000),
+                  static_cast<long long>(us / 1'000'000 % 60));
+  } else {
+    std::snprintf(text, sizeof text, "%lld h %lld min", static_cast<long long>(us / 3'600'000'000),
+                  static_cast<long long>(us / 60'000'000 % 60));
+  }
+  return text;
+}
+
+std::string bytes_text(std::int64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  return text;
+}
+
+void put_bytes(Json& object, const std::string& name, std::string_view bytes) {
+  if (is_utf8(bytes)) {
+    object[name] = bytes;
+  } else {
+    object[name + "_base64"] = base64(bytes);
+  }
+}
+
+Json to_json(const client::Cause& cause) {
+  Json json;
+  json["kind"] = client::to_string(cause.kind);
+  if (cause.kind == client::CauseKind::kTimeout) json["timeout"] = client::to_string(cause.timeout);
+  if (!cause.error_class.empty()) put_bytes(json, "error_class", cause.error_class);
+  if (!cause.message.empty()) put_bytes(json, "message", cause.message);
+  json["exit_code"] = cause.exit_code;
+  json["signal"] = cause.signal;
+  if (cause.peak_memory_bytes != 0) json["peak_memory_bytes"] = cause.peak_memory_bytes;
+  if (!cause.stdout_tail.empty()) put_bytes(json, "stdout_tail", cause.stdout_tail);
+  if (!cause.stderr_tail.empty()) put_bytes(json, "stderr_tail", cause.stderr_tail);
+  return json;
+}
+
+Json to_json(const client::Outcome& outcome) {
+  Json json;
+  json["id"] = outcome.id;
+  json["state"] = client::to_string(outcome.state);
+  if (outcome.attempts != 0) json["attempts"] = outcome.attempts;
+  if (outcome.finished_us != 0) {
+    json["submitted_us"] = outcome.submitted_us;
+    json["started_us"] = outcome.started_us;
+    json["finished_us"] = outcome.finished_us;
+  }
+  json["result_bytes"] = outcome.result_bytes;
+  json["result"] = Json::array();
+  for (const client::Part& part : outcome.result) {
+    Json& entry = json["result"].emplace_back(Json::object());
+    entry["content_type"] = part.content_type.empty() ? "application/octet-stream" : part.content_type;
+    if (part.segment.id != 0) {
+      entry["segment"] = {{"id", part.segment.id}, {"begin", part.segment.begin}, {"end", part.segment.end}};
+    } else {
+      put_bytes(entry, "data", part.bytes);
+    }
+  }
+  if (!outcome.succeeded()) json["cause"] = to_json(outcome.cause);
+  return json;
+}
+
+Json to_json(const client::JobInfo& job) {
+  Json json;
+  json["id"] = job.id;
+  json["state"] = client::to_string(job.state);
+  json["queue"] = job.queue;
+  json["pool"] = job.pool;
+  if (!job.task.empty()) json["task"] = job.task;
+  if (!job.argv.empty()) {
+    json["argv"] = Json::array();
+    for (const std::string& word : job.argv) json["argv"].push_back(is_utf8(word) ? word : quoted({word}));
+    json["cwd"] = job.cwd;
+  }
+  json["name"] = job.name;
+  json["labels"] = job.labels;
+  json["priority"] = job.priority;
+  json["owner_uid"] = job.owner_uid;
+  json["submitted_us"] = job.submitted_us;
+  json["started_us"] = job.started_us;
+  json["finished_us"] = job.finished_us;
+  json["attempts"] = job.attempts;
+  json["retry_of"] = job.retry_of;
+  json["retried_by"] = job.retried_by;
+  json["payload_bytes"] = job.payload_bytes;
+  json["result_bytes"] = job.result_bytes;
+  json["at_most_once"] = job.at_most_once;
+  if (job.cause.kind != client::CauseKind::kNone) json["cause"] = to_json(job.cause);
+  if (job.attempt_history.empty()) return json;
+  json["attempt_history"] = Json::array();
+  for (const client::AttemptInfo& attempt : job.attempt_history) {
+    Json& entry = json["attempt_history"].emplace_back(Json::object());
+    entry["number"] = attempt.number;
+    entry["epoch"] = attempt.epoch;
+    entry["state"] = client::to_string(attempt.state);
+    entry["started_us"] = attempt.started_us;
+    entry["finished_us"] = attempt.finished_us;
+    entry["worker"] = attempt.worker;
+    entry["worker_pid"] = attempt.worker_pid;
+    entry["cpu_us"] = attempt.cpu_us;
+    entry["peak_memory_bytes"] = attempt.peak_memory_bytes;
+    entry["cause"] = to_json(attempt.cause);
+  }
+  return json;
+}
+
+void print_json(const Json& value) { print(value.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"); }
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw std::runtime_error("cannot write to standard output: is its reader gone?");
+  }
+}
+
+void Table::print() const {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows_) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  winsize window = {};
+  const bool terminal = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20;
+  for (const auto& row : rows_) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      line += row[i];
+      if (i + 1 < row.size()) line.append(widths[i] - row[i].size() + 2, ' ');
+    }
+    if (terminal && line.size() > window.ws_col) line.resize(window.ws_col);
+    cli::print(line + "\n");
+  }
+}
+
+}  // namespace futured::cli

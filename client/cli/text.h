@@ -1,0 +1,56 @@
+// Words on the command line and on the screen: durations, ids, arguments, tables, JSON.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "futured/client.h"
+
+namespace futured::cli {
+
+using Json = nlohmann::ordered_json;
+
+// "500ms", "5s", "2m", "1.5h", "1d"; a bare number is seconds. Throws UsageError naming `option`.
+[[nodiscard]] client::Milliseconds parse_duration(std::string_view word, std::string_view option);
+// "42", "3-10" and lists of them. Throws UsageError; at most a million ids.
+[[nodiscard]] std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words);
+// One argument of `fut call`: "@file" is the file's bytes, what parses as JSON is application/json, the rest
+// text/plain.
+[[nodiscard]] client::Part parse_argument(const std::string& word);
+// {} in every word, or the argument as one more word where there is none.
+[[nodiscard]] std::vector<std::string> fill_in(const std::vector<std::string>& words, const std::string& argument);
+
+[[nodiscard]] std::string read_file(const std::string& path);  // throws UsageError
+[[nodiscard]] std::string read_standard_input();
+
+// Words as one would type them into a shell.
+[[nodiscard]] std::string quoted(const std::vector<std::string>& argv);
+[[nodiscard]] std::string time_text(std::int64_t us);      // local time, "" for 0
+[[nodiscard]] std::string duration_text(std::int64_t us);  // "12 ms", "3.4 s", "2 h 5 min"
+[[nodiscard]] std::string bytes_text(std::int64_t bytes);
+
+// Bytes as a JSON string; bytes that are not UTF-8 go under `name` + "_base64".
+void put_bytes(Json& object, const std::string& name, std::string_view bytes);
+[[nodiscard]] Json to_json(const client::Cause& cause);
+[[nodiscard]] Json to_json(const client::Outcome& outcome);
+[[nodiscard]] Json to_json(const client::JobInfo& job);
+// On standard output, with a newline; throws when standard output is gone.
+void print_json(const Json& value);
+void print(std::string_view text);
+
+// Columns as wide as their widest cell; the last one may be cut to the terminal.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  void print() const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace futured::cli

@@ -1,0 +1,76 @@
+// fut wait: until jobs have ended.
+#include <memory>
+
+#include "client/cli/cli.h"
+#include "client/cli/text.h"
+
+namespace futured::cli {
+
+namespace {
+
+struct Options {
+  std::vector<std::string> ids;
+  bool any = false;
+  bool all = false;
+  bool first_failure = false;
+  std::string timeout;
+};
+
+client::WaitFor what_of(const Options& options) {
+  if (options.any) return client::WaitFor::kFirstCompleted;
+  return options.first_failure ? client::WaitFor::kFirstException : client::WaitFor::kAllCompleted;
+}
+
+bool satisfied(const Options& options, const client::WaitResult& result, bool failed) {
+  if (options.any) return !result.done.empty();
+  return result.not_done.empty() || (options.first_failure && failed);
+}
+
+int wait(const Options& options, const Globals& globals) {
+  const std::vector<std::uint64_t> ids = parse_ids(options.ids);
+  const client::Milliseconds timeout =
+      options.timeout.empty() ? client::kForever : parse_duration(options.timeout, "--timeout");
+  const client::Client client = connect(globals);
+  const std::vector<client::Future> futures = client.futures(ids);
+  const client::WaitResult result = client::wait(futures, what_of(options), timeout);
+  bool failed = false;
+  for (const client::Future& future : result.done) {
+    const client::Outcome outcome = future.outcome();  // throws for a number that was never given out
+    failed = failed || !outcome.succeeded();
+    if (globals.json) {
+      print_json(to_json(outcome));
+      continue;
+    }
+    const std::string why = describe(outcome.cause);
+    print(std::to_string(outcome.id) + " " + std::string(client::to_string(outcome.state)) +
+          (why.empty() || outcome.succeeded() ? "" : " " + why) + "\n");
+  }
+  if (!satisfied(options, result, failed)) {
+    complain(std::to_string(result.not_done.size()) + " of " + std::to_string(ids.size()) +
+             " jobs have not ended in time: they go on");
+    return kTimedOut;
+  }
+  return failed ? kJobFailed : kOk;
+}
+
+}  // namespace
+
+void add_wait(CLI::App& app, Globals& globals) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& verb = *app.add_subcommand("wait", "Wait until jobs have ended");
+  verb.add_option("ids", options->ids, "Numbers of jobs, or ranges such as 3-10")->required();
+  CLI::Option* const any = verb.add_flag("--any", options->any, "Until one has ended");
+  CLI::Option* const all = verb.add_flag("--all", options->all, "Until all have ended (the default)")->excludes(any);
+  verb.add_flag("--first-failure", options->first_failure, "Until one has failed, or all have ended")
+      ->excludes(any)
+      ->excludes(all);
+  verb.add_option("--timeout", options->timeout, "Stop waiting after so long; cancels nothing");
+  verb.footer(
+      "Exits 0 when all that ended succeeded, 1 when some did not, 124 when the time ran out.\n\n"
+      "Examples:\n"
+      "  fut wait 42\n"
+      "  fut wait --any --timeout 30s 42 43 50-60\n");
+  verb.callback([&globals, options] { globals.action = [&globals, options] { return wait(*options, globals); }; });
+}
+
+}  // namespace futured::cli

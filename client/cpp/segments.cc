@@ -1,0 +1,157 @@
+// Segments over the segment socket.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "client/cpp/client_state.h"
+#include "futured/client.h"
+#include "segment/array_type.h"
+#include "segment/memory.h"
+#include "segment/socket_client.h"
+
+namespace futured::client {
+
+namespace {
+
+ErrorKind kind_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+      return ErrorKind::kInvalidArgument;
+    case ErrorCode::kNotFound:
+      return ErrorKind::kNotFound;
+    case ErrorCode::kAlreadyExists:
+      return ErrorKind::kAlreadyExists;
+    case ErrorCode::kPermissionDenied:
+      return ErrorKind::kPermissionDenied;
+    case ErrorCode::kFailedPrecondition:
+      return ErrorKind::kFailedPrecondition;
+    case ErrorCode::kResourceExhausted:
+      return ErrorKind::kResourceExhausted;
+    case ErrorCode::kUnimplemented:
+      return ErrorKind::kUnimplemented;
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kDeadlineExceeded:
+      return ErrorKind::kUnavailable;
+    case ErrorCode::kDataLoss:
+      return ErrorKind::kDataLoss;
+    case ErrorCode::kInternal:
+      return ErrorKind::kInternal;
+  }
+  return ErrorKind::kInternal;
+}
+
+[[noreturn]] void fail(const futured::Error& error) {
+  const ErrorKind kind = kind_of(error.code);
+  if (kind == ErrorKind::kUnavailable) throw Unavailable(error.message);
+  throw Error(kind, error.message);
+}
+
+template <typename T>
+T checked(Result<T> result) {
+  if (!result.ok()) fail(result.error());
+  return std::move(result).value();
+}
+
+std::string content_type_of(std::string_view dtype, const std::vector<std::int64_t>& shape, std::uint64_t bytes) {
+  if (dtype.empty()) return {};
+  ArrayType type{std::string(dtype), {}};
+  for (const std::int64_t extent : shape) {
+    if (extent < 0) throw Error(ErrorKind::kInvalidArgument, "shape: " + std::to_string(extent) + " is negative");
+    type.shape.push_back(static_cast<std::uint64_t>(extent));
+  }
+  const std::uint64_t wanted = checked(array_bytes(type));
+  if (wanted != bytes) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "shape: this array takes " + std::to_string(wanted) + " bytes, but there are " + std::to_string(bytes));
+  }
+  return format_array_type(type);
+}
+
+MappedBytes mapped(const std::byte* bytes, std::uint64_t size, std::shared_ptr<const void> owner,
+                   const std::string& content_type) {
+  ArrayType type;
+  if (is_array_type(content_type)) type = checked(parse_array_type(content_type));
+  return MappedBytes({bytes, size}, std::move(owner), content_type, type.dtype, type.shape);
+}
+
+MappedBytes map_shared(const SharedBytes& shared) {
+  const auto mapping = std::make_shared<Mapping>(checked(map_segment(shared.segment)));
+  if (shared.begin > shared.end || shared.end > mapping->size()) {
+    throw Error(ErrorKind::kDataLoss, "the daemon names bytes beyond the end of a segment");
+  }
+  return mapped(mapping->bytes().data() + shared.begin, shared.end - shared.begin, mapping, shared.content_type);
+}
+
+}  // namespace
+
+struct SegmentBuffer::Memory {
+  SegmentWriter writer;
+};
+
+SegmentBuffer::SegmentBuffer(std::uint64_t bytes)
+    : memory_(new Memory{checked(SegmentWriter::create("futured-client", bytes))}) {}
+SegmentBuffer::SegmentBuffer(SegmentBuffer&&) noexcept = default;
+SegmentBuffer& SegmentBuffer::operator=(SegmentBuffer&&) noexcept = default;
+SegmentBuffer::~SegmentBuffer() = default;
+
+std::span<std::byte> SegmentBuffer::bytes() const { return memory_->writer.bytes(); }
+
+SegmentClient ClientState::connect_segments() const {
+  constexpr std::string_view kScheme = "unix:";
+  if (!address.starts_with('/') && !address.starts_with(kScheme)) {
+    throw Error(ErrorKind::kUnimplemented, "segments need a unix socket; this client is connected to " + address);
+  }
+  return checked(SegmentClient::connect(address.starts_with('/') ? address : address.substr(kScheme.size())));
+}
+
+Segment Client::put(SegmentBuffer buffer, std::string_view dtype, std::vector<std::int64_t> shape) const {
+  const std::uint64_t size = buffer.bytes().size();
+  const std::string content_type = content_type_of(dtype, shape, size);
+  const futured::Segment sealed = checked(std::move(buffer.memory_->writer).seal());
+  const SegmentId id =
+      checked(state_->with_segments([&](SegmentClient& socket) { return socket.put(sealed, content_type); }));
+  return {.id = id.value, .begin = 0, .end = size, .dtype = std::string(dtype), .shape = std::move(shape)};
+}
+
+Segment Client::put(std::span<const std::byte> bytes, std::string_view dtype, std::vector<std::int64_t> shape) const {
+  SegmentBuffer buffer(bytes.size());
+  if (!bytes.empty()) std::memcpy(buffer.bytes().data(), bytes.data(), bytes.size());
+  return put(std::move(buffer), dtype, std::move(shape));
+}
+
+void Client::drop(const Segment& segment) const {
+  const Status dropped =
+      state_->with_segments([&](SegmentClient& socket) { return socket.drop(SegmentId{segment.id}); });
+  if (!dropped.ok()) fail(dropped.error());
+}
+
+MappedBytes Client::map(const Segment& segment) const {
+  const SegmentId ids[] = {SegmentId{segment.id}};
+  std::vector<SharedBytes> found =
+      checked(state_->with_segments([&](SegmentClient& socket) { return socket.get(ids); }));
+  SharedBytes& shared = found.front();
+  if (segment.end != 0) {
+    // A slice: of what was put, only this stretch, with the slice's own shape.
+    shared.begin = segment.begin;
+    shared.end = segment.end;
+    if (!segment.dtype.empty()) shared.content_type = content_type_of(segment.dtype, segment.shape, segment.bytes());
+  }
+  return map_shared(shared);
+}
+
+MappedBytes Client::map_result(std::uint64_t id, std::uint32_t part) const {
+  auto shared = state_->with_segments([&](SegmentClient& socket) { return socket.get_result(JobId{id}, part); });
+  if (shared.ok()) return map_shared(*shared);
+  // A small result is no segment, and the daemon says so; the other road tells apart what cannot be had at all.
+  const auto outcome = std::make_shared<Outcome>(state_->get_result(id));
+  if (!outcome->succeeded()) throw_job_failed(*outcome);
+  if (part >= outcome->result.size()) {
+    throw Error(ErrorKind::kNotFound,
+                "job " + std::to_string(id) + ": its result has " + std::to_string(outcome->result.size()) + " parts");
+  }
+  const Part& found = outcome->result[part];
+  return mapped(reinterpret_cast<const std::byte*>(found.bytes.data()), found.bytes.size(), outcome,
+                found.content_type);
+}
+
+}  // namespace futured::client
