@@ -146,7 +146,7 @@ Duration Scheduler::backoff(const JobSpec& spec, std::uint32_t failures) {
   bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebULL;
   bits ^= bits >> 31;
   const double share = static_cast<double>(bits >> 11) / static_cast<double>(1ULL << 53);
-  return Duration(static_cast<std::int64_t>(delay * (1 - spec.jitter * share)));
+  return Duration(static_cast<std::int64_t>(std::min(most, delay * (1 + spec.jitter * (2 * share - 1)))));
 }
 
 // Decides that the job must end. At once if nothing runs; else its attempt is got out of the way first.
@@ -177,10 +177,12 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
 }
 
 void Scheduler::stop_taken(Job& job, Moment now, Effects& effects) {
+  const auto wish = cancel_wishes_.find(job.id);
+  const bool chosen = wish != cancel_wishes_.end() && wish->second.grace;
   const Duration wanted = job.spec->spec.grace;
   const Duration grace = wanted.count() > 0 ? wanted : Duration(std::chrono::milliseconds(limits::kKillGraceMs));
   effects.stops.push_back({job.slot, job.fence(), job.doom != Doom::kCancel});
-  add_job_timer(job, TimerKind::kGrace, now.at + grace);
+  add_job_timer(job, TimerKind::kGrace, now.at + (chosen ? *wish->second.grace : grace));
 }
 
 // A run_timeout ends an attempt; the job goes on if it has attempts left. Every other doom ends the job.
@@ -191,6 +193,9 @@ void Scheduler::end_doomed(Job& job, std::string_view result, const Cause* measu
   cause.kind = verdict.kind;
   cause.error_class.clear();
   cause.message = verdict.message;
+  if (const auto wish = cancel_wishes_.find(job.id); job.doom == Doom::kCancel && wish != cancel_wishes_.end()) {
+    if (!wish->second.reason.empty()) cause.message += ": " + wish->second.reason;
+  }
   const JobSpec& spec = job.spec->spec;
   const std::uint32_t failures = job.attempt - std::min<std::uint32_t>(job.crashes, job.attempt);
   if (job.doom == Doom::kRunTimeout && !spec.at_most_once && failures < spec.max_attempts) {
@@ -210,10 +215,10 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   ending.result = end.result;
   ending.cause = std::move(end.cause);
   leave_backlog(job, effects);
-  const auto waiters = cancel_waiters_.empty() ? cancel_waiters_.end() : cancel_waiters_.find(job.id);
-  if (waiters != cancel_waiters_.end()) {
-    for (const Token token : waiters->second) effects.cancelled.push_back({token, job.id, end.state});
-    cancel_waiters_.erase(waiters);
+  const auto wish = cancel_wishes_.empty() ? cancel_wishes_.end() : cancel_wishes_.find(job.id);
+  if (wish != cancel_wishes_.end()) {
+    for (const Token token : wish->second.waiters) effects.cancelled.push_back({token, job.id, end.state});
+    cancel_wishes_.erase(wish);
   }
   // What a load under way will bring was read before this.
   if (const auto loading = cancels_loading_.extract(job.id)) {
@@ -246,7 +251,14 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
                                                                   " belongs to user " + std::to_string(job->owner)}});
     return;
   }
-  cancel_waiters_[job->id].push_back(cancel.token);
+  CancelWish& wish = cancel_wishes_[job->id];
+  wish.waiters.push_back(cancel.token);
+  if (wish.reason.empty()) wish.reason = cancel.reason;
+  const bool at_once = cancel.grace == Duration(0) && wish.grace != Duration(0);
+  if (cancel.grace && (!wish.grace || *cancel.grace < *wish.grace)) wish.grace = cancel.grace;
+  // Once is enough: a timer more for each impatient caller would be theirs to multiply.
+  const bool stopping = job->phase == Phase::kTaken && job->doom != Doom::kNone;
+  if (stopping && at_once) add_job_timer(*job, TimerKind::kGrace, now.at);
   doom(*job, Doom::kCancel, now, effects);
 }
 

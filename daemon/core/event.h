@@ -40,6 +40,8 @@ struct Cancel {
   Token token = 0;
   Principal who;
   JobId job;
+  std::optional<Duration> grace;  // before it is killed, instead of the job's own. 0 also cuts a grace that is running
+  std::string reason;             // for the cause; empty: none
 };
 
 // Creates a queue, or pauses or resumes one that exists.

@@ -272,7 +272,7 @@ Result<std::vector<OutcomeRow>> MemoryReader::endings(const std::vector<JobId>& 
   std::vector<OutcomeRow> endings;
   for (const JobId id : ids) {
     const auto job = rows_->jobs.find(id);
-    if (job == rows_->jobs.end() || !is_terminal(job->second.ending.state)) continue;
+    if (job == rows_->jobs.end()) continue;
     endings.push_back({id, copy_of(job->second.ending)});
   }
   return endings;

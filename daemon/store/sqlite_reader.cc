@@ -169,7 +169,7 @@ Result<std::vector<OutcomeRow>> SqliteReader::endings(const std::vector<JobId>& 
     if (row.next()) {
       Result<Ending> ending = read_ending(row, 0, true);
       if (!ending) return ending.error().in("database " + path_);
-      if (is_terminal(ending->state)) rows.push_back({id, *std::move(ending)});
+      rows.push_back({id, *std::move(ending)});
     } else if (row.code() != SQLITE_OK) {
       return fault(row.code());
     }

@@ -54,7 +54,8 @@ class StoreReader {
   virtual ~StoreReader() = default;
   [[nodiscard]] virtual Result<std::optional<JobRecord>> get(JobId id, bool with_payload) = 0;
   [[nodiscard]] virtual Result<JobPage> list(const JobQuery& query) = 0;
-  // Endings of those of `ids` that have ended (result included), in the order asked; at most limits::kListPageMax ids.
+  // Of those of `ids` that exist, in the order asked: how they ended (result included), or that they have not ended
+  // (state kQueued). At most limits::kListPageMax ids.
   [[nodiscard]] virtual Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) = 0;
 };
 

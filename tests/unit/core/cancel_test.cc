@@ -67,6 +67,25 @@ TEST(Cancel, ARunningJobIsAnsweredOnlyWhenNothingOfItIsLeft) {
   EXPECT_EQ(stage.ending(1)->state, JobState::kCancelled);
 }
 
+TEST(Cancel, TheCallerMayChooseTheGraceAndSayWhy) {
+  Stage stage;
+  run_one(stage);
+  stage.turn({event::Cancel{++stage.token, {0}, JobId{1}, milliseconds(20), "not needed"}});
+  EXPECT_THAT(stage.pass(milliseconds(19)), IsEmpty());
+  EXPECT_THAT(stage.pass(milliseconds(1)), ElementsAre("kill slot 1"));
+  stage.turn({stage.slot_ended(1, 1)});
+  EXPECT_EQ(stage.ending(1)->cause->message, "cancelled: not needed");
+}
+
+TEST(Cancel, NoGraceCutsOneThatIsRunningShort) {
+  Stage stage;
+  run_one(stage);
+  stage.turn({stage.cancel(1)});
+  for (int i = 0; i < 1000; ++i) stage.step(event::Cancel{++stage.token, {0}, JobId{1}, Duration(0), ""});
+  EXPECT_THAT(stage.pass(Duration(1)), ElementsAre("kill slot 1"));
+  stage.scheduler->audit();
+}
+
 TEST(Cancel, AJobThatWasFasterSaysSo) {
   Stage stage;
   run_one(stage);
