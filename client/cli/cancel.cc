@@ -39,13 +39,17 @@ int cancel(const Options& options, const Globals& globals) {
   const client::Client client = connect(globals);
   bool all = true;
   for (const client::CancelEntry& entry : client.cancel(ids, how)) {
-    all = all && (entry.disposition == client::CancelDisposition::kCancelled ||
-                  entry.disposition == client::CancelDisposition::kStopping);
+    const bool cancelled = entry.disposition == client::CancelDisposition::kCancelled ||
+                           entry.disposition == client::CancelDisposition::kStopping;
+    all = all && cancelled;
     if (globals.json) {
-      print_json(
-          {{"id", entry.id}, {"disposition", word_of(entry.disposition)}, {"state", client::to_string(entry.state)}});
-    } else {
+      print_json({{"id", entry.id},
+                  {"disposition", word_of(entry.disposition)},
+                  {"state", client::to_string(entry.state)}});
+    } else if (cancelled) {
       print(std::to_string(entry.id) + " " + std::string(word_of(entry.disposition)) + "\n");
+    } else {
+      complain("job " + std::to_string(entry.id) + ": " + std::string(word_of(entry.disposition)));
     }
   }
   return all ? kOk : kRefused;

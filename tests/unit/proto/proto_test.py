@@ -26,7 +26,7 @@ def problems_of(path):
             field = FIELD.match(code)
             if field and message and message[-1][0] in ("message", "oneof"):
                 kind, name, number = field.groups()
-                owner = next(name for what, name in reversed(message) if what == "message")
+                owner = ".".join(name for what, name in message if what == "message")
                 if numbers.setdefault((owner, number), name) != name:
                     found.append(f"{path}:{at}: {owner} uses number {number} twice")
                 for suffix, allowed in UNIT_TYPES.items():
