@@ -73,9 +73,9 @@ Status SqliteStore::read_lanes(Snapshot& snapshot) {
   Result<Statement> queues = database_.prepare("SELECT id, name, discipline, paused FROM queues ORDER BY id");
   Result<Statement> pools = database_.prepare("SELECT id, name FROM pools ORDER BY id");
   Result<Statement> lanes = database_.prepare("SELECT queue, pool, count(*) FROM backlog GROUP BY queue, pool");
-  if (!queues) return queues.error();
-  if (!pools) return pools.error();
-  if (!lanes) return lanes.error();
+  if (!queues) return queues.error().in("database " + path_);
+  if (!pools) return pools.error().in("database " + path_);
+  if (!lanes) return lanes.error().in("database " + path_);
   Execution queue(*queues);
   while (queue.next()) {
     snapshot.queues.push_back({QueueId{queue.number32(0)}, std::string(queue.bytes(1)),

@@ -1,7 +1,9 @@
 // The SQLite store on a disk that fills up, fails to sync, or loses its power.
 #include <gtest/gtest.h>
-
-#include <fstream>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "daemon/store/sqlite_store.h"
 #include "tests/store/fault_vfs.h"
@@ -113,6 +115,57 @@ TEST(FullDisk, AtEveryByteNothingIsLost) {
     const auto store = *open_sqlite_store(scratch.database());
     EXPECT_EQ(store->snapshot()->resident.size(), stored);
   }
+}
+
+// In a child, on a file system of its own: nullptr when all is well, else what went wrong.
+const char* fill_a_real_disk(const std::string& folder) {
+  auto opened = open_sqlite_store(folder + "/futured.db");
+  if (!opened.ok()) return "open";
+  const std::unique_ptr<Store> store = *std::move(opened);
+  if (store->short_of_space()) return "short of space from the beginning";
+  std::uint64_t stored = 0;
+  while (!store->short_of_space()) {
+    if (stored > 100'000) return "the disk never filled";
+    if (store->commit(batch_of(stored + 1, 100)).has_value()) return "a commit failed while there was a reserve";
+    stored += 100;
+  }
+  Batch outcomes;
+  for (std::uint64_t id = 1; id <= 5'000; ++id) outcomes.outcomes.push_back(outcome_row(id));
+  if (store->commit(outcomes).has_value()) return "no room for outcomes";
+  for (;;) {
+    const auto error = store->commit(batch_of(stored + 1, 100));
+    if (!error) {
+      stored += 100;
+      continue;
+    }
+    if (error->fault != CommitFault::kRolledBack) return "a full disk was taken for something else";
+    break;
+  }
+  return store->snapshot()->resident.size() == stored - 5'000 ? nullptr : "jobs are missing";
+}
+
+TEST(FullDisk, OfTheKernelIsUnderstoodToo) {
+  Scratch scratch;
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("tmpfs", scratch.folder().c_str(), "tmpfs", 0, "size=48m") != 0) {
+      ::_exit(77);
+    }
+    const char* wrong = fill_a_real_disk(scratch.folder().string());
+    if (wrong != nullptr) (void)!::write(ends[1], wrong, std::string_view(wrong).size());
+    ::_exit(wrong == nullptr ? 0 : 1);
+  }
+  ::close(ends[1]);
+  char said[200] = {};
+  (void)!::read(ends[0], said, sizeof said - 1);
+  ::close(ends[0]);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) GTEST_SKIP() << "may not mount a file system";
+  EXPECT_EQ(status, 0) << said;
 }
 
 TEST(FailedSync, OfTheLogStopsTheStore) {
