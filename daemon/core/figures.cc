@@ -75,6 +75,12 @@ std::vector<SlotFigures> Scheduler::slots() const {
   return figures;
 }
 
+std::uint64_t Scheduler::backlog_jobs() const {
+  std::uint64_t jobs = 0;
+  for (const auto& [key, lane] : lanes_) jobs += lane->backlog_jobs;
+  return jobs;
+}
+
 bool Scheduler::is_nearly_done(Duration time) const {
   if (jobs_.size() == 0 || jobs_.size() > slots_.size()) return false;
   std::size_t in_hand = 0;

@@ -97,6 +97,7 @@ class Scheduler {
   [[nodiscard]] std::vector<LaneFigures> lanes() const;
   [[nodiscard]] std::vector<SlotFigures> slots() const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
+  [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
   [[nodiscard]] std::size_t window_bytes() const { return window_bytes_; }
   // A few jobs are resident, all of them in workers' hands, and all may be done within `time`.
   [[nodiscard]] bool is_nearly_done(Duration time) const;
