@@ -369,13 +369,13 @@ void LocalPools::kill(SlotId id) { impl_->kill(impl_->slot(id)); }
 std::vector<SlotCursor> LocalPools::cursors() const {
   std::vector<SlotCursor> cursors;
   for (const auto& slot : impl_->slots) {
-    if (!slot->is_released()) cursors.push_back({slot->id(), slot->end()->cursor()});
+    if (!slot->is_released() && !slot->has_kept()) cursors.push_back({slot->id(), slot->end()->cursor()});
   }
   return cursors;
 }
 
 bool LocalPools::has_unreleased() const {
-  return std::ranges::any_of(impl_->slots, [](const auto& slot) { return !slot->is_released(); });
+  return std::ranges::any_of(impl_->slots, [](const auto& slot) { return !slot->is_released() && !slot->has_kept(); });
 }
 
 void LocalPools::release(const SlotCursor& cursor) {

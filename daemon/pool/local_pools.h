@@ -63,7 +63,8 @@ struct WorkerEnded {
   std::uint64_t peak_rss_bytes = 0;
   std::int64_t cpu_us = 0;
   bool out_of_memory = false;
-  std::string broken;  // not empty: it was killed for what it wrote into its channel
+  std::string broken;       // not empty: it was killed for what it wrote into its channel
+  std::string not_started;  // not empty: it could not be forked, and this is why
 };
 struct SpawnerLost {  // the spawner itself died: every worker is gone, WorkerEnded was handed out for each
   std::string why;

@@ -120,8 +120,15 @@ void PoolSlot::tell_end(PoolHandler& handler) {
       told.taken = head->fence;
       told.taken_at = head->taken_at;
     }
+    if (!head && end_->oldest()) {
+      // It wrote over the state word too. Whoever is first in line is the likeliest to have done that, and must not be
+      // let loose on one worker after the other at no charge.
+      told.taken = end_->oldest();
+      told.taken_at = monotonic_now();
+    }
     told.broken = end_->broken();
   }
+  if (message.cause == static_cast<std::uint32_t>(spawner::EndCause::kStartFailed)) told.not_started = message.message;
   handler.on(told);
 }
 

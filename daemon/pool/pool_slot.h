@@ -47,6 +47,8 @@ class PoolSlot {
   std::size_t poll(PoolHandler& handler, std::size_t responses_max);
   [[nodiscard]] bool has_news() const { return !kept_.empty() || ended_.has_value(); }
 
+  // DONEs that were read while attaching and are not handed out yet: the cursor is already past them.
+  [[nodiscard]] bool has_kept() const { return !kept_.empty(); }
   [[nodiscard]] bool is_released() const { return !end_ || end_->all_released(); }
   [[nodiscard]] WorkerFigures figures() const;
 

@@ -185,22 +185,21 @@ Result<SpawnerLink> SpawnerLink::open(const SpawnerProgram& program, Epoch epoch
 }
 
 Result<std::optional<Notice>> SpawnerLink::receive() {
-  std::string buffer(spawner::kPacketBytesMax, '\0');
-  auto packet = channel::receive_packet(socket_.get(), buffer);
+  if (buffer_.empty()) buffer_.resize(spawner::kPacketBytesMax);
+  auto packet = channel::receive_packet(socket_.get(), buffer_);
   if (!packet.ok()) return packet.error().in("spawner socket");
   if (!packet->has_value()) return std::optional<Notice>();
   const std::size_t bytes = (*packet)->bytes;
   if (bytes == 0) return Error{ErrorCode::kUnavailable, "the spawner has closed its connection"};
   spawner::MessageHeader header{};
-  if (bytes >= sizeof header) std::memcpy(&header, buffer.data(), sizeof header);
+  if (bytes >= sizeof header) std::memcpy(&header, buffer_.data(), sizeof header);
   if (header.version != spawner::kVersion || bytes < least_bytes(static_cast<spawner::MessageType>(header.type))) {
     return Error{ErrorCode::kInternal, "the spawner sent a message of version " + std::to_string(header.version) +
                                            ", type " + std::to_string(header.type) + ", " + std::to_string(bytes) +
                                            " bytes, which this daemon does not know"};
   }
-  buffer.resize(bytes);
-  return std::optional(
-      Notice{static_cast<spawner::MessageType>(header.type), std::move(buffer), std::move((*packet)->descriptors)});
+  return std::optional(Notice{static_cast<spawner::MessageType>(header.type), std::string(buffer_.data(), bytes),
+                              std::move((*packet)->descriptors)});
 }
 
 Result<std::optional<Notice>> SpawnerLink::wait(int timeout_ms) {

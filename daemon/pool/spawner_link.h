@@ -59,6 +59,7 @@ class SpawnerLink {
   [[nodiscard]] Status send_bytes(std::string_view bytes);
 
   Fd socket_;
+  std::vector<char> buffer_;  // for one packet; every turn asks for one, and most find none
   spawner::Welcome welcome_{};
 };
 

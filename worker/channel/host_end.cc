@@ -235,6 +235,13 @@ std::optional<Head> HostEnd::head() {
   return {};
 }
 
+std::optional<Fence> HostEnd::oldest() const {
+  for (const Offer& offer : offers_) {
+    if (!offer.closed) return offer.fence;
+  }
+  return {};
+}
+
 std::optional<Head> HostEnd::find(const Fence& fence) {
   const Offer* offer = find_open(fence);
   return offer == nullptr ? std::nullopt : look(*offer);

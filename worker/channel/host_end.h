@@ -115,6 +115,8 @@ class HostEnd {
   [[nodiscard]] Revoked revoke(const Fence& fence);
 
   [[nodiscard]] std::optional<Head> head();
+  // Its fence, whatever stands in shared memory: for when a broken channel does not say what was running.
+  [[nodiscard]] std::optional<Fence> oldest() const;
   [[nodiscard]] std::optional<Head> find(const Fence& fence);
   [[nodiscard]] std::size_t outstanding() const { return outstanding_; }  // offered or taken, without a DONE read
   [[nodiscard]] bool wants_room() const { return wants_room_; }

@@ -338,7 +338,7 @@ void WorkerEnd::State::scan_stops(std::uint64_t published) {
     }
     at += header.bytes;
   }
-  scanned_.store(published, std::memory_order_relaxed);
+  scanned_.store(std::max(at, published), std::memory_order_relaxed);
 }
 
 }  // namespace futured::channel

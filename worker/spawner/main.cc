@@ -112,6 +112,8 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return kExitUsage;
   }
+  // Whatever the starter forgot to close (a lock, a socket) must not live as long as we do.
+  ::close_range(STDERR_FILENO + 1, ~0U, 0);
   if (arguments.detach) return serve_detached(arguments.options);
   return serve(arguments.options, -1);
 }

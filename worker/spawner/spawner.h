@@ -69,6 +69,7 @@ class Spawner {
   [[nodiscard]] bool on_zygote(PoolState& pool, std::string_view bytes, std::vector<Fd>& descriptors);
   void on_ready(PoolState& pool);
   void zygote_lost(PoolState& pool, std::string_view why);
+  void on_fork_failed(SlotState& slot, int error_number);
   void forget_stopped_pools();
   void fork_into(PoolState& pool, SlotState& slot);
 

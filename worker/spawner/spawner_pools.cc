@@ -26,6 +26,8 @@ constexpr Duration kBackoffMin = std::chrono::milliseconds(100);
 constexpr Duration kBackoffMax = std::chrono::seconds(30);
 constexpr Duration kSteady = std::chrono::seconds(10);  // a zygote that lasts so long starts the backoff anew
 constexpr std::size_t kTasksMax = 10'000;
+constexpr int kForkTries = 5;
+constexpr Duration kForkAgain = std::chrono::milliseconds(200);
 
 struct Child {
   pid_t pid = 0;
@@ -173,7 +175,7 @@ bool Spawner::on_zygote(PoolState& pool, std::string_view bytes, std::vector<Fd>
       if (!read_as(failed)) return false;
       SlotState* slot = find(failed.slot, failed.generation);
       if (slot == nullptr || slot->state != SlotState::State::kForking) return true;
-      fail_start(*slot, system_error("fork", failed.error_number).message);
+      on_fork_failed(*slot, failed.error_number);
       return true;
     }
     case zygote::MessageType::kExited: {
@@ -256,6 +258,16 @@ void Spawner::fork_into(PoolState& pool, SlotState& slot) {
     case channel::Sent::kGone:
       return;  // its end of file is on the way, and then the next zygote
   }
+}
+
+// The machine is short of processes or memory: that may pass, and asking at once would only make it worse.
+void Spawner::on_fork_failed(SlotState& slot, int error_number) {
+  const auto renewed = renew_sockets(slot);
+  if (!renewed) return fail_start(slot, renewed.error().message);
+  if (slot.kill_asked) return fail_start(slot, "killed before it began");
+  if (++slot.fork_failures >= kForkTries) return fail_start(slot, system_error("fork", error_number).message);
+  slot.state = SlotState::State::kWaiting;
+  slot.deadline = monotonic_now() + kForkAgain;
 }
 
 void Spawner::stop_pool(PoolState& pool) {

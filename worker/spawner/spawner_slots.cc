@@ -45,6 +45,7 @@ Status Spawner::prepare(SlotState& slot) {
   ++slot.generation;
   slot.pid = 0;
   slot.confined = slot.exited = slot.kill_asked = false;
+  slot.fork_failures = 0;
   slot.wait_status = -1;
   slot.peak_rss_bytes = slot.cpu_ns = 0;
   slot.deadline = slot.reap_by = Instant::never();

@@ -66,6 +66,7 @@ struct SlotState {
 
   bool exited = false;  // reaped: the figures below are final
   bool kill_asked = false;
+  int fork_failures = 0;  // of this generation
   int wait_status = -1;
   std::uint64_t peak_rss_bytes = 0;
   std::uint64_t cpu_ns = 0;

@@ -2,9 +2,10 @@
 //
 //   test_zygote [fail | mute | threads | crash | wrong]
 // Payloads: echo TEXT; big N; exit N; signal N; sleep; ignore (SIGTERM); tree (leaves stubborn descendants, answers
-// with their pids); leave (the same, then exits); garbage (writes nonsense over its responses); emit TEXT.
+// with their pids); leave (the same, then exits); garbage (writes nonsense over its header); emit TEXT.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -72,7 +73,12 @@ std::string make_tree() {
   return pids;
 }
 
-void work(channel::WorkerEnd& end, channel::Run& run, int memory) {
+struct Raw {
+  int memory;
+  int to_host;
+};
+
+void work(channel::WorkerEnd& end, channel::Run& run, const Raw& raw) {
   const std::string text(run.payload);
   const std::string word = text.substr(0, text.find(' '));
   const std::string rest = text.size() > word.size() ? text.substr(word.size() + 1) : "";
@@ -95,8 +101,9 @@ void work(channel::WorkerEnd& end, channel::Run& run, int memory) {
   }
   if (word == "garbage") {
     const std::string junk(4096, '\xa5');
-    (void)!::pwrite(memory, junk.data(), junk.size(),
-                    static_cast<off_t>(channel::kHeaderBytes + limits::kRequestRingBytes));
+    (void)!::pwrite(raw.memory, junk.data(), junk.size(), offsetof(channel::Header, response_published));
+    (void)::eventfd_write(raw.to_host, 1);
+    for (;;) ::pause();
   }
   channel::Outcome outcome;
   outcome.result = result;
@@ -111,13 +118,13 @@ void work(channel::WorkerEnd& end, channel::Run& run, int memory) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   char go = 0;
   if (::read(descriptors[4].get(), &go, 1) != 1) std::_Exit(0);
-  const int memory = descriptors[0].get();
+  const Raw raw{descriptors[0].get(), descriptors[2].get()};
   auto end = channel::WorkerEnd::attach(
       {std::move(descriptors[0]), std::move(descriptors[1]), std::move(descriptors[2]), std::move(descriptors[3])},
       std::move(descriptors[4]));
   if (!end) std::_Exit(2);
   for (channel::Run run; end->next(run) == channel::Intake::kRun;) {
-    if (end->take(run) == channel::Take::kTaken) work(*end, run, memory);
+    if (end->take(run) == channel::Take::kTaken) work(*end, run, raw);
   }
   std::_Exit(0);
 }
