@@ -35,6 +35,7 @@ inline constexpr std::size_t kWaitIdsMax = 1'000'000;  // ids one wait call may 
 
 // Clients.
 inline constexpr std::size_t kConnectionsPerUserMax = 256;  // of the gRPC socket; fewer where descriptors are few
+inline constexpr std::size_t kSegmentConnectionsMax = 1'024;         // of the segment socket
 inline constexpr std::size_t kSegmentConnectionsPerUserMax = 128;  // of the segment socket
 inline constexpr int kStreamsPerConnectionMax = 1'024;             // calls at once
 inline constexpr std::size_t kAnswerBytesMax = 2 * 1024 * 1024;    // one message of an answer that comes in several
@@ -43,6 +44,7 @@ inline constexpr std::size_t kResultInlineBytesMax = 64 * 1024;    // larger res
 inline constexpr std::size_t kInboxBytesMax = 64 * 1024 * 1024;    // outcomes waiting for one client that reads slowly
 inline constexpr std::size_t kInboxBytesTotalMax = 512 * 1024 * 1024;   // and for all of them
 inline constexpr std::size_t kHeldOutcomesBytesMax = 16 * 1024 * 1024;  // kept by a wait that answers at its end
+inline constexpr std::size_t kFollowBytesMax = 8 * 1024 * 1024;    // live output waiting for one follower
 inline constexpr std::size_t kCancelEntriesMax = 10'000;                // jobs told one by one in an answer
 inline constexpr std::size_t kQuestionsMax = 1'024;                     // reads of the store that wait
 inline constexpr std::int64_t kRetryAfterMs = 100;  // advice to a client that was refused for lack of room
@@ -68,7 +70,6 @@ inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which 
 inline constexpr std::uint64_t kIdBlock = 1'000'000;     // job ids reserved by one commit
 
 // Loop.
-inline constexpr std::size_t kQuestionsWaitingMax = 4'096;    // reads for people that wait for the reader
 inline constexpr std::size_t kTurnEventsMax = 8'192;          // responses of workers that one turn takes
 inline constexpr std::size_t kTurnJobsMax = 8'192;            // submitted jobs that one turn takes
 inline constexpr std::size_t kSubmitLaneJobsMax = 64 * 1024;  // jobs waiting to be stepped before readers pause

@@ -52,11 +52,11 @@ Result<SegmentId> SegmentClient::put(const Segment& segment, std::string_view co
   return stored->segment;
 }
 
-Result<std::vector<SharedBytes>> SegmentClient::get(std::span<const SegmentId> segments) {
+Result<std::vector<SegmentStretch>> SegmentClient::get(std::span<const SegmentId> segments) {
   return ask_for_bytes(segment_socket::Get{{segments.begin(), segments.end()}}, segments.size());
 }
 
-Result<SharedBytes> SegmentClient::get_result(JobId job, std::uint32_t part) {
+Result<SegmentStretch> SegmentClient::get_result(JobId job, std::uint32_t part) {
   auto parts = ask_for_bytes(segment_socket::GetResult{job, part}, 1);
   if (!parts) return parts.error();
   return std::move((*parts)[0]);
@@ -69,12 +69,12 @@ Status SegmentClient::drop(SegmentId segment) {
   return {};
 }
 
-Result<std::vector<SharedBytes>> SegmentClient::ask_for_bytes(segment_socket::Request request, std::size_t count) {
+Result<std::vector<SegmentStretch>> SegmentClient::ask_for_bytes(segment_socket::Request request, std::size_t count) {
   auto answer = ask(std::move(request));
   if (!answer) return answer.error();
   auto* found = std::get_if<segment_socket::Found>(&answer->reply);
   if (found == nullptr || found->entries.size() != count) return out_of_step();
-  std::vector<SharedBytes> all;
+  std::vector<SegmentStretch> all;
   for (std::size_t i = 0; i < count; ++i) {
     segment_socket::FoundEntry& entry = found->entries[i];
     auto segment = adopt_segment(std::move(answer->descriptors[i]));

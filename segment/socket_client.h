@@ -16,7 +16,7 @@
 namespace futured {
 
 // A stretch of a segment that the daemon handed out. Map it with map_segment(); [begin, end) is what was asked for.
-struct SharedBytes {
+struct SegmentStretch {
   Segment segment;
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
@@ -37,10 +37,10 @@ class SegmentClient {
   [[nodiscard]] Result<SegmentId> put(const Segment& segment, std::string_view content_type);
 
   // Segments by id, in the order asked; all or none.
-  [[nodiscard]] Result<std::vector<SharedBytes>> get(std::span<const SegmentId> segments);
+  [[nodiscard]] Result<std::vector<SegmentStretch>> get(std::span<const SegmentId> segments);
 
   // One part of a finished job's result.
-  [[nodiscard]] Result<SharedBytes> get_result(JobId job, std::uint32_t part);
+  [[nodiscard]] Result<SegmentStretch> get_result(JobId job, std::uint32_t part);
 
   [[nodiscard]] Status drop(SegmentId segment);
 
@@ -52,7 +52,7 @@ class SegmentClient {
     std::vector<Fd> descriptors;
   };
   [[nodiscard]] Result<Answer> ask(segment_socket::Request request, std::span<const int> descriptors = {});
-  [[nodiscard]] Result<std::vector<SharedBytes>> ask_for_bytes(segment_socket::Request request, std::size_t count);
+  [[nodiscard]] Result<std::vector<SegmentStretch>> ask_for_bytes(segment_socket::Request request, std::size_t count);
 
   Fd socket_;
   std::uint64_t next_tag_ = 1;

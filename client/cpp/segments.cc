@@ -74,7 +74,7 @@ MappedBytes mapped(const std::byte* bytes, std::uint64_t size, std::shared_ptr<c
   return MappedBytes({bytes, size}, std::move(owner), content_type, type.dtype, type.shape);
 }
 
-MappedBytes map_shared(const SharedBytes& shared) {
+MappedBytes map_shared(const SegmentStretch& shared) {
   const auto mapping = std::make_shared<Mapping>(checked(map_segment(shared.segment)));
   if (shared.begin > shared.end || shared.end > mapping->size()) {
     throw Error(ErrorKind::kDataLoss, "the daemon names bytes beyond the end of a segment");
@@ -127,9 +127,9 @@ void Client::drop(const Segment& segment) const {
 
 MappedBytes Client::map(const Segment& segment) const {
   const SegmentId ids[] = {SegmentId{segment.id}};
-  std::vector<SharedBytes> found =
+  std::vector<SegmentStretch> found =
       checked(state_->with_segments([&](SegmentClient& socket) { return socket.get(ids); }));
-  SharedBytes& shared = found.front();
+  SegmentStretch& shared = found.front();
   if (segment.end != 0) {
     // A slice: of what was put, only this stretch, with the slice's own shape.
     shared.begin = segment.begin;
