@@ -5,90 +5,171 @@
 
 #include <algorithm>
 #include <fstream>
+#include <utility>
 
 #include "daemon/rpc/pools_service.h"
+#include "daemon/rpc/refused_stream.h"
+#include "segment/array_type.h"
 #include "segment/socket_protocol.h"
 
 namespace futured::rpc {
 
 namespace {
 
-std::int64_t file_bytes(const std::string& path) {
-  struct stat file {};
-  return ::stat(path.c_str(), &file) == 0 ? file.st_size : 0;
-}
-
-std::int64_t resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  std::int64_t total = 0;
+std::int64_t own_rss_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::int64_t size = 0;
   std::int64_t resident = 0;
-  statm >> total >> resident;
-  return resident * ::sysconf(_SC_PAGESIZE);
+  file >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
 }
 
-std::int64_t quantile(std::vector<std::int64_t> values, double share) {
+std::int64_t file_bytes(const std::string& path) {
+  struct stat there {};
+  return stat(path.c_str(), &there) == 0 ? there.st_size : 0;
+}
+
+// Nearest rank.
+std::int64_t percentile(std::vector<std::int64_t> values, std::size_t percent) {
   if (values.empty()) return 0;
-  const auto nth = values.begin() + static_cast<std::ptrdiff_t>(share * static_cast<double>(values.size() - 1));
-  std::nth_element(values.begin(), nth, values.end());
-  return *nth;
+  const auto rank = static_cast<std::ptrdiff_t>((values.size() - 1) * percent / 100);
+  std::nth_element(values.begin(), values.begin() + rank, values.end());
+  return values[static_cast<std::size_t>(rank)];
 }
 
-// What the loop knows. On its thread.
-void tell_loop(const Loop& loop, api::StatsResponse& stats) {
-  for (const LaneFigures& lane : loop.scheduler().lanes()) {
-    stats.set_scheduled(stats.scheduled() + lane.delayed);
-    stats.set_queued(stats.queued() + lane.queued);
-    stats.set_running(stats.running() + lane.running);
-  }
-  for (const SlotFigures& slot : loop.scheduler().slots()) {
-    stats.set_workers(stats.workers() + (slot.ready ? 1 : 0));
-    stats.set_workers_busy(stats.workers_busy() + (slot.offers > 0 ? 1 : 0));
-  }
+// Within Loop::look.
+api::StatsResponse stats_of(const Loop& loop) {
+  api::StatsResponse stats;
   const LoopFigures& figures = loop.figures();
+  stats.set_submitted(figures.submitted);
   stats.set_succeeded(figures.succeeded);
   stats.set_failed(figures.failed);
   stats.set_cancelled(figures.cancelled);
   stats.set_timed_out(figures.timed_out);
-  stats.set_submitted(figures.submitted);
   stats.set_retries(figures.retries);
   stats.set_workers_died(figures.workers_died);
   stats.set_commits(figures.commits);
   stats.set_commit_jobs(figures.commit_jobs);
+  stats.set_commit_p50_us(percentile(figures.commit_us, 50));
+  stats.set_commit_p99_us(percentile(figures.commit_us, 99));
   stats.set_turns(figures.turns);
-  stats.set_commit_p50_us(quantile(figures.commit_us, 0.5));
-  stats.set_commit_p99_us(quantile(figures.commit_us, 0.99));
-  stats.set_resident_jobs(loop.scheduler().resident_jobs());
-  stats.set_resident_bytes(loop.scheduler().window_bytes());
-  stats.set_backlog_jobs(loop.scheduler().backlog_jobs());
+  const Scheduler& scheduler = loop.scheduler();
+  std::uint64_t queued = 0;
+  std::uint64_t offered = 0;
+  for (const LaneFigures& lane : scheduler.lanes()) {
+    queued += lane.queued;
+    offered += lane.running;
+    stats.set_scheduled(stats.scheduled() + lane.delayed);
+  }
+  const std::uint64_t running = scheduler.running().size();
+  stats.set_running(running);
+  stats.set_queued(queued + offered - running);  // an offer has not begun to run
+  stats.set_resident_jobs(scheduler.resident_jobs());
+  stats.set_resident_bytes(scheduler.window_bytes());
+  const std::uint64_t all = queued + offered + stats.scheduled();
+  stats.set_backlog_jobs(all - std::min<std::uint64_t>(all, scheduler.resident_jobs()));
+  for (const SlotFigures& slot : scheduler.slots()) {
+    stats.set_workers(stats.workers() + (slot.ready ? 1 : 0));
+    stats.set_workers_busy(stats.workers_busy() + (slot.offers > 0 ? 1 : 0));
+  }
+  (*stats.mutable_counters())["watched_ranges"] = loop.watches();
+  return stats;
 }
+
+void add_own_figures(const Front& front, api::StatsResponse& stats) {
+  stats.set_uptime_ms((wall_now() - front.started_at).count() / 1'000'000);
+  stats.set_rss_bytes(own_rss_bytes());
+  const std::string database = front.setup.state_directory + "/futured.db";
+  stats.set_database_bytes(file_bytes(database));
+  stats.set_wal_bytes(file_bytes(database + "-wal"));
+  stats.set_streams_open(front.streams);
+  stats.set_waits_open(front.waits);
+  const SegmentTable::Usage usage = front.segments.usage();
+  auto& counters = *stats.mutable_counters();
+  counters["segments"] = usage.segments;
+  counters["segment_bytes"] = usage.bytes;
+  counters["result_segment_bytes"] = usage.result_bytes;
+  counters["inbox_bytes"] = front.inbox_bytes;
+  counters["open_calls"] = front.calls.size();
+}
+
+// Within Loop::look.
+std::string core_text(const Loop& loop) {
+  const Scheduler& scheduler = loop.scheduler();
+  std::string text = "resident jobs " + std::to_string(scheduler.resident_jobs()) + ", " +
+                     std::to_string(scheduler.window_bytes()) + " bytes\n";
+  for (const LaneFigures& lane : scheduler.lanes()) {
+    text += "queue " + lane.queue + " (" + std::string(to_string(lane.discipline)) + (lane.paused ? ", paused" : "") +
+            ") for pool " + (lane.pool.empty() ? "-" : lane.pool) + ": queued " + std::to_string(lane.queued) +
+            ", delayed " + std::to_string(lane.delayed) + ", offered or running " + std::to_string(lane.running) + "\n";
+  }
+  return text;
+}
+
+std::string pools_text(const Loop& loop) {
+  std::string text;
+  for (const SlotFigures& slot : loop.scheduler().slots()) {
+    text += "slot " + slot.pool + "/" + std::to_string(slot.slot.value) + (slot.ready ? " ready" : " not ready") +
+            ", offers " + std::to_string(slot.offers) + ", mean " + std::to_string(slot.mean.count() / 1000) + " us";
+    if (slot.job) {
+      text += ", head job " + std::to_string(slot.job->id.value) + " " + std::string(to_string(slot.job->state));
+    }
+    text += "\n";
+  }
+  for (const auto& [pool, problem] : loop.pool_problems()) text += "pool " + pool + ": " + problem + "\n";
+  return text;
+}
+
+std::string store_text(const Loop& loop) {
+  const LoopFigures& figures = loop.figures();
+  return "commits " + std::to_string(figures.commits) + ", row changes in them " + std::to_string(figures.commit_jobs) +
+         ", p50 " + std::to_string(percentile(figures.commit_us, 50)) + " us, p99 " +
+         std::to_string(percentile(figures.commit_us, 99)) + " us" +
+         (loop.store_is_failing() ? ", failing just now" : "") + "\n";
+}
+
+void to_api(const SegmentFacts& facts, api::Segment& out) {
+  out.set_id(facts.id.value);
+  out.set_bytes(facts.bytes);
+  out.set_owner_uid(facts.owner == kAnyOwner ? 0 : facts.owner);
+  const auto array = parse_array_type(facts.content_type);
+  if (!array.ok()) return;
+  out.mutable_array()->set_dtype(array->dtype);
+  for (const std::uint64_t along : array->shape) out.mutable_array()->add_shape(static_cast<std::int64_t>(along));
+}
+
+class RefusedUpload final : public grpc::ServerReadReactor<api::UploadRequest> {
+ public:
+  explicit RefusedUpload(const Error& error) { Finish(to_status(error)); }
+  void OnDone() override { delete this; }
+};
 
 }  // namespace
 
 grpc::ServerUnaryReactor* AdminService::Info(Context* context, const api::InfoRequest*, api::InfoResponse* response) {
-  const auto answer = Answer<api::InfoResponse>::open(front_, context, response);
-  Front* const front = &front_;
-  front_.loop.look([answer, front, who = front_.who(*context)](const Loop& loop) {
-    auto pools = pools_of(*front, loop);
-    const std::int32_t spawner_pid = loop.pools().spawner_pid();
-    std::string instance = loop.pools().spawner_instance();
-    front->pump.post([answer, front, who, pools = std::move(pools), spawner_pid, instance]() mutable {
-      answer->give([&](api::InfoResponse& info) {
-        const ServerSetup& setup = front->setup;
-        info.set_version(setup.version);
-        info.set_pid(::getpid());
-        info.set_epoch(setup.epoch.value);
-        info.set_state_dir(setup.state_directory);
-        info.set_durable(setup.durable);
-        info.set_started_us(front->started_at.us);
-        for (api::Pool& pool : pools) *info.add_pools() = std::move(pool);
-        info.set_spawner_pid(spawner_pid);
-        info.set_spawner_instance(instance);
-        info.set_store(setup.store);
-        info.set_schema_version(setup.schema_version);
-        info.set_socket(setup.socket);
-        info.set_segment_socket(setup.socket + std::string(segment_socket::kPathSuffix));
-        info.set_idle_exit_ms(setup.idle_exit_ms);
-        info.set_your_uid(who.uid);
+  auto answer = Answer<api::InfoResponse>::open(front_, context, response);
+  const Principal who = front_.who(*context);
+  front_.loop.look([&front = front_, answer, who](const Loop& loop) {
+    api::InfoResponse info;
+    for (api::Pool& pool : pools_of(front, loop)) *info.add_pools() = std::move(pool);
+    info.set_spawner_pid(loop.pools().spawner_pid());
+    info.set_spawner_instance(loop.pools().spawner_instance());
+    front.pump.post([&front, answer, who, info = std::move(info)] {
+      answer->give([&](api::InfoResponse& out) {
+        out = info;
+        const ServerSetup& setup = front.setup;
+        out.set_version(setup.version);
+        out.set_pid(getpid());
+        out.set_epoch(setup.epoch.value);
+        out.set_state_dir(setup.state_directory);
+        out.set_durable(setup.durable);
+        out.set_started_us(front.started_at.us);
+        out.set_store(setup.store);
+        out.set_schema_version(setup.schema_version);
+        out.set_socket(setup.socket);
+        out.set_segment_socket(setup.socket + std::string(segment_socket::kPathSuffix));
+        out.set_idle_exit_ms(setup.idle_exit_ms);
+        out.set_your_uid(who.uid);
       });
     });
   });
@@ -97,46 +178,103 @@ grpc::ServerUnaryReactor* AdminService::Info(Context* context, const api::InfoRe
 
 grpc::ServerUnaryReactor* AdminService::Stats(Context* context, const api::StatsRequest*,
                                               api::StatsResponse* response) {
-  const auto answer = Answer<api::StatsResponse>::open(front_, context, response);
-  Front* const front = &front_;
-  front_.loop.look([answer, front](const Loop& loop) {
-    auto stats = std::make_shared<api::StatsResponse>();
-    tell_loop(loop, *stats);
-    front->pump.post([answer, front, stats] {
-      const std::string database = front->setup.state_directory + "/futured.db";
-      stats->set_uptime_ms((wall_now() - front->started_at).count() / 1'000'000);
-      stats->set_rss_bytes(resident_bytes());
-      stats->set_database_bytes(file_bytes(database));
-      stats->set_wal_bytes(file_bytes(database + "-wal"));
-      stats->set_streams_open(front->streams.load());
-      stats->set_waits_open(front->waits.load());
-      answer->give([&](api::StatsResponse& told) { told = std::move(*stats); });
+  auto answer = Answer<api::StatsResponse>::open(front_, context, response);
+  front_.loop.look([&front = front_, answer](const Loop& loop) {
+    front.pump.post([&front, answer, stats = stats_of(loop)] {
+      answer->give([&](api::StatsResponse& out) {
+        out = stats;
+        add_own_figures(front, out);
+      });
     });
   });
   return answer->reactor();
 }
 
-grpc::ServerUnaryReactor* AdminService::Shutdown(Context* context, const api::ShutdownRequest* request,
-                                                 api::ShutdownResponse* response) {
-  if (!front_.is_admin(front_.who(*context))) {
-    return answer_now(context, Error{ErrorCode::kPermissionDenied, "only root and the daemon's own user may stop it"});
+grpc::ServerUnaryReactor* AdminService::Debug(Context* context, const api::DebugRequest* request,
+                                              api::DebugResponse* response) {
+  const api::DebugTopic topic = request->topic();
+  if (topic == api::DEBUG_TOPIC_LOOPS) {
+    return answer_now(context,
+                      Error{ErrorCode::kUnimplemented, "topic LOOPS: this server cannot tell of its loops yet"});
   }
-  if (request->grace_ms() != 0) return answer_now(context, unbuilt("grace_ms"));
-  const auto answer = Answer<api::ShutdownResponse>::open(front_, context, response);
-  Front* const front = &front_;
-  front_.loop.look([answer, front, spawner = request->spawner()](const Loop& loop) {
-    const std::uint64_t running = loop.scheduler().running().size();
-    const std::int32_t spawner_pid = loop.pools().spawner_pid();
-    front->pump.post([answer, front, spawner, running, spawner_pid] {
-      answer->give([&](api::ShutdownResponse& told) {
-        told.set_pid(::getpid());
-        told.set_spawner_pid(spawner_pid);
-        told.set_running(running);
-      });
-      front->loop.stop(spawner);
+  if (!api::DebugTopic_IsValid(topic)) return answer_now(context, invalid("topic", "is not known"));
+  auto answer = Answer<api::DebugResponse>::open(front_, context, response);
+  front_.loop.look([&front = front_, answer, topic](const Loop& loop) {
+    std::map<std::string, std::string> text;
+    const auto wanted = [&](api::DebugTopic one) { return topic == api::DEBUG_TOPIC_UNSPECIFIED || topic == one; };
+    if (wanted(api::DEBUG_TOPIC_CORE)) text["core"] = core_text(loop);
+    if (wanted(api::DEBUG_TOPIC_POOLS)) text["pools"] = pools_text(loop);
+    if (wanted(api::DEBUG_TOPIC_STORE)) text["store"] = store_text(loop);
+    front.pump.post([answer, text = std::move(text)] {
+      answer->give([&](api::DebugResponse& out) { out.mutable_text()->insert(text.begin(), text.end()); });
     });
   });
   return answer->reactor();
+}
+
+// Answers first, then stops.
+grpc::ServerUnaryReactor* AdminService::Shutdown(Context* context, const api::ShutdownRequest* request,
+                                                 api::ShutdownResponse* response) {
+  if (request->grace_ms() != 0) return answer_now(context, unbuilt("grace_ms"));
+  const Principal who = front_.who(*context);
+  if (!front_.is_admin(who)) {
+    return answer_now(context, Error{ErrorCode::kPermissionDenied,
+                                     "user " + std::to_string(who.uid) + " may not stop the daemon; root and user " +
+                                         std::to_string(front_.setup.admin_uid) + " may"});
+  }
+  auto answer = Answer<api::ShutdownResponse>::open(front_, context, response);
+  front_.loop.look([&front = front_, answer, spawner = request->spawner()](const Loop& loop) {
+    const std::uint64_t running = loop.scheduler().running().size();
+    front.pump.post([&front, answer, spawner, running, spawner_pid = loop.pools().spawner_pid()] {
+      answer->give([&](api::ShutdownResponse& out) {
+        out.set_pid(getpid());
+        out.set_spawner_pid(spawner_pid);
+        out.set_running(running);
+      });
+      front.loop.stop(spawner);
+    });
+  });
+  return answer->reactor();
+}
+
+grpc::ServerUnaryReactor* SegmentsService::Get(Context* context, const api::GetSegmentRequest* request,
+                                               api::Segment* response) {
+  if (!request->digest().empty()) return answer_now(context, unbuilt("digest"));
+  const auto opened = front_.segments.open(SegmentId{request->id()}, front_.who(*context).uid);
+  if (!opened.ok()) return answer_now(context, opened.error());
+  to_api(opened->facts, *response);
+  return answer_now(context, {});
+}
+
+grpc::ServerUnaryReactor* SegmentsService::List(Context* context, const api::ListSegmentsRequest*,
+                                                api::ListSegmentsResponse* response) {
+  const Principal who = front_.who(*context);
+  for (const SegmentFacts& facts : front_.segments.list()) {
+    if (front_.is_admin(who) || facts.owner == who.uid || facts.owner == kAnyOwner) {
+      to_api(facts, *response->add_segments());
+    }
+  }
+  const SegmentTable::Usage usage = front_.segments.usage();
+  response->set_bytes(usage.bytes + usage.result_bytes);
+  response->set_bytes_max(front_.segments.quotas().bytes + front_.segments.quotas().result_bytes);
+  return answer_now(context, {});
+}
+
+grpc::ServerUnaryReactor* SegmentsService::Release(Context* context, const api::ReleaseSegmentRequest*,
+                                                   api::ReleaseSegmentResponse*) {
+  return answer_now(context, Error{ErrorCode::kUnimplemented,
+                                   "futured.v1.Segments/Release: a share that was taken through the segment socket is "
+                                   "given up there, by DROP or by closing the connection"});
+}
+
+grpc::ServerReadReactor<api::UploadRequest>* SegmentsService::Upload(Context*, api::Segment*) {
+  return new RefusedUpload({ErrorCode::kUnimplemented, "futured.v1.Segments/Upload: this server cannot do that yet"});
+}
+
+grpc::ServerWriteReactor<api::DownloadResponse>* SegmentsService::Download(Context* context,
+                                                                           const api::DownloadRequest*) {
+  return new RefusedStream<api::DownloadResponse>(
+      *context, {ErrorCode::kUnimplemented, "futured.v1.Segments/Download: this server cannot do that yet"});
 }
 
 }  // namespace futured::rpc

@@ -3,91 +3,96 @@
 #include <algorithm>
 #include <fstream>
 #include <string>
+#include <utility>
 
 namespace futured::rpc {
 
 namespace {
 
-// A field of /proc/PID/smaps_rollup in bytes; 0 when it cannot be read.
+api::Pool to_api(const Loop& loop, const pool::PoolConfig& config) {
+  api::Pool out;
+  out.set_name(config.name);
+  api::PoolOptions& options = *out.mutable_options();
+  options.set_mode(config.commands ? api::POOL_MODE_COMMAND : api::POOL_MODE_PROCESS);
+  options.set_workers_min(config.slots);
+  options.set_workers_max(config.slots);
+  for (const std::string& plugin : config.plugins) options.add_plugins(plugin);
+  const auto tasks = loop.pools().tasks().find(config.name);
+  if (tasks != loop.pools().tasks().end() && !config.commands) {
+    for (const pool::Task& task : tasks->second) {
+      api::Task& known = *out.add_tasks();
+      known.set_name(task.name);
+      known.set_version(task.version);
+    }
+  }
+  const auto problem = loop.pool_problems().find(config.name);
+  if (problem != loop.pool_problems().end()) out.set_problem(problem->second);
+  return out;
+}
+
 struct Memory {
   std::int64_t rss_bytes = 0;
   std::int64_t pss_bytes = 0;
 };
 
+// Costs up to a millisecond: the kernel walks the process's pages.
 Memory memory_of(std::int32_t pid) {
   Memory memory;
-  std::ifstream rollup("/proc/" + std::to_string(pid) + "/smaps_rollup");
-  std::string word;
-  while (rollup >> word) {
-    std::int64_t kib = 0;
-    if (word == "Rss:" && rollup >> kib) memory.rss_bytes = kib * 1024;
-    if (word == "Pss:" && rollup >> kib) memory.pss_bytes = kib * 1024;
+  std::ifstream file("/proc/" + std::to_string(pid) + "/smaps_rollup");
+  std::string line;
+  while (std::getline(file, line)) {
+    const auto number = [&](std::string_view label) {
+      return line.starts_with(label) ? std::atoll(line.c_str() + label.size()) * 1024 : 0;
+    };
+    memory.rss_bytes += number("Rss:");
+    memory.pss_bytes += number("Pss:");
   }
   return memory;
 }
 
-std::vector<api::Worker> workers_of(const Loop& loop, const std::string& pool) {
-  std::vector<api::Worker> workers;
-  const auto processes = loop.pools().workers();
-  for (const SlotFigures& slot : loop.scheduler().slots()) {
-    if (!pool.empty() && slot.pool != pool) continue;
-    api::Worker& worker = workers.emplace_back();
-    worker.set_pool(slot.pool);
-    worker.set_slot(slot.slot.value);
-    worker.set_offers(slot.offers);
-    worker.set_state(api::WORKER_STATE_STARTING);
-    const auto process = std::ranges::find(processes, slot.slot, &pool::WorkerFigures::slot);
-    if (process == processes.end()) continue;
-    worker.set_generation(process->generation);
-    worker.set_jobs_run(process->jobs_done);
-    if (!process->alive) continue;
-    worker.set_pid(process->pid);
-    worker.set_started_us(process->started_at.us);
-    if (slot.ready) worker.set_state(slot.offers > 0 ? api::WORKER_STATE_BUSY : api::WORKER_STATE_IDLE);
-    if (slot.job) worker.add_job_ids(slot.job->id.value);
-  }
-  return workers;
+api::Worker to_api(const pool::WorkerFigures& worker, const SlotFigures& slot) {
+  api::Worker out;
+  out.set_pool(slot.pool);
+  out.set_slot(slot.slot.value);
+  out.set_generation(worker.generation);
+  out.set_pid(worker.pid);
+  out.set_jobs_run(worker.jobs_done);
+  out.set_started_us(worker.started_at.us);
+  const bool busy = slot.job && slot.job->state == JobState::kRunning;
+  out.set_state(!worker.alive || !slot.ready ? api::WORKER_STATE_STARTING
+                : busy                       ? api::WORKER_STATE_BUSY
+                                             : api::WORKER_STATE_IDLE);
+  if (busy) out.add_job_ids(slot.job->id.value);
+  out.set_offers(slot.offers - (busy ? 1 : 0));
+  return out;
 }
 
 }  // namespace
 
 std::vector<api::Pool> pools_of(const Front& front, const Loop& loop) {
   std::vector<api::Pool> pools;
-  for (const pool::PoolConfig& config : front.setup.pools) {
-    api::Pool& pool = pools.emplace_back();
-    pool.set_name(config.name);
-    pool.mutable_options()->set_mode(config.commands ? api::POOL_MODE_COMMAND : api::POOL_MODE_PROCESS);
-    pool.mutable_options()->set_workers_min(config.slots);
-    pool.mutable_options()->set_workers_max(config.slots);
-    for (const std::string& plugin : config.plugins) pool.mutable_options()->add_plugins(plugin);
-    if (const auto tasks = loop.pools().tasks().find(config.name); tasks != loop.pools().tasks().end()) {
-      for (const pool::Task& known : tasks->second) {
-        api::Task& task = *pool.add_tasks();
-        task.set_name(known.name);
-        task.set_version(known.version);
-      }
-    }
-    if (const auto problem = loop.pool_problems().find(config.name); problem != loop.pool_problems().end()) {
-      pool.set_problem(problem->second);
-    }
-    for (const api::Worker& worker : workers_of(loop, config.name)) {
-      pool.set_workers(pool.workers() + (worker.pid() != 0 ? 1 : 0));
-      pool.set_workers_busy(pool.workers_busy() + (worker.state() == api::WORKER_STATE_BUSY ? 1 : 0));
-      pool.set_jobs_run(pool.jobs_run() + worker.jobs_run());
-    }
+  for (const pool::PoolConfig& config : front.setup.pools) pools.push_back(to_api(loop, config));
+  const auto find = [&](const std::string& name) { return std::ranges::find(pools, name, &api::Pool::name); };
+  for (const SlotFigures& slot : loop.scheduler().slots()) {
+    const auto pool = find(slot.pool);
+    if (pool == pools.end()) continue;
+    pool->set_workers(pool->workers() + (slot.ready ? 1 : 0));
+    pool->set_workers_busy(pool->workers_busy() + (slot.offers > 0 ? 1 : 0));
+  }
+  for (const pool::WorkerFigures& worker : loop.pools().workers()) {
+    const auto pool = find(loop.scheduler().pool_name(loop.scheduler().pool_of(worker.slot)));
+    if (pool != pools.end()) pool->set_jobs_run(pool->jobs_run() + worker.jobs_done);
   }
   return pools;
 }
 
 grpc::ServerUnaryReactor* PoolsService::List(Context* context, const api::ListPoolsRequest*,
                                              api::ListPoolsResponse* response) {
-  const auto answer = Answer<api::ListPoolsResponse>::open(front_, context, response);
-  Front* const front = &front_;
-  front_.loop.look([answer, front](const Loop& loop) {
-    auto pools = pools_of(*front, loop);
-    front->pump.post([answer, pools = std::move(pools)]() mutable {
-      answer->give([&](api::ListPoolsResponse& list) {
-        for (api::Pool& pool : pools) *list.add_pools() = std::move(pool);
+  auto answer = Answer<api::ListPoolsResponse>::open(front_, context, response);
+  front_.loop.look([&front = front_, answer](const Loop& loop) {
+    front.pump.post([answer, pools = pools_of(front, loop)] {
+      answer->give([&](api::ListPoolsResponse& out) {
+        for (const api::Pool& pool : pools) *out.add_pools() = pool;
       });
     });
   });
@@ -95,14 +100,12 @@ grpc::ServerUnaryReactor* PoolsService::List(Context* context, const api::ListPo
 }
 
 grpc::ServerUnaryReactor* PoolsService::Get(Context* context, const api::GetPoolRequest* request, api::Pool* response) {
-  const auto answer = Answer<api::Pool>::open(front_, context, response);
-  Front* const front = &front_;
-  front_.loop.look([answer, front, name = request->name()](const Loop& loop) {
-    auto pools = pools_of(*front, loop);
-    front->pump.post([answer, name, pools = std::move(pools)]() mutable {
+  auto answer = Answer<api::Pool>::open(front_, context, response);
+  front_.loop.look([&front = front_, answer, name = request->name()](const Loop& loop) {
+    front.pump.post([answer, name, pools = pools_of(front, loop)] {
       const auto found = std::ranges::find(pools, name, &api::Pool::name);
       if (found == pools.end()) return answer->refuse({ErrorCode::kNotFound, "no pool \"" + name + "\""});
-      answer->give([&](api::Pool& pool) { pool = std::move(*found); });
+      answer->give([&](api::Pool& out) { out = *found; });
     });
   });
   return answer->reactor();
@@ -111,24 +114,24 @@ grpc::ServerUnaryReactor* PoolsService::Get(Context* context, const api::GetPool
 grpc::ServerUnaryReactor* WorkersService::List(grpc::CallbackServerContext* context,
                                                const api::ListWorkersRequest* request,
                                                api::ListWorkersResponse* response) {
-  const auto answer = Answer<api::ListWorkersResponse>::open(front_, context, response);
-  Front* const front = &front_;
-  const bool measure = request->measure_memory();
-  front_.loop.look([answer, front, measure, pool = request->pool()](const Loop& loop) {
-    if (!pool.empty() &&
-        std::ranges::find(front->setup.pools, pool, &pool::PoolConfig::name) == front->setup.pools.end()) {
-      return front->pump.post([answer, pool] { answer->refuse({ErrorCode::kNotFound, "no pool \"" + pool + "\""}); });
+  auto answer = Answer<api::ListWorkersResponse>::open(front_, context, response);
+  const auto wanted = [pool = request->pool()](const std::string& name) { return pool.empty() || pool == name; };
+  front_.loop.look([&front = front_, answer, wanted, measure = request->measure_memory()](const Loop& loop) {
+    std::vector<api::Worker> workers;
+    const std::vector<SlotFigures> slots = loop.scheduler().slots();
+    for (const pool::WorkerFigures& worker : loop.pools().workers()) {
+      const auto slot = std::ranges::find(slots, worker.slot, &SlotFigures::slot);
+      if (slot != slots.end() && wanted(slot->pool)) workers.push_back(to_api(worker, *slot));
     }
-    auto workers = workers_of(loop, pool);
-    front->pump.post([answer, measure, workers = std::move(workers)]() mutable {
-      answer->give([&](api::ListWorkersResponse& list) {
-        for (api::Worker& worker : workers) {
-          if (measure && worker.pid() != 0) {
-            const Memory memory = memory_of(worker.pid());
-            worker.set_rss_bytes(memory.rss_bytes);
-            worker.set_pss_bytes(memory.pss_bytes);
-          }
-          *list.add_workers() = std::move(worker);
+    front.pump.post([answer, measure, workers = std::move(workers)] {
+      answer->give([&](api::ListWorkersResponse& out) {
+        for (const api::Worker& worker : workers) {
+          api::Worker& told = *out.add_workers();
+          told = worker;
+          if (!measure || worker.pid() <= 0) continue;
+          const Memory memory = memory_of(worker.pid());
+          told.set_rss_bytes(memory.rss_bytes);
+          told.set_pss_bytes(memory.pss_bytes);
         }
       });
     });

@@ -1,16 +1,14 @@
-// PoolsService and WorkersService: what runs jobs here, as futured.v1 tells it.
+// PoolsService and WorkersService: services Pools and Workers of futured.v1.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
-
-#include <vector>
 
 #include "daemon/rpc/front.h"
 #include "futured/v1/futured.grpc.pb.h"
 
 namespace futured::rpc {
 
-// Within Loop::look.
+// Every pool of this daemon, as the configuration and the loop have it. Within Loop::look.
 [[nodiscard]] std::vector<api::Pool> pools_of(const Front& front, const Loop& loop);
 
 class PoolsService final : public api::Pools::CallbackService {
@@ -18,21 +16,21 @@ class PoolsService final : public api::Pools::CallbackService {
   explicit PoolsService(Front& front) : front_(front) {}
 
   using Context = grpc::CallbackServerContext;
-  grpc::ServerUnaryReactor* List(Context* context, const api::ListPoolsRequest* request,
-                                 api::ListPoolsResponse* response) override;
-  grpc::ServerUnaryReactor* Get(Context* context, const api::GetPoolRequest* request, api::Pool* response) override;
+  using Reactor = grpc::ServerUnaryReactor;
+  Reactor* List(Context* context, const api::ListPoolsRequest* request, api::ListPoolsResponse* response) override;
+  Reactor* Get(Context* context, const api::GetPoolRequest* request, api::Pool* response) override;
 
-  grpc::ServerUnaryReactor* Create(Context* context, const api::CreatePoolRequest*, api::Pool*) override {
-    return refuse_call(context, "Pools.Create");
+  Reactor* Create(Context* context, const api::CreatePoolRequest*, api::Pool*) override {
+    return refuse_call(context, "futured.v1.Pools/Create");
   }
-  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdatePoolRequest*, api::Pool*) override {
-    return refuse_call(context, "Pools.Update");
+  Reactor* Update(Context* context, const api::UpdatePoolRequest*, api::Pool*) override {
+    return refuse_call(context, "futured.v1.Pools/Update");
   }
-  grpc::ServerUnaryReactor* Reload(Context* context, const api::ReloadPoolRequest*, api::Pool*) override {
-    return refuse_call(context, "Pools.Reload");
+  Reactor* Reload(Context* context, const api::ReloadPoolRequest*, api::Pool*) override {
+    return refuse_call(context, "futured.v1.Pools/Reload");
   }
-  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeletePoolRequest*, api::DeletePoolResponse*) override {
-    return refuse_call(context, "Pools.Delete");
+  Reactor* Delete(Context* context, const api::DeletePoolRequest*, api::DeletePoolResponse*) override {
+    return refuse_call(context, "futured.v1.Pools/Delete");
   }
 
  private:

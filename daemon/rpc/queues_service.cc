@@ -1,7 +1,7 @@
 #include "daemon/rpc/queues_service.h"
 
 #include <map>
-#include <optional>
+#include <utility>
 
 #include "base/limits.h"
 
@@ -9,88 +9,103 @@ namespace futured::rpc {
 
 namespace {
 
-// Options of a queue that are known and not built: the first one that is set is named.
-Status check_options(const api::QueueOptions& options) {
-  static const std::map<int, const char*> kBuilt{{api::QueueOptions::kDisciplineFieldNumber, "discipline"}};
-  const auto* const reflection = options.GetReflection();
-  std::vector<const google::protobuf::FieldDescriptor*> set;
-  reflection->ListFields(options, &set);
-  for (const auto* field : set) {
-    if (!kBuilt.contains(field->number())) return unbuilt("options." + field->name());
+struct QueueFigures {
+  Discipline discipline = Discipline::kFifo;
+  bool paused = false;
+  std::uint64_t queued = 0;
+  std::uint64_t scheduled = 0;
+  std::uint64_t running = 0;
+};
+
+// Within Loop::look.
+std::map<std::string, QueueFigures> figures_of(const Loop& loop) {
+  std::map<std::string, QueueFigures> queues;
+  for (const LaneFigures& lane : loop.scheduler().lanes()) {
+    QueueFigures& queue = queues[lane.queue];
+    queue.discipline = lane.discipline;
+    queue.paused = lane.paused;
+    queue.queued += lane.queued;
+    queue.scheduled += lane.delayed;
+    queue.running += lane.running;
   }
-  return {};
+  return queues;
 }
 
-Result<Discipline> discipline_of(api::QueueDiscipline discipline) {
+void fill(const std::string& name, const QueueFigures& figures, api::Queue& out) {
+  out.set_name(name);
+  out.mutable_options()->set_discipline(to_api(figures.discipline));
+  out.set_paused(figures.paused);
+  out.set_queued(figures.queued);
+  out.set_scheduled(figures.scheduled);
+  out.set_running(figures.running);
+}
+
+Result<std::optional<Discipline>> from_api(api::QueueDiscipline discipline) {
   switch (discipline) {
     case api::QUEUE_DISCIPLINE_UNSPECIFIED:
     case api::QUEUE_DISCIPLINE_FIFO:
-      return Discipline::kFifo;
+      return std::optional(Discipline::kFifo);
     case api::QUEUE_DISCIPLINE_LIFO:
-      return Discipline::kLifo;
+      return std::optional(Discipline::kLifo);
     case api::QUEUE_DISCIPLINE_PRIORITY:
-      return Discipline::kPriority;
-    default:
-      return invalid("options.discipline", "no such discipline");
+      return std::optional(Discipline::kPriority);
+    default:  // a client's number
+      return invalid("options.discipline", std::to_string(discipline) + " is not known");
   }
 }
 
-// The lanes of one queue, added up.
-std::map<std::string, api::Queue> queues_of(const Loop& loop) {
-  std::map<std::string, api::Queue> queues;
-  for (const LaneFigures& lane : loop.scheduler().lanes()) {
-    api::Queue& queue = queues[lane.queue];
-    queue.set_name(lane.queue);
-    queue.mutable_options()->set_discipline(to_api(lane.discipline));
-    queue.set_paused(lane.paused);
-    queue.set_queued(queue.queued() + lane.queued);
-    queue.set_scheduled(queue.scheduled() + lane.delayed);
-    queue.set_running(queue.running() + lane.running);
-    if (!lane.pool.empty()) queue.mutable_options()->add_pools(lane.pool);
+Status refuse_unbuilt(const api::QueueOptions& options) {
+  const std::pair<bool, const char*> fields[] = {
+      {options.concurrency_max() != 0, "options.concurrency_max"},
+      {options.concurrency_per_key_max() != 0, "options.concurrency_per_key_max"},
+      {options.has_rate(), "options.rate"},
+      {options.has_rate_per_key(), "options.rate_per_key"},
+      {options.queued_jobs_max() != 0, "options.queued_jobs_max"},
+      {options.queued_bytes_max() != 0, "options.queued_bytes_max"},
+      {options.when_full() != 0, "options.when_full"},
+      {!options.pools().empty(), "options.pools"},
+      {options.weight() != 0, "options.weight"},
+      {options.fair(), "options.fair"},
+      {options.ageing_ms() != 0, "options.ageing_ms"},
+      {options.has_default_retries(), "options.default_retries"},
+      {options.has_default_timeouts(), "options.default_timeouts"},
+      {options.default_retention_ms() != 0, "options.default_retention_ms"},
+  };
+  for (const auto& [asked, field] : fields) {
+    if (asked) return unbuilt(field);
   }
-  return queues;
+  return {};
 }
 
 }  // namespace
 
 grpc::ServerUnaryReactor* QueuesService::Create(Context* context, const api::CreateQueueRequest* request,
                                                 api::Queue* response) {
-  if (const Status named = check_name(request->name(), "name"); !named.ok()) return answer_now(context, named);
-  if (const Status built = check_options(request->options()); !built.ok()) return answer_now(context, built);
-  const auto discipline = discipline_of(request->options().discipline());
+  if (const Status sound = check_name(request->name(), "name"); !sound.ok()) return answer_now(context, sound);
+  if (const Status known = refuse_unbuilt(request->options()); !known.ok()) return answer_now(context, known);
+  const auto discipline = from_api(request->options().discipline());
   if (!discipline.ok()) return answer_now(context, discipline.error());
-  event::PutQueue create;
-  create.name = request->name();
-  create.discipline = *discipline;
-  return put(context, std::move(create), response);
+  return put(context, {.name = request->name(), .discipline = *discipline}, response);
 }
 
 grpc::ServerUnaryReactor* QueuesService::Pause(Context* context, const api::PauseQueueRequest* request,
                                                api::Queue* response) {
-  event::PutQueue pause;
-  pause.name = request->name();
-  pause.paused = true;
-  return put(context, std::move(pause), response);
+  return put(context, {.name = request->name(), .paused = true}, response);
 }
 
 grpc::ServerUnaryReactor* QueuesService::Resume(Context* context, const api::ResumeQueueRequest* request,
                                                 api::Queue* response) {
-  event::PutQueue resume;
-  resume.name = request->name();
-  resume.paused = false;
-  return put(context, std::move(resume), response);
+  return put(context, {.name = request->name(), .paused = false}, response);
 }
 
+// The answer is the queue as it stands when the change is on disk.
 grpc::ServerUnaryReactor* QueuesService::put(Context* context, event::PutQueue put, api::Queue* response) {
-  const auto answer = Answer<api::Queue>::open(front_, context, response);
-  Front* const front = &front_;
-  front_.loop.put_queue(std::move(put), [answer, front](const Result<QueueRow>& row) {
-    front->pump.post([answer, row] {
-      if (!row.ok()) return answer->refuse(row.error());
-      answer->give([&](api::Queue& queue) {
-        queue.set_name(row->name);
-        queue.mutable_options()->set_discipline(to_api(row->discipline));
-        queue.set_paused(row->paused);
+  auto answer = Answer<api::Queue>::open(front_, context, response);
+  front_.loop.put_queue(std::move(put), [&front = front_, answer](const Result<QueueRow>& row) {
+    if (!row.ok()) return front.pump.post([answer, error = row.error()] { answer->refuse(error); });
+    front.loop.look([&front, answer, name = row->name](const Loop& loop) {
+      front.pump.post([answer, name, figures = figures_of(loop)[name]] {
+        answer->give([&](api::Queue& out) { fill(name, figures, out); });
       });
     });
   });
@@ -99,16 +114,12 @@ grpc::ServerUnaryReactor* QueuesService::put(Context* context, event::PutQueue p
 
 grpc::ServerUnaryReactor* QueuesService::Get(Context* context, const api::GetQueueRequest* request,
                                              api::Queue* response) {
-  const auto answer = Answer<api::Queue>::open(front_, context, response);
-  Front* const front = &front_;
-  front_.loop.look([answer, front, name = request->name()](const Loop& loop) {
-    auto queues = queues_of(loop);
-    front->pump.post([answer, name, queues = std::move(queues)]() mutable {
+  auto answer = Answer<api::Queue>::open(front_, context, response);
+  front_.loop.look([&front = front_, answer, name = request->name()](const Loop& loop) {
+    front.pump.post([answer, name, queues = figures_of(loop)] {
       const auto found = queues.find(name);
-      if (found == queues.end()) {
-        return answer->refuse({ErrorCode::kNotFound, "no queue \"" + name + "\"; fut queue ls shows those that exist"});
-      }
-      answer->give([&](api::Queue& queue) { queue = std::move(found->second); });
+      if (found == queues.end()) return answer->refuse({ErrorCode::kNotFound, "no queue \"" + name + "\""});
+      answer->give([&](api::Queue& out) { fill(name, found->second, out); });
     });
   });
   return answer->reactor();
@@ -117,22 +128,19 @@ grpc::ServerUnaryReactor* QueuesService::Get(Context* context, const api::GetQue
 grpc::ServerUnaryReactor* QueuesService::List(Context* context, const api::ListQueuesRequest* request,
                                               api::ListQueuesResponse* response) {
   if (request->page_size() > limits::kListPageMax) {
-    return answer_now(context, too_much("page_size", "at most " + std::to_string(limits::kListPageMax)));
+    return answer_now(context, too_much("page_size", std::to_string(request->page_size()) + " is over " +
+                                                         std::to_string(limits::kListPageMax)));
   }
-  const auto answer = Answer<api::ListQueuesResponse>::open(front_, context, response);
-  Front* const front = &front_;
-  const std::size_t most = request->page_size() == 0 ? limits::kListPageMax : request->page_size();
-  front_.loop.look([answer, front, most, after = request->page_token()](const Loop& loop) {
-    auto queues = queues_of(loop);
-    front->pump.post([answer, most, after, queues = std::move(queues)]() mutable {
-      answer->give([&](api::ListQueuesResponse& page) {
-        for (auto next = queues.upper_bound(after); next != queues.end(); ++next) {
-          if (static_cast<std::size_t>(page.queues_size()) == most) {
-            page.set_next_page_token(page.queues(page.queues_size() - 1).name());
-            return;
-          }
-          *page.add_queues() = std::move(next->second);
+  const std::size_t most = request->page_size() != 0 ? request->page_size() : limits::kListPageMax;
+  auto answer = Answer<api::ListQueuesResponse>::open(front_, context, response);
+  front_.loop.look([&front = front_, answer, after = request->page_token(), most](const Loop& loop) {
+    front.pump.post([answer, after, most, queues = figures_of(loop)] {
+      answer->give([&](api::ListQueuesResponse& out) {
+        auto queue = after.empty() ? queues.begin() : queues.upper_bound(after);
+        for (; queue != queues.end() && static_cast<std::size_t>(out.queues_size()) < most; ++queue) {
+          fill(queue->first, queue->second, *out.add_queues());
         }
+        if (queue != queues.end()) out.set_next_page_token(out.queues(out.queues_size() - 1).name());
       });
     });
   });

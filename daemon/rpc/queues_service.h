@@ -13,35 +13,31 @@ class QueuesService final : public api::Queues::CallbackService {
   explicit QueuesService(Front& front) : front_(front) {}
 
   using Context = grpc::CallbackServerContext;
-  grpc::ServerUnaryReactor* Create(Context* context, const api::CreateQueueRequest* request,
-                                   api::Queue* response) override;
-  grpc::ServerUnaryReactor* Get(Context* context, const api::GetQueueRequest* request, api::Queue* response) override;
-  grpc::ServerUnaryReactor* List(Context* context, const api::ListQueuesRequest* request,
-                                 api::ListQueuesResponse* response) override;
-  grpc::ServerUnaryReactor* Pause(Context* context, const api::PauseQueueRequest* request,
-                                  api::Queue* response) override;
-  grpc::ServerUnaryReactor* Resume(Context* context, const api::ResumeQueueRequest* request,
-                                   api::Queue* response) override;
+  using Reactor = grpc::ServerUnaryReactor;
+  Reactor* Create(Context* context, const api::CreateQueueRequest* request, api::Queue* response) override;
+  Reactor* Get(Context* context, const api::GetQueueRequest* request, api::Queue* response) override;
+  Reactor* List(Context* context, const api::ListQueuesRequest* request, api::ListQueuesResponse* response) override;
+  Reactor* Pause(Context* context, const api::PauseQueueRequest* request, api::Queue* response) override;
+  Reactor* Resume(Context* context, const api::ResumeQueueRequest* request, api::Queue* response) override;
 
-  grpc::ServerUnaryReactor* Update(Context* context, const api::UpdateQueueRequest*, api::Queue*) override {
-    return refuse_call(context, "Queues.Update");
+  Reactor* Update(Context* context, const api::UpdateQueueRequest*, api::Queue*) override {
+    return refuse_call(context, "futured.v1.Queues/Update");
   }
-  grpc::ServerUnaryReactor* Drain(Context* context, const api::DrainQueueRequest*, api::Queue*) override {
-    return refuse_call(context, "Queues.Drain");
+  Reactor* Drain(Context* context, const api::DrainQueueRequest*, api::Queue*) override {
+    return refuse_call(context, "futured.v1.Queues/Drain");
   }
-  grpc::ServerUnaryReactor* Purge(Context* context, const api::PurgeQueueRequest*, api::PurgeQueueResponse*) override {
-    return refuse_call(context, "Queues.Purge");
+  Reactor* Purge(Context* context, const api::PurgeQueueRequest*, api::PurgeQueueResponse*) override {
+    return refuse_call(context, "futured.v1.Queues/Purge");
   }
-  grpc::ServerUnaryReactor* Move(Context* context, const api::MoveJobsRequest*, api::MoveJobsResponse*) override {
-    return refuse_call(context, "Queues.Move");
+  Reactor* Move(Context* context, const api::MoveJobsRequest*, api::MoveJobsResponse*) override {
+    return refuse_call(context, "futured.v1.Queues/Move");
   }
-  grpc::ServerUnaryReactor* Delete(Context* context, const api::DeleteQueueRequest*,
-                                   api::DeleteQueueResponse*) override {
-    return refuse_call(context, "Queues.Delete");
+  Reactor* Delete(Context* context, const api::DeleteQueueRequest*, api::DeleteQueueResponse*) override {
+    return refuse_call(context, "futured.v1.Queues/Delete");
   }
 
  private:
-  grpc::ServerUnaryReactor* put(Context* context, event::PutQueue put, api::Queue* response);
+  Reactor* put(Context* context, event::PutQueue put, api::Queue* response);
 
   Front& front_;
 };

@@ -1,50 +1,88 @@
-// SegmentServer: hands segments and results over by descriptor: docs/formats/segment.md.
+// SegmentServer: serves the segment socket (docs/formats/segment.md).
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <thread>
+#include <vector>
 
-#include "daemon/rpc/front.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "daemon/pool/segment_table.h"
 #include "daemon/rpc/listening_socket.h"
+#include "daemon/store/store_thread.h"
+#include "segment/pass.h"
 #include "segment/socket_protocol.h"
 
 namespace futured::rpc {
 
-// One thread serves all connections: a request is a table look-up, and what takes longer is asked of the reader. A
-// connection that breaks the protocol is closed; what it put goes with it, unless a job names it.
+// One thread of its own. Requests of a connection are handled one after another; one whose reply has no room in the
+// socket, or that waits for the store, holds up only its own connection.
 class SegmentServer {
  public:
-  SegmentServer(Front& front, ListeningSocket listening);
-  SegmentServer(const SegmentServer&) = delete;
-  SegmentServer& operator=(const SegmentServer&) = delete;
+  struct Setup {
+    std::string socket_path;
+    std::string spool_directory;
+    std::function<void(const std::string&)> log;
+  };
+
+  // `table` and `reader` outlive it.
+  [[nodiscard]] static Result<std::unique_ptr<SegmentServer>> start(const SocketLock& lock, Setup setup,
+                                                                    SegmentTable& table, ReaderThread& reader);
   ~SegmentServer();
 
  private:
-  struct Connection {
-    Fd socket;
-    Principal who;
-    SegmentHold hold;
-  };
-  struct Answer {
-    segment_socket::Reply reply;
+  struct Reply {
+    std::string bytes;
     std::vector<Fd> descriptors;
   };
+  struct Connection {
+    Fd socket;
+    std::uint32_t uid = 0;
+    SegmentHold hold;
+    bool asking = false;           // the store, for its reply
+    std::unique_ptr<Reply> reply;  // that had no room yet
+  };
+  // Replies that the reader's thread made. Shared, for a question may be answered after the server is gone.
+  struct Answers {
+    std::mutex mutex;
+    std::vector<std::pair<std::uint64_t, Reply>> ready;  // by connection
+    Fd wake;
+  };
+
+  SegmentServer(Setup setup, ListeningSocket listening, SegmentTable& table, ReaderThread& reader);
+  [[nodiscard]] Status prepare();
 
   void run();
-  void accept();
-  // False: the connection is to be closed.
-  [[nodiscard]] bool serve(Connection& connection);
-  [[nodiscard]] Answer answer(Connection& connection, segment_socket::Request request, std::vector<Fd> descriptors);
-  [[nodiscard]] Answer put(Connection& connection, const segment_socket::Put& put, std::vector<Fd> descriptors);
-  [[nodiscard]] Answer get(Connection& connection, const segment_socket::Get& get);
-  [[nodiscard]] Answer result_part(Connection& connection, const segment_socket::GetResult& wanted);
+  void accept_all();
+  void take_answers();
+  // False: the connection has ended.
+  [[nodiscard]] bool serve(std::uint64_t id, Connection& connection, std::uint32_t events);
+  [[nodiscard]] bool take_request(std::uint64_t id, Connection& connection);
+  [[nodiscard]] bool send(Connection& connection, Reply reply);
+  void watch(std::uint64_t id, const Connection& connection);
 
-  Front& front_;
+  [[nodiscard]] Reply handle(Connection& connection, std::uint64_t tag, const segment_socket::Put& put, Fd descriptor);
+  [[nodiscard]] Reply handle(const Connection& connection, std::uint64_t tag, const segment_socket::Get& get);
+  [[nodiscard]] Reply handle(Connection& connection, std::uint64_t tag, const segment_socket::Drop& drop);
+  void ask_for_result(std::uint64_t id, Connection& connection, std::uint64_t tag,
+                      const segment_socket::GetResult& asked);
+
+  const Setup setup_;
   ListeningSocket listening_;
-  Fd stop_fd_;
-  std::map<int, Connection> connections_;
-  std::thread thread_;  // last
+  SegmentTable& table_;
+  ReaderThread& reader_;
+  const std::shared_ptr<Answers> answers_ = std::make_shared<Answers>();
+  Fd epoll_;
+  Fd stop_;
+  std::map<std::uint64_t, Connection> connections_;  // the thread's own
+  std::map<std::uint32_t, std::size_t> per_user_;
+  std::uint64_t next_id_;
+  std::thread thread_;
 };
 
 }  // namespace futured::rpc

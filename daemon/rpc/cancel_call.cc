@@ -1,0 +1,138 @@
+#include "daemon/rpc/cancel_call.h"
+
+#include <utility>
+
+#include "base/limits.h"
+
+namespace futured::rpc {
+
+namespace {
+
+constexpr std::size_t kAtOnce = 1'024;
+
+Status check(const api::CancelRequest& request) {
+  if (request.has_filter()) return unbuilt("filter");
+  if (request.ids().empty()) return invalid("ids", "names no job");
+  if (request.grace_ms() < 0) return invalid("grace_ms", std::to_string(request.grace_ms()) + " is negative");
+  if (request.grace_ms() > limits::kTimeoutMsMax) {
+    return too_much("grace_ms",
+                    std::to_string(request.grace_ms()) + " is over " + std::to_string(limits::kTimeoutMsMax));
+  }
+  if (request.kill_at_once() && request.grace_ms() != 0) return invalid("grace_ms", "refused beside kill_at_once");
+  if (request.reason().size() > limits::kErrorMessageBytesMax / 2) {
+    return too_much("reason", std::to_string(request.reason().size()) + " bytes are over " +
+                                  std::to_string(limits::kErrorMessageBytesMax / 2));
+  }
+  return {};
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* CancelCall::open(Front& front, grpc::CallbackServerContext* context,
+                                           const api::CancelRequest& request, api::CancelResponse* response) {
+  if (const Status sound = check(request); !sound.ok()) return answer_now(context, sound);
+  auto ranges = to_ranges(request.ids(), limits::kWaitIdsMax);
+  if (!ranges.ok()) return answer_now(context, ranges.error());
+  const Principal who = front.who(*context);
+  auto answer = Answer<api::CancelResponse>::open(front, context, response);
+  const auto call = std::make_shared<CancelCall>(front, answer, request, std::move(*ranges));
+  call->cancel_.who = who;
+  call->ask_next();
+  return answer->reactor();
+}
+
+CancelCall::CancelCall(Front& front, std::shared_ptr<Answer<api::CancelResponse>> answer,
+                       const api::CancelRequest& request, std::vector<JobRange> ranges)
+    : front_(front), answer_(std::move(answer)), wait_(request.wait()), ids_(std::move(ranges)) {
+  if (request.kill_at_once()) cancel_.grace = Duration(0);
+  if (request.grace_ms() > 0) cancel_.grace = std::chrono::milliseconds(request.grace_ms());
+  cancel_.reason = request.reason();
+}
+
+void CancelCall::ask_next() {
+  entries_.clear();
+  for (const JobId id : ids_.next(kAtOnce)) entries_.push_back({id});
+  unsettled_ = entries_.size();
+  const std::size_t round = ++round_;
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    event::Cancel cancel = cancel_;
+    cancel.job = entries_[i].id;
+    front_.loop.cancel(std::move(cancel), [self = shared_from_this(), i, round](const Result<JobState>& state) {
+      if (round == self->round_) self->answered(i, state);
+    });
+  }
+  if (wait_) return;
+  // A job that has been offered is fetched back, or found to run, within the turn of its cancel: the turn after it
+  // tells.
+  front_.loop.look([self = shared_from_this(), round](const Loop&) {
+    self->front_.loop.look([self, round](const Loop& loop) {
+      if (round == self->round_) self->look_at_stopping(loop);
+    });
+  });
+}
+
+void CancelCall::answered(std::size_t index, const Result<JobState>& state) {
+  Entry& entry = entries_[index];
+  if (entry.settled) return;
+  if (!state.ok()) {
+    const bool unknown = state.error().code == ErrorCode::kNotFound;
+    if (!unknown && !refusal_) refusal_ = state.error();
+    settle(entry, unknown ? api::CANCEL_DISPOSITION_NOT_FOUND : api::CANCEL_DISPOSITION_UNSPECIFIED, JobState::kQueued);
+  } else if (*state == JobState::kCancelled) {
+    settle(entry, api::CANCEL_DISPOSITION_CANCELLED, *state);
+  } else {
+    settle(entry, api::CANCEL_DISPOSITION_ALREADY_ENDED, *state);
+  }
+  if (unsettled_ == 0) go_on();
+}
+
+void CancelCall::look_at_stopping(const Loop& loop) {
+  if (unsettled_ == 0) return;
+  for (Entry& entry : entries_) {
+    if (entry.settled) continue;
+    const auto live = loop.scheduler().live(entry.id);
+    if (live && live->state == JobState::kRunning) settle(entry, api::CANCEL_DISPOSITION_STOPPING, JobState::kRunning);
+  }
+  if (unsettled_ == 0) go_on();
+}
+
+void CancelCall::settle(Entry& entry, api::CancelDisposition disposition, JobState state) {
+  entry.settled = true;
+  entry.disposition = disposition;
+  entry.state = state;
+  --unsettled_;
+}
+
+void CancelCall::go_on() {
+  for (const Entry& entry : entries_) {
+    switch (entry.disposition) {
+      case api::CANCEL_DISPOSITION_CANCELLED:
+        told_.set_cancelled(told_.cancelled() + 1);
+        break;
+      case api::CANCEL_DISPOSITION_STOPPING:
+        told_.set_stopping(told_.stopping() + 1);
+        break;
+      case api::CANCEL_DISPOSITION_ALREADY_ENDED:
+        told_.set_already_ended(told_.already_ended() + 1);
+        break;
+      case api::CANCEL_DISPOSITION_NOT_FOUND:
+        told_.set_not_found(told_.not_found() + 1);
+        break;
+      default:  // refused; the call is, too
+        break;
+    }
+    if (static_cast<std::size_t>(told_.entries_size()) == limits::kCancelEntriesMax) continue;
+    api::CancelResponse::Entry& out = *told_.add_entries();
+    out.set_id(entry.id.value);
+    out.set_disposition(entry.disposition);
+    if (entry.disposition != api::CANCEL_DISPOSITION_NOT_FOUND) out.set_state(to_api(entry.state));
+  }
+  if (!ids_.at_end()) return ask_next();
+  ++round_;  // answers that come later are nobody's
+  front_.pump.post([self = shared_from_this()] {
+    if (self->refusal_) return self->answer_->refuse(*self->refusal_);
+    self->answer_->give([&](api::CancelResponse& response) { response = std::move(self->told_); });
+  });
+}
+
+}  // namespace futured::rpc

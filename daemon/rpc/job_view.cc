@@ -1,0 +1,156 @@
+#include "daemon/rpc/job_view.h"
+
+#include <pwd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/limits.h"
+
+namespace futured::rpc {
+
+namespace {
+
+std::uint64_t result_bytes(const Ending& ending) {
+  api::Outcome outcome;
+  to_outcome(JobId{}, ending, ResultWanted::kNone, outcome);
+  return outcome.result_bytes();
+}
+
+void add_attempts(const JobView& view, api::Job& out) {
+  for (const AttemptRow& row : view.record.attempts) {
+    api::Attempt& attempt = *out.add_attempt_history();
+    to_api(row, attempt);
+    attempt.set_worker(view.pool + "/" + std::to_string(row.slot.value));
+  }
+  const Ending& ending = view.record.ending;
+  if (is_terminal(ending.state) && ending.started_at.us != 0) {
+    api::Attempt& last = *out.add_attempt_history();
+    last.set_number(ending.attempt);
+    last.set_epoch(ending.epoch.value);
+    last.set_state(to_api(ending.state));
+    last.set_started_us(ending.started_at.us);
+    last.set_finished_us(ending.finished_at.us);
+    if (!ending.cause) return;
+    to_api(*ending.cause, *last.mutable_cause());
+    last.set_cpu_us(ending.cause->cpu_us);
+    last.set_peak_memory_bytes(static_cast<std::int64_t>(ending.cause->peak_memory_bytes));
+  } else if (view.live && view.live->state == JobState::kRunning) {
+    api::Attempt& now = *out.add_attempt_history();
+    now.set_number(view.live->attempt);
+    now.set_state(api::JOB_STATE_RUNNING);
+    now.set_started_us(view.live->taken_at.us);
+    now.set_worker(view.live->worker);
+  }
+}
+
+std::uint32_t attempts_of(const JobView& view) {
+  const Ending& ending = view.record.ending;
+  if (is_terminal(ending.state)) return ending.attempt;
+  const bool runs = view.live && view.live->state == JobState::kRunning;
+  return runs ? view.live->attempt : view.record.job.attempts;
+}
+
+std::optional<LiveView> live_view(const Loop& loop, JobId id) {
+  const auto live = loop.scheduler().live(id);
+  if (!live) return std::nullopt;
+  LiveView view{live->state, {}, live->attempt, {}};
+  if (live->state == JobState::kRunning) {
+    view.taken_at = wall_now() + (live->taken_at - monotonic_now());
+    view.worker = worker_name(loop, live->slot);
+  }
+  return view;
+}
+
+}  // namespace
+
+const std::string& UserNames::of(std::uint32_t uid) {
+  const auto [known, is_new] = names_.try_emplace(uid);
+  if (!is_new) return known->second;
+  std::array<char, 4096> room{};
+  passwd entry{};
+  passwd* found = nullptr;
+  if (getpwuid_r(uid, &entry, room.data(), room.size(), &found) == 0 && found != nullptr)
+    known->second = found->pw_name;
+  return known->second;
+}
+
+std::string worker_name(const Loop& loop, SlotId slot) {
+  const Scheduler& scheduler = loop.scheduler();
+  return scheduler.pool_name(scheduler.pool_of(slot)) + "/" + std::to_string(slot.value);
+}
+
+std::string pool_of(const Front& front, const Loop& loop, const JobSpec& spec) {
+  if (!spec.pool.empty()) return spec.pool;
+  const auto& tasks = loop.pools().tasks();
+  for (const pool::PoolConfig& pool : front.setup.pools) {
+    if (spec.task.empty() ? pool.commands : false) return pool.name;
+    const auto known = tasks.find(pool.name);
+    if (known != tasks.end() && std::ranges::find(known->second, spec.task, &pool::Task::name) != known->second.end()) {
+      return pool.name;
+    }
+  }
+  return "";
+}
+
+void to_api(const JobView& view, bool details, api::Job& out) {
+  const JobRecord& record = view.record;
+  const Ending& ending = record.ending;
+  out.set_id(record.job.id.value);
+  out.set_state(to_api(view.state()));
+  out.set_queue(record.spec.queue);
+  out.set_pool(view.pool);
+  out.set_task(record.spec.task);
+  out.set_name(record.spec.name);
+  out.set_priority(record.spec.priority);
+  out.set_owner_uid(record.job.owner);
+  out.set_submitted_us(record.job.submitted_at.us);
+  out.set_attempts(attempts_of(view));
+  out.set_retry_of(record.job.retry_of.value);
+  out.set_payload_bytes(record.job.payload.size);
+  out.set_at_most_once(record.spec.at_most_once);
+  if (record.spec.task.empty() && record.job.payload.size > 0) {
+    api::Command command;
+    if (to_command(record.job.payload.view(), command)) *out.mutable_command() = std::move(command);
+  }
+  if (is_terminal(ending.state)) {
+    out.set_started_us(ending.started_at.us);
+    out.set_finished_us(ending.finished_at.us);
+    out.set_result_bytes(result_bytes(ending));
+    if (ending.cause) to_api(*ending.cause, *out.mutable_cause());
+  } else if (view.live && view.live->state == JobState::kRunning) {
+    out.set_started_us(view.live->taken_at.us);
+  } else if (view.state() == JobState::kScheduled) {
+    out.set_next_attempt_us(record.job.retry_at.us);
+  }
+  if (!details) return;
+  to_api(record.spec, *out.mutable_spec());
+  add_attempts(view, out);
+}
+
+void add_live(Front& front, std::vector<JobRecord> records, ViewsReady done) {
+  auto views = std::make_shared<std::vector<JobView>>();
+  for (JobRecord& record : records) views->push_back({std::move(record), {}, {}});
+  front.loop.look([&front, views, done = std::move(done)](const Loop& loop) {
+    std::vector<JobId> lost;
+    for (JobView& view : *views) {
+      view.pool = pool_of(front, loop, view.record.spec);
+      if (is_terminal(view.record.ending.state)) continue;
+      view.live = live_view(loop, view.record.job.id);
+      if (!view.live) lost.push_back(view.record.job.id);
+    }
+    const bool asked = front.reader.ask([views, lost = std::move(lost), done](StoreReader& reader) {
+      if (lost.empty()) return done(std::move(*views));
+      auto endings = reader.endings(lost);
+      if (!endings.ok()) return done(endings.error());
+      for (OutcomeRow& row : *endings) {
+        const auto view = std::ranges::find(*views, row.id, [](const JobView& one) { return one.record.job.id; });
+        if (view != views->end()) view->record.ending = std::move(row.ending);
+      }
+      done(std::move(*views));
+    });
+    if (!asked) front.pump.post([done] { done(busy_error()); });
+  });
+}
+
+}  // namespace futured::rpc

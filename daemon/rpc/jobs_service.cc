@@ -1,0 +1,111 @@
+#include "daemon/rpc/jobs_service.h"
+
+#include <utility>
+
+#include "daemon/rpc/cancel_call.h"
+#include "daemon/rpc/get_result.h"
+#include "daemon/rpc/job_view.h"
+#include "daemon/rpc/list_call.h"
+#include "daemon/rpc/read_output.h"
+#include "daemon/rpc/refused_stream.h"
+#include "daemon/rpc/retry_call.h"
+#include "daemon/rpc/submit.h"
+#include "daemon/rpc/submit_stream.h"
+#include "daemon/rpc/wait.h"
+#include "daemon/rpc/why.h"
+
+namespace futured::rpc {
+
+grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::SubmitRequest* request,
+                                              api::SubmitResponse* response) {
+  const auto spec = to_spec(request->spec());
+  if (!spec.ok()) return answer_now(context, spec.error());
+  if (front_.loop.is_full() || front_.loop.store_is_failing()) {
+    return answer_now(context, Error{ErrorCode::kResourceExhausted,
+                                     front_.loop.store_is_failing() ? "the store cannot commit just now; try again"
+                                                                    : "too many jobs wait to be accepted; try again"});
+  }
+  auto batch =
+      check_batch(front_.segments, front_.who(*context), *spec,
+                  {request->items(), request->has_packed() ? &request->packed() : nullptr, request->idempotency_key()});
+  if (!batch.ok()) return answer_now(context, batch.error());
+  const bool is_volatile = batch->submit.has_segments;
+  auto answer = Answer<api::SubmitResponse>::open(front_, context, response);
+  front_.loop.submit(std::move(batch->submit), sink_of(std::move(batch->segments), nullptr),
+                     [&front = front_, answer, is_volatile](const Result<Accepted>& accepted) {
+                       front.pump.post([answer, accepted, is_volatile] {
+                         if (!accepted.ok()) return answer->refuse(accepted.error());
+                         answer->give([&](api::SubmitResponse& out) {
+                           out.set_first_id(accepted->first.value);
+                           out.set_count(accepted->count);
+                           out.set_volatile_payload(is_volatile);
+                         });
+                       });
+                     });
+  return answer->reactor();
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* JobsService::SubmitStream(Context* context) {
+  return SubmitStream::open(front_, context);
+}
+
+grpc::ServerUnaryReactor* JobsService::Get(Context* context, const api::GetJobRequest* request, api::Job* response) {
+  auto answer = Answer<api::Job>::open(front_, context, response);
+  const JobId id{request->id()};
+  ask_reader(front_, answer, [&front = front_, answer, id, details = request->details()](StoreReader& reader) {
+    auto record = reader.get(id, true);
+    if (!record.ok()) return answer->refuse(record.error());
+    if (!*record) return answer->refuse({ErrorCode::kNotFound, "no job " + std::to_string(id.value)});
+    std::vector<JobRecord> records;
+    records.push_back(std::move(**record));
+    add_live(front, std::move(records), [answer, details](const Result<std::vector<JobView>>& views) {
+      if (!views.ok()) return answer->refuse(views.error());
+      answer->give([&](api::Job& job) {
+        to_api(views->front(), details, job);
+        job.set_owner(UserNames().of(job.owner_uid()));
+      });
+    });
+  });
+  return answer->reactor();
+}
+
+grpc::ServerUnaryReactor* JobsService::List(Context* context, const api::ListJobsRequest* request,
+                                            api::ListJobsResponse* response) {
+  return open_list(front_, context, *request, response);
+}
+
+grpc::ServerWriteReactor<api::WaitResponse>* JobsService::Wait(Context* context, const api::WaitRequest* request) {
+  return WaitCall::open(front_, context, *request);
+}
+
+grpc::ServerWriteReactor<api::WatchResponse>* JobsService::Watch(Context* context, const api::WatchRequest*) {
+  return new RefusedStream<api::WatchResponse>(
+      *context, {ErrorCode::kUnimplemented, "futured.v1.Jobs/Watch: this server cannot do that yet"});
+}
+
+grpc::ServerUnaryReactor* JobsService::Cancel(Context* context, const api::CancelRequest* request,
+                                              api::CancelResponse* response) {
+  return CancelCall::open(front_, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* JobsService::Retry(Context* context, const api::RetryRequest* request,
+                                             api::RetryResponse* response) {
+  return RetryCall::open(front_, context, *request, response);
+}
+
+grpc::ServerWriteReactor<api::GetResultResponse>* JobsService::GetResult(Context* context,
+                                                                         const api::GetResultRequest* request) {
+  return ResultCall::open(front_, context, *request);
+}
+
+grpc::ServerWriteReactor<api::ReadOutputResponse>* JobsService::ReadOutput(Context* context,
+                                                                           const api::ReadOutputRequest* request) {
+  return OutputCall::open(front_, context, *request);
+}
+
+grpc::ServerUnaryReactor* JobsService::Why(Context* context, const api::WhyRequest* request,
+                                           api::WhyResponse* response) {
+  return open_why(front_, context, *request, response);
+}
+
+}  // namespace futured::rpc

@@ -1,0 +1,104 @@
+#include "daemon/rpc/retry_call.h"
+
+#include <utility>
+
+#include "base/limits.h"
+#include "base/payload.h"
+#include "daemon/rpc/submit.h"
+
+namespace futured::rpc {
+
+namespace {
+
+constexpr std::size_t kAtOnce = 64;
+
+}  // namespace
+
+grpc::ServerUnaryReactor* RetryCall::open(Front& front, grpc::CallbackServerContext* context,
+                                          const api::RetryRequest& request, api::RetryResponse* response) {
+  if (request.has_filter()) return answer_now(context, unbuilt("filter"));
+  if (request.ids().empty()) return answer_now(context, invalid("ids", "names no job"));
+  auto ranges = to_ranges(request.ids(), limits::kBatchItemsMax);
+  if (!ranges.ok()) return answer_now(context, ranges.error());
+  const Principal who = front.who(*context);
+  auto answer = Answer<api::RetryResponse>::open(front, context, response);
+  std::make_shared<RetryCall>(front, answer, who, std::move(*ranges))->ask_next();
+  return answer->reactor();
+}
+
+void RetryCall::ask_next() {
+  std::vector<JobId> ids = ids_.next(kAtOnce);
+  if (ids.empty()) {
+    front_.pump.post([self = shared_from_this()] {
+      self->answer_->give([&](api::RetryResponse& response) { response = std::move(self->told_); });
+    });
+    return;
+  }
+  ask_reader(front_, answer_,
+             [self = shared_from_this(), ids = std::move(ids)](StoreReader& reader) { self->read(reader, ids); });
+}
+
+void RetryCall::read(StoreReader& reader, const std::vector<JobId>& ids) {
+  std::size_t index = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    index = static_cast<std::size_t>(told_.entries_size());
+    for (const JobId id : ids) told_.add_entries()->set_id(id.value);
+    unsettled_ = ids.size();
+  }
+  for (const JobId id : ids) {
+    SegmentHold segments;
+    auto submit = renew(id, reader.get(id, true), segments);
+    const std::size_t at = index++;
+    if (!submit.ok()) {
+      settle(at, submit.error());
+      continue;
+    }
+    front_.loop.submit(
+        std::move(*submit), sink_of(std::move(segments), nullptr),
+        [self = shared_from_this(), at](const Result<Accepted>& accepted) { self->settle(at, accepted); });
+  }
+}
+
+Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>> record, SegmentHold& segments) const {
+  const std::string job = "job " + std::to_string(id.value);
+  if (!record.ok()) return record.error();
+  if (!*record) return Error{ErrorCode::kNotFound, "no " + job};
+  JobRecord& found = **record;
+  if (!is_terminal(found.ending.state)) return Error{ErrorCode::kFailedPrecondition, job + " has not ended"};
+  if (!front_.is_admin(who_) && found.job.owner != who_.uid) {
+    return Error{ErrorCode::kPermissionDenied, job + " belongs to user " + std::to_string(found.job.owner)};
+  }
+  if (names_segment(found.job.payload.view())) {
+    const auto parts = decode_parts(found.job.payload.view());
+    if (!parts.ok()) return parts.error().in(job);
+    for (const Part& part : *parts) {
+      if (part.kind != PartKind::kSegment) continue;
+      const auto share = front_.segments.take_share(part.segment, who_.uid, segments);
+      if (!share.ok()) return share.error().in("payload of " + job);
+    }
+  }
+  event::Submit submit;
+  submit.who = who_;
+  submit.spec = std::move(found.spec);
+  submit.ends = {found.job.payload.size};
+  submit.bytes = found.job.payload.buffer ? found.job.payload.buffer : std::make_shared<const std::string>();
+  submit.retry_of = id;
+  return submit;
+}
+
+void RetryCall::settle(std::size_t index, const Result<Accepted>& accepted) {
+  {
+    const std::lock_guard lock(mutex_);
+    api::RetryResponse::Entry& entry = *told_.mutable_entries(static_cast<int>(index));
+    if (accepted.ok()) {
+      entry.set_new_id(accepted->first.value);
+    } else {
+      to_api(accepted.error(), *entry.mutable_error());
+    }
+    if (--unsettled_ > 0) return;
+  }
+  ask_next();
+}
+
+}  // namespace futured::rpc

@@ -1,0 +1,39 @@
+// RetryCall: submits ended jobs anew, a bounded number at a time.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "daemon/rpc/front.h"
+#include "daemon/rpc/id_set.h"
+#include "futured/v1/futured.pb.h"
+
+namespace futured::rpc {
+
+class RetryCall : public std::enable_shared_from_this<RetryCall> {
+ public:
+  static grpc::ServerUnaryReactor* open(Front& front, grpc::CallbackServerContext* context,
+                                        const api::RetryRequest& request, api::RetryResponse* response);
+  RetryCall(Front& front, std::shared_ptr<Answer<api::RetryResponse>> answer, Principal who,
+            std::vector<JobRange> ranges)
+      : front_(front), answer_(std::move(answer)), who_(who), ids_(std::move(ranges)) {}
+
+ private:
+  void ask_next();
+  void read(StoreReader& reader, const std::vector<JobId>& ids);
+  // The job as a new submit, or why it cannot be retried.
+  [[nodiscard]] Result<event::Submit> renew(JobId id, Result<std::optional<JobRecord>> record,
+                                            SegmentHold& segments) const;
+  void settle(std::size_t index, const Result<Accepted>& accepted);
+
+  Front& front_;
+  const std::shared_ptr<Answer<api::RetryResponse>> answer_;
+  const Principal who_;
+  IdSet ids_;
+  std::mutex mutex_;  // guards both below
+  api::RetryResponse told_;
+  std::size_t unsettled_ = 0;
+};
+
+}  // namespace futured::rpc

@@ -1,0 +1,52 @@
+#include "daemon/rpc/submit.h"
+
+namespace futured::rpc {
+
+namespace {
+
+class SegmentKeeper final : public OutcomeSink {
+ public:
+  SegmentKeeper(SegmentHold segments, std::weak_ptr<OutcomeSink> inner)
+      : segments_(std::move(segments)), inner_(std::move(inner)) {}
+
+  void ended(const std::shared_ptr<const Batch>& batch, std::vector<EndedJob> jobs) override {
+    if (const auto inner = inner_.lock()) inner->ended(batch, std::move(jobs));
+  }
+  void resume() override {
+    if (const auto inner = inner_.lock()) inner->resume();
+  }
+
+ private:
+  const SegmentHold segments_;
+  const std::weak_ptr<OutcomeSink> inner_;
+};
+
+}  // namespace
+
+Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const JobSpec& spec, const AskedBatch& asked) {
+  if (!asked.idempotency_key.empty()) return unbuilt("idempotency_key");
+  if (asked.packed != nullptr && !asked.items.empty()) return invalid("packed", "refused beside items");
+  CheckedBatch batch;
+  const bool commands = spec.task.empty();
+  auto payloads = asked.packed != nullptr
+                      ? to_payloads(*asked.packed, commands)
+                      : to_payloads(asked.items, commands, [&](SegmentId id) -> Result<std::uint64_t> {
+                          const auto share = segments.take_share(id, who.uid, batch.segments);
+                          if (!share.ok()) return share.error();
+                          return share->bytes;
+                        });
+  if (!payloads.ok()) return payloads.error();
+  batch.submit.who = who;
+  batch.submit.spec = spec;
+  batch.submit.has_segments = payloads->has_segments;
+  batch.submit.bytes = std::move(payloads->bytes);
+  batch.submit.ends = std::move(payloads->ends);
+  return batch;
+}
+
+std::shared_ptr<OutcomeSink> sink_of(SegmentHold segments, std::shared_ptr<OutcomeSink> sink) {
+  if (segments.empty()) return sink;
+  return std::make_shared<SegmentKeeper>(std::move(segments), sink);
+}
+
+}  // namespace futured::rpc

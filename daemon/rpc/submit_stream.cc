@@ -1,0 +1,293 @@
+#include "daemon/rpc/submit_stream.h"
+
+#include <grpcpp/support/proto_buffer_reader.h>
+#include <grpcpp/support/proto_buffer_writer.h>
+
+#include <utility>
+
+#include "daemon/rpc/submit.h"
+
+namespace futured::rpc {
+
+namespace {
+
+bool parse(grpc::ByteBuffer& bytes, api::SubmitStreamRequest& request) {
+  grpc::ProtoBufferReader reader(&bytes);
+  return reader.status().ok() && request.ParseFromZeroCopyStream(&reader);
+}
+
+grpc::ByteBuffer serialise(const api::SubmitStreamResponse& response) {
+  grpc::ByteBuffer bytes;
+  bool own = false;
+  const grpc::Status status =
+      grpc::GenericSerialize<grpc::ProtoBufferWriter, api::SubmitStreamResponse>(response, &bytes, &own);
+  FUTURED_CHECK(status.ok(), "an answer of our own can be serialised");
+  return bytes;
+}
+
+}  // namespace
+
+SubmitStream* SubmitStream::open(Front& front, grpc::CallbackServerContext* context) {
+  auto stream = std::make_shared<SubmitStream>(front, context);
+  stream->self_ = stream;
+  ++front.streams;
+  if (!front.calls.add(stream)) {
+    stream->finished_ = true;
+    stream->Finish(to_status(stopping_error()));
+    return stream.get();
+  }
+  stream->reading_ = true;
+  stream->StartRead(&stream->in_);
+  return stream.get();
+}
+
+SubmitStream::SubmitStream(Front& front, grpc::CallbackServerContext* context)
+    : front_(front), context_(context), who_(front.who(*context)), inbox_(front.inbox_bytes) {}
+
+// ---- Reading
+
+void SubmitStream::OnReadDone(bool ok) {
+  if (ok) {
+    if (take_message()) StartRead(&in_);
+    return;
+  }
+  Lock lock(mutex_);
+  reading_ = false;
+  reads_done_ = true;
+  finish_if_over(std::move(lock));
+}
+
+// Gives the reader's role back: resume() may take it from now on. With the lock held.
+void SubmitStream::pause(Lock lock) {
+  paused_ = true;
+  reading_ = false;
+  finish_if_over(std::move(lock));
+}
+
+bool SubmitStream::take_message() {
+  const bool sound = parse(in_, request_);
+  in_.Clear();
+  if (!sound) {
+    Lock lock(mutex_);
+    if (!fault_) fault_ = Error{ErrorCode::kInvalidArgument, "a message is no SubmitStreamRequest"};
+    reading_ = false;
+    finish_if_over(std::move(lock));
+    return false;
+  }
+  if (request_.has_spec()) {
+    auto spec = to_spec(request_.spec());
+    spec_error_.reset();
+    if (spec.ok()) {
+      spec_ = std::move(*spec);
+    } else {
+      spec_error_ = spec.error();
+    }
+  }
+  return take_batch();
+}
+
+bool SubmitStream::take_batch() {
+  if (spec_error_) return refuse_batch(*spec_error_, true);
+  auto batch =
+      check_batch(front_.segments, who_, spec_,
+                  {request_.items(), request_.has_packed() ? &request_.packed() : nullptr, request_.idempotency_key()});
+  if (!batch.ok()) return refuse_batch(batch.error(), true);
+
+  const bool deliver = request_.deliver_outcomes();
+  std::uint64_t number = 0;
+  std::uint64_t resumes_before = 0;
+  {
+    const Lock lock(mutex_);
+    number = first_pending_ + pending_.size();
+    pending_.push_back({request_.client_ref(), deliver, batch->submit.has_segments});
+    resumes_before = resumes_;
+  }
+  auto sink = sink_of(std::move(batch->segments), deliver ? shared_from_this() : nullptr);
+  const bool has_sink = sink != nullptr;
+  const Intake intake = front_.loop.submit(
+      std::move(batch->submit), std::move(sink),
+      [self = shared_from_this(), number](const Result<Accepted>& accepted) { self->answered(number, accepted); });
+
+  Lock lock(mutex_);
+  if (intake == Intake::kPause && deliver) {
+    if (resumes_ != resumes_before) return true;  // the loop was quicker than we
+    pause(std::move(lock));
+    return false;
+  }
+  // The loop cannot tell a batch without a stream behind it that there is room again; its receipt can.
+  const bool full = intake == Intake::kPause || (!has_sink && front_.loop.is_full());
+  if (!full || number < first_pending_) return true;
+  PendingReceipt& receipt = pending_[number - first_pending_];
+  if (receipt.answer) return true;
+  receipt.resumes_reading = true;
+  pause(std::move(lock));
+  return false;
+}
+
+bool SubmitStream::refuse_batch(const Error& error, bool names_field) {
+  api::Receipt receipt;
+  to_api(error, *receipt.mutable_error());
+  if (names_field) receipt.mutable_error()->set_field(field_of(error));
+  if (error.code == ErrorCode::kResourceExhausted) {
+    receipt.mutable_error()->set_retry_after_ms(limits::kRetryAfterMs);
+  }
+  Lock lock(mutex_);
+  const std::uint64_t number = first_pending_ + pending_.size();
+  pending_.push_back({request_.client_ref()});
+  add_receipt(number, std::move(receipt), lock);
+  return true;
+}
+
+void SubmitStream::answered(std::uint64_t number, const Result<Accepted>& accepted) {
+  api::Receipt receipt;
+  if (accepted.ok()) {
+    receipt.set_first_id(accepted->first.value);
+    receipt.set_count(accepted->count);
+  } else {
+    to_api(accepted.error(), *receipt.mutable_error());
+  }
+  Lock lock(mutex_);
+  PendingReceipt& pending = pending_[number - first_pending_];
+  if (accepted.ok() && pending.deliver) owed_outcomes_ += accepted->count;
+  if (accepted.ok()) receipt.set_volatile_payload(pending.has_segments);
+  if (pending.resumes_reading) start_read(lock);
+  add_receipt(number, std::move(receipt), lock);
+}
+
+void SubmitStream::add_receipt(std::uint64_t number, api::Receipt receipt, Lock& lock) {
+  PendingReceipt& pending = pending_[number - first_pending_];
+  receipt.set_client_ref(pending.client_ref);
+  pending.answer = std::move(receipt);
+  if (pending_.front().answer) kick(lock);
+}
+
+void SubmitStream::resume() {
+  Lock lock(mutex_);
+  ++resumes_;
+  start_read(lock);
+}
+
+// Reading goes on, on the pump's thread. With the lock held.
+void SubmitStream::start_read(Lock&) {
+  if (!paused_ || reading_ || finished_ || cancelled_ || fault_) return;
+  paused_ = false;
+  reading_ = true;
+  front_.pump.post([self = shared_from_this()] { self->StartRead(&self->in_); });
+}
+
+// ---- Writing
+
+void SubmitStream::ended(const std::shared_ptr<const Batch>& batch, std::vector<EndedJob> jobs) {
+  Lock lock(mutex_);
+  if (finished_ || cancelled_ || fault_) return;
+  owed_outcomes_ -= jobs.size();
+  if (!inbox_.add(batch, std::move(jobs))) {
+    return cut({ErrorCode::kResourceExhausted,
+                "the client reads its outcomes too slowly; the jobs go on, and Wait tells how they end"},
+               lock);
+  }
+  kick(lock);
+}
+
+// Takes the writer's role if it is free. With the lock held.
+void SubmitStream::kick(Lock&) {
+  if (writing_ || finished_ || cancelled_ || fault_) return;
+  writing_ = true;
+  front_.pump.post([self = shared_from_this()] { self->write_next(); });
+}
+
+// With the writer's role.
+void SubmitStream::write_next() {
+  if (receipts_.empty() && sending_.empty() && !take_waiting()) return;
+  response_.Clear();
+  for (api::Receipt& receipt : receipts_) *response_.add_receipts() = std::move(receipt);
+  receipts_.clear();
+  tell(sending_, sent_, ResultWanted::kInline, *response_.mutable_outcomes(), *response_.mutable_packed());
+  out_ = serialise(response_);
+  StartWrite(&out_);
+}
+
+// False: nothing waits, or nothing can be sent any more; the role is given back.
+bool SubmitStream::take_waiting() {
+  Lock lock(mutex_);
+  while (!pending_.empty() && pending_.front().answer) {
+    receipts_.push_back(std::move(*pending_.front().answer));
+    pending_.pop_front();
+    ++first_pending_;
+  }
+  sending_ = inbox_.take();
+  const bool broken = cancelled_ || fault_;
+  if (!broken && !(receipts_.empty() && sending_.empty())) return true;
+  writing_ = false;
+  finish_if_over(std::move(lock));
+  return false;
+}
+
+void SubmitStream::OnWriteDone(bool ok) {
+  std::vector<Delivery> sent = std::exchange(sent_, {});
+  {
+    Lock lock(mutex_);
+    for (const Delivery& delivery : sent) inbox_.sent(delivery);
+    if (!ok || cancelled_ || fault_) {
+      cancelled_ = cancelled_ || !ok;
+      writing_ = false;
+      finish_if_over(std::move(lock));
+      return;
+    }
+  }
+  write_next();
+}
+
+// ---- The end
+
+// With the lock held. What is being read or written then fails, and the call finishes.
+void SubmitStream::cut(const Error& why, Lock&) {
+  if (finished_ || cancelled_ || fault_) return;
+  fault_ = why;
+  front_.pump.post([self = shared_from_this()] {
+    const Lock held(self->mutex_);
+    if (!self->done_) cut_call(*self->context_, *self->fault_);
+  });
+}
+
+void SubmitStream::stop(const Error& why) {
+  Lock lock(mutex_);
+  if (finished_ || cancelled_ || fault_ || done_) return;
+  fault_ = why;
+  cut_call(*context_, why);
+}
+
+void SubmitStream::OnCancel() {
+  Lock lock(mutex_);
+  cancelled_ = true;
+  finish_if_over(std::move(lock));
+}
+
+void SubmitStream::finish_if_over(Lock lock) {
+  if (finished_ || writing_ || reading_) return;
+  const bool settled = reads_done_ && pending_.empty() && owed_outcomes_ == 0 && inbox_.empty() && sending_.empty();
+  if (!cancelled_ && !fault_ && !settled) return;
+  finished_ = true;
+  const grpc::Status status = fault_ ? to_status(*fault_) : grpc::Status::OK;
+  lock.unlock();
+  Finish(status);
+}
+
+void SubmitStream::OnDone() {
+  bool owed = false;
+  {
+    const Lock lock(mutex_);
+    done_ = true;
+    owed = owed_outcomes_ > 0 || !pending_.empty();
+    inbox_.clear();
+  }
+  sending_.clear();
+  sent_.clear();
+  // What is in the lane without an answer yet is forgotten, too: its jobs go on, and nobody is told.
+  if (owed) front_.loop.forget_batches(shared_from_this());
+  front_.calls.remove(this);
+  --front_.streams;
+  self_.reset();
+}
+
+}  // namespace futured::rpc

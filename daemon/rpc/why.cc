@@ -1,0 +1,111 @@
+#include "daemon/rpc/why.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/rpc/job_view.h"
+
+namespace futured::rpc {
+
+namespace {
+
+// What a queued job waits for, as far as the loop can say.
+struct Waiting {
+  bool paused = false;
+  std::uint64_t queued = 0;
+  std::uint64_t running = 0;  // of its queue
+  std::uint32_t workers = 0;
+  std::uint32_t workers_ready = 0;
+  std::string problem;
+  bool store_failing = false;
+};
+
+Waiting waiting_for(const Loop& loop, const JobView& view) {
+  Waiting waiting;
+  for (const LaneFigures& lane : loop.scheduler().lanes()) {
+    if (lane.queue != view.record.spec.queue) continue;
+    waiting.paused = lane.paused;
+    if (!lane.pool.empty() && lane.pool != view.pool) continue;
+    waiting.queued += lane.queued;
+    waiting.running += lane.running;
+  }
+  for (const SlotFigures& slot : loop.scheduler().slots()) {
+    if (slot.pool != view.pool) continue;
+    ++waiting.workers;
+    waiting.workers_ready += slot.ready ? 1 : 0;
+  }
+  const auto problem = loop.pool_problems().find(view.pool);
+  if (problem != loop.pool_problems().end()) waiting.problem = problem->second;
+  waiting.store_failing = loop.store_is_failing();
+  return waiting;
+}
+
+std::string plural(std::uint64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+std::string why_queued(const JobView& view, const Waiting& waiting) {
+  const std::string queue = "queue \"" + view.record.spec.queue + "\"";
+  const std::string pool = "pool \"" + view.pool + "\"";
+  if (waiting.paused) return "queued: " + queue + " is paused; fut queue resume " + view.record.spec.queue;
+  if (!waiting.problem.empty()) return "queued: " + pool + " cannot run jobs just now: " + waiting.problem;
+  if (waiting.workers == 0) return "queued: no worker of this daemon runs it; is its pool configured?";
+  if (waiting.workers_ready == 0) return "queued: no worker of " + pool + " is ready yet";
+  std::string text = "queued: one of " + plural(std::max<std::uint64_t>(waiting.queued, 1), "job") + " in " + queue +
+                     " for " + pool + ", whose " + plural(waiting.workers_ready, "worker") + " work through them";
+  if (waiting.store_failing) text += "; the store cannot commit just now";
+  return text;
+}
+
+std::string why(const JobView& view, const Waiting& waiting) {
+  const JobRecord& record = view.record;
+  if (is_terminal(record.ending.state)) {
+    std::string text = "ended: " + std::string(to_string(record.ending.state));
+    if (record.ending.cause && !record.ending.cause->message.empty()) {
+      api::Cause cause;
+      to_api(*record.ending.cause, cause);
+      text += ": " + cause.message();
+    }
+    return text;
+  }
+  switch (view.state()) {
+    case JobState::kRunning:
+      return "running: worker " + view.live->worker + " has had attempt " + std::to_string(view.live->attempt) +
+             " for " + std::to_string((wall_now() - view.live->taken_at).count() / 1'000'000) + " ms";
+    case JobState::kScheduled: {
+      const std::int64_t left_ms = (record.job.retry_at - wall_now()).count() / 1'000'000;
+      return "scheduled: attempt " + std::to_string(record.job.attempts + 1) + " begins in " +
+             std::to_string(std::max<std::int64_t>(left_ms, 0)) + " ms, for attempt " +
+             std::to_string(record.job.attempts) + " failed";
+    }
+    default:  // queued; and blocked, which no job is yet
+      return why_queued(view, waiting);
+  }
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* open_why(Front& front, grpc::CallbackServerContext* context, const api::WhyRequest& request,
+                                   api::WhyResponse* response) {
+  auto answer = Answer<api::WhyResponse>::open(front, context, response);
+  const JobId id{request.id()};
+  ask_reader(front, answer, [&front, answer, id](StoreReader& reader) {
+    auto record = reader.get(id, false);
+    if (!record.ok()) return answer->refuse(record.error());
+    if (!*record) return answer->refuse({ErrorCode::kNotFound, "no job " + std::to_string(id.value)});
+    std::vector<JobRecord> records;
+    records.push_back(std::move(**record));
+    add_live(front, std::move(records), [&front, answer](Result<std::vector<JobView>> views) {
+      if (!views.ok()) return answer->refuse(views.error());
+      auto view = std::make_shared<JobView>(std::move(views->front()));
+      front.loop.look([&front, answer, view](const Loop& loop) {
+        auto text = why(*view, waiting_for(loop, *view));
+        front.pump.post(
+            [answer, text = std::move(text)] { answer->give([&](api::WhyResponse& out) { out.set_text(text); }); });
+      });
+    });
+  });
+  return answer->reactor();
+}
+
+}  // namespace futured::rpc
