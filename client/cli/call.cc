@@ -72,12 +72,15 @@ void add_call(CLI::App& app, Globals& globals) {
   verb.add_option("arguments", options->arguments, "Each is one part of the payload");
   verb.footer(
       "An argument that parses as JSON is sent as application/json, \"@file\" as the file's bytes, all else as\n"
-      "text/plain.\n\n"
+      "text/plain. Write -- before arguments that begin with a dash.\n\n"
       "Examples:\n"
       "  fut call sha256 @README.md\n"
       "  fut call sum_squares 1000\n"
       "  fut call --timeout 1s sleep 0.2\n");
-  verb.callback([&globals, options] { globals.action = [&globals, options] { return call(*options, globals); }; });
+  verb.callback([&globals, options] {
+    options->arguments.insert(options->arguments.end(), globals.words.begin(), globals.words.end());
+    globals.action = [&globals, options] { return call(*options, globals); };
+  });
 }
 
 }  // namespace futured::cli

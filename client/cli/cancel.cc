@@ -43,9 +43,8 @@ int cancel(const Options& options, const Globals& globals) {
                            entry.disposition == client::CancelDisposition::kStopping;
     all = all && cancelled;
     if (globals.json) {
-      print_json({{"id", entry.id},
-                  {"disposition", word_of(entry.disposition)},
-                  {"state", client::to_string(entry.state)}});
+      print_json(
+          {{"id", entry.id}, {"disposition", word_of(entry.disposition)}, {"state", client::to_string(entry.state)}});
     } else if (cancelled) {
       print(std::to_string(entry.id) + " " + std::string(word_of(entry.disposition)) + "\n");
     } else {

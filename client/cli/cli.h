@@ -27,7 +27,8 @@ struct Globals {
   std::string address;
   bool no_start = false;
   bool json = false;
-  std::function<int()> action;  // of the verb that was given; returns the exit code
+  std::vector<std::string> words;  // what stood behind "--", or from ":::" on: no options are looked for there
+  std::function<int()> action;     // of the verb that was given; returns the exit code
 };
 
 // Something the user can mend in the command line itself.
@@ -61,8 +62,9 @@ void add_doctor(CLI::App& app, Globals& globals);
 void add_shutdown(CLI::App& app, Globals& globals);
 void add_version(CLI::App& app, Globals& globals);
 
-// What stands behind the verb's own options, with or without "--". Throws UsageError when that is nothing.
-[[nodiscard]] std::vector<std::string> command_words(const CLI::App& verb);
+// A command: the words that were no options, and those behind "--". Throws UsageError when there are none.
+[[nodiscard]] std::vector<std::string> command_words(const char* verb, std::vector<std::string> before,
+                                                     const Globals& globals);
 
 // "fut: <what>: <way out>" on standard error.
 void complain(const std::string& message);

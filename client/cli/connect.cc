@@ -46,13 +46,12 @@ client::Client connect(const Globals& globals) {
   }
 }
 
-std::vector<std::string> command_words(const CLI::App& verb) {
-  std::vector<std::string> words = verb.remaining();
-  if (!words.empty() && words.front() == "--") words.erase(words.begin());
-  if (words.empty()) {
-    throw UsageError(verb.get_name() + ": no command: write fut " + verb.get_name() + " -- COMMAND ARGUMENT…");
+std::vector<std::string> command_words(const char* verb, std::vector<std::string> before, const Globals& globals) {
+  before.insert(before.end(), globals.words.begin(), globals.words.end());
+  if (before.empty()) {
+    throw UsageError(std::string(verb) + ": no command: write fut " + verb + " -- COMMAND ARGUMENT…");
   }
-  return words;
+  return before;
 }
 
 void complain(const std::string& message) { std::fprintf(stderr, "fut: %s\n", message.c_str()); }

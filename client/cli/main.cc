@@ -1,6 +1,9 @@
 // fut: submits jobs to futured and looks after them.
+#include <algorithm>
 #include <csignal>
 #include <exception>
+#include <string>
+#include <vector>
 
 #include "client/cli/cli.h"
 
@@ -77,6 +80,26 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_version(app, globals);
 }
 
+// Takes what no options are looked for in off the end: behind "--", and from ":::" on.
+std::vector<std::string> take_words(int argc, char** argv, Globals& globals) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const auto end =
+      std::find_if(words.begin(), words.end(), [](const auto& word) { return word == "--" || word == ":::"; });
+  if (end != words.end()) globals.words.assign(*end == "--" ? end + 1 : end, words.end());
+  words.erase(end, words.end());
+  std::reverse(words.begin(), words.end());  // as CLI11 wants them
+  return words;
+}
+
+// What was not understood, by its own name.
+std::string describe(const CLI::ParseError& error, const CLI::App& app) {
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  if (!unknown.empty() && error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
+    return "\"" + unknown.front() + "\" is no verb of fut";
+  }
+  return error.what();
+}
+
 int main(int argc, char** argv) {
   // A reader that goes away (fut ls | head) ends us by an error of write, not by a signal in the midst of gRPC.
   std::signal(SIGPIPE, SIG_IGN);
@@ -90,10 +113,10 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   add_verbs(app, globals);
   try {
-    app.parse(argc, argv);
+    app.parse(take_words(argc, argv, globals));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    complain(std::string(error.what()) + ": see fut --help");
+    complain(describe(error, app) + ": see fut --help");
     return kUsage;
   } catch (const UsageError& error) {
     complain(error.what());

@@ -35,8 +35,9 @@ struct Options {
 };
 
 // What stands behind the options: COMMAND… [::: ARGUMENT…].
-void take_words(Options& options, std::vector<std::string> words) {
-  if (!words.empty() && words.front() == "--") words.erase(words.begin());
+void take_words(Options& options, const Globals& globals) {
+  std::vector<std::string> words = options.words;
+  words.insert(words.end(), globals.words.begin(), globals.words.end());
   const auto colons = std::find(words.begin(), words.end(), ":::");
   if (colons != words.end()) options.arguments.emplace(colons + 1, words.end());
   options.words.assign(words.begin(), colons);
@@ -243,7 +244,7 @@ void add_map(CLI::App& app, Globals& globals) {
   verb.add_flag("--files", options->files, "With --task: arguments are files; their bytes are the payload");
   verb.add_flag("-0,--null", options->null_separated, "Arguments on standard input end with NUL, not newline");
   verb.add_flag("--no-progress", options->no_progress, "No progress bar, not even on a terminal");
-  verb.prefix_command();
+  verb.add_option("command", options->words, "Words of the command; write -- before them when they have options");
   verb.footer(
       "{} in the command stands for the argument; without it, the argument is added as the last word. Arguments\n"
       "stand behind \":::\", or else come from standard input, one a line. Exits 1 when some jobs failed, and says\n"
@@ -252,8 +253,8 @@ void add_map(CLI::App& app, Globals& globals) {
       "  fut map -- gzip -k {} ::: *.log\n"
       "  git ls-files | fut map --task sha256 --files\n"
       "  seq 100 | fut map --timeout 10s --attempts 3 -- ./work.sh\n");
-  verb.callback([&verb, &globals, options] {
-    take_words(*options, verb.remaining());
+  verb.callback([&globals, options] {
+    take_words(*options, globals);
     globals.action = [&globals, options] { return map(*options, globals); };
   });
 }

@@ -113,7 +113,7 @@ void add_run(CLI::App& app, Globals& globals) {
   options->job.add_to(verb);
   options->command.add_to(verb);
   verb.add_flag("--stdin", options->read_stdin, "Hand my standard input to the command")->group("Command");
-  verb.prefix_command();
+  verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");
   verb.footer(
       "Ctrl-C cancels the job; a second one leaves at once.\n"
       "Exits with the command's code; 128 + signal; 127 not found; 124 timed out; 130 cancelled.\n\n"
@@ -121,8 +121,8 @@ void add_run(CLI::App& app, Globals& globals) {
       "  fut run -- make -j4\n"
       "  fut run --timeout 10m --attempts 3 -- ./flaky.sh\n"
       "  tar c src | fut run --stdin -- wc -c\n");
-  verb.callback([&verb, &globals, options] {
-    options->argv = command_words(verb);
+  verb.callback([&globals, options] {
+    options->argv = command_words("run", options->argv, globals);
     globals.action = [&globals, options] { return run(*options, globals); };
   });
 }

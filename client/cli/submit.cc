@@ -39,15 +39,15 @@ void add_submit(CLI::App& app, Globals& globals) {
   options->job.add_to(verb);
   options->command.add_to(verb);
   verb.add_flag("--stdin", options->read_stdin, "Hand my standard input to the command")->group("Command");
-  verb.prefix_command();
+  verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");
   verb.footer(
       "The number is printed once the job is on disk.\n\n"
       "Examples:\n"
       "  fut submit -- ./nightly.sh\n"
       "  id=$(fut submit --delay 1h -- ./later.sh); fut wait $id\n"
       "  fut submit --after-ok 42 -- ./next-step.sh\n");
-  verb.callback([&verb, &globals, options] {
-    options->argv = command_words(verb);
+  verb.callback([&globals, options] {
+    options->argv = command_words("submit", options->argv, globals);
     globals.action = [&globals, options] { return submit(*options, globals); };
   });
 }

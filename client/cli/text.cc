@@ -85,7 +85,7 @@ client::Milliseconds parse_duration(std::string_view word, std::string_view opti
 std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words) {
   std::vector<std::uint64_t> ids;
   for (const std::string_view word : words) {
-    const std::size_t dash = word.find('-');
+    const std::size_t dash = word.find('-', 1);
     const std::uint64_t first = parse_id(word.substr(0, dash));
     const std::uint64_t last = dash == std::string_view::npos ? first : parse_id(word.substr(dash + 1));
     if (last < first)
@@ -93,7 +93,7 @@ std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words) {
     if (last - first >= limits::kWaitIdsMax || ids.size() + (last - first) >= limits::kWaitIdsMax) {
       throw UsageError("more than " + std::to_string(limits::kWaitIdsMax) + " jobs: name fewer at once");
     }
-    for (std::uint64_t id = first; id <= last; ++id) ids.push_back(id);
+    for (std::uint64_t i = 0; i <= last - first; ++i) ids.push_back(first + i);
   }
   return ids;
 }

@@ -278,4 +278,9 @@ bool is_transient(const grpc::Status& status) {
   return status.error_code() == grpc::StatusCode::UNAVAILABLE || status.error_code() == grpc::StatusCode::CANCELLED;
 }
 
+bool may_resume(const grpc::Status& status) {
+  return status.ok() || is_transient(status) || status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED ||
+         status.error_code() == grpc::StatusCode::INTERNAL;
+}
+
 }  // namespace futured::client

@@ -34,5 +34,7 @@ void to_command(const CommandLine& command, api::Command& out);
 }
 // A broken connection or a daemon that is starting: worth another try.
 [[nodiscard]] bool is_transient(const grpc::Status& status);
+// A stream that ended with this may be opened again: also one that was cut off for reading too slowly.
+[[nodiscard]] bool may_resume(const grpc::Status& status);
 
 }  // namespace futured::client

@@ -145,7 +145,7 @@ void Follower::ended(const std::vector<std::uint64_t>& ids, bool answered, const
   for (const std::uint64_t id : ids) {
     if (client_.registry.is_open(id)) left.push_back(id);
   }
-  const bool refused = !status.ok() && !is_transient(status);
+  const bool refused = !may_resume(status);
   if (refused) client_.registry.refuse(left, client_.describe_failure(status));
   const std::lock_guard guard(mutex_);
   --ending_;

@@ -345,12 +345,12 @@ void Pipeline::ended(const grpc::Status& status) {
     const std::lock_guard guard(mutex_);
     dead_ = false;
     lost = std::exchange(sent_, {});
-    if (!closing_ && !status.ok() && !is_transient(status)) hopeless = take_gathered();
+    if (!closing_ && !may_resume(status)) hopeless = take_gathered();
     if (!closing_ && !gathered_.empty() && !connecting_) connect_later();
   }
   const std::string doubt = client_.unreachable() + " before this job was acknowledged: it may or may not be accepted";
   const auto in_doubt = std::make_exception_ptr(Unavailable(doubt + " (" + status.error_message() + ")"));
-  const bool refused = !status.ok() && !is_transient(status);
+  const bool refused = !may_resume(status);
   const auto why = refused ? client_.describe_failure(status) : in_doubt;
   for (Batch& batch : lost) refuse_jobs(batch, why);
   for (Batch& batch : hopeless) refuse_jobs(batch, why);
