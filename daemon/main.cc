@@ -119,6 +119,21 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
   return parts;
 }
 
+rpc::ServerSetup server_setup(const ops::Config& config, const Loop& loop) {
+  rpc::ServerSetup setup;
+  setup.socket = config.socket;
+  setup.listen = config.listen;
+  setup.version = kVersion;
+  setup.state_directory = config.state;
+  setup.store = "sqlite";
+  setup.epoch = loop.epoch();
+  setup.idle_exit_ms = config.idle_exit_ms;
+  setup.pools = loop.pool_configs();
+  setup.admin_uid = ::getuid();
+  setup.log = [](const std::string& line) { ops::log_warning(line); };
+  return setup;
+}
+
 // SIGTERM and SIGINT, and what the Shutdown call asks for, arrive here.
 class StopSignal {
  public:
@@ -181,40 +196,27 @@ Status run(const ops::Config& config, const Options& options) {
   if (const Status started = loop.start(); !started.ok()) return started.error();
 
   // From here on there are threads.
-  ReaderThread readers(std::move(reader), limits::kQuestionsWaitingMax);
-  std::atomic<bool> stop_spawner{false};
-  rpc::ServerSetup setup;
-  setup.socket = config.socket;
-  setup.listen = config.listen;
-  setup.private_to_user = options.user;
-  setup.state_directory = config.state;
-  setup.version = kVersion;
-  setup.idle_exit_ms = config.idle_exit_ms;
-  setup.shut_down = [&stop_spawner](bool with_spawner) {
-    stop_spawner = with_spawner;
-    ::kill(::getpid(), SIGTERM);
-  };
+  ReaderThread readers(std::move(reader), limits::kQuestionsMax);
   Status outcome;
   std::thread turns([&] {
     outcome = loop.run();
     ::kill(::getpid(), SIGTERM);
   });
-  auto server = rpc::Server::start(std::move(setup), loop, readers, segments);
+  auto server = rpc::Server::start(server_setup(config, loop), loop, readers, segments);
+  bool idle_for_long = false;
   if (server.ok()) {
     ops::log_info("ready at " + config.socket);
     ops::notify_ready("serving " + config.socket);
     IdleWatch idle(loop, **server, config.idle_exit_ms);
     while (!stop_signal.wait(idle.period_ms())) idle.check();
-    if (idle.is_over()) {
-      ops::log_info("idle for long enough: ending");
-      stop_spawner = true;
-    }
+    idle_for_long = idle.is_over();
+    if (idle_for_long) ops::log_info("idle for long enough: ending");
     ops::notify_stopping();
-    (*server)->stop();
   }
-  loop.stop(stop_spawner);
+  loop.stop(idle_for_long);
   turns.join();
   if (!server.ok()) return server.error();
+  (*server)->stop();
   return outcome;
 }
 
@@ -233,7 +235,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   futured::ops::start_log(config->log_level);
-  ::umask(0007);
+  ::umask(options.user ? 0077 : 0007);
   const futured::Status outcome = futured::run(*config, options);
   if (outcome.ok()) return 0;
   futured::ops::log_error(outcome.error().message);

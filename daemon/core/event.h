@@ -34,6 +34,7 @@ struct Submit {
   std::shared_ptr<const std::string> bytes;  // the payloads, one after another
   std::vector<std::uint32_t> ends;           // where each payload ends in `bytes`; its size is the number of jobs
   JobId retry_of;
+  bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
 };
 
 struct Cancel {

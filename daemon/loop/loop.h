@@ -96,6 +96,10 @@ class Loop {
   // stopped with it.
   void stop(bool with_spawner);
 
+  // Fixed once start() has returned.
+  [[nodiscard]] Epoch epoch() const { return parts_.setup.epoch; }
+  [[nodiscard]] const std::vector<pool::PoolConfig>& pool_configs() const { return parts_.pool_configs; }
+
   // ---- Inside look() ----
   [[nodiscard]] const Scheduler& scheduler() const { return *scheduler_; }
   [[nodiscard]] const pool::LocalPools& pools() const { return *parts_.pools; }
