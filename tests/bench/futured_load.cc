@@ -11,8 +11,6 @@
 #include <vector>
 
 #include "futured/client.h"
-#include "segment/memory.h"
-#include "segment/socket_client.h"
 #include "tests/bench/timing.h"
 
 namespace futured::bench {
@@ -46,12 +44,6 @@ void commands(const client::Client& daemon, std::uint64_t count) {
   print_rate(count, watch.seconds());
 }
 
-template <typename T>
-T checked(Result<T> result) {
-  if (!result.ok()) throw std::runtime_error(result.error().message);
-  return std::move(result).value();
-}
-
 std::vector<double> numbers_of(std::uint64_t mebibytes, int round) {
   std::vector<double> numbers((mebibytes << 20) / sizeof(double));
   for (std::size_t i = 0; i < numbers.size(); ++i) {
@@ -62,17 +54,10 @@ std::vector<double> numbers_of(std::uint64_t mebibytes, int round) {
 
 // `first` is a job on an array built in a segment that no worker has seen, `later` one on the same array in the same
 // worker (the pool has one), `ordinary` begins with the numbers in the client's own memory. Every sum is checked.
-void arrays(const std::string& address, std::uint64_t mebibytes, int rounds) {
-  const client::Client daemon = client::Client::connect(address);
+void arrays(const client::Client& daemon, std::uint64_t mebibytes, int rounds) {
   const client::Executor executor = daemon.executor();
-  SegmentClient segments = checked(SegmentClient::connect(address));
-  const auto sum_of = [&](SegmentId id, std::uint64_t bytes) {
-    client::Part part;
-    part.segment.id = id.value;
-    part.segment.end = bytes;
-    part.segment.dtype = "float64";
-    part.segment.shape = {static_cast<std::int64_t>(bytes / sizeof(double))};
-    return std::stod(executor.submit("sum", std::vector<client::Part>{part}).result());
+  const auto sum_of = [&](const client::Segment& array) {
+    return std::stod(executor.submit("sum", {client::part_of(array)}).result());
   };
   std::vector<double> first;
   std::vector<double> later;
@@ -80,24 +65,27 @@ void arrays(const std::string& address, std::uint64_t mebibytes, int rounds) {
   for (int round = 0; round < rounds; ++round) {
     const std::vector<double> numbers = numbers_of(mebibytes, round);
     const double expected = std::accumulate(numbers.begin(), numbers.end(), 0.0);
-    const std::span<const std::byte> bytes = std::as_bytes(std::span(numbers));
-    const Segment built = checked(make_segment("bench", bytes));
+    const auto bytes = std::as_bytes(std::span(numbers));
+    client::SegmentBuffer built(bytes.size());
+    std::copy(bytes.begin(), bytes.end(), built.bytes().begin());
 
     const Stopwatch fresh;
-    const SegmentId id = checked(segments.put(built, ""));
-    const double sum = sum_of(id, bytes.size());
+    const client::Segment array = daemon.put_array<double>(std::move(built));
+    const double sum = sum_of(array);
     first.push_back(fresh.seconds());
 
     const Stopwatch warm;
-    const double again = sum_of(id, bytes.size());
+    const double again = sum_of(array);
     later.push_back(warm.seconds());
 
     const Stopwatch whole;
-    const Segment copied = checked(make_segment("bench", bytes));
-    const double third = sum_of(checked(segments.put(copied, "")), bytes.size());
+    const client::Segment copied = daemon.put(bytes, "float64", array.shape);
+    const double third = sum_of(copied);
     ordinary.push_back(whole.seconds());
 
     if (sum != expected || again != expected || third != expected) throw std::runtime_error("a sum is wrong");
+    daemon.drop(array);
+    daemon.drop(copied);
   }
   std::printf("{\"first_ms\": %.3f, \"later_ms\": %.3f, \"ordinary_ms\": %.3f, \"rounds\": %d}\n", median(first) * 1e3,
               median(later) * 1e3, median(ordinary) * 1e3, rounds);
@@ -150,7 +138,8 @@ int run(int argc, char** argv) {
   const auto number = [&](int index) { return std::strtoull(argv[index], nullptr, 10); };
   const std::string what = argc > 2 ? argv[1] : "";
   if (what == "commands" && argc == 4) return commands(client::Client::connect(argv[2]), number(3)), 0;
-  if (what == "arrays" && argc == 5) return arrays(argv[2], number(3), static_cast<int>(number(4))), 0;
+  if (what == "arrays" && argc == 5)
+    return arrays(client::Client::connect(argv[2]), number(3), static_cast<int>(number(4))), 0;
   if (what == "enqueue" && argc == 4) return enqueue(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "drain" && argc == 5) return drain(client::Client::connect(argv[2]), number(3), number(4)), 0;
   std::fprintf(stderr,
