@@ -1,4 +1,6 @@
 // fut bench: what this daemon does on this machine, in figures.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -21,7 +23,17 @@ struct Options {
 struct Throughput {
   double accepted_seconds = 0;  // until the last was acknowledged
   double done_seconds = 0;      // until the last result was here
+  double cpu_seconds = 0;       // of this process
 };
+
+double own_cpu_seconds() {
+  rusage used = {};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
 
 double seconds_since(Instant begin) { return static_cast<double>((monotonic_now() - begin).count()) / 1e9; }
 
@@ -31,12 +43,14 @@ Throughput measure_throughput(const client::Client& client, const Options& optio
   std::vector<client::Future> futures;
   futures.reserve(options.jobs);
   Throughput measured;
+  const double cpu_before = own_cpu_seconds();
   const Instant begin = monotonic_now();
   for (std::uint64_t i = 0; i < options.jobs; ++i) futures.push_back(executor.submit(options.task, payload));
   client.flush();
   measured.accepted_seconds = seconds_since(begin);
   for (const client::Future& future : futures) static_cast<void>(future.result());
   measured.done_seconds = seconds_since(begin);
+  measured.cpu_seconds = own_cpu_seconds() - cpu_before;
   return measured;
 }
 
@@ -73,7 +87,8 @@ int bench_noop(const Options& options, const Globals& globals) {
                 {"durable", durable},
                 {"seconds", throughput.done_seconds},
                 {"accepted_per_second", jobs / throughput.accepted_seconds},
-                {"jobs_per_second", jobs / throughput.done_seconds}});
+                {"jobs_per_second", jobs / throughput.done_seconds},
+                {"client_cpu_us_per_job", throughput.cpu_seconds * 1e6 / jobs}});
     print_json({{"bench", "noop_latency"},
                 {"jobs", options.singles},
                 {"durable", durable},
@@ -85,11 +100,12 @@ int bench_noop(const Options& options, const Globals& globals) {
   char text[512];
   std::snprintf(text, sizeof text,
                 "%s no-op jobs, payload %zu B, one client\n"
-                "  %llu at once: %.0f jobs/s, results collected (accepted at %.0f/s)\n"
+                "  %llu at once: %.0f jobs/s, results collected (accepted at %.0f/s; %.2f us of client CPU a job)\n"
                 "  one at a time, submit to result: p50 %.0f us, p90 %.0f us, p99 %.0f us (%llu jobs)\n",
                 durable ? "durable" : "volatile", options.payload_bytes, static_cast<unsigned long long>(options.jobs),
-                jobs / throughput.done_seconds, jobs / throughput.accepted_seconds, quantile(latency, 0.5),
-                quantile(latency, 0.9), quantile(latency, 0.99), static_cast<unsigned long long>(options.singles));
+                jobs / throughput.done_seconds, jobs / throughput.accepted_seconds, throughput.cpu_seconds * 1e6 / jobs,
+                quantile(latency, 0.5), quantile(latency, 0.9), quantile(latency, 0.99),
+                static_cast<unsigned long long>(options.singles));
   print(text);
   return kOk;
 }

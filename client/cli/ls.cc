@@ -52,6 +52,12 @@ std::string age_of(const client::JobInfo& job, std::int64_t now_us) {
   return job.submitted_us == 0 ? "" : duration_text(now_us - job.submitted_us);
 }
 
+// A list does not read payloads, and so has no command lines: fut show has.
+std::string what_of(const client::JobInfo& job) {
+  const std::string what = !job.task.empty() ? job.task : job.argv.empty() ? "(command)" : quoted(job.argv);
+  return job.name.empty() ? what : job.name + ": " + what;
+}
+
 int ls(const Options& options, const Globals& globals) {
   const client::JobFilter filter = filter_of(options);
   const client::Client client = connect(globals);
@@ -66,9 +72,8 @@ int ls(const Options& options, const Globals& globals) {
       if (globals.json) {
         print_json(to_json(job));
       } else {
-        const std::string what = job.task.empty() ? quoted(job.argv) : job.task;
         table.add({std::to_string(job.id), std::string(client::to_string(job.state)), job.queue, age_of(job, now_us),
-                   std::to_string(job.attempts), job.name.empty() ? what : job.name + ": " + what});
+                   std::to_string(job.attempts), what_of(job)});
       }
     }
     left -= std::min<std::uint64_t>(left, page.jobs.size());

@@ -168,12 +168,12 @@ void print_outcome(const Call& call, const client::Outcome& outcome, bool json) 
     return;
   }
   for (const client::Part& part : outcome.result) {
-    if (part.content_type == client::kStderrType) {
+    if (is_stderr(part)) {
       std::fwrite(part.bytes.data(), 1, part.bytes.size(), stderr);
       continue;
     }
     print(part.bytes);
-    const bool line = part.content_type != client::kStdoutType && !part.bytes.ends_with('\n');
+    const bool line = !is_stdout(part) && !part.bytes.ends_with('\n');
     if (line) print("\n");
   }
 }

@@ -29,7 +29,7 @@ int result(const Options& options, const Globals& globals) {
   for (std::size_t i = 0; i < outcome.result.size(); ++i) {
     if (options.part && *options.part != i) continue;
     const client::Part& part = outcome.result[i];
-    if (part.content_type == client::kStderrType && !options.part) {
+    if (is_stderr(part) && !options.part) {
       std::fwrite(part.bytes.data(), 1, part.bytes.size(), stderr);
     } else {
       print(part.bytes);

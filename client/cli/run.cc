@@ -34,7 +34,7 @@ void write_chunk(const client::OutputChunk& chunk) {
 
 void write_parts(const client::Outcome& outcome) {
   for (const client::Part& part : outcome.result) {
-    write_all(part.content_type == client::kStderrType ? stderr : stdout, part.bytes);
+    write_all(is_stderr(part) ? stderr : stdout, part.bytes);
   }
 }
 

@@ -26,8 +26,8 @@ std::string joined(const std::map<std::string, std::string>& labels) {
 void show_attempt(const client::AttemptInfo& attempt) {
   std::string text = std::to_string(attempt.number) + ": " + std::string(client::to_string(attempt.state));
   if (attempt.finished_us != 0) text += " after " + duration_text(attempt.finished_us - attempt.started_us);
-  if (!attempt.worker.empty())
-    text += ", worker " + attempt.worker + " (pid " + std::to_string(attempt.worker_pid) + ")";
+  if (!attempt.worker.empty()) text += ", worker " + attempt.worker;
+  if (attempt.worker_pid != 0) text += " (pid " + std::to_string(attempt.worker_pid) + ")";
   if (attempt.peak_memory_bytes != 0) text += ", peak memory " + bytes_text(attempt.peak_memory_bytes);
   const std::string why = describe(attempt.cause);
   if (!why.empty()) text += ": " + why;

@@ -89,8 +89,8 @@ JobState job_state_from(std::string_view given) {
 
 std::string describe(const Cause& cause) {
   std::string text = headline(cause);
-  if (!cause.message.empty()) text += (text.empty() ? "" : ": ") + cause.message;
-  return text;
+  if (cause.message.empty() || cause.message == text) return text;
+  return text.empty() ? cause.message : text + ": " + cause.message;
 }
 
 namespace {

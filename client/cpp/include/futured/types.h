@@ -102,6 +102,10 @@ inline constexpr std::string_view kTextType = "text/plain";
 inline constexpr std::string_view kStdoutType = "application/x-futured-stdout";
 inline constexpr std::string_view kStderrType = "application/x-futured-stderr";
 
+// Of a command's result; the types carry parameters where output was dropped or is large.
+[[nodiscard]] inline bool is_stdout(const Part& part) { return part.content_type.starts_with(kStdoutType); }
+[[nodiscard]] inline bool is_stderr(const Part& part) { return part.content_type.starts_with(kStderrType); }
+
 // A command line. argv[0] is looked up on the worker's PATH. Bytes are the system's own; NUL is refused.
 struct CommandLine {
   std::vector<std::string> argv;
