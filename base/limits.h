@@ -69,7 +69,7 @@ inline constexpr std::uint64_t kClaimBytesMin = 64 * 1024;  // payloads a claim 
 inline constexpr std::uint32_t kOffersPerSlotMax = 1'024;
 inline constexpr std::int64_t kCreditNs = 1'000'000;     // work offered ahead of a slot
 inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which a slot's head is looked at
-inline constexpr std::uint64_t kIdBlock = 1'000'000;     // job ids reserved by one commit
+inline constexpr std::uint64_t kIdBlock = 65'536;     // job ids reserved by one commit
 
 // Loop.
 inline constexpr std::size_t kTurnEventsMax = 8'192;          // responses of workers that one turn takes

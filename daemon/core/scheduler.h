@@ -78,6 +78,9 @@ class Scheduler {
 
   void step(const Event& event, Moment now, Effects& effects);
 
+  // Gives back the ids that were reserved and not used: for a clean stop. No submit may follow.
+  void return_ids(Effects& effects) const { effects.rows.ids_reserved_until = next_id_; }
+
   // When event::TimerDue is wanted.
   [[nodiscard]] Instant next_timer() const { return timers_.next(); }
 

@@ -91,7 +91,7 @@ void Loop::take_control() {
 
 // Intake pauses while more is gathered than one commit should carry, or while the store cannot commit at all.
 bool Loop::takes_submits() const {
-  return !store_is_failing() && effects_.rows.jobs.size() + effects_.rows.outcomes.size() < limits::kGatherJobsMax;
+  return !stopping_ && !store_is_failing() && effects_.rows.jobs.size() + effects_.rows.outcomes.size() < limits::kGatherJobsMax;
 }
 
 void Loop::take_submits(Moment moment) {
@@ -187,6 +187,7 @@ void Loop::look(std::function<void(const Loop&)> look) {
 
 void Loop::stop(bool with_spawner) {
   post([this, with_spawner] {
+    if (!stopping_) scheduler_->return_ids(effects_);
     stopping_ = true;
     stop_spawner_ = stop_spawner_ || with_spawner;
   });
