@@ -46,6 +46,7 @@ LIBRARIES = {
     "CLI11": (("CLI/",), ["daemon/main.cc", "client/cli", "tests"]),
     "libsystemd": (("systemd/",), ["daemon/ops"]),
     "nlohmann-json": (("nlohmann/",), ["client/cli", "tests"]),
+    "OpenSSL": (("openssl/",), ["worker/tasks"]),
     "GoogleTest": (("gtest/", "gmock/"), ["tests"]),
 }
 
