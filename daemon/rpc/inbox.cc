@@ -28,8 +28,9 @@ void Inbox::sent(const Delivery& delivery) {
   total_.fetch_sub(delivery.bytes, std::memory_order_relaxed);
 }
 
+// An empty inbox may outlive the total: the loop may still share the call that it belonged to.
 void Inbox::clear() {
-  total_.fetch_sub(bytes_, std::memory_order_relaxed);
+  if (bytes_ > 0) total_.fetch_sub(bytes_, std::memory_order_relaxed);
   bytes_ = 0;
   waiting_.clear();
 }

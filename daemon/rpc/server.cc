@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <future>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -77,6 +78,7 @@ class Server::Impl {
     segment_server_.reset();
     front_.calls.stop_all(stopping_error());
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + kShutdownWithin);
+    drain_reader();
     lock_.reset();
   }
 
@@ -122,6 +124,13 @@ class Server::Impl {
     server_ = builder.BuildAndStart();
     if (!server_ || port == 0) return Error{ErrorCode::kUnavailable, "listen: cannot listen at " + address};
     return {};
+  }
+
+  // Questions that calls have asked hold on to what is about to go.
+  void drain_reader() {
+    std::promise<void> drained;
+    while (!front_.reader.ask([&](StoreReader&) { drained.set_value(); })) std::this_thread::yield();
+    drained.get_future().wait();
   }
 
   void accept_connections() {
