@@ -250,11 +250,12 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
   }
   slot->mean = std::max(slot->mean, now.at - job->taken_at);
   if (slot->offers.size() == 1) return;
-  const bool others_get_on = std::ranges::any_of(slot->pool->slots, [&](const Slot* other) {
-    return other != slot && (room(*other) > 0 || other->progress > now.at + -again);
-  });
-  if (!others_get_on) {
-    if (slot->pool->slots.size() > 1 && !slot->check_armed) arm_head_check(*slot, now.at + (now.at - job->taken_at));
+  const std::vector<Slot*>& slots = slot->pool->slots;
+  const bool helps = slots.size() == 1 || std::ranges::any_of(slots, [&](const Slot* other) {
+                       return other != slot && (room(*other) > 0 || other->progress + again > now.at);
+                     });
+  if (!helps) {
+    if (!slot->check_armed) arm_head_check(*slot, now.at + (now.at - job->taken_at));
     return;
   }
   for (Job* other = slot->offers.back(); other != nullptr; other = other->previous) {

@@ -221,8 +221,11 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
     cancel_wishes_.erase(wish);
   }
   // What a load under way will bring was read before this.
-  if (const auto loading = cancels_loading_.extract(job.id)) {
-    for (const event::Cancel& cancel : loading.mapped()) effects.cancelled.push_back({cancel.token, job.id, end.state});
+  if (const auto loading = cancels_loading_.find(job.id); loading != cancels_loading_.end()) {
+    for (const event::Cancel& cancel : std::exchange(loading->second.waiting, {})) {
+      effects.cancelled.push_back({cancel.token, job.id, end.state});
+    }
+    loading->second.ended = end.state;
   }
   Lane& lane = *job.lane;
   drop(job);
@@ -240,9 +243,17 @@ void Scheduler::drop(Job& job) {
 void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
   Job* const job = jobs_.find(cancel.job);
   if (job == nullptr) {
-    auto& waiting = cancels_loading_[cancel.job];
-    if (waiting.empty()) effects.loads.push_back(cancel.job);
-    waiting.push_back(cancel);
+    if (cancel.job.value >= next_id_) {
+      effects.refused.push_back({cancel.token, {ErrorCode::kNotFound, "no job " + std::to_string(cancel.job.value)}});
+      return;
+    }
+    const auto [loading, is_new] = cancels_loading_.try_emplace(cancel.job);
+    if (is_new) effects.loads.push_back(cancel.job);
+    if (loading->second.ended) {
+      effects.cancelled.push_back({cancel.token, cancel.job, *loading->second.ended});
+    } else {
+      loading->second.waiting.push_back(cancel);
+    }
     return;
   }
   if (cancel.who.uid != 0 && cancel.who.uid != setup_.admin_uid && cancel.who.uid != job->owner) {
@@ -266,11 +277,11 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
 void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
   for (const SpecRow& row : loaded.answer.specs) know_spec(row);
   for (const JobId asked : loaded.asked) {
-    const auto waiting = cancels_loading_.extract(asked);
-    if (waiting.empty()) continue;
+    const auto loading = cancels_loading_.extract(asked);
+    if (loading.empty()) continue;
     const auto found = std::ranges::find(loaded.answer.jobs, asked, &StoredJob::id);
     bool ended_here = false;
-    for (const event::Cancel& cancel : waiting.mapped()) {
+    for (const event::Cancel& cancel : loading.mapped().waiting) {
       if (found == loaded.answer.jobs.end()) {
         effects.refused.push_back({cancel.token, {ErrorCode::kNotFound, "no job " + std::to_string(asked.value)}});
         continue;

@@ -227,7 +227,11 @@ class Scheduler {
     std::string reason;
   };
   std::unordered_map<JobId, CancelWish> cancel_wishes_;  // of jobs that are on their way out
-  std::unordered_map<JobId, std::vector<event::Cancel>> cancels_loading_;
+  struct LoadingCancels {
+    std::vector<event::Cancel> waiting;
+    std::optional<JobState> ended;  // meanwhile: the answer was read too early
+  };
+  std::unordered_map<JobId, LoadingCancels> cancels_loading_;
 };
 
 }  // namespace futured

@@ -58,7 +58,7 @@ Principal Callers::who(std::string_view peer) const {
   }
   int number = 0;
   const auto [end, error] = std::from_chars(peer.data() + kDescriptor.size(), peer.data() + peer.size(), number);
-  if (error != std::errc() || number < layout_.first) return {kUnknownUid};
+  if (error != std::errc() || end != peer.data() + peer.size() || number < layout_.first) return {kUnknownUid};
   const auto row = static_cast<std::size_t>((number - layout_.first) / layout_.per_user);
   const std::lock_guard lock(mutex_);
   return {row < users_.size() ? users_[row] : kUnknownUid};

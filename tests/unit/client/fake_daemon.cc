@@ -185,12 +185,14 @@ class FakeJobs final : public api::Jobs::Service {
   grpc::Status Cancel(grpc::ServerContext*, const api::CancelRequest* request, api::CancelResponse* response) override {
     const std::lock_guard guard(state_->mutex);
     for (const api::IdRange& range : request->ids()) {
-      auto& entry = *response->add_entries();
-      entry.set_id(range.first());
-      const bool ended = state_->jobs.at(range.first()).ended;
-      entry.set_disposition(ended ? api::CANCEL_DISPOSITION_ALREADY_ENDED : api::CANCEL_DISPOSITION_CANCELLED);
-      state_->cancelled.push_back(range.first());
-      state_->end(range.first(), api::JOB_STATE_CANCELLED);
+      for (std::uint64_t id = range.first(); id <= std::max(range.first(), range.last()); ++id) {
+        auto& entry = *response->add_entries();
+        entry.set_id(id);
+        const bool ended = state_->jobs.at(id).ended;
+        entry.set_disposition(ended ? api::CANCEL_DISPOSITION_ALREADY_ENDED : api::CANCEL_DISPOSITION_CANCELLED);
+        state_->cancelled.push_back(id);
+        state_->end(id, api::JOB_STATE_CANCELLED);
+      }
     }
     return grpc::Status::OK;
   }

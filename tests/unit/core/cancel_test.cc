@@ -190,10 +190,11 @@ TEST(CancelAway, AFinishedJobTellsHowItEnded) {
 TEST(CancelAway, AnUnknownJobIsRefusedByItsNumber) {
   Stage stage(backlog_of_three());
   stage.turn();
-  stage.turn({stage.cancel(77)});
+  EXPECT_THAT(stage.turn({stage.cancel(77)}), ElementsAre("load 77"));
   event::Loaded none;
   none.asked = {JobId{77}};
   EXPECT_THAT(stage.turn({none}), ElementsAre("refused 1: no job 77"));
+  EXPECT_THAT(stage.turn({stage.cancel(100)}), ElementsAre("refused 2: no job 100")) << "never given out";
 }
 
 TEST(CancelAway, AnotherUsersJobStaysWhereItIs) {
@@ -215,10 +216,9 @@ TEST(CancelAway, AJobThatCameInAndEndedBeforeTheLoadEndsOnce) {
   claimed.answer.specs = {{SpecId{1}, Stage::work()}};
   tasks_known(stage);
   stage.turn({claimed, stage.slot_ready(1)});
-  Lines lines = stage.turn({stage.done(2)});
-  const Lines more = stage.turn({loaded(2, JobState::kQueued)});  // read before the end was committed
-  lines.insert(lines.end(), more.begin(), more.end());
-  EXPECT_EQ(std::ranges::count_if(lines, [](const auto& line) { return line.starts_with("cancelled 1: 2 "); }), 1);
+  EXPECT_THAT(stage.turn({stage.done(2)}), ElementsAre("cancelled 1: 2 SUCCEEDED"));
+  EXPECT_THAT(stage.turn({stage.cancel(2)}), ElementsAre("cancelled 2: 2 SUCCEEDED"));
+  EXPECT_THAT(stage.turn({loaded(2, JobState::kQueued)}), IsEmpty());  // read before the end was committed
   EXPECT_EQ(std::ranges::count_if(stage.rows(), [](const auto& line) { return line.starts_with("end 2"); }), 1);
 }
 

@@ -83,7 +83,7 @@ TEST(Ids, TheNextBlockIsReservedLongBeforeTheLastIsSpent) {
   for (std::uint64_t next = 1; next < 3 * limits::kIdBlock; next += limits::kBatchItemsMax) {
     for (const Effects& turn : stage.history) committed = std::max(committed, turn.rows.ids_reserved_until);
     stage.history.clear();
-    ASSERT_GE(committed, next + 10 * limits::kBatchItemsMax) << next;
+    ASSERT_GE(committed, next + 2 * limits::kBatchItemsMax) << next;
     stage.scheduler->step(stage.submit(Stage::work(), limits::kBatchItemsMax, 0), stage.now, stage.effects);
     stage.history.push_back(std::move(stage.effects));
     stage.effects = Effects{};

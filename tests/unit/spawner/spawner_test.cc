@@ -67,11 +67,11 @@ TEST_P(SpawnerTest, AWorkersExitAndSignalAreToldWithTheirFigures) {
   EXPECT_EQ(started->as<WorkerStarted>().generation, 2u);
   channel::HostEnd again = attach(*started);
   EXPECT_TRUE(again.recovered().empty()) << "a new generation begins with an empty channel";
-  run(again, 2, "signal 11");
+  run(again, 2, "signal 12");
   ended = client.expect(MessageType::kWorkerEnded)->as<WorkerEnded>();
   EXPECT_EQ(ended.generation, 2u);
   EXPECT_TRUE(WIFSIGNALED(ended.wait_status));
-  EXPECT_EQ(WTERMSIG(ended.wait_status), SIGSEGV);
+  EXPECT_EQ(WTERMSIG(ended.wait_status), SIGUSR2);
 }
 
 TEST_P(SpawnerTest, AKillLeavesNothingOfTheTree) {

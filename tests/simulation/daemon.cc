@@ -1,0 +1,276 @@
+#include "tests/simulation/daemon.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <utility>
+
+namespace futured::simulation {
+
+Daemon::Daemon(World world, Moment now) : world_(std::move(world)) {
+  auto snapshot = world_.store.snapshot();
+  if (!snapshot.ok()) throw Violation("no snapshot: " + snapshot.error().message);
+  world_.setup.epoch = Epoch{snapshot->epoch.value + 1};
+  if (!world_.store.begin_epoch(world_.setup.epoch, world_.machine.instance()).ok()) throw Violation("no epoch");
+  const auto recovered = world_.machine.attach();
+  std::set<JobId> ids;
+  for (const auto& run : recovered) ids.insert(run.fence.job);
+  auto live = world_.store.load({ids.begin(), ids.end()});
+  if (!live.ok()) throw Violation("no load: " + live.error().message);
+  if (world_.tasks_known_at_start) {
+    for (std::size_t i = 0; i < world_.tasks.size(); ++i) world_.setup.pools[i].tasks = world_.tasks[i];
+  }
+  world_.oracle.daemon_started(*snapshot);
+  scheduler_ = std::make_unique<Scheduler>(world_.setup, std::move(*snapshot), std::move(*live), now, effects_);
+  scheduler_->audit();
+  world_.oracle.gathered(effects_.rows);
+  // Ids are reserved on disk before any leaves.
+  const Batch first = std::exchange(effects_.rows, {});
+  world_.oracle.sent(first);
+  if (world_.store.commit(first)) throw Violation("the store refuses the first batch");
+  world_.oracle.committed(first);
+
+  std::set<SlotId> alive;
+  for (const Notice& worker : world_.machine.live()) {
+    alive.insert(worker.slot);
+    step(event::SlotReady{worker.slot, worker.generation}, now);
+  }
+  for (const auto& run : recovered) {
+    say(run.done ? "adopt done" : "adopt", run.slot, run.fence);
+    step(event::Adopt{run.slot, run.fence, run.taken_at, run.done}, now);
+    const auto adopted = scheduler_->live(run.fence.job);
+    if (adopted && adopted->slot == run.slot) world_.oracle.adopted(run.fence.job);
+  }
+  for (std::uint32_t slot = 1; slot <= scheduler_->slot_count(); ++slot) {
+    if (!alive.contains(SlotId{slot})) world_.machine.start(SlotId{slot});
+  }
+  for (std::size_t i = 0; i < world_.tasks.size() && !world_.tasks_known_at_start; ++i) {
+    if (world_.setup.pools[i].commands) continue;
+    late_.push_back(event::PoolReady{scheduler_->pool_named(world_.setup.pools[i].name), world_.tasks[i]});
+  }
+  carry_out(now);
+}
+
+void Daemon::say(const char* what, SlotId slot, const Fence& fence) const {
+  if (!world_.verbose) return;
+  std::printf("  %s slot %u: job %llu attempt %u epoch %u\n", what, slot.value,
+              static_cast<unsigned long long>(fence.job.value), fence.attempt, fence.epoch.value);
+}
+
+void Daemon::step(const Event& event, Moment now) {
+  scheduler_->step(event, now, effects_);
+  if (++steps_ % world_.audit_every == 0) scheduler_->audit();
+  world_.oracle.gathered(effects_.rows);
+  if (scheduler_->window_bytes() > world_.window_bytes_max) {
+    throw Violation("the window holds " + std::to_string(scheduler_->window_bytes()) + " bytes of " +
+                    std::to_string(world_.window_bytes_max));
+  }
+}
+
+void Daemon::turn(Moment now, bool thorough) {
+  if (answer_) take_answer(now);
+  for (Event& event : std::exchange(requests_, {})) {
+    if (std::holds_alternative<event::Submit>(event) && !takes_submits()) {
+      requests_.push_back(std::move(event));
+    } else {
+      step(event, now);
+    }
+  }
+  if (!late_.empty() && (thorough || world_.random.chance(100))) {
+    step(late_.back(), now);
+    late_.pop_back();
+  }
+  poll(now, thorough);
+  if (now.at >= scheduler_->next_timer()) step(event::TimerDue{}, now);
+  const std::size_t waiting = effects_.offers_after_commit.size();
+  step(event::TurnEnd{}, now);
+  world_.oracle.handed_out(effects_.offers, effects_.offers_after_commit, waiting);
+  carry_out(now);
+  send_batch();
+}
+
+void Daemon::poll(Moment now, bool thorough) {
+  Machine& machine = world_.machine;
+  for (std::uint32_t number = 1; number <= machine.slots(); ++number) {
+    if (!thorough && world_.random.chance(400)) continue;  // its wake-up is late
+    std::uint64_t left = thorough ? UINT64_MAX : 1 + world_.random.below(20);
+    while (left-- > 0) {
+      const Report* const found = machine.read(SlotId{number});
+      if (found == nullptr) break;
+      report(SlotId{number}, *found, now);
+    }
+  }
+  while (thorough || !world_.random.chance(300)) {
+    const auto notice = machine.next_notice();
+    if (!notice) break;
+    tell(*notice, now);
+  }
+}
+
+void Daemon::report(SlotId slot, const Report& report, Moment now) {
+  say(report.succeeded ? "succeeded" : "failed", slot, report.fence);
+  event::Done done;
+  done.slot = slot;
+  done.fence = report.fence;
+  done.status = report.succeeded ? event::DoneStatus::kSucceeded : event::DoneStatus::kFailed;
+  done.do_not_retry = report.final;
+  done.started_at = report.started;
+  done.finished_at = report.finished;
+  done.result = report.result;
+  Cause cause;
+  cause.kind = CauseKind::kTaskError;
+  if (!report.succeeded) done.cause = &cause;
+  step(done, now);
+}
+
+void Daemon::tell(const Notice& notice, Moment now) {
+  if (notice.kind == Notice::Kind::kStarted) return step(event::SlotReady{notice.slot, notice.generation}, now);
+  event::SlotEnded ended{notice.slot, notice.generation, std::nullopt, {}, {}};
+  ended.cause.kind = CauseKind::kWorkerCrashed;
+  const auto head = world_.machine.head(notice.slot);
+  if (head && head->taken) {
+    ended.taken = head->fence;
+    ended.taken_at = head->taken_at;
+  }
+  say("worker ended", notice.slot, ended.taken.value_or(Fence{}));
+  step(ended, now);
+}
+
+void Daemon::carry_out(Moment now) {
+  Machine& machine = world_.machine;
+  while (!effects_.nothing_at_once()) {
+    for (const effect::Refused& refused : std::exchange(effects_.refused, {})) world_.oracle.heard_refused(refused);
+    for (const effect::StartWorker& start : std::exchange(effects_.starts, {})) machine.start(start.slot);
+    for (const effect::Stop& stop : std::exchange(effects_.stops, {})) {
+      say("stop", stop.slot, stop.fence);
+      machine.stop(stop.slot, stop.fence);
+    }
+    for (const SlotId slot : std::exchange(effects_.kills, {})) {
+      say("kill", slot, {});
+      machine.kill(slot);
+    }
+    for (const effect::OfSlot& asked : std::exchange(effects_.revokes, {})) {
+      const bool revoked = revoke(asked);
+      say(revoked ? "revoked" : "not revoked", asked.slot, asked.fence);
+      step(event::Revoked{asked.slot, asked.fence, revoked}, now);
+    }
+    for (const SlotId slot : std::exchange(effects_.inspects, {})) {
+      const auto head = machine.head(slot);
+      event::Head told{slot, std::nullopt, {}};
+      if (head && head->taken) told = {slot, head->fence, head->taken_at};
+      step(told, now);
+    }
+    for (const effect::Offer& offer : std::exchange(effects_.offers, {})) make_offer(offer, now);
+  }
+  machine.publish();
+}
+
+void Daemon::make_offer(const effect::Offer& offer, Moment now) {
+  say("offer", offer.slot, offer.fence);
+  world_.oracle.offered(offer);
+  if (world_.machine.offer(offer.slot, offer.fence)) return;
+  say("refused", offer.slot, offer.fence);
+  step(event::OfferRefused{offer.slot, offer.fence}, now);
+}
+
+// An offer that waits for its commit is not in a ring yet: it is taken back here.
+bool Daemon::revoke(const effect::OfSlot& revoke) {
+  const auto is_it = [&](const effect::Offer& offer) { return offer.fence == revoke.fence; };
+  if (std::erase_if(effects_.offers_after_commit, is_it) > 0) return true;
+  if (std::erase_if(deferred_.offers, is_it) > 0) return true;
+  return world_.machine.revoke(revoke.slot, revoke.fence);
+}
+
+void Daemon::send_batch() {
+  if (in_flight_ || answer_) return;
+  Deferred deferred;
+  for (std::uint32_t number = 1; number <= world_.machine.slots(); ++number) {
+    const SlotId slot{number};
+    if (!world_.machine.is_released(slot)) deferred.cursors.push_back({slot, world_.machine.cursor(slot)});
+  }
+  if (effects_.rows.empty() && effects_.claims.empty() && effects_.loads.empty() && effects_.accepted.empty() &&
+      effects_.cancelled.empty() && effects_.queues_put.empty() && deferred.cursors.empty()) {
+    return;
+  }
+  in_flight_ = std::make_unique<Batch>(std::exchange(effects_.rows, {}));
+  world_.oracle.sent(*in_flight_);
+  claims_ = std::exchange(effects_.claims, {});
+  loads_ = std::exchange(effects_.loads, {});
+  deferred.accepted = std::exchange(effects_.accepted, {});
+  deferred.cancelled = std::exchange(effects_.cancelled, {});
+  deferred.queues_put = std::exchange(effects_.queues_put, {});
+  deferred.offers = std::exchange(effects_.offers_after_commit, {});
+  deferred_ = std::move(deferred);
+}
+
+bool Daemon::commit(Moment now, Disk disk) {
+  if (!in_flight_ || answer_ || (retry_at_ && now.at < *retry_at_)) return false;
+  if (disk == Disk::kRollsBack) {
+    retry_at_ = now.at + Duration(std::chrono::milliseconds(200));
+    return true;
+  }
+  retry_at_.reset();
+  if (const auto error = world_.store.commit(*in_flight_)) {
+    if (world_.verbose) {
+      for (const auto& r : in_flight_->specs) std::printf("  spec %d\n", static_cast<int>(r.id.value));
+      for (const auto& r : in_flight_->outcomes)
+        std::printf("  outcome %d %s\n", static_cast<int>(r.id.value), std::string(to_string(r.ending.state)).c_str());
+      for (const auto& r : in_flight_->backlog_added)
+        std::printf("  backlog+ %d\n", static_cast<int>(job_of(r.key).value));
+      for (const auto& r : in_flight_->jobs) std::printf("  job %d\n", static_cast<int>(r.id.value));
+    }
+    throw Violation("the store refuses a batch: " + error->error.message);
+  }
+  world_.oracle.committed(*in_flight_);
+  if (world_.verbose)
+    std::printf("  committed: %zu jobs, %zu ends\n", in_flight_->jobs.size(), in_flight_->outcomes.size());
+  answer_.emplace();
+  for (const Claim& claim : std::exchange(claims_, {})) {
+    auto claimed = world_.store.claim(claim);
+    if (!claimed.ok()) throw Violation("no claim: " + claimed.error().message);
+    answer_->claimed.push_back(std::move(*claimed));
+  }
+  if (!loads_.empty()) {
+    answer_->asked = std::exchange(loads_, {});
+    auto loaded = world_.store.load(answer_->asked);
+    if (!loaded.ok()) throw Violation("no load: " + loaded.error().message);
+    answer_->loaded.emplace(std::move(*loaded));
+  }
+  return true;
+}
+
+void Daemon::take_answer(Moment now) {
+  Answer answer = std::move(*answer_);
+  answer_.reset();
+  in_flight_.reset();
+  const Deferred deferred = std::exchange(deferred_, {});
+  for (const effect::Accepted& accepted : deferred.accepted) world_.oracle.heard_accepted(accepted);
+  for (const effect::Cancelled& cancelled : deferred.cancelled) world_.oracle.heard_cancelled(cancelled);
+  for (const effect::QueuePut& put : deferred.queues_put) world_.oracle.heard_queue(put.token);
+  for (const Cursor& cursor : deferred.cursors) world_.machine.release(cursor.slot, cursor.until);
+  for (const effect::Offer& offer : deferred.offers) {
+    if (scheduler_->stands(offer)) make_offer(offer, now);
+  }
+  for (ClaimAnswer& claimed : answer.claimed) step(event::Claimed{std::move(claimed)}, now);
+  if (answer.loaded) step(event::Loaded{std::move(answer.asked), std::move(*answer.loaded)}, now);
+}
+
+void Daemon::die(bool commit_landed) {
+  if (in_flight_ && !answer_ && !retry_at_ && commit_landed) {
+    if (!world_.store.commit(*in_flight_)) world_.oracle.committed(*in_flight_);
+  }
+  world_.oracle.daemon_died();
+}
+
+bool Daemon::is_quiet() const {
+  return !in_flight_ && !answer_ && requests_.empty() && late_.empty() && effects_.rows.empty() &&
+         effects_.claims.empty() && effects_.loads.empty() && effects_.accepted.empty() && effects_.cancelled.empty() &&
+         effects_.queues_put.empty() && !world_.machine.has_notices();
+}
+
+Instant Daemon::next_timer() const {
+  const Instant timer = scheduler_->next_timer();
+  return retry_at_ ? std::min(timer, *retry_at_) : timer;
+}
+
+}  // namespace futured::simulation

@@ -1,0 +1,275 @@
+#include "tests/simulation/history.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "base/limits.h"
+#include "tests/simulation/daemon.h"
+
+namespace futured::simulation {
+
+namespace {
+
+using std::chrono::hours;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::uint32_t kBatchMax = 160;
+constexpr std::uint64_t kPayloadMax = 300;
+constexpr std::size_t kQueues = 4;
+const char* const kQueueNames[kQueues] = {"default", "stack", "urgent", "side"};
+
+// How this history goes: each kind of trouble is in some histories and not in others, so that none hides another.
+struct Temper {
+  std::uint64_t steps = 0;
+  std::uint64_t submit = 0, cancel = 0, pause = 0, clock = 0, rollback = 0, kill = 0, crash = 0;  // per mille
+  bool wall_jumps = false;
+  bool slow_disk = false;
+  std::uint32_t batch_max = kBatchMax;
+};
+
+class History {
+ public:
+  explicit History(const HistoryOptions& options);
+  HistoryFigures run();
+
+ private:
+  void draw_pools();
+  void draw_specs();
+  void start_daemon();
+  void act();
+  void submit();
+  void cancel();
+  void put_queue();
+  void pass_time();
+  void end_daemon(bool whole_machine);
+  void come_to_rest();
+  void move_clock(Duration by);
+  template <typename... Parts>
+  void say(const char* format, Parts... parts) const {
+    if (options_.verbose) std::printf(format, parts...);
+  }
+
+  HistoryOptions options_;
+  Random random_;
+  Temper temper_;
+  WorkerFaults faults_;
+  SchedulerSetup setup_;
+  std::vector<std::vector<std::string>> tasks_;
+  std::vector<JobSpec> specs_;
+  std::unique_ptr<Store> store_ = make_memory_store();
+  Oracle oracle_;
+  std::unique_ptr<Machine> machine_;
+  std::unique_ptr<Daemon> daemon_;
+  Moment now_{{1'000'000'000}, {1'700'000'000'000'000}};
+  Token token_ = 0;
+  HistoryFigures figures_;
+};
+
+History::History(const HistoryOptions& options) : options_(options), random_(options.seed) {
+  const auto maybe = [&](std::uint64_t per_mille, std::int64_t least, std::int64_t most) {
+    return random_.chance(per_mille) ? static_cast<std::uint64_t>(random_.between(least, most)) : 0;
+  };
+  temper_.steps = static_cast<std::uint64_t>(random_.between(100, 1200));
+  temper_.submit = maybe(1000, 5, 60);
+  temper_.cancel = maybe(600, 5, 80);
+  temper_.pause = maybe(400, 2, 20);
+  temper_.clock = maybe(1000, 50, 300);
+  temper_.rollback = maybe(300, 20, 300);
+  temper_.kill = maybe(600, 1, 15);
+  temper_.crash = maybe(300, 1, 6);
+  temper_.wall_jumps = random_.chance(200);
+  temper_.slow_disk = random_.chance(300);
+  temper_.batch_max = random_.chance(500) ? kBatchMax : 5;
+  faults_.fail_per_mille = maybe(700, 10, 400);
+  faults_.crash_per_mille = maybe(500, 5, 200);
+  faults_.hang_per_mille = maybe(400, 5, 60);
+  faults_.deaf_per_mille = maybe(500, 50, 1000);
+  faults_.long_per_mille = maybe(400, 5, 50);
+  faults_.idle_crash_per_mille = maybe(300, 1, 10);
+  faults_.ring_records = static_cast<std::size_t>(random_.chance(300) ? random_.between(1, 8) : 64);
+  draw_pools();
+  draw_specs();
+  std::uint32_t slots = 0;
+  for (const PoolSetup& pool : setup_.pools) slots += pool.slots;
+  machine_ = std::make_unique<Machine>(slots, faults_, random_, oracle_);
+}
+
+void History::draw_pools() {
+  const auto slots = [&] { return static_cast<std::uint32_t>(random_.between(1, 4)); };
+  setup_.pools = {{"default", false, slots(), {}}, {"command", true, slots(), {}}};
+  tasks_ = {{"work", "other"}, {}};
+  if (random_.chance(300)) {
+    setup_.pools.push_back({"extra", false, slots(), {}});
+    tasks_.push_back({"only here", "work"});
+  }
+  setup_.queues = {{"stack", Discipline::kLifo}, {"urgent", Discipline::kPriority}, {"side", Discipline::kFifo}};
+  setup_.seed = random_.next();
+  setup_.window_bytes = random_.chance(700) ? static_cast<std::size_t>(random_.between(1, 40'000)) : 0;
+}
+
+void History::draw_specs() {
+  const auto count = random_.between(1, 8);
+  for (std::int64_t i = 0; i < count; ++i) {
+    JobSpec spec;
+    spec.queue = kQueueNames[random_.below(random_.chance(500) ? 1 : kQueues)];
+    if (!random_.chance(150)) spec.task = tasks_.size() > 2 && random_.chance(300) ? "only here" : "work";
+    spec.priority = static_cast<std::int32_t>(random_.between(-2, 2));
+    spec.max_attempts = random_.chance(500) ? 1 : static_cast<std::uint32_t>(random_.between(2, 5));
+    if (random_.chance(400)) spec.backoff = random_.duration(microseconds(1), milliseconds(500));
+    spec.jitter = random_.chance(300) ? 0.5 : 0;
+    if (random_.chance(250)) spec.queue_timeout = random_.duration(milliseconds(1), seconds(3));
+    if (random_.chance(350)) spec.run_timeout = random_.duration(microseconds(200), seconds(2));
+    if (random_.chance(250)) spec.total_timeout = random_.duration(milliseconds(1), seconds(10));
+    if (random_.chance(500)) spec.grace = random_.duration(milliseconds(1), milliseconds(300));
+    spec.at_most_once = random_.chance(200);
+    specs_.push_back(std::move(spec));
+  }
+}
+
+void History::start_daemon() {
+  Daemon::World world{setup_, *store_, *machine_, oracle_, random_, tasks_};
+  world.verbose = options_.verbose;
+  world.tasks_known_at_start = random_.chance(700);
+  const std::size_t job_bytes = sizeof(Job) + kPayloadMax;
+  const std::size_t lanes = kQueues * setup_.pools.size();
+  const std::size_t window = setup_.window_bytes != 0 ? setup_.window_bytes : limits::kWindowBytesMax;
+  world.window_bytes_max = 2 * window + lanes * (2 * limits::kWindowJobsPerQueueMin * job_bytes) + 512 * job_bytes;
+  daemon_ = std::make_unique<Daemon>(std::move(world), now_);
+  ++figures_.daemons;
+}
+
+void History::submit() {
+  event::Submit submit;
+  submit.token = ++token_;
+  submit.who = {1000};
+  submit.spec = specs_[random_.below(specs_.size())];
+  if (random_.chance(20)) submit.spec.task = "no such task";
+  if (random_.chance(20)) submit.spec.queue = "no such queue";
+  const auto count = static_cast<std::uint32_t>(random_.between(1, random_.chance(500) ? 3 : temper_.batch_max));
+  std::uint32_t end = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    end += static_cast<std::uint32_t>(random_.below(kPayloadMax));
+    submit.ends.push_back(end);
+  }
+  submit.bytes = std::make_shared<const std::string>(end, 'p');
+  oracle_.asked_submit(submit.token, count);
+  say("submit %lu: %u to %s, task \"%s\"\n", submit.token, count, submit.spec.queue.c_str(), submit.spec.task.c_str());
+  daemon_->request(std::move(submit));
+}
+
+void History::cancel() {
+  const std::uint64_t newest = oracle_.newest_id();
+  // Mostly what is recent; ids leap at each start of a daemon, so many of them were never given out.
+  const std::uint64_t back = random_.below(random_.chance(700) ? 200 : newest + 2);
+  const JobId job{newest + 1 > back ? newest + 1 - back : 1};
+  oracle_.asked_cancel(++token_, job);
+  say("cancel %lu: job %lu\n", token_, job.value);
+  daemon_->request(event::Cancel{token_, {random_.chance(950) ? 1000u : 1001u}, job});
+}
+
+void History::put_queue() {
+  oracle_.asked_queue(++token_);
+  event::PutQueue put{token_, kQueueNames[random_.below(kQueues)], std::nullopt, random_.chance(500)};
+  if (random_.chance(50)) put.discipline = Discipline::kFifo;
+  say("queue %s %s\n", put.name.c_str(), *put.paused ? "paused" : "resumed");
+  daemon_->request(std::move(put));
+}
+
+void History::move_clock(Duration by) {
+  now_.at = now_.at + by;
+  now_.wall = now_.wall + by;
+}
+
+void History::pass_time() {
+  Duration by = random_.duration(microseconds(1), microseconds(300));
+  if (random_.chance(300)) by = random_.duration(milliseconds(1), milliseconds(20));
+  if (random_.chance(60)) by = random_.duration(milliseconds(20), seconds(2));
+  if (random_.chance(5)) by = random_.duration(seconds(2), seconds(60));
+  move_clock(by);
+  if (temper_.wall_jumps && random_.chance(30)) now_.wall = now_.wall + random_.duration(-seconds(30), seconds(30));
+}
+
+void History::end_daemon(bool whole_machine) {
+  say("%s\n", whole_machine ? "the machine crashes" : "the daemon is killed");
+  daemon_->die(random_.chance(500));
+  daemon_.reset();
+  if (whole_machine) {
+    machine_->crash();
+    move_clock(seconds(1));
+    now_.at = Instant{random_.between(1'000'000, 1'000'000'000'000)};  // a new boot
+  } else {
+    // Workers go on alone for a while.
+    for (std::uint64_t i = random_.below(50); i > 0; --i) {
+      machine_->step(SlotId{static_cast<std::uint32_t>(1 + random_.below(machine_->slots()))}, now_.at);
+      if (random_.chance(200)) pass_time();
+    }
+  }
+  start_daemon();
+}
+
+void History::act() {
+  const std::uint64_t draw = random_.below(1000);
+  std::uint64_t up_to = 0;
+  const auto is = [&](std::uint64_t per_mille) { return draw < (up_to += per_mille); };
+  if (is(temper_.submit)) return submit();
+  if (is(temper_.cancel)) return cancel();
+  if (is(temper_.pause)) return put_queue();
+  if (is(temper_.kill)) return end_daemon(false);
+  if (is(temper_.crash)) return end_daemon(true);
+  if (is(temper_.clock)) return pass_time();
+  if (is(temper_.slow_disk ? 20 : 150)) {
+    daemon_->commit(now_, random_.chance(temper_.rollback) ? Daemon::Disk::kRollsBack : Daemon::Disk::kWorks);
+    return;
+  }
+  if (random_.chance(400)) return daemon_->turn(now_, false);
+  machine_->step(SlotId{static_cast<std::uint32_t>(1 + random_.below(machine_->slots()))}, now_.at);
+}
+
+// No more trouble: everything that was accepted must come to its end, and everybody must be answered.
+void History::come_to_rest() {
+  say("at rest from here\n");
+  machine_->recover();
+  for (const char* const name : kQueueNames) {
+    oracle_.asked_queue(++token_);
+    daemon_->request(event::PutQueue{token_, name, std::nullopt, false});
+  }
+  for (std::uint64_t round = 0; round < 1'000'000; ++round) {
+    daemon_->turn(now_, true);
+    bool moved = daemon_->commit(now_, Daemon::Disk::kWorks);
+    for (std::uint32_t slot = 1; slot <= machine_->slots(); ++slot) moved |= machine_->step(SlotId{slot}, now_.at);
+    if (moved) continue;
+    const Instant next = std::min(daemon_->next_timer(), machine_->next_step(now_.at));
+    const bool quiet = daemon_->is_quiet();
+    if (quiet && daemon_->scheduler().idle() && oracle_.unfinished() == 0) return;
+    if (next == Instant::never() && quiet) {
+      throw Violation("everything is quiet, but " + std::to_string(oracle_.unfinished()) + " jobs have not ended: " +
+                      oracle_.unfinished_sample() + (daemon_->scheduler().idle() ? "; the scheduler is idle" : ""));
+    }
+    if (next != Instant::never() && next > now_.at) move_clock(next - now_.at);
+  }
+  throw Violation("still busy after a million turns; unfinished: " + oracle_.unfinished_sample());
+}
+
+HistoryFigures History::run() {
+  start_daemon();
+  for (std::uint64_t i = 0; i < temper_.steps; ++i) {
+    act();
+    for (const LaneFigures& lane : daemon_->scheduler().lanes())
+      figures_.spilled = std::max(figures_.spilled, lane.queued);
+  }
+  come_to_rest();
+  oracle_.at_rest(*store_->reader());
+  figures_.jobs = oracle_.jobs_committed();
+  figures_.attempts = oracle_.attempts_run();
+  figures_.crashes = machine_->crashes();
+  return figures_;
+}
+
+}  // namespace
+
+HistoryFigures run_history(const HistoryOptions& options) { return History(options).run(); }
+
+}  // namespace futured::simulation

@@ -1,0 +1,240 @@
+#include "tests/simulation/machine.h"
+
+#include <algorithm>
+
+namespace futured::simulation {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+Machine::Machine(std::uint32_t slots, WorkerFaults faults, Random& random, Oracle& oracle)
+    : slots_(slots), faults_(faults), random_(random), oracle_(oracle) {
+  for (std::uint32_t i = 0; i < slots; ++i) slots_[i].id = SlotId{i + 1};
+}
+
+std::vector<Machine::Recovered> Machine::attach() {
+  notices_.clear();
+  std::vector<Recovered> recovered;
+  for (Slot& slot : slots_) {
+    slot.read_until = slot.released;
+    slot.start_wanted = false;
+    std::erase_if(slot.ring, [](const Run& run) { return !run.published; });
+    if (slot.worker == Worker::kNone || slot.worker == Worker::kStarting) continue;
+    for (Run& run : slot.ring) {
+      if (run.state == State::kOffered) run.state = State::kRevoked;
+      if (run.state == State::kTaken) recovered.push_back({slot.id, run.fence, run.taken_at, false});
+    }
+    for (const Report& report : slot.reports) recovered.push_back({slot.id, report.fence, report.started, true});
+    if (slot.worker == Worker::kDead) notices_.push_back({Notice::Kind::kEnded, slot.id, slot.generation});
+    slot.end_told = slot.worker != Worker::kDead;
+  }
+  return recovered;
+}
+
+std::vector<Notice> Machine::live() const {
+  std::vector<Notice> live;
+  for (const Slot& slot : slots_) {
+    const bool there = slot.worker == Worker::kAlive || slot.worker == Worker::kKilled || slot.worker == Worker::kDead;
+    if (there) live.push_back({Notice::Kind::kStarted, slot.id, slot.generation});
+  }
+  return live;
+}
+
+void Machine::start(SlotId id) {
+  at(id).start_wanted = true;
+  start_if_due(at(id));
+}
+
+// The spawner empties the channel for a new worker, so what the last one reported must be committed before.
+void Machine::start_if_due(Slot& slot) {
+  const bool vacant = slot.worker == Worker::kNone || (slot.worker == Worker::kDead && slot.end_told);
+  if (!slot.start_wanted || !vacant || !slot.reports.empty()) return;
+  slot.start_wanted = false;
+  slot.worker = Worker::kStarting;
+}
+
+void Machine::kill(SlotId id) {
+  if (at(id).worker == Worker::kAlive) at(id).worker = Worker::kKilled;
+}
+
+void Machine::stop(SlotId id, const Fence& fence) {
+  for (Run& run : at(id).ring) {
+    if (run.fence == fence) run.stop_asked = true;
+  }
+}
+
+bool Machine::offer(SlotId id, const Fence& fence) {
+  Slot& slot = at(id);
+  const bool alive = slot.worker == Worker::kAlive || slot.worker == Worker::kKilled ||
+                     (slot.worker == Worker::kDead && !slot.end_told);
+  if (!alive || slot.ring.size() >= faults_.ring_records) return false;
+  Run run;
+  run.fence = fence;
+  slot.ring.push_back(run);
+  return true;
+}
+
+void Machine::publish() {
+  for (Slot& slot : slots_) {
+    for (Run& run : slot.ring) run.published = true;
+  }
+}
+
+bool Machine::revoke(SlotId id, const Fence& fence) {
+  for (Run& run : at(id).ring) {
+    if (run.fence != fence || run.state != State::kOffered) continue;
+    run.state = State::kRevoked;
+    return true;
+  }
+  return false;
+}
+
+std::optional<Machine::Head> Machine::head(SlotId id) const {
+  for (const Run& run : at(id).ring) {
+    if (run.state != State::kRevoked) return Head{run.fence, run.state == State::kTaken, run.taken_at};
+  }
+  return std::nullopt;
+}
+
+// The end of a worker is told when all that it published was read.
+std::optional<Notice> Machine::next_notice() {
+  if (notices_.empty()) return std::nullopt;
+  const Notice notice = notices_.front();
+  Slot& slot = at(notice.slot);
+  if (notice.kind == Notice::Kind::kEnded) {
+    if (slot.read_until < slot.released + slot.reports.size()) return std::nullopt;
+    slot.end_told = true;
+  }
+  notices_.pop_front();
+  return notice;
+}
+
+const Report* Machine::read(SlotId id) {
+  Slot& slot = at(id);
+  if (slot.read_until == slot.released + slot.reports.size()) return nullptr;
+  return &slot.reports[slot.read_until++ - slot.released];
+}
+
+void Machine::release(SlotId id, std::uint64_t cursor) {
+  Slot& slot = at(id);
+  for (; slot.released < cursor; ++slot.released) slot.reports.pop_front();
+  start_if_due(slot);
+}
+
+void Machine::take(Slot& slot, Run& run, Instant now) {
+  run.state = State::kTaken;
+  run.taken_at = now;
+  oracle_.took(run.fence);
+  Duration length = random_.duration(microseconds(1), microseconds(300));
+  if (random_.chance(100)) length = random_.duration(milliseconds(1), milliseconds(30));
+  if (random_.chance(faults_.long_per_mille)) length = random_.duration(seconds(1), seconds(5));
+  run.end = Run::End::kSucceed;
+  if (random_.chance(faults_.fail_per_mille)) run.end = random_.chance(200) ? Run::End::kFailForGood : Run::End::kFail;
+  if (random_.chance(faults_.crash_per_mille)) run.end = Run::End::kCrash;
+  run.deaf = random_.chance(faults_.deaf_per_mille);
+  run.ends_at = now + length;
+  if (random_.chance(faults_.hang_per_mille)) run.ends_at = Instant::never();
+  if (recovering_) run.ends_at = std::min(run.ends_at, now + milliseconds(1));
+  (void)slot;
+}
+
+void Machine::finish(Slot& slot, Run& run, Instant now) {
+  const bool stopped = run.stop_asked && run.ends_at > now;
+  if (run.end == Run::End::kCrash && !stopped) return die(slot);
+  Report report{run.fence,
+                !stopped && run.end == Run::End::kSucceed,
+                !stopped && run.end == Run::End::kFailForGood,
+                run.taken_at,
+                now,
+                {}};
+  if (report.succeeded) report.result = "result " + std::to_string(random_.next());
+  oracle_.finished(run.fence, report.succeeded, report.final, report.result);
+  std::erase_if(slot.ring,
+                [&](const Run& other) { return other.fence == report.fence && other.state == State::kTaken; });
+  slot.reports.push_back(std::move(report));
+}
+
+void Machine::die(Slot& slot) {
+  slot.worker = Worker::kDead;
+  slot.end_told = false;
+  ++crashes_;
+  for (const Run& run : slot.ring) {
+    if (run.state == State::kTaken) oracle_.died(run.fence);
+  }
+  notices_.push_back({Notice::Kind::kEnded, slot.id, slot.generation});
+}
+
+bool Machine::step(SlotId id, Instant now) {
+  Slot& slot = at(id);
+  switch (slot.worker) {
+    case Worker::kNone:
+    case Worker::kDead:
+      return false;
+    case Worker::kStarting:
+      slot.worker = Worker::kAlive;
+      slot.ring.clear();
+      ++slot.generation;
+      notices_.push_back({Notice::Kind::kStarted, slot.id, slot.generation});
+      return true;
+    case Worker::kKilled:
+      die(slot);
+      return true;
+    case Worker::kAlive:
+      break;
+  }
+  if (random_.chance(recovering_ ? 0 : faults_.idle_crash_per_mille)) {
+    die(slot);
+    return true;
+  }
+  while (!slot.ring.empty() && slot.ring.front().state == State::kRevoked && slot.ring.front().published) {
+    slot.ring.pop_front();
+  }
+  if (slot.ring.empty() || !slot.ring.front().published) return false;
+  Run& run = slot.ring.front();
+  if (run.state == State::kOffered) {
+    take(slot, run, now);
+    return true;
+  }
+  if (now < run.ends_at && (!run.stop_asked || run.deaf)) return false;
+  finish(slot, run, now);
+  return true;
+}
+
+Instant Machine::next_step(Instant now) const {
+  Instant next = Instant::never();
+  for (const Slot& slot : slots_) {
+    if (slot.worker == Worker::kStarting || slot.worker == Worker::kKilled) return now;
+    if (slot.worker != Worker::kAlive || slot.ring.empty()) continue;
+    const Run& run = slot.ring.front();
+    if (!run.published) continue;
+    if (run.state != State::kTaken || (run.stop_asked && !run.deaf)) return now;
+    next = std::min(next, run.ends_at);
+  }
+  return next;
+}
+
+void Machine::crash() {
+  ++instance_;
+  for (Slot& slot : slots_) {
+    for (const Run& run : slot.ring) {
+      if (run.state == State::kTaken && slot.worker != Worker::kDead) oracle_.died(run.fence);
+    }
+    const SlotId id = slot.id;
+    slot = Slot{};
+    slot.id = id;
+  }
+  notices_.clear();
+}
+
+void Machine::recover() {
+  recovering_ = true;
+  faults_.idle_crash_per_mille = faults_.crash_per_mille = faults_.hang_per_mille = 0;
+  for (Slot& slot : slots_) {
+    for (Run& run : slot.ring) {
+      if (run.state == State::kTaken && run.ends_at == Instant::never()) run.ends_at = Instant{};
+    }
+  }
+}
+
+}  // namespace futured::simulation

@@ -1,0 +1,277 @@
+#include "tests/simulation/oracle.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+
+namespace futured::simulation {
+
+namespace {
+
+std::string name(JobId job) { return "job " + std::to_string(job.value); }
+std::string name(const Fence& fence) {
+  return name(fence.job) + " attempt " + std::to_string(fence.attempt) + " of epoch " +
+         std::to_string(fence.epoch.value);
+}
+
+void hold(bool condition, const std::string& what) {
+  if (!condition) throw Violation(what);
+}
+
+}  // namespace
+
+void Oracle::asked_submit(Token token, std::uint32_t count) { open_submits_[token] = count; }
+void Oracle::asked_queue(Token token) { open_queues_.insert(token); }
+
+void Oracle::asked_cancel(Token token, JobId job) {
+  open_cancels_[token] = job;
+  cancels_asked_.insert(job);
+}
+
+void Oracle::answered(Token token, const char* what) {
+  const std::size_t open = open_submits_.erase(token) + open_cancels_.erase(token) + open_queues_.erase(token);
+  hold(open == 1, "request " + std::to_string(token) + " is answered once, but also: " + what);
+}
+
+void Oracle::heard_accepted(const effect::Accepted& accepted) {
+  const auto asked = open_submits_.find(accepted.token);
+  hold(asked != open_submits_.end() && asked->second == accepted.count, "a receipt answers a submit of its size");
+  answered(accepted.token, "accepted");
+  for (std::uint32_t i = 0; i < accepted.count; ++i) {
+    Facts& facts = facts_[JobId{accepted.first.value + i}];
+    hold(facts.is_committed, "acknowledged means on disk");
+    facts.is_acknowledged = true;
+  }
+}
+
+void Oracle::heard_cancelled(const effect::Cancelled& cancelled) {
+  const auto asked = open_cancels_.find(cancelled.token);
+  hold(asked != open_cancels_.end() && asked->second == cancelled.job, "a cancel is answered for the job it named");
+  answered(cancelled.token, "cancelled");
+  const Facts& facts = facts_[cancelled.job];
+  hold(facts.end && facts.end->state == cancelled.state, name(cancelled.job) + ": a cancel tells the end on disk");
+  for (const auto& [fence, attempt] : facts.attempts) {
+    hold(attempt.run != Run::kTaken, name(fence) + " runs after its cancel was acknowledged");
+  }
+}
+
+void Oracle::heard_refused(const effect::Refused& refused) { answered(refused.token, "refused"); }
+void Oracle::heard_queue(Token token) { answered(token, "queue"); }
+
+OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const {
+  return order_key(queues_.at(spec.queue), spec.priority, job);
+}
+
+void Oracle::gathered(const Batch& rows) {
+  if (gathering_ != &rows) jobs_seen_ = outcomes_seen_ = 0;
+  gathering_ = &rows;
+  for (const SpecRow& row : rows.specs) specs_[row.id] = std::make_shared<const JobSpec>(row.spec);
+  for (const QueueRow& row : rows.queues) queues_.try_emplace(row.name, row.discipline);
+  for (; jobs_seen_ < rows.jobs.size(); ++jobs_seen_) {
+    const JobRow& row = rows.jobs[jobs_seen_];
+    hold(row.id.value > newest_id_, name(row.id) + ": an id is used once");
+    newest_id_ = row.id.value;
+    Facts& facts = facts_[row.id];
+    facts.spec = specs_.at(row.spec);
+    facts.born_in = life_;
+    const JobSpec& spec = *facts.spec;
+    waiting_[{spec.queue, spec.pool}].emplace(key_of(spec, row.id), row.id);
+  }
+  for (; outcomes_seen_ < rows.outcomes.size(); ++outcomes_seen_) {
+    outcomes_gathered_.insert(rows.outcomes[outcomes_seen_].id);
+  }
+}
+
+void Oracle::sent(const Batch& rows) {
+  in_flight_ = &rows;
+  gathering_ = nullptr;
+  jobs_seen_ = outcomes_seen_ = 0;
+}
+
+bool Oracle::ended_in_core(JobId job) const {
+  const Facts& facts = facts_.at(job);
+  if (facts.end || outcomes_gathered_.contains(job)) return true;
+  for (const Batch* batch : {gathering_, in_flight_}) {
+    if (batch == nullptr) continue;
+    const auto row = std::ranges::lower_bound(batch->jobs, job, {}, &JobRow::id);
+    if (row != batch->jobs.end() && row->id == job) return is_terminal(row->ending.state);
+  }
+  return false;
+}
+
+void Oracle::waiting_forget(JobId job) {
+  const JobSpec& spec = *facts_.at(job).spec;
+  waiting_[{spec.queue, spec.pool}].erase(key_of(spec, job));
+}
+
+// A lane hands out in its order. Jobs that came back are not held to it: they may be late, and then go first.
+void Oracle::handed_out(const std::vector<effect::Offer>& at_once, const std::vector<effect::Offer>& after_commit,
+                        std::size_t seen_after_commit) {
+  std::map<LaneName, OrderKey> last;
+  const auto note = [&](const effect::Offer& offer) {
+    const Facts& facts = facts_.at(offer.fence.job);
+    const LaneName lane{facts.spec->queue, facts.spec->pool};
+    const OrderKey key = key_of(*facts.spec, offer.fence.job);
+    if (waiting_[lane].erase(key) == 0) return;
+    const auto known = last.emplace(lane, key).first;
+    known->second = std::max(known->second, key);
+  };
+  for (const effect::Offer& offer : at_once) note(offer);
+  for (std::size_t i = seen_after_commit; i < after_commit.size(); ++i) note(after_commit[i]);
+  for (const auto& [name_of_lane, key] : last) {
+    auto& lane = waiting_[name_of_lane];
+    while (!lane.empty() && lane.begin()->first < key) {
+      hold(ended_in_core(lane.begin()->second), name(job_of(key)) + " of queue " + name_of_lane.first +
+                                                    " is handed out before " + name(lane.begin()->second));
+      lane.erase(lane.begin());
+    }
+  }
+}
+
+void Oracle::offered(const effect::Offer& offer) {
+  const Facts& facts = facts_.at(offer.fence.job);
+  hold(!ended_in_core(offer.fence.job), name(offer.fence) + " is offered after the job ended");
+  hold(!facts.spec->at_most_once || starts_.contains(offer.fence),
+       name(offer.fence) + ": at most once, offered before its start is on disk");
+}
+
+void Oracle::took(const Fence& fence) {
+  Facts& facts = facts_.at(fence.job);
+  ++attempts_run_;
+  hold(!facts.end, name(fence) + " starts after the job's end is on disk");
+  for (const auto& [other, attempt] : facts.attempts) {
+    hold(attempt.run != Run::kTaken, name(fence) + " starts while " + name(other) + " runs");
+  }
+  const bool first = facts.attempts.emplace(fence, Attempt{}).second;
+  hold(first, name(fence) + " is taken twice");
+  ++facts.takes;
+  hold(!facts.spec->at_most_once || facts.takes == 1, name(fence) + " is taken again, but at most once");
+}
+
+void Oracle::finished(const Fence& fence, bool succeeded, bool final, const std::string& result) {
+  facts_.at(fence.job).attempts.at(fence) = {succeeded ? Run::kSucceeded
+                                             : final   ? Run::kFailedForGood
+                                                       : Run::kFailed,
+                                             result};
+}
+
+void Oracle::died(const Fence& fence) { facts_.at(fence.job).attempts.at(fence).run = Run::kDied; }
+
+void Oracle::committed(const Batch& batch) {
+  for (const QueueRow& row : batch.queues) queues_.try_emplace(row.name, row.discipline);
+  for (const StartRow& row : batch.starts) starts_.insert(row.fence);
+  for (const JobRow& row : batch.jobs) {
+    Facts& facts = facts_[row.id];
+    facts.is_committed = true;
+    ++committed_jobs_;
+    if (is_terminal(row.ending.state)) ended(facts, row.id, row.ending);
+  }
+  for (const OutcomeRow& row : batch.outcomes) ended(facts_[row.id], row.id, row.ending);
+  if (in_flight_ == &batch) in_flight_ = nullptr;
+}
+
+void Oracle::ended(Facts& facts, JobId job, const Ending& ending) {
+  hold(!facts.end, name(job) + " ends a second time");
+  hold(facts.is_committed, name(job) + " ends, but was never stored");
+  facts.end = Told{ending.state, ending.cause ? ending.cause->kind : CauseKind::kNone, ending.attempt, ending.epoch,
+                   ending.result};
+  ++ended_jobs_;
+  check_end(facts, job, *facts.end);
+}
+
+void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
+  const JobSpec& spec = *facts.spec;
+  const auto found = facts.attempts.find(Fence{job, end.epoch, end.attempt});
+  const Attempt* const attempt = found != facts.attempts.end() ? &found->second : nullptr;
+  const bool one_life = facts.born_in == life_;
+  const std::string who = name(job) + " ended " + std::string(to_string(end.state)) + " " +
+                          std::string(to_string(end.cause)) + " by attempt " + std::to_string(end.attempt);
+  hold(end.attempt <= spec.max_attempts + limits::kCrashesMax || spec.at_most_once, who + ": over its attempts");
+  for (const auto& [fence, run] : facts.attempts) {
+    hold(run.run != Run::kTaken, who + ", but " + name(fence) + " still runs");
+  }
+  switch (end.state) {
+    case JobState::kSucceeded:
+      hold(attempt != nullptr && attempt->run == Run::kSucceeded, who + ", which did not succeed");
+      hold(attempt->result == end.result, who + ", with another result");
+      return;
+    case JobState::kFailed:
+      if (end.cause == CauseKind::kTaskError) {
+        hold(attempt != nullptr && (attempt->run == Run::kFailed || attempt->run == Run::kFailedForGood),
+             who + ", which did not fail");
+        hold(attempt->run == Run::kFailedForGood || spec.at_most_once || end.attempt >= spec.max_attempts,
+             who + ": attempts are left");
+      } else if (end.cause == CauseKind::kWorkerCrashed) {
+        hold(attempt != nullptr && attempt->run == Run::kDied, who + ", whose worker did not die");
+        hold(spec.at_most_once || end.attempt >= limits::kCrashesMax, who + ": its crash budget is not spent");
+      } else {
+        hold(end.cause == CauseKind::kMayHaveRun, who + ": not a cause that can happen here");
+        hold(spec.at_most_once && !one_life, who + ", though its daemon lived on");
+      }
+      return;
+    case JobState::kCancelled:
+      hold(cancels_asked_.contains(job), who + ", but nobody asked");
+      return;
+    case JobState::kTimedOut:
+      hold(end.cause != CauseKind::kQueueTimeout || (spec.queue_timeout.count() > 0 && (!one_life || facts.takes == 0)),
+           who + ", but it has none, or had started");
+      hold(end.cause != CauseKind::kRunTimeout || (spec.run_timeout.count() > 0 && attempt != nullptr),
+           who + ", but has none");
+      hold(end.cause != CauseKind::kTotalTimeout || spec.total_timeout.count() > 0, who + ", but has none");
+      return;
+    case JobState::kScheduled:
+    case JobState::kBlocked:
+    case JobState::kQueued:
+    case JobState::kRunning:
+      hold(false, who + ": not an end");
+  }
+}
+
+// Callers of a daemon that died heard nothing: their requests failed, and what became of them they must ask.
+void Oracle::daemon_died() {
+  open_submits_.clear();
+  open_cancels_.clear();
+  open_queues_.clear();
+  outcomes_gathered_.clear();
+  waiting_.clear();
+  gathering_ = in_flight_ = nullptr;
+}
+
+void Oracle::daemon_started(const Snapshot&) {
+  ++life_;
+  for (const auto& [job, facts] : facts_) {
+    if (!facts.is_committed || facts.end) continue;
+    const JobSpec& spec = *facts.spec;
+    // One that ran before may be waiting for its next attempt.
+    if (facts.takes > 0) continue;
+    waiting_[{spec.queue, spec.pool}].emplace(key_of(spec, job), job);
+  }
+}
+
+std::string Oracle::unfinished_sample() const {
+  std::string text;
+  int left = 5;
+  for (const auto& [job, facts] : facts_) {
+    if (!facts.is_committed || facts.end || left-- <= 0) continue;
+    text += (text.empty() ? "" : ", ") + std::to_string(job.value);
+  }
+  return text;
+}
+
+void Oracle::at_rest(StoreReader& reader) const {
+  hold(open_submits_.empty() && open_cancels_.empty() && open_queues_.empty(),
+       std::to_string(open_submits_.size()) + " submits, " + std::to_string(open_cancels_.size()) + " cancels and " +
+           std::to_string(open_queues_.size()) + " changes of queues were never answered");
+  for (const auto& [job, facts] : facts_) {
+    hold(facts.is_committed || !facts.is_acknowledged, name(job) + " was acknowledged and is lost");
+    if (!facts.is_committed) continue;
+    hold(facts.end.has_value(), name(job) + " never ended");
+    const auto record = reader.get(job, false);
+    hold(record.ok() && record->has_value(), name(job) + " is not in the store");
+    const Ending& ending = (*record)->ending;
+    hold(ending.state == facts.end->state && ending.attempt == facts.end->attempt && ending.result == facts.end->result,
+         name(job) + ": its end changed in the store");
+  }
+}
+
+}  // namespace futured::simulation

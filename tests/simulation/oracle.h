@@ -1,0 +1,114 @@
+// Oracle: a small model of what clients were promised, independent of the scheduler. It watches what clients ask and
+// hear, what workers do and what is committed, and throws Violation when these do not fit together.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/core/effects.h"
+#include "daemon/store/store.h"
+#include "tests/simulation/random.h"
+
+namespace futured::simulation {
+
+class Oracle {
+ public:
+  // Clients.
+  void asked_submit(Token token, std::uint32_t count);
+  void asked_cancel(Token token, JobId job);
+  void asked_queue(Token token);
+  void heard_accepted(const effect::Accepted& accepted);
+  void heard_cancelled(const effect::Cancelled& cancelled);
+  void heard_refused(const effect::Refused& refused);
+  void heard_queue(Token token);
+
+  // The scheduler, as its effects show it.
+  void gathered(const Batch& rows);  // new rows of the batch that is being gathered
+  void sent(const Batch& rows);      // that batch is complete now, and another begins
+  void handed_out(const std::vector<effect::Offer>& at_once, const std::vector<effect::Offer>& after_commit,
+                  std::size_t seen_after_commit);  // by one step
+  void offered(const effect::Offer& offer);        // to a worker
+
+  // Workers.
+  void took(const Fence& fence);
+  void finished(const Fence& fence, bool succeeded, bool final, const std::string& result);
+  void died(const Fence& fence);  // the worker, in the middle of this attempt
+
+  // The store, and crashes.
+  void committed(const Batch& batch);
+  void daemon_died();
+  void daemon_started(const Snapshot& snapshot);
+  void adopted(JobId job) { waiting_forget(job); }
+
+  // Everything came to rest: each job has ended, each caller was answered, and the store tells the same.
+  void at_rest(StoreReader& reader) const;
+
+  [[nodiscard]] std::uint64_t newest_id() const { return newest_id_; }
+  [[nodiscard]] std::size_t jobs_committed() const { return committed_jobs_; }
+  [[nodiscard]] std::size_t attempts_run() const { return attempts_run_; }
+  [[nodiscard]] std::size_t unfinished() const { return committed_jobs_ - ended_jobs_; }
+  [[nodiscard]] std::string unfinished_sample() const;
+
+ private:
+  enum class Run { kTaken, kSucceeded, kFailed, kFailedForGood, kDied };
+  struct Attempt {
+    Run run = Run::kTaken;
+    std::string result;
+  };
+  struct Told {  // an ending, as committed
+    JobState state = JobState::kQueued;
+    CauseKind cause = CauseKind::kNone;
+    std::uint32_t attempt = 0;
+    Epoch epoch;
+    std::string result;
+  };
+  struct Facts {
+    std::shared_ptr<const JobSpec> spec;
+    bool is_committed = false;
+    bool is_acknowledged = false;
+    std::uint32_t takes = 0;
+    std::uint32_t born_in = 0;  // life of the daemon
+    std::map<Fence, Attempt> attempts;
+    std::optional<Told> end;
+  };
+  using LaneName = std::pair<std::string, std::string>;
+
+  void answered(Token token, const char* what);
+  void ended(Facts& facts, JobId job, const Ending& ending);
+  void check_end(const Facts& facts, JobId job, const Told& end) const;
+  [[nodiscard]] bool ended_in_core(JobId job) const;
+  void waiting_forget(JobId job);
+  [[nodiscard]] OrderKey key_of(const JobSpec& spec, JobId job) const;
+
+  std::unordered_map<Token, std::uint32_t> open_submits_;  // its number of jobs
+  std::unordered_map<Token, JobId> open_cancels_;
+  std::set<Token> open_queues_;
+
+  std::unordered_map<JobId, Facts> facts_;
+  // Of this life: an id that was not committed when its daemon died is used again.
+  std::map<SpecId, std::shared_ptr<const JobSpec>> specs_;
+  std::map<std::string, Discipline> queues_;
+  std::set<Fence> starts_;         // committed
+  std::set<JobId> cancels_asked_;  // ever
+  std::uint64_t newest_id_ = 0;
+  std::uint32_t life_ = 0;
+  std::size_t committed_jobs_ = 0;
+  std::size_t ended_jobs_ = 0;
+  std::size_t attempts_run_ = 0;
+
+  // Jobs that were not offered in this life of the daemon, in the order in which their lane owes it to them.
+  std::map<LaneName, std::map<OrderKey, JobId>> waiting_;
+  std::set<JobId> outcomes_gathered_;
+  const Batch* gathering_ = nullptr;
+  const Batch* in_flight_ = nullptr;
+  std::size_t jobs_seen_ = 0;
+  std::size_t outcomes_seen_ = 0;
+};
+
+}  // namespace futured::simulation
