@@ -52,7 +52,7 @@ Status Loop::wait_for_pools() {
     });
   };
   while (missing() > 0 && monotonic_now() < until && !fatal_) {
-    if (parts_.pools->poll(*pool_events_, limits::kTurnEventsMax) || !parts_.pools->arm()) continue;
+    if (parts_.pools->poll(*pool_events_, limits::kTurnEventsMax) || !parts_.pools->arm() || missing() == 0) continue;
     epoll_event event{};
     epoll_wait(epoll_fd_.get(), &event, 1, static_cast<int>((until - monotonic_now()).count() / 1'000'000) + 1);
   }
