@@ -210,6 +210,9 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       const spawner::WorkerStarted message = notice.as<spawner::WorkerStarted>();
       if (message.slot < 1 || message.slot > limits::kSlotsMax) return {};
       PoolSlot& started = slot(SlotId{message.slot});
+      // The spawner keeps a slot's eventfd for its next worker, so closing ours would leave it watched, and the next one,
+      // which may get the same number, could not be.
+      if (started.end() != nullptr) (void)epoll_ctl(epoll.get(), EPOLL_CTL_DEL, started.end()->wake_fd(), nullptr);
       const Status attached = started.started(message, std::move(notice.descriptors), wall_now());
       if (!attached.ok()) {
         kill(started);  // its end is told, and a new worker starts with fresh memory
