@@ -27,7 +27,8 @@ namespace futured::rpc {
 
 namespace {
 
-constexpr auto kShutdownWithin = std::chrono::seconds(2);
+// Every call has been ended by then; what is waited for is that the last answers leave.
+constexpr auto kShutdownWithin = std::chrono::milliseconds(300);
 constexpr int kAcceptPauseMs = 100;  // when the system has no descriptor left
 
 // "127.0.0.1:7711", "[::1]:7711", "localhost:7711".

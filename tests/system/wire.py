@@ -27,7 +27,8 @@ class Api:
 
     def __init__(self, words, socket):
         self.words = words
-        self.channel = grpc.insecure_channel("unix:" + socket)
+        # A connection of its own: gRPC would share a broken one with an earlier client of the same path.
+        self.channel = grpc.insecure_channel("unix:" + socket, options=[("grpc.use_local_subchannel_pool", 1)])
 
     def close(self):
         self.channel.close()
