@@ -34,19 +34,19 @@ inline constexpr std::size_t kListPageMax = 1'000;
 inline constexpr std::size_t kWaitIdsMax = 1'000'000;  // ids one wait call may hold
 
 // Clients.
-inline constexpr std::size_t kConnectionsPerUserMax = 256;  // of the gRPC socket; fewer where descriptors are few
-inline constexpr std::size_t kSegmentConnectionsMax = 1'024;         // of the segment socket
-inline constexpr std::size_t kSegmentConnectionsPerUserMax = 128;  // of the segment socket
-inline constexpr int kStreamsPerConnectionMax = 1'024;             // calls at once
+inline constexpr std::size_t kConnectionsPerUserMax = 256;    // of the gRPC socket; fewer where descriptors are few
+inline constexpr std::size_t kSegmentConnectionsMax = 1'024;  // of the segment socket
+inline constexpr std::size_t kSegmentConnectionsPerUserMax = 128;      // of the segment socket
+inline constexpr int kStreamsPerConnectionMax = 1'024;                 // calls at once
 inline constexpr std::size_t kStreamLookaheadBytes = 4 * 1024 * 1024;  // read ahead of a call's own pace
 inline constexpr std::size_t kFrameBytesMax = 1024 * 1024;             // one HTTP/2 frame
-inline constexpr std::size_t kAnswerBytesMax = 2 * 1024 * 1024;    // one message of an answer that comes in several
-inline constexpr std::size_t kPieceBytesMax = 1024 * 1024;         // of a result or an output that is streamed
-inline constexpr std::size_t kResultInlineBytesMax = 64 * 1024;    // larger results are left out of outcomes
-inline constexpr std::size_t kInboxBytesMax = 64 * 1024 * 1024;    // outcomes waiting for one client that reads slowly
+inline constexpr std::size_t kAnswerBytesMax = 2 * 1024 * 1024;        // one message of an answer that comes in several
+inline constexpr std::size_t kPieceBytesMax = 1024 * 1024;             // of a result or an output that is streamed
+inline constexpr std::size_t kResultInlineBytesMax = 64 * 1024;        // larger results are left out of outcomes
+inline constexpr std::size_t kInboxBytesMax = 64 * 1024 * 1024;  // outcomes waiting for one client that reads slowly
 inline constexpr std::size_t kInboxBytesTotalMax = 512 * 1024 * 1024;   // and for all of them
 inline constexpr std::size_t kHeldOutcomesBytesMax = 16 * 1024 * 1024;  // kept by a wait that answers at its end
-inline constexpr std::size_t kFollowBytesMax = 8 * 1024 * 1024;    // live output waiting for one follower
+inline constexpr std::size_t kFollowBytesMax = 8 * 1024 * 1024;         // live output waiting for one follower
 inline constexpr std::size_t kCancelEntriesMax = 10'000;                // jobs told one by one in an answer
 inline constexpr std::size_t kQuestionsMax = 1'024;                     // reads of the store that wait
 inline constexpr std::int64_t kRetryAfterMs = 100;  // advice to a client that was refused for lack of room
@@ -64,12 +64,12 @@ inline constexpr std::uint32_t kCrashesMax = 3;  // workers a job may take down 
 inline constexpr std::size_t kWindowBytesMax = 48 * 1024 * 1024;  // resident jobs of all queues, payloads included
 inline constexpr std::size_t kWindowJobsPerQueueMin = 64;         // each queue keeps at least so many resident
 inline constexpr std::size_t kQueuesMax = 10'000;
-inline constexpr std::size_t kClaimJobsMax = 4'096;  // rows one claim brings in
+inline constexpr std::size_t kClaimJobsMax = 4'096;         // rows one claim brings in
 inline constexpr std::uint64_t kClaimBytesMin = 64 * 1024;  // payloads a claim asks for, however full the window is
 inline constexpr std::uint32_t kOffersPerSlotMax = 1'024;
 inline constexpr std::int64_t kCreditNs = 1'000'000;     // work offered ahead of a slot
 inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which a slot's head is looked at
-inline constexpr std::uint64_t kIdBlock = 65'536;     // job ids reserved by one commit
+inline constexpr std::uint64_t kIdBlock = 65'536;        // job ids reserved by one commit
 
 // Loop.
 inline constexpr std::size_t kTurnEventsMax = 8'192;          // responses of workers that one turn takes

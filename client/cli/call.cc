@@ -46,7 +46,7 @@ int call(const Options& options, const Globals& globals) {
     }
     return kOk;
   }
-  interrupt.on_first([&client, id] {
+  interrupt.on_first([client, id] {
     complain("cancelling job " + std::to_string(id) + ": press Ctrl-C again to leave at once");
     const std::uint64_t ids[] = {id};
     client.cancel(ids, {.reason = "Ctrl-C"});

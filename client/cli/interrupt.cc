@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <exception>
+#include <utility>
 
 #include "client/cli/cli.h"
 
@@ -30,13 +31,16 @@ Interrupt::Interrupt() {
 }
 
 Interrupt::~Interrupt() {
+  on_first(nullptr);
   stopping_ = true;
   ::pthread_kill(thread_.native_handle(), SIGUSR2);
   thread_.join();
+  on_first(nullptr);  // a signal may have come in between
 }
 
 void Interrupt::on_first(std::function<void()> action) {
   const std::lock_guard guard(mutex_);
+  if (action_thread_.joinable()) action_thread_.join();
   action_ = std::move(action);
 }
 
@@ -47,20 +51,23 @@ void Interrupt::run() {
     ::sigwait(&signals, &signal);
     if (stopping_) return;
     if (signal == SIGUSR2) continue;
-    std::function<void()> action;
-    {
-      const std::lock_guard guard(mutex_);
-      action = std::move(action_);
-      action_ = nullptr;
-    }
-    if (interrupted_.exchange(true) || !action) ::_exit(kInterrupted);
+    if (interrupted_.exchange(true)) ::_exit(kInterrupted);
+    const std::lock_guard guard(mutex_);
+    if (!action_) ::_exit(kInterrupted);
+    // Not here: a second signal must be heard while the action waits for the daemon.
+    start(std::exchange(action_, nullptr));
+  }
+}
+
+void Interrupt::start(std::function<void()> action) {
+  action_thread_ = std::thread([action = std::move(action)] {
     try {
       action();
     } catch (const std::exception& error) {
       complain(error.what());
       ::_exit(kInterrupted);
     }
-  }
+  });
 }
 
 }  // namespace futured::cli

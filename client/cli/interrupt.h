@@ -17,17 +17,20 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
-  // What the first signal does; runs on the signal thread.
+  // What the first signal does, on a thread of its own. Returns when an earlier action is through, so that
+  // on_first(nullptr) says that nothing of it is used any more.
   void on_first(std::function<void()> action);
   [[nodiscard]] bool interrupted() const { return interrupted_.load(); }
 
  private:
   void run();
+  void start(std::function<void()> action);
 
   std::mutex mutex_;
   std::function<void()> action_;
   std::atomic<bool> interrupted_{false};
   std::atomic<bool> stopping_{false};
+  std::thread action_thread_;  // guarded by mutex_
   std::thread thread_;
 };
 

@@ -203,8 +203,15 @@ bool finish(const Call& call, const client::Client& client, Progress& progress, 
   return false;
 }
 
+// What the action of Ctrl-C uses must outlive it.
+struct Disarm {
+  Interrupt& interrupt;
+  ~Disarm() { interrupt.on_first(nullptr); }
+};
+
 int map(const Options& options, const Globals& globals) {
   const client::JobOptions job = options.job.options();
+  std::ios::sync_with_stdio(false);  // so that the stream can say what it holds: see wait_for_input()
   Interrupt interrupt;
   const client::Client client = connect(globals);
   const client::Executor executor = client.executor(job);
@@ -219,11 +226,11 @@ int map(const Options& options, const Globals& globals) {
       submitter.stop();
       executor.shutdown(/*wait=*/false, /*cancel_futures=*/true);
     });
+    const Disarm disarm{interrupt};
     while (const std::optional<Call> call = submitter.next()) {
       ++done;
       if (!finish(*call, client, progress, globals.json)) ++failed;
     }
-    interrupt.on_first(nullptr);
   }
   progress.clear();
   if (interrupt.interrupted()) return kInterrupted;

@@ -89,7 +89,7 @@ int run(const Options& options, const Globals& globals) {
   const client::Client client = connect(globals);
   const client::Future future = client.executor(job).submit(command);
   const std::uint64_t id = future.id();
-  interrupt.on_first([&client, id] {
+  interrupt.on_first([client, id] {
     complain("cancelling job " + std::to_string(id) + ": press Ctrl-C again to leave at once");
     const std::uint64_t ids[] = {id};
     client.cancel(ids, {.reason = "Ctrl-C"});

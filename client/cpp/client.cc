@@ -83,7 +83,7 @@ std::vector<CancelEntry> Client::cancel(std::span<const std::uint64_t> ids, cons
 
 std::vector<CancelEntry> ClientState::cancel(std::span<const std::uint64_t> ids, const CancelOptions& how) {
   api::CancelRequest request;
-  for (const std::uint64_t id : ids) request.add_ids()->set_first(id);
+  add_ranges({ids.begin(), ids.end()}, *request.mutable_ids());
   request.set_grace_ms(how.grace.count());
   request.set_kill_at_once(how.kill_at_once);
   request.set_reason(how.reason);
@@ -101,7 +101,7 @@ std::vector<CancelEntry> ClientState::cancel(std::span<const std::uint64_t> ids,
 
 std::vector<RetryEntry> Client::retry(std::span<const std::uint64_t> ids) const {
   api::RetryRequest request;
-  for (const std::uint64_t id : ids) request.add_ids()->set_first(id);
+  add_ranges({ids.begin(), ids.end()}, *request.mutable_ids());
   api::RetryResponse response;
   state_->call([&](grpc::ClientContext& context) { return state_->jobs->Retry(&context, request, &response); }, false);
   std::vector<RetryEntry> entries;

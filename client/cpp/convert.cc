@@ -1,5 +1,6 @@
 #include "client/cpp/convert.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace futured::client {
@@ -135,6 +136,19 @@ void to_command(const CommandLine& command, api::Command& out) {
   for (const std::string& setting : command.env) out.add_env(setting);
   out.set_cwd(command.cwd);
   out.set_stdin_bytes(command.stdin_bytes);
+}
+
+void add_ranges(std::vector<std::uint64_t> ids, google::protobuf::RepeatedPtrField<api::IdRange>& out) {
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  for (std::size_t begin = 0; begin < ids.size();) {
+    std::size_t end = begin + 1;
+    while (end < ids.size() && ids[end] == ids[end - 1] + 1) ++end;
+    api::IdRange& range = *out.Add();
+    range.set_first(ids[begin]);
+    range.set_last(ids[end - 1]);
+    begin = end;
+  }
 }
 
 Part from_part(api::Part&& part) {

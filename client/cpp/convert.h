@@ -5,6 +5,7 @@
 
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "futured/admin.h"
 #include "futured/errors.h"
@@ -18,6 +19,9 @@ namespace api = futured::v1;
 [[nodiscard]] api::JobSpec to_spec(const JobOptions& options, std::string_view task);
 void to_part(const Part& part, api::Part& out);
 void to_command(const CommandLine& command, api::Command& out);
+
+// A set of ids as ranges: those of one batch are consecutive.
+void add_ranges(std::vector<std::uint64_t> ids, google::protobuf::RepeatedPtrField<api::IdRange>& out);
 
 [[nodiscard]] Outcome from_outcome(api::Outcome&& outcome);
 [[nodiscard]] Part from_part(api::Part&& part);

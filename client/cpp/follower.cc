@@ -10,29 +10,13 @@
 
 namespace futured::client {
 
-namespace {
-
-void add_ranges(std::vector<std::uint64_t>& ids, api::WaitRequest& request) {
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  for (std::size_t begin = 0; begin < ids.size();) {
-    std::size_t end = begin + 1;
-    while (end < ids.size() && ids[end] == ids[end - 1] + 1) ++end;
-    api::IdRange& range = *request.add_ids();
-    range.set_first(ids[begin]);
-    range.set_last(ids[end - 1]);
-    begin = end;
-  }
-}
-
-}  // namespace
-
 // One Wait call, as completed. Deletes itself when gRPC is done with it.
 class WaitCall final : public grpc::ClientReadReactor<api::WaitResponse> {
  public:
   WaitCall(Follower& follower, ClientState& client, std::vector<std::uint64_t> ids)
       : follower_(follower), client_(client), ids_(std::move(ids)) {
-    add_ranges(ids_, request_);
+    std::sort(ids_.begin(), ids_.end());
+    add_ranges(ids_, *request_.mutable_ids());
     request_.set_mode(api::WAIT_MODE_AS_COMPLETED);
     client.jobs->async()->Wait(&context_, &request_, this);
     StartRead(&response_);

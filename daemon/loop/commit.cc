@@ -42,7 +42,9 @@ void Loop::send_batch(Moment moment) {
     work = std::move(*retrying_);
     retrying_.reset();
   } else {
-    if (!has_batch()) return;
+    // Without room for new jobs there may be nothing to commit for ever: an empty batch asks for room again.
+    const bool asks_for_room = store_failing_ && moment.at >= retry_at_;
+    if (!has_batch() && !asks_for_room) return;
     work.batch = std::make_unique<Batch>(std::exchange(effects_.rows, {}));
     work.claims = std::exchange(effects_.claims, {});
     if (!effects_.loads.empty()) work.loads.push_back(std::exchange(effects_.loads, {}));
@@ -69,6 +71,7 @@ void Loop::committed(StoreAnswer answer) {
   if (store_failing_.exchange(answer.short_of_space) && !answer.short_of_space) {
     parts_.log("the store has room again: new jobs are accepted");
   }
+  if (answer.short_of_space) retry_at_ = moment.at + kRetryAfter;
   ++figures_.commits;
   const std::int64_t took_us = (moment.at - deferred_.sent).count() / 1000;
   if (figures_.commit_us.size() < LoopFigures::kCommitTimesKept) {

@@ -52,7 +52,7 @@ void Loop::sleep() {
     busy = !control_lane_.empty() || (!submit_lane_.empty() && takes_submits());
   }
   Instant until = scheduler_->next_timer();
-  if (retrying_) until = std::min(until, retry_at_);
+  if (retrying_ || (store_failing_ && !in_flight_)) until = std::min(until, retry_at_);
   if (hold_until_.ns != 0) until = std::min(until, hold_until_);
   if (!busy) {
     const std::int64_t wait = std::max<std::int64_t>((until - monotonic_now()).count(), 0);
@@ -91,7 +91,8 @@ void Loop::take_control() {
 
 // Intake pauses while more is gathered than one commit should carry, or while the store cannot commit at all.
 bool Loop::takes_submits() const {
-  return !stopping_ && !store_is_failing() && effects_.rows.jobs.size() + effects_.rows.outcomes.size() < limits::kGatherJobsMax;
+  return !stopping_ && !store_is_failing() &&
+         effects_.rows.jobs.size() + effects_.rows.outcomes.size() < limits::kGatherJobsMax;
 }
 
 void Loop::take_submits(Moment moment) {

@@ -210,8 +210,8 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       const spawner::WorkerStarted message = notice.as<spawner::WorkerStarted>();
       if (message.slot < 1 || message.slot > limits::kSlotsMax) return {};
       PoolSlot& started = slot(SlotId{message.slot});
-      // The spawner keeps a slot's eventfd for its next worker, so closing ours would leave it watched, and the next one,
-      // which may get the same number, could not be.
+      // The spawner keeps a slot's eventfd for its next worker, so closing ours would leave it watched, and the next
+      // one, which may get the same number, could not be.
       if (started.end() != nullptr) (void)epoll_ctl(epoll.get(), EPOLL_CTL_DEL, started.end()->wake_fd(), nullptr);
       const Status attached = started.started(message, std::move(notice.descriptors), wall_now());
       if (!attached.ok()) {
@@ -305,7 +305,8 @@ void LocalPools::Impl::kill(PoolSlot& slot) {
 
 // The spawner empties the channel for a new worker, so the last one's reports must be committed before.
 void LocalPools::Impl::start_if_due(PoolSlot& slot) {
-  if (!slot.start_wanted || slot.start_sent || slot.is_alive() || slot.has_news() || !slot.is_released() || !link) return;
+  if (!slot.start_wanted || slot.start_sent || slot.is_alive() || slot.has_news() || !slot.is_released() || !link)
+    return;
   const auto wanted = wanted_pool.find(slot.id().value);
   if (wanted == wanted_pool.end()) return;
   spawner::StartWorker message{};

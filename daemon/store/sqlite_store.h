@@ -23,7 +23,7 @@ struct SqliteOptions {
   int page_bytes = 4096;                  // of a database that is created
   std::int64_t cache_kib = 16 * 1024;     // of the writer
   std::int64_t checkpoint_pages = 1'500;  // of the WAL; 6 MiB: a longer one makes a checkpoint's commit wait longer
-  std::int64_t reserve_bytes = 8 * 1024 * 1024;
+  std::int64_t reserve_bytes = 4 * 1024 * 1024;
   std::uint64_t mark_step_ids = 16 * 1024;  // the low-water mark is written when it can rise so far
   std::uint64_t tail_ids_max = 256 * 1024;  // ids that a start looks through above the mark
 };

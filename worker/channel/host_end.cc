@@ -154,7 +154,7 @@ bool HostEnd::offer(const RunRequest& request) {
                                                      : request.payload_memfd >= 0 ? request.payload_memfd_bytes
                                                                                   : inline_bytes);
   record->descriptor_count = static_cast<std::uint32_t>(count);
-  std::memcpy(map_.request(appended_) + sizeof(RunRecord), request.payload.data(), inline_bytes);
+  copy_bytes(map_.request(appended_) + sizeof(RunRecord), request.payload.substr(0, inline_bytes));
   offers_.push_back({request.fence, appended_, false});
   ++outstanding_;
   appended_ += bytes;
@@ -175,9 +175,9 @@ void HostEnd::publish() {
   if (appended_ == published_ || is_broken()) return;
   published_ = appended_;
   Header& header = map_.header();
-  header.request_published.store(published_, std::memory_order_release);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // against the worker's: set waiting, then look again
-  if (header.worker_waiting.load(std::memory_order_relaxed) != 0 &&
+  // In one order with the worker's: set waiting, then look again.
+  header.request_published.store(published_, std::memory_order_seq_cst);
+  if (header.worker_waiting.load(std::memory_order_seq_cst) != 0 &&
       header.worker_waiting.exchange(0, std::memory_order_acq_rel) != 0) {
     (void)::eventfd_write(fds_.to_worker.get(), 1);
   }
@@ -248,8 +248,8 @@ std::optional<Head> HostEnd::find(const Fence& fence) {
 }
 
 bool HostEnd::arm() {
-  map_.header().host_waiting.store(1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // against the worker's: publish, then look for who waits
+  // In one order with the worker's: publish, then look for who waits.
+  map_.header().host_waiting.store(1, std::memory_order_seq_cst);
   const auto published = published_responses();
   if (!published || is_broken()) return false;  // the next read says so
   if (*published == cursor_) return true;

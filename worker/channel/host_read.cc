@@ -27,7 +27,7 @@ constexpr std::size_t kProgressMessageBytesMax = limits::kErrorMessageBytesMax;
 
 // The checked end of the responses; nothing when it cannot be true.
 std::optional<std::uint64_t> HostEnd::published_responses() {
-  const std::uint64_t published = map_.header().response_published.load(std::memory_order_acquire);
+  const std::uint64_t published = map_.header().response_published.load(std::memory_order_seq_cst);
   if (published == response_seen_) return published;
   if (published % 8 != 0 || published < response_seen_ || published - released_ > map_.response_bytes()) {
     fail("its response position is impossible");
@@ -260,9 +260,9 @@ void HostEnd::release(const Cursor& cursor) {
   released_ = cursor.position;
   dones_released_ = cursor.dones;
   Header& header = map_.header();
-  header.response_tail.store(released_, std::memory_order_release);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // against the worker's: ask for room, then look again
-  if (header.worker_wants_room.load(std::memory_order_relaxed) != 0 &&
+  // In one order with the worker's: ask for room, then look again.
+  header.response_tail.store(released_, std::memory_order_seq_cst);
+  if (header.worker_wants_room.load(std::memory_order_seq_cst) != 0 &&
       header.worker_wants_room.exchange(0, std::memory_order_acq_rel) != 0) {
     (void)::eventfd_write(fds_.to_worker.get(), 1);
   }

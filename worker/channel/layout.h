@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <string_view>
 #include <type_traits>
 
 #include "base/id.h"
@@ -203,6 +205,11 @@ struct DescriptorTag {
   WireFence fence;
 };
 static_assert(sizeof(DescriptorTag) == 32);
+
+// memcpy for what may be empty: then `from` may be null, which memcpy itself forbids.
+inline void copy_bytes(char* to, std::string_view from) {
+  if (!from.empty()) std::memcpy(to, from.data(), from.size());
+}
 
 [[nodiscard]] constexpr std::size_t padded(std::size_t bytes) { return (bytes + 7) & ~std::size_t{7}; }
 

@@ -226,9 +226,9 @@ bool WorkerEnd::State::receive_descriptors(Run& run) {
 
 bool WorkerEnd::State::arm() {
   Header& header = map_.header();
-  header.worker_waiting.store(1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // against the daemon's: publish, then look for who waits
-  if (header.request_published.load(std::memory_order_relaxed) != read_.load(std::memory_order_relaxed) &&
+  // In one order with the daemon's: publish, then look for who waits.
+  header.worker_waiting.store(1, std::memory_order_seq_cst);
+  if (header.request_published.load(std::memory_order_seq_cst) != read_.load(std::memory_order_relaxed) &&
       unsent_count_.load(std::memory_order_relaxed) == 0) {
     header.worker_waiting.store(0, std::memory_order_relaxed);
     return false;
@@ -240,9 +240,9 @@ bool WorkerEnd::State::arm() {
 
 bool WorkerEnd::State::arm_for_stop() {
   Header& header = map_.header();
-  header.worker_waiting.store(1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // against the daemon's: publish, then look for who waits
-  if (header.request_published.load(std::memory_order_relaxed) == scanned_.load(std::memory_order_relaxed)) return true;
+  // In one order with the daemon's: publish, then look for who waits.
+  header.worker_waiting.store(1, std::memory_order_seq_cst);
+  if (header.request_published.load(std::memory_order_seq_cst) == scanned_.load(std::memory_order_relaxed)) return true;
   header.worker_waiting.store(0, std::memory_order_relaxed);
   return false;
 }

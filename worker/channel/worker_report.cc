@@ -25,7 +25,7 @@ constexpr std::uint64_t kSocketRoom = 2;  // epoll tag of the descriptor socket 
 
 void WorkerEnd::State::wake_host() {
   Header& header = map_.header();
-  if (header.host_waiting.load(std::memory_order_relaxed) != 0 &&
+  if (header.host_waiting.load(std::memory_order_seq_cst) != 0 &&
       header.host_waiting.exchange(0, std::memory_order_acq_rel) != 0) {
     (void)::eventfd_write(fds_.to_host.get(), 1);
   }
@@ -38,8 +38,8 @@ void WorkerEnd::State::publish(std::size_t bytes, std::size_t elastic) {
     elastic_.push_back({response_at_, elastic});
     elastic_used_ += elastic;
   }
-  map_.header().response_published.store(response_at_, std::memory_order_release);
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // against the daemon's: set waiting, then look again
+  // In one order with the daemon's: set waiting, then look again.
+  map_.header().response_published.store(response_at_, std::memory_order_seq_cst);
   wake_host();
 }
 
@@ -47,7 +47,7 @@ void WorkerEnd::State::publish(std::size_t bytes, std::size_t elastic) {
 std::size_t WorkerEnd::State::elastic_room() {
   const std::size_t all = map_.response_bytes() - dones_max(map_.response_bytes()) * kDoneReserveBytes;
   if (!elastic_.empty()) {
-    const std::uint64_t tail = map_.header().response_tail.load(std::memory_order_acquire);
+    const std::uint64_t tail = map_.header().response_tail.load(std::memory_order_seq_cst);
     while (!elastic_.empty() && elastic_.front().end <= tail) {
       elastic_used_ -= elastic_.front().bytes;
       elastic_.pop_front();
@@ -64,8 +64,8 @@ bool WorkerEnd::State::wait_for_room(std::unique_lock<std::mutex>& lock, std::si
   const std::lock_guard sleeper(room_mutex_);
   for (;;) {
     Header& header = map_.header();
-    header.worker_wants_room.store(1, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);  // against the daemon's: release, then look for who wants room
+    // In one order with the daemon's: release, then look for who wants room.
+    header.worker_wants_room.store(1, std::memory_order_seq_cst);
     lock.lock();
     const bool enough = elastic_room() >= bytes;
     const std::int64_t left_ms = ((until - monotonic_now()).count() + 999'999) / 1'000'000;
@@ -95,7 +95,7 @@ bool WorkerEnd::State::append(std::span<char> fixed, std::string_view text, Dura
   if (elastic_room() < bytes && (patience <= Duration::zero() || !wait_for_room(lock, bytes, patience))) return false;
   char* at = map_.response(response_at_);
   std::memcpy(at, fixed.data(), fixed.size());
-  std::memcpy(at + fixed.size(), text.data(), text.size());
+  copy_bytes(at + fixed.size(), text);
   publish(bytes, bytes);
   return true;
 }
@@ -178,7 +178,7 @@ void WorkerEnd::State::append_done(std::unique_lock<std::mutex>& lock, Run& run,
   std::memcpy(at, &record, sizeof record);
   at += sizeof record;
   for (const std::string_view text : {error_class, message, memfd.is_open() ? std::string_view() : result}) {
-    std::memcpy(at, text.data(), text.size());
+    copy_bytes(at, text);
     at += text.size();
   }
   // Finished before published: who finds a taken run that is not finished may still wait for all of its work.
@@ -218,8 +218,9 @@ void WorkerEnd::State::flush_unsent() {
     unsent_count_ = unsent_.size();
   }
   (void)::epoll_ctl(intake_epoll_.get(), EPOLL_CTL_DEL, fds_.descriptors.get(), nullptr);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  wake_host();  // it may have met a DONE whose descriptors were not there yet
+  // The daemon may have met a DONE whose descriptors were not there yet. A socket takes no part in the order of the
+  // flags, so it is woken whether it waits or not.
+  (void)::eventfd_write(fds_.to_host.get(), 1);
 }
 
 }  // namespace futured::channel
