@@ -111,7 +111,7 @@ def not_started(api, *argv, **fields):
 
 def test_a_program_that_does_not_exist_fails_by_name(api):
     message = not_started(api, "/no/such/program")
-    assert "/no/such/program" in message and "No such file" in message
+    assert "/no/such/program" in message and "not found" in message
 
 
 def test_a_program_that_is_not_executable_fails_by_name(api, tmp_path):

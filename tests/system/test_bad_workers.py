@@ -48,9 +48,9 @@ def test_a_task_that_refuses_a_retry_is_not_tried_again(api):
     assert api.get(outcome.id).attempts == 1
 
 
-def test_arguments_that_do_not_fit_are_a_bad_payload_and_not_tried_again(api):
+def test_arguments_that_do_not_fit_are_an_error_of_their_own_and_not_tried_again(api):
     outcome = run(api, "test.flaky", "three", retries={"max_attempts": 5})
-    assert outcome.cause.kind == api.words.CAUSE_KIND_BAD_PAYLOAD
+    assert outcome.cause.error_class == "BadArgument"
     assert api.get(outcome.id).attempts == 1
 
 
@@ -69,7 +69,7 @@ def test_a_job_that_crashes_every_worker_is_given_up(api):
 
 
 def test_a_worker_that_exits_in_the_middle_of_a_job_is_told_with_its_code(api):
-    outcome = run(api, "test.exit", 7, crashes_max=1)
+    outcome = run(api, "test.exit", 7)
     assert outcome.state == api.words.JOB_STATE_FAILED
     assert outcome.cause.exit_code == 7
 
@@ -103,7 +103,13 @@ def test_a_worker_that_closes_its_descriptors_and_hangs_is_ended(api, gate):
 @pytest.mark.parametrize("seed", range(1, 9))
 def test_garbage_in_every_byte_of_the_channel_costs_that_worker_only(api, seed):
     outcome = run(api, "test.scribble", seed, timeouts={"run_ms": 3000, "grace_ms": 100})
-    assert outcome.state in (api.words.JOB_STATE_FAILED, api.words.JOB_STATE_TIMED_OUT)
+    # A job may be done before its garbage is looked at; then its worker pays alone.
+    assert outcome.state in (
+        api.words.JOB_STATE_FAILED,
+        api.words.JOB_STATE_TIMED_OUT,
+        api.words.JOB_STATE_SUCCEEDED,
+    )
+    assert run(api, "noop").state == api.words.JOB_STATE_SUCCEEDED
 
 
 @pytest.mark.parametrize("seed", range(1, 25))
