@@ -22,8 +22,9 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
   if (!spec.ok()) return answer_now(context, spec.error());
   if (front_.loop.is_full() || front_.loop.store_is_failing()) {
     return answer_now(context, Error{ErrorCode::kResourceExhausted,
-                                     front_.loop.store_is_failing() ? "the store cannot commit just now (is its disk full?); try again"
-                                                                    : "too many jobs wait to be accepted; try again"});
+                                     front_.loop.store_is_failing()
+                                         ? "the store cannot commit just now (is its disk full?); try again"
+                                         : "too many jobs wait to be accepted; try again"});
   }
   auto batch =
       check_batch(front_.segments, front_.who(*context), *spec,
