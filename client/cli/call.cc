@@ -36,6 +36,7 @@ int call(const Options& options, const Globals& globals) {
   job.follow = !options.detach;
   Interrupt interrupt;
   const client::Client client = connect(globals);
+  if (!options.detach) interrupt.hold();
   const client::Future future = client.executor(job).submit(options.task, payload);
   const std::uint64_t id = future.id();
   if (options.detach) {
@@ -46,11 +47,7 @@ int call(const Options& options, const Globals& globals) {
     }
     return kOk;
   }
-  interrupt.on_first([client, id] {
-    complain("cancelling job " + std::to_string(id) + ": press Ctrl-C again to leave at once");
-    const std::uint64_t ids[] = {id};
-    client.cancel(ids, {.reason = "Ctrl-C"});
-  });
+  cancel_at_interrupt(interrupt, client, id);
   client::Outcome outcome = future.outcome();
   if (outcome.result_elided) outcome = client.result(id);
   if (globals.json || outcome.succeeded()) print_result(outcome, globals.json);

@@ -38,10 +38,17 @@ Interrupt::~Interrupt() {
   on_first(nullptr);  // a signal may have come in between
 }
 
+void Interrupt::hold() {
+  const std::lock_guard guard(mutex_);
+  holding_ = true;
+}
+
 void Interrupt::on_first(std::function<void()> action) {
   const std::lock_guard guard(mutex_);
   if (action_thread_.joinable()) action_thread_.join();
+  holding_ = false;
   action_ = std::move(action);
+  if (std::exchange(held_back_, false) && action_) start(std::exchange(action_, nullptr));
 }
 
 void Interrupt::run() {
@@ -53,6 +60,10 @@ void Interrupt::run() {
     if (signal == SIGUSR2) continue;
     if (interrupted_.exchange(true)) ::_exit(kInterrupted);
     const std::lock_guard guard(mutex_);
+    if (holding_) {
+      held_back_ = true;
+      continue;
+    }
     if (!action_) ::_exit(kInterrupted);
     // Not here: a second signal must be heard while the action waits for the daemon.
     start(std::exchange(action_, nullptr));
@@ -67,6 +78,14 @@ void Interrupt::start(std::function<void()> action) {
       complain(error.what());
       ::_exit(kInterrupted);
     }
+  });
+}
+
+void cancel_at_interrupt(Interrupt& interrupt, const client::Client& client, std::uint64_t job) {
+  interrupt.on_first([client, job] {
+    complain("cancelling job " + std::to_string(job) + ": press Ctrl-C again to leave at once");
+    const std::uint64_t ids[] = {job};
+    client.cancel(ids, {.reason = "Ctrl-C"});
   });
 }
 

@@ -87,13 +87,10 @@ int run(const Options& options, const Globals& globals) {
   const client::JobOptions job = options.job.options();
   Interrupt interrupt;
   const client::Client client = connect(globals);
+  interrupt.hold();
   const client::Future future = client.executor(job).submit(command);
   const std::uint64_t id = future.id();
-  interrupt.on_first([client, id] {
-    complain("cancelling job " + std::to_string(id) + ": press Ctrl-C again to leave at once");
-    const std::uint64_t ids[] = {id};
-    client.cancel(ids, {.reason = "Ctrl-C"});
-  });
+  cancel_at_interrupt(interrupt, client, id);
   const client::Outcome outcome = follow(client, future, globals.json);
   if (globals.json) print_json(to_json(outcome));
   if (interrupt.interrupted()) return kInterrupted;

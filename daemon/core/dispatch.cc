@@ -266,6 +266,11 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
 void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
   Slot* const slot = slot_of(adopt.slot);
   Job* const job = jobs_.find(adopt.fence.job);
+  // A later attempt is offered only when nothing is left of the earlier one, whose report was merely not committed.
+  if (slot != nullptr && job != nullptr && job->phase == Phase::kTaken && !held_.empty() &&
+      adopt.fence > job->fence()) {
+    withdraw(*job);
+  }
   // What the store does not know as unfinished may not go on: its submit was never acknowledged, or it has ended.
   // What is on record as ended, and only was not released, is the same.
   if (slot == nullptr || job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set() ||

@@ -119,7 +119,9 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
     if (const auto owed = owed_queues_.extract(put.token)) owed.mapped()(put.queue);
   }
   for (const pool::SlotCursor& cursor : deferred.cursors) parts_.pools->release(cursor);
-  for (const effect::Offer& offer : deferred.offers) make_offer(offer, moment);
+  for (const effect::Offer& offer : deferred.offers) {
+    if (scheduler_->stands(offer)) make_offer(offer, moment);
+  }
 }
 
 void Loop::count(const Batch& batch) {

@@ -32,6 +32,7 @@ void Loop::turn() {
   ++figures_.turns;
   take_control();
   const bool more = parts_.pools->poll(*pool_events_, limits::kTurnEventsMax);
+  if (moment.at >= reattach_at_ && !stopping_) reattach(moment);
   take_submits(moment);
   if (moment.at >= scheduler_->next_timer()) step(event::TimerDue{}, moment);
   if (!stopping_) step(event::TurnEnd{}, moment);
@@ -51,7 +52,7 @@ void Loop::sleep() {
     const std::lock_guard lock(lanes_mutex_);
     busy = !control_lane_.empty() || (!submit_lane_.empty() && takes_submits());
   }
-  Instant until = scheduler_->next_timer();
+  Instant until = std::min(scheduler_->next_timer(), stopping_ ? Instant::never() : reattach_at_);
   if (retrying_ || (store_failing_ && !in_flight_)) until = std::min(until, retry_at_);
   if (hold_until_.ns != 0) until = std::min(until, hold_until_);
   if (!busy) {

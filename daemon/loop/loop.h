@@ -132,6 +132,7 @@ class Loop {
   [[nodiscard]] Status open_pools(Epoch epoch);
   [[nodiscard]] Status wait_for_pools();
   void set_up_slots(const std::vector<pool::RecoveredRun>& recovered, Moment now);
+  void reattach(Moment now);
   [[nodiscard]] Result<LoadAnswer> load_recovered(const std::vector<pool::RecoveredRun>& recovered);
 
   // loop.cc
@@ -172,7 +173,8 @@ class Loop {
   Deferred deferred_;                    // of the commit in flight, or of the one that is tried again
   std::optional<StoreAnswer> retrying_;  // a batch that was rolled back, with its questions
   Instant retry_at_ = Instant::never();
-  Instant hold_until_;  // 0: nothing is held back
+  Instant reattach_at_ = Instant::never();  // the spawner is gone
+  Instant hold_until_;                      // 0: nothing is held back
   std::optional<Error> fatal_;
   bool stopping_ = false;
   bool stop_spawner_ = false;

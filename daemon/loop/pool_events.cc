@@ -78,7 +78,14 @@ void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
 }
 
 void Loop::PoolEvents::on(const pool::SpawnerLost& event) {
-  loop_.fatal_ = Error{ErrorCode::kUnavailable, "the spawner is gone: " + event.why};
+  const std::string why = "the spawner is gone: " + event.why;
+  if (!loop_.scheduler_) {
+    loop_.fatal_ = Error{ErrorCode::kUnavailable, why};
+    return;
+  }
+  loop_.parts_.log(why + "; its jobs go on under the next");
+  for (const pool::PoolConfig& pool : loop_.parts_.pool_configs) loop_.pool_problems_[pool.name] = why;
+  loop_.reattach_at_ = monotonic_now();
 }
 
 void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {

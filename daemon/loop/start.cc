@@ -7,6 +7,12 @@
 
 namespace futured {
 
+namespace {
+
+constexpr auto kReattachAgain = std::chrono::seconds(2);
+
+}  // namespace
+
 // The order matters: load, commit the next epoch, attach to the spawner, read the rings, adopt or kill, requeue. Only
 // after this does anybody open a socket.
 Status Loop::start() {
@@ -67,6 +73,20 @@ Status Loop::wait_for_pools() {
     for (const pool::Task& task : tasks->second) setup.tasks.push_back(task.name);
   }
   return {};
+}
+
+// The spawner died, and every worker with it. The next one sees the last of them dead before it starts any, so no
+// attempt runs beside an earlier one.
+void Loop::reattach(Moment moment) {
+  const Status attached = parts_.pools->reattach();
+  if (attached.ok()) {
+    reattach_at_ = Instant::never();
+  } else if (attached.error().code == ErrorCode::kFailedPrecondition) {
+    fatal_ = attached.error();
+  } else {
+    parts_.log("cannot attach to a spawner: " + attached.error().message);
+    reattach_at_ = moment.at + kReattachAgain;
+  }
 }
 
 Result<LoadAnswer> Loop::load_recovered(const std::vector<pool::RecoveredRun>& recovered) {

@@ -1,6 +1,8 @@
 #include "daemon/ops/config.h"
 
 #include <toml++/toml.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <set>
 #include <string_view>
@@ -182,6 +184,10 @@ Status check(const Config& config) {
       return refuse("[pools." + pool.name + "]: name is empty or too long");
     if (pool.commands && !pool.plugins.empty())
       return refuse("[pools." + pool.name + "] plugins: a command pool runs no tasks");
+    for (const std::string& plugin : pool.plugins) {
+      if (::access(plugin.c_str(), R_OK) != 0)
+        return refuse("[pools." + pool.name + "] plugins: " + system_error(plugin).message);
+    }
   }
   for (const QueueSection& queue : config.queues) {
     if (queue.name.empty() || queue.name.size() > limits::kNameBytesMax)

@@ -43,6 +43,7 @@ class LocalPools::Impl {
  public:
   explicit Impl(LocalPoolsSetup given) : setup(std::move(given)), epoll(epoll_create1(EPOLL_CLOEXEC)) {}
 
+  [[nodiscard]] Status connect();
   [[nodiscard]] Status take(Notice notice, PoolHandler* handler);
   [[nodiscard]] Status start_pool(std::uint32_t number, const PoolConfig& config);
   void poll_link(PoolHandler& handler);
@@ -56,7 +57,9 @@ class LocalPools::Impl {
   LocalPoolsSetup setup;
   Fd epoll;
   std::optional<SpawnerLink> link;
+  Epoch epoch;
   std::string instance;
+  std::vector<PoolConfig> configs;
   std::map<std::string, std::uint32_t> numbers;             // of configured pools
   std::map<std::uint32_t, std::string> replayed;            // pools that the spawner had at attach
   std::map<std::uint32_t, std::vector<Task>> tasks_coming;  // before their READY
@@ -91,21 +94,49 @@ LocalPools::LocalPools(LocalPoolsSetup setup) : impl_(std::make_unique<Impl>(std
 LocalPools::~LocalPools() = default;
 
 Status LocalPools::attach(Epoch epoch) {
-  auto link = SpawnerLink::open(
-      {impl_->setup.spawner_program, impl_->setup.state_directory, impl_->setup.spawner_idle_exit_s}, epoch);
-  if (!link.ok()) return link.error();
-  impl_->link.emplace(std::move(*link));
-  impl_->instance = std::to_string(impl_->link->welcome().instance);
+  impl_->epoch = epoch;
+  if (const Status connected = impl_->connect(); !connected.ok()) return connected;
+  for (const auto& slot : impl_->slots) slot->recover(impl_->recovered);
+  return {};
+}
+
+Status LocalPools::reattach() {
+  const std::string before = impl_->instance;
+  Status begun = impl_->connect();
+  if (begun.ok() && impl_->instance == before) {
+    begun = Error{ErrorCode::kFailedPrecondition, "the spawner goes on, but has closed its connection"};
+  }
+  if (begun.ok()) begun = configure(impl_->configs);
+  if (!begun.ok()) {
+    impl_->link.reset();
+    impl_->instance = before;
+    return begun;
+  }
+  for (const auto& slot : impl_->slots) {
+    slot->start_sent = false;  // what was asked of the last spawner
+    impl_->start_if_due(*slot);
+  }
+  return {};
+}
+
+// Up to the end of the spawner's replay.
+Status LocalPools::Impl::connect() {
+  auto opened = SpawnerLink::open({setup.spawner_program, setup.state_directory, setup.spawner_idle_exit_s}, epoch);
+  if (!opened.ok()) return opened.error();
+  instance = std::to_string(opened->welcome().instance);
+  link.emplace(std::move(*opened));
+  replayed.clear();
+  tasks_coming.clear();
+  tasks_known.clear();
   for (;;) {
-    auto notice = impl_->link->wait(kReplayWithinMs);
+    auto notice = link->wait(kReplayWithinMs);
     if (!notice.ok()) return notice.error();
     if (!notice->has_value()) return Error{ErrorCode::kUnavailable, "the spawner does not tell what it has"};
     if ((*notice)->type == spawner::MessageType::kReplayed) break;
-    if (const Status taken = impl_->take(std::move(**notice), nullptr); !taken.ok()) return taken;
+    if (const Status taken = take(std::move(**notice), nullptr); !taken.ok()) return taken;
   }
-  epoll_event interest{.events = EPOLLIN, .data = {.fd = impl_->link->fd()}};
-  if (epoll_ctl(impl_->epoll.get(), EPOLL_CTL_ADD, impl_->link->fd(), &interest) != 0) return system_error("epoll_ctl");
-  for (const auto& slot : impl_->slots) slot->recover(impl_->recovered);
+  epoll_event interest{.events = EPOLLIN, .data = {.fd = link->fd()}};
+  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, link->fd(), &interest) != 0) return system_error("epoll_ctl");
   return {};
 }
 
@@ -113,6 +144,7 @@ const std::string& LocalPools::spawner_instance() const { return impl_->instance
 std::int32_t LocalPools::spawner_pid() const { return impl_->link ? impl_->link->welcome().pid : 0; }
 
 Status LocalPools::configure(const std::vector<PoolConfig>& pools) {
+  if (&pools != &impl_->configs) impl_->configs = pools;
   for (std::uint32_t place = 0; place < pools.size(); ++place) {
     impl_->numbers[pools[place].name] = number_of(place, pools[place], impl_->setup.zygote_program);
   }

@@ -66,7 +66,9 @@ struct WorkerEnded {
   std::string broken;       // not empty: it was killed for what it wrote into its channel
   std::string not_started;  // not empty: it could not be forked, and this is why
 };
-struct SpawnerLost {  // the spawner itself died: every worker is gone, WorkerEnded was handed out for each
+// The spawner itself died, and each of its workers with it: WorkerEnded was handed out for each. What they leave behind
+// is killed by the next spawner before it serves anybody.
+struct SpawnerLost {
   std::string why;
 };
 
@@ -135,6 +137,10 @@ class LocalPools {
   [[nodiscard]] Status attach(Epoch epoch);
   [[nodiscard]] const std::string& spawner_instance() const;
   [[nodiscard]] std::int32_t spawner_pid() const;
+  // After SpawnerLost: connects to the next spawner, or starts it; its pools and the workers asked for meanwhile
+  // follow. Blocking, bounded to 10 s. FAILED_PRECONDITION: it is the same spawner, whose workers only a restart can
+  // take over.
+  [[nodiscard]] Status reattach();
   // Starts pools that are not running, restarts those whose configuration changed.
   [[nodiscard]] Status configure(const std::vector<PoolConfig>& pools);
 

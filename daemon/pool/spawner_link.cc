@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "worker/channel/packet.h"
 
@@ -18,6 +19,9 @@ namespace futured::pool {
 namespace {
 
 constexpr int kAnswerWithinMs = 10'000;
+// A spawner that is just dying may still hold its socket or its lock.
+constexpr int kOpenTries = 20;
+constexpr auto kOpenAgain = std::chrono::milliseconds(100);
 
 Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
@@ -110,9 +114,9 @@ Status start(const SpawnerProgram& program) {
   const int got = ::poll(events, pidfd.is_open() ? 2 : 1, kAnswerWithinMs);
   ::unlink(ready_path.c_str());
   if (got > 0 && (events[0].revents & POLLIN) != 0) return {};
-  if (got > 0) ::waitpid(pid, nullptr, WNOHANG);
-  return Error{ErrorCode::kUnavailable, got > 0 ? "the spawner ended while starting: see " + log
-                                                : "the spawner did not become ready in time: see " + log};
+  if (got == 0) return Error{ErrorCode::kDeadlineExceeded, "the spawner did not become ready in time: see " + log};
+  ::waitpid(pid, nullptr, WNOHANG);
+  return Error{ErrorCode::kUnavailable, "the spawner ended while starting: see " + log};
 }
 
 std::size_t least_bytes(spawner::MessageType type) {
@@ -151,6 +155,14 @@ std::size_t least_bytes(spawner::MessageType type) {
 }  // namespace
 
 Result<SpawnerLink> SpawnerLink::open(const SpawnerProgram& program, Epoch epoch) {
+  for (int tries = 1;; ++tries) {
+    auto link = try_open(program, epoch);
+    if (link.ok() || link.error().code != ErrorCode::kUnavailable || tries == kOpenTries) return link;
+    std::this_thread::sleep_for(kOpenAgain);
+  }
+}
+
+Result<SpawnerLink> SpawnerLink::try_open(const SpawnerProgram& program, Epoch epoch) {
   const std::string path = program.state_directory + "/spawner.sock";
   auto socket = connect_to(path);
   if (!socket.ok()) return socket.error();

@@ -50,13 +50,15 @@ CancelCall::CancelCall(Front& front, std::shared_ptr<Answer<api::CancelResponse>
 }
 
 void CancelCall::ask_next() {
+  // From the first cancel on, everything of this call is the loop's.
+  const std::vector<JobId> ids = ids_.next(kAtOnce);
   entries_.clear();
-  for (const JobId id : ids_.next(kAtOnce)) entries_.push_back({id});
+  for (const JobId id : ids) entries_.push_back({id});
   unsettled_ = entries_.size();
   const std::size_t round = ++round_;
-  for (std::size_t i = 0; i < entries_.size(); ++i) {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
     event::Cancel cancel = cancel_;
-    cancel.job = entries_[i].id;
+    cancel.job = ids[i];
     front_.loop.cancel(std::move(cancel), [self = shared_from_this(), i, round](const Result<JobState>& state) {
       if (round == self->round_) self->answered(i, state);
     });

@@ -47,8 +47,9 @@ void add_attempts(const JobView& view, api::Job& out) {
 std::uint32_t attempts_of(const JobView& view) {
   const Ending& ending = view.record.ending;
   if (is_terminal(ending.state)) return ending.attempt;
-  const bool runs = view.live && view.live->state == JobState::kRunning;
-  return runs ? view.live->attempt : view.record.job.attempts;
+  // The loop is ahead of the store; but it numbers an offer, too, that no worker has taken.
+  const bool began = view.live && (view.live->state == JobState::kRunning || view.live->state == JobState::kScheduled);
+  return began ? std::max(view.live->attempt, view.record.job.attempts) : view.record.job.attempts;
 }
 
 std::optional<LiveView> live_view(const Loop& loop, JobId id) {

@@ -18,6 +18,7 @@ namespace {
 
 using segment_socket::FoundEntry;
 
+constexpr int kAcceptPauseMs = 100;
 constexpr std::uint64_t kListening = 0;
 constexpr std::uint64_t kStop = 1;
 constexpr std::uint64_t kAnswers = 2;
@@ -139,7 +140,8 @@ SegmentServer::~SegmentServer() {
 void SegmentServer::run() {
   for (;;) {
     epoll_event events[64];
-    const int count = epoll_wait(epoll_.get(), events, std::size(events), -1);
+    const int count = epoll_wait(epoll_.get(), events, std::size(events), accepting_paused_ ? kAcceptPauseMs : -1);
+    if (accepting_paused_) pause_accepting(false);
     for (int i = 0; i < count; ++i) {
       const std::uint64_t id = events[i].data.u64;
       if (id == kStop) return connections_.clear();
@@ -160,8 +162,9 @@ void SegmentServer::accept_all() {
   for (;;) {
     auto accepted = accept_from(listening_.fd());
     if (!accepted.ok()) {
-      if (accepted.error().code != ErrorCode::kUnavailable) setup_.log("segment socket: " + accepted.error().message);
-      return;
+      if (accepted.error().code == ErrorCode::kUnavailable) return;
+      setup_.log("segment socket: " + accepted.error().message);
+      return pause_accepting(true);
     }
     std::size_t& open = per_user_[accepted->uid];
     if (open >= limits::kSegmentConnectionsPerUserMax) continue;  // closes it
@@ -173,6 +176,13 @@ void SegmentServer::accept_all() {
     connection.socket = std::move(accepted->socket);
     connection.uid = accepted->uid;
   }
+}
+
+// While the system has no descriptor left, the connection that waits would wake us without end.
+void SegmentServer::pause_accepting(bool pause) {
+  accepting_paused_ = pause;
+  epoll_event interest{.events = pause ? 0U : EPOLLIN, .data = {.u64 = kListening}};
+  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listening_.fd(), &interest);
 }
 
 // Requests are read while no reply is owed. A connection that owes one is watched for room to write, or not at all.

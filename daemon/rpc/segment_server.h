@@ -59,6 +59,7 @@ class SegmentServer {
 
   void run();
   void accept_all();
+  void pause_accepting(bool pause);
   void take_answers();
   // False: the connection has ended.
   [[nodiscard]] bool serve(std::uint64_t id, Connection& connection, std::uint32_t events);
@@ -82,6 +83,7 @@ class SegmentServer {
   std::map<std::uint64_t, Connection> connections_;  // the thread's own
   std::map<std::uint32_t, std::size_t> per_user_;
   std::uint64_t next_id_;
+  bool accepting_paused_ = false;
   std::thread thread_;
 };
 

@@ -73,10 +73,11 @@ std::string why(const JobView& view, const Waiting& waiting) {
       return "running: worker " + view.live->worker + " has had attempt " + std::to_string(view.live->attempt) +
              " for " + std::to_string((wall_now() - view.live->taken_at).count() / 1'000'000) + " ms";
     case JobState::kScheduled: {
+      const std::string failed = std::to_string(view.live->attempt);
+      std::string text = "scheduled: attempt " + failed + " failed, attempt " + std::to_string(view.live->attempt + 1);
+      if (record.job.retry_at.us == 0) return text + " begins after its backoff";
       const std::int64_t left_ms = (record.job.retry_at - wall_now()).count() / 1'000'000;
-      return "scheduled: attempt " + std::to_string(record.job.attempts + 1) + " begins in " +
-             std::to_string(std::max<std::int64_t>(left_ms, 0)) + " ms, for attempt " +
-             std::to_string(record.job.attempts) + " failed";
+      return text + " begins in " + std::to_string(std::max<std::int64_t>(left_ms, 0)) + " ms";
     }
     default:  // queued; and blocked, which no job is yet
       return why_queued(view, waiting);

@@ -108,6 +108,10 @@ def test_settings_that_are_no_toml_are_refused_with_their_line(make_daemon):
     does_not_start(make_daemon("[daemon\n"), "futured.toml", "1")
 
 
+def test_a_plugin_that_does_not_exist_is_named(make_daemon):
+    does_not_start(make_daemon("[pools.default]\nplugins = ['/no/such/plugin.so']\n"), "/no/such/plugin.so")
+
+
 def test_tcp_is_served_on_loopback_only(make_daemon):
     does_not_start(make_daemon("[daemon]\nlisten = '0.0.0.0:0'\n"), "0.0.0.0")
 
@@ -120,19 +124,3 @@ def test_tcp_is_served_when_asked(make_daemon, api_modules):
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = channel.unary_unary("/futured.v1.Admin/Info", response_deserializer=api_modules.InfoResponse.FromString)
         assert call(b"", timeout=10).pid == daemon.process.pid
-
-
-# ---- A full disk
-
-DISK_MIB = 24
-
-
-@pytest.fixture
-def small_disk(make_daemon):
-    """A daemon whose state lies on a small file system of its own, in a mount namespace of its own."""
-    daemon = make_daemon()
-    os.mkdir(daemon.state)
-    namespace = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--map-root-user", "--mount"]
-    mount = f'mount -t tmpfs -o size={DISK_MIB}m small "{daemon.state}" && exec "$@"'
-    daemon.wrap = [*namespace, "sh", "-c", mount, "sh"]
-    return daemon.start()

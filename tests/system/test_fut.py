@@ -79,6 +79,14 @@ def test_run_without_a_command_is_refused(daemon):
     assert done.stderr
 
 
+def test_run_that_is_interrupted_ends_its_command(daemon, gate):
+    with daemon.start_fut("run", "--", "sh", "-c", f"echo $$ >{gate.path}; exec sleep 1000") as running:
+        pid = int(gate.line())
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 128 + signal.SIGINT
+        assert ended_within([pid], 20) == []
+
+
 # ---- map
 
 

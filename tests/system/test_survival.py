@@ -128,6 +128,18 @@ def test_a_job_whose_worker_is_killed_runs_again(daemon, api, gate, go):
     assert api.outcome(job).cause.exit_code == 3
 
 
+def test_a_dead_spawner_takes_its_jobs_down_and_they_run_again(daemon, api_of, gate, go):
+    job = api_of(daemon).submit_command("sh", "-c", waiting_command(gate, go))
+    first = int(gate.line())
+    for spawner in daemon.processes_running("futured-spawner"):
+        os.kill(spawner, signal.SIGKILL)
+    second = int(gate.line(seconds=60))
+    assert ended_within([first], 0) == [], "the second attempt began before the first was dead"
+    assert second != first
+    release(go)
+    assert api_of(daemon).outcome(job).cause.exit_code == 3
+
+
 def parent_of(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         return int(file.read().rsplit(")", 1)[1].split()[1])

@@ -157,12 +157,23 @@ TEST(Adopt, AFinishedAttemptOfAnEndedJobIsOnlyRead) {
   EXPECT_EQ(stage.ending(1), nullptr);
 }
 
-TEST(Adopt, OfTwoAttemptsOfAJobOneIsKilled) {
-  StageSetup setup = found(Stage::work(), stored(1));
-  setup.pools[0].slots = 2;
-  Stage stage(std::move(setup));
-  stage.step(stage.adopt(1, old_fence(1)));
-  EXPECT_THAT(stage.turn({stage.adopt(2, old_fence(1, 2))}), ElementsAre("kill slot 2"));
+// The first attempt failed, the second was offered at once, and the daemon died before either was committed.
+TEST(Adopt, OfTwoAttemptsOfAJobTheLaterGoesOn) {
+  for (const bool later_first : {false, true}) {
+    JobSpec spec = Stage::work();
+    spec.max_attempts = 5;
+    StageSetup setup = found(spec, stored(1));
+    setup.pools[0].slots = 2;
+    Stage stage(std::move(setup));
+    if (later_first) stage.step(stage.adopt(2, old_fence(1, 2)));
+    stage.step(stage.adopt(1, old_fence(1, 1), true));
+    if (!later_first) stage.step(stage.adopt(2, old_fence(1, 2)));
+    stage.step(event::PoolReady{PoolId{1}, {"work"}});
+    EXPECT_THAT(stage.turn({stage.slot_ready(1), stage.slot_ready(2)}), IsEmpty());
+    ASSERT_EQ(stage.scheduler->running().size(), 1u);
+    EXPECT_EQ(stage.scheduler->running()[0].slot, SlotId{2});
+    EXPECT_EQ(stage.scheduler->running()[0].attempt, 2u);
+  }
 }
 
 TEST(Adopt, RunTimeoutCountsFromTheFirstStart) {
