@@ -235,7 +235,11 @@ void Scheduler::mark_taken(Job& job, Instant taken_at) {
 // on either, the machine is what is slow, and taking work back would only cost more of it.
 void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
   Slot* const slot = slot_of(head.slot);
-  if (slot == nullptr || slot->offers.empty()) return;
+  if (slot == nullptr) return;
+  if (slot->offers.empty()) {
+    slot->full = false;  // all that it held was fetched back meanwhile
+    return;
+  }
   const Duration again(limits::kHeadCheckNs);
   Job* const job = head.taken ? jobs_.find(head.taken->job) : nullptr;
   if (job == nullptr || job->fence() != *head.taken || job->slot != slot->id) {

@@ -140,6 +140,18 @@ TEST(Head, WhatAWorkerSaysOfAnotherFenceChangesNothing) {
   EXPECT_TRUE(stage.scheduler->running().empty());
 }
 
+// Its ring was full, what it held was fetched back, and the answer about its head came after that.
+TEST(Head, ASlotThatWasFullAndHasNothingLeftIsUsedAgain) {
+  StageSetup setup;
+  setup.pools[0].slots = 1;
+  Stage stage(std::move(setup));
+  stage.turn({stage.submit(Stage::work(), 2)});
+  stage.step(event::OfferRefused{SlotId{1}, Fence{JobId{2}, Epoch{1}, 1}});
+  stage.step(stage.cancel(1));
+  EXPECT_THAT(stage.turn({stage.revoked(1, true)}), ElementsAre("revoke 1.1 slot 1", "cancelled 2: 1 CANCELLED"));
+  EXPECT_THAT(stage.turn({stage.nothing_taken(1)}), ElementsAre("offer 2.1 slot 1"));
+}
+
 TEST(Figures, TellWhatRunsAndWhatWaits) {
   Stage stage;
   stage.turn({stage.submit(Stage::work(), 5)});
