@@ -22,6 +22,7 @@ Loop::~Loop() = default;
 Status Loop::run() {
   while (!fatal_ && !(stopping_ && !in_flight_ && !has_batch())) turn();
   store_thread_.reset();
+  turn_end_(false);
   if (fatal_) return *fatal_;
   if (stop_spawner_) return parts_.pools->shut_down_spawner();
   return {};
@@ -41,7 +42,13 @@ void Loop::turn() {
   if (figures_.turns % 64 == 0) scheduler_->audit();
 #endif
   if (!in_flight_ && !holds_back(moment)) send_batch(moment);
+  turn_end_(!more && is_at_rest());
   if (!more) sleep();
+}
+
+// No job is known that has not ended, and none is waiting to be.
+bool Loop::is_at_rest() const {
+  return !in_flight_ && scheduler_->idle() && waiting_jobs_.load(std::memory_order_relaxed) == 0;
 }
 
 // Waits for the next event. The flag is raised before the lanes are looked at a last time, so that no wake-up is lost.
@@ -59,11 +66,13 @@ void Loop::sleep() {
     const std::int64_t wait = std::max<std::int64_t>((until - monotonic_now()).count(), 0);
     const timespec timeout{.tv_sec = wait / 1'000'000'000, .tv_nsec = wait % 1'000'000'000};
     epoll_event events[8];
-    (void)epoll_pwait2(epoll_fd_.get(), events, 8, until == Instant::never() ? nullptr : &timeout, nullptr);
+    const int ready = epoll_pwait2(epoll_fd_.get(), events, 8, until == Instant::never() ? nullptr : &timeout, nullptr);
+    for (int i = 0; i < ready; ++i) {
+      std::uint64_t count = 0;
+      if (events[i].data.fd == wake_fd_.get()) (void)!read(wake_fd_.get(), &count, sizeof count);
+    }
   }
   sleeping_.store(false, std::memory_order_seq_cst);
-  std::uint64_t count = 0;
-  (void)!read(wake_fd_.get(), &count, sizeof count);
 }
 
 void Loop::wake() {
@@ -181,6 +190,10 @@ void Loop::follow(JobId job, std::shared_ptr<OutputSink> sink) {
 
 void Loop::unfollow(JobId job, std::shared_ptr<OutputSink> sink) {
   post([this, job, sink = std::move(sink)] { outputs_.forget(job, sink.get()); });
+}
+
+void Loop::at_turn_end(std::function<void(bool)> what) {
+  post([this, what = std::move(what)] { turn_end_ = what; });
 }
 
 void Loop::look(std::function<void(const Loop&)> look) {

@@ -42,6 +42,16 @@ struct LoopFigures {
   std::uint64_t retries = 0;
   std::uint64_t workers_died = 0;
   std::vector<std::int64_t> commit_us;  // the last ones, oldest overwritten first
+
+  void add_commit(std::int64_t took_us) {
+    if (commit_us.size() < kCommitTimesKept) {
+      commit_us.push_back(took_us);
+    } else {
+      commit_us[commits % kCommitTimesKept] = took_us;
+    }
+    ++commits;
+  }
+  [[nodiscard]] std::int64_t last_commit_us() const { return commit_us[(commits - 1) % kCommitTimesKept]; }
 };
 
 // Whether a caller may hand in the next submit at once.
@@ -90,6 +100,9 @@ class Loop {
   void forget_batches(std::shared_ptr<OutcomeSink> sink);
   void follow(JobId job, std::shared_ptr<OutputSink> sink);
   void unfollow(JobId job, std::shared_ptr<OutputSink> sink);
+  // Called at the end of each turn, until run() has returned: what callers were told in it may go out now. `at_rest`:
+  // the loop has nothing to do.
+  void at_turn_end(std::function<void(bool at_rest)> what);
   // Runs `look` between two turns.
   void look(std::function<void(const Loop&)> look);
   // Ends run() once what is gathered is committed. Running jobs are left to the next daemon, unless the spawner is
@@ -142,6 +155,7 @@ class Loop {
   void post(std::function<void()> what);
   void take_control();
   [[nodiscard]] bool takes_submits() const;
+  [[nodiscard]] bool is_at_rest() const;
   void take_submits(Moment now);
   void carry_out(Moment now);
   void answer(const effect::Refused& refused);
@@ -155,6 +169,7 @@ class Loop {
   [[nodiscard]] bool has_batch() const;
   [[nodiscard]] bool holds_back(Moment now);
   void send_batch(Moment now);
+  [[nodiscard]] bool commit_here(std::unique_ptr<Batch>& batch);
   void committed(StoreAnswer answer);
   void commit_failed(StoreAnswer answer);
   void let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred, Moment now);
@@ -164,6 +179,7 @@ class Loop {
   std::unique_ptr<PoolEvents> pool_events_;
   std::unique_ptr<Scheduler> scheduler_;
   Effects effects_;
+  std::function<void(bool)> turn_end_ = [](bool) {};
   Watchers watchers_;
   Outputs outputs_;
   LoopFigures figures_;

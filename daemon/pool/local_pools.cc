@@ -281,9 +281,11 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
 }
 
 bool LocalPools::poll(PoolHandler& handler, std::size_t responses_max) {
+  // Takes the slots' edges; what they mean is looked at below.
   epoll_event events[16];
-  (void)epoll_wait(impl_->epoll.get(), events, 16, 0);  // takes the edges; what they mean is looked at below
-  impl_->poll_link(handler);
+  const int ready = epoll_wait(impl_->epoll.get(), events, 16, 0);
+  const auto is_link = [this](const epoll_event& event) { return impl_->link && event.data.fd == impl_->link->fd(); };
+  if (ready == 16 || std::any_of(events, events + std::max(ready, 0), is_link)) impl_->poll_link(handler);
   std::size_t left = responses_max;
   const std::size_t count = impl_->slots.size();
   for (std::size_t i = 0; i < count && left > 0; ++i) {

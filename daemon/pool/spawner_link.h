@@ -35,7 +35,8 @@ struct Notice {
 class SpawnerLink {
  public:
   // Connects to the spawner of the state directory; starts one, detached, when there is none. Says HELLO and waits for
-  // the answer. A spawner that is dying is waited for, at most 2 s. Errors: it serves a higher epoch, speaks another version, cannot be started (its log is named).
+  // the answer. A spawner that is dying is waited for, at most 2 s. Errors: it serves a higher epoch, speaks another
+  // version, cannot be started (its log is named).
   [[nodiscard]] static Result<SpawnerLink> open(const SpawnerProgram& program, Epoch epoch);
 
   [[nodiscard]] const spawner::Welcome& welcome() const { return welcome_; }

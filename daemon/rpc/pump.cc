@@ -1,8 +1,17 @@
 #include "daemon/rpc/pump.h"
 
+#include <iterator>
 #include <utility>
 
 namespace futured::rpc {
+
+namespace {
+
+constexpr std::size_t kSentByLoopMax = 2;
+
+thread_local const Pump* t_flushed = nullptr;  // the pump that this thread flushes: on the loop's thread only
+
+}  // namespace
 
 Pump::Pump() : thread_([this] { run(); }) {}
 
@@ -16,6 +25,10 @@ Pump::~Pump() {
 }
 
 void Pump::post(std::function<void()> task) {
+  if (t_flushed == this) {
+    from_loop_.push_back(std::move(task));
+    return;
+  }
   bool first = false;
   {
     const std::lock_guard lock(mutex_);
@@ -25,14 +38,30 @@ void Pump::post(std::function<void()> task) {
   if (first) wake_.notify_one();
 }
 
+void Pump::flush(bool at_rest) {
+  t_flushed = this;
+  if (from_loop_.empty()) return;
+  bool here = at_rest && from_loop_.size() <= kSentByLoopMax;
+  {
+    const std::lock_guard lock(mutex_);
+    here = here && !running_ && waiting_.empty();
+    if (!here) std::move(from_loop_.begin(), from_loop_.end(), std::back_inserter(waiting_));
+  }
+  const std::vector<std::function<void()>> tasks = std::exchange(from_loop_, {});
+  if (!here) return wake_.notify_one();
+  for (const auto& task : tasks) task();
+}
+
 void Pump::run() {
   std::vector<std::function<void()>> tasks;
   for (;;) {
     {
       std::unique_lock lock(mutex_);
+      running_ = false;
       wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
       if (waiting_.empty()) return;
       tasks.swap(waiting_);
+      running_ = true;
     }
     for (auto& task : tasks) std::exchange(task, nullptr)();  // what a task holds ends with it
     tasks.clear();

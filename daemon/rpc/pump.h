@@ -1,4 +1,5 @@
-// Pump: the thread that serialises and sends what the loop has to say, so that the loop never does.
+// Pump: the thread that serialises and sends what the loop has to say, so that the loop does not. Only when the loop
+// has nothing else to do is a little of it sent on the loop's own thread: waking another takes longer than sending.
 #pragma once
 
 #include <condition_variable>
@@ -19,13 +20,17 @@ class Pump {
   // Any thread. In order. What is posted is bounded by who posts: a call has at most one task waiting for each thing
   // that it can do next.
   void post(std::function<void()> task);
+  // The loop's thread, at the end of each turn: what it has posted goes out. `at_rest`: the loop has nothing to do.
+  void flush(bool at_rest);
 
  private:
   void run();
 
+  std::vector<std::function<void()>> from_loop_;  // the loop's own, up to its flush
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::function<void()>> waiting_;  // guarded by mutex_
+  bool running_ = false;                        // guarded by mutex_: tasks that were taken are not through
   bool stopping_ = false;                       // guarded by mutex_
   std::thread thread_;
 };

@@ -83,7 +83,7 @@ class Server::Impl {
     lock_.reset();
   }
 
-  [[nodiscard]] const Front& front() const { return front_; }
+  [[nodiscard]] Front& front() { return front_; }
 
  private:
   [[nodiscard]] Status build() {
@@ -177,6 +177,7 @@ Result<std::unique_ptr<Server>> Server::start(ServerSetup setup, Loop& loop, Rea
                                               SegmentTable& segments) {
   auto impl = std::make_unique<Impl>(std::move(setup), loop, reader, segments);
   if (const Status started = impl->start(); !started.ok()) return started.error();
+  loop.at_turn_end([&pump = impl->front().pump](bool at_rest) { pump.flush(at_rest); });
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

@@ -66,6 +66,7 @@ class SqliteStore : public Store {
 
   // Opening: sqlite_store.cc.
   [[nodiscard]] Status prepare();
+  void lengthen_wal();
 
   // What a start reads: sqlite_snapshot.cc.
   [[nodiscard]] Status find_open_jobs();

@@ -6,6 +6,12 @@
 
 namespace futured {
 
+namespace {
+
+constexpr std::size_t kCommitsUntendedMax = 64;
+
+}  // namespace
+
 StoreThread::StoreThread(std::unique_ptr<Store> store) : store_(std::move(store)), thread_([this] { run(); }) {}
 
 StoreThread::~StoreThread() {
@@ -34,6 +40,16 @@ void StoreThread::commit(std::unique_ptr<Batch> batch, std::vector<Claim> claims
   wake_.notify_one();
 }
 
+std::optional<StoreAnswer> StoreThread::commit_here(std::unique_ptr<Batch>& batch) {
+  const std::unique_lock lock(store_mutex_, std::try_to_lock);
+  if (!lock.owns_lock() || commits_untended_ >= kCommitsUntendedMax) return std::nullopt;
+  ++commits_untended_;
+  StoreAnswer answer;
+  answer.batch = std::move(batch);
+  execute(answer);
+  return answer;
+}
+
 void StoreThread::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -41,6 +57,7 @@ void StoreThread::run() {
     if (!request_) return;
     Request request = *std::exchange(request_, std::nullopt);
     lock.unlock();
+    std::unique_lock store_lock(store_mutex_);
     execute(request.answer);
     lock.lock();
     in_flight_ = false;
@@ -48,6 +65,8 @@ void StoreThread::run() {
     request.callback(std::move(request.answer));
     // The answers are on their way: now there is time for what they need not wait for.
     store_->tend();
+    commits_untended_ = 0;
+    store_lock.unlock();
     lock.lock();
   }
 }

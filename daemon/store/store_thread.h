@@ -44,6 +44,9 @@ class StoreThread {
   // moment the callback is entered. Never waits. `batch` may be empty, never null.
   void commit(std::unique_ptr<Batch> batch, std::vector<Claim> claims, std::vector<std::vector<JobId>> loads,
               Callback callback);
+  // The same on the caller's thread, for a batch so small that waking another thread would cost as much. Nothing: the
+  // store is being tended, or it is time that it were; the batch is still the caller's.
+  [[nodiscard]] std::optional<StoreAnswer> commit_here(std::unique_ptr<Batch>& batch);
 
  private:
   struct Request {
@@ -54,7 +57,9 @@ class StoreThread {
   void run();
   void execute(StoreAnswer& answer);
 
-  std::unique_ptr<Store> store_;  // the thread's own once it runs
+  std::mutex store_mutex_;
+  std::unique_ptr<Store> store_;      // guarded by store_mutex_
+  std::size_t commits_untended_ = 0;  // guarded by store_mutex_
   std::mutex mutex_;
   std::condition_variable wake_;
   std::optional<Request> request_;  // guarded by mutex_
