@@ -49,6 +49,7 @@ Status check_command(const Command& command) {
   }
   if (has_nul(command.cwd)) return refuse("working directory holds a NUL byte");
   if (!command.cwd.empty() && command.cwd[0] != '/') return refuse("working directory is not absolute: " + command.cwd);
+  if (command.umask && *command.umask > 0777) return refuse("umask has bits beyond 0777");
   if (bytes > limits::kArgvBytesMax) {
     return refuse("command takes " + std::to_string(bytes) + " bytes, more than " +
                   std::to_string(limits::kArgvBytesMax));
@@ -61,6 +62,7 @@ std::string encode_command(const Command& command) {
   append_strings(encoded, command.argv);
   append_strings(encoded, command.env);
   append_bytes(encoded, command.cwd);
+  append_varint(encoded, command.umask ? *command.umask + 1 : 0);
   return encoded;
 }
 
@@ -76,6 +78,9 @@ Result<Command> decode_command(std::string_view encoded) {
     return refuse("command has more than " + std::to_string(limits::kArgvCountMax) + " arguments or variables");
   }
   command.cwd = reader.bytes();
+  const std::uint64_t umask = reader.varint();
+  if (umask > 01000) return refuse("umask has bits beyond 0777");
+  if (umask > 0) command.umask = static_cast<std::uint32_t>(umask - 1);
   if (reader.failed()) return Error{ErrorCode::kDataLoss, "command is cut short"};
   if (!reader.at_end()) return Error{ErrorCode::kDataLoss, "command has bytes after its end"};
   return command;

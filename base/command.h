@@ -1,6 +1,8 @@
 // A command line as a job carries it: part 0 of the payload of a command job. docs/formats/command.md.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,10 +16,14 @@ inline constexpr std::string_view kCommandType = "application/x-futured-command"
 inline constexpr std::string_view kStdoutType = "application/x-futured-stdout";
 inline constexpr std::string_view kStderrType = "application/x-futured-stderr";
 
+// Workers keep their own files to themselves; a command's are as readable as a shell's.
+inline constexpr std::uint32_t kDefaultUmask = 022;
+
 struct Command {
-  std::vector<std::string> argv;  // argv[0] is looked up in PATH unless it holds a slash
-  std::vector<std::string> env;   // KEY=VALUE, on top of the worker's own environment; a later one wins
-  std::string cwd;                // absolute, or empty for the worker's own
+  std::vector<std::string> argv;       // argv[0] is looked up in PATH unless it holds a slash
+  std::vector<std::string> env;        // KEY=VALUE, on top of the worker's own environment; a later one wins
+  std::string cwd;                     // absolute, or empty for the worker's own
+  std::optional<std::uint32_t> umask;  // of the files it makes, 0 to 0777; else kDefaultUmask
 
   bool operator==(const Command&) const = default;
 };

@@ -37,6 +37,7 @@ struct Options {
   bool user = false;
   std::string spawner;
   std::string zygote;
+  bool no_spawner = false;
 };
 
 void describe(CLI::App& app, Options& options) {
@@ -50,6 +51,7 @@ void describe(CLI::App& app, Options& options) {
   app.add_flag("--user", options.user, "A user's own daemon: the socket is for this user only");
   app.add_option("--spawner", options.spawner,
                  "Program to start as spawner (default: futured-spawner beside this one)");
+  app.add_flag("--no-spawner", options.no_spawner, "Never start a spawner: wait for the one that the service runs");
   app.add_option("--zygote", options.zygote, "Program of the pools' zygotes (default: futured-zygote beside this one)");
   app.set_version_flag("--version", std::string("futured ") + kVersion);
   app.footer(
@@ -106,7 +108,9 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
   }
   pool::LocalPoolsSetup pools;
   pools.state_directory = config.state;
-  pools.spawner_program = options.spawner.empty() ? beside_this_program("futured-spawner") : options.spawner;
+  if (!options.no_spawner) {
+    pools.spawner_program = options.spawner.empty() ? beside_this_program("futured-spawner") : options.spawner;
+  }
   pools.zygote_program = options.zygote.empty() ? beside_this_program("futured-zygote") : options.zygote;
   pools.spawner_idle_exit_s = config.idle_exit_ms / 1000;
   parts.pools = std::make_unique<pool::LocalPools>(std::move(pools));
@@ -125,7 +129,9 @@ rpc::ServerSetup server_setup(const ops::Config& config, const Loop& loop) {
   setup.listen = config.listen;
   setup.version = kVersion;
   setup.state_directory = config.state;
-  setup.store = "sqlite";
+  const StoreVersion store = sqlite_version();
+  setup.store = store.program;
+  setup.schema_version = store.schema;
   setup.epoch = loop.epoch();
   setup.idle_exit_ms = config.idle_exit_ms;
   setup.pools = loop.pool_configs();
@@ -203,17 +209,18 @@ Status run(const ops::Config& config, const Options& options) {
     ::kill(::getpid(), SIGTERM);
   });
   auto server = rpc::Server::start(server_setup(config, loop), loop, readers, segments);
-  bool idle_for_long = false;
+  std::optional<IdleWatch> idle;  // until the loop has ended, for that may still be looking for it
   if (server.ok()) {
     ops::log_info("ready at " + config.socket);
     ops::notify_ready("serving " + config.socket);
-    IdleWatch idle(loop, **server, config.idle_exit_ms);
-    while (!stop_signal.wait(idle.period_ms())) idle.check();
-    idle_for_long = idle.is_over();
-    if (idle_for_long) ops::log_info("idle for long enough: ending");
+    idle.emplace(loop, **server, config.idle_exit_ms);
+    while (!stop_signal.wait(idle->period_ms())) idle->check();
+    if (idle->is_over()) ops::log_info("idle for long enough: ending");
     ops::notify_stopping();
   }
-  loop.stop(idle_for_long);
+  // A daemon that never served leaves no spawner behind that it has started, either.
+  const bool ends_spawner = !server.ok() || idle->is_over();
+  loop.stop(ends_spawner ? Loop::Spawner::kStopIfIdle : Loop::Spawner::kLeave);
   turns.join();
   if (!server.ok()) return server.error();
   (*server)->stop();

@@ -7,6 +7,7 @@
 
 #include "base/time.h"
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -74,6 +75,7 @@ double quantile(const std::vector<double>& sorted, double q) {
 }
 
 int bench_noop(const Options& options, const Globals& globals) {
+  require_utf8("--task", options.task);
   const client::Client client = connect(globals);
   const bool durable = client.info().durable;
   static_cast<void>(client.executor().submit(options.task, "").result());  // workers are warm from here on
@@ -118,13 +120,15 @@ void add_bench(CLI::App& app, Globals& globals) {
   bench.fallthrough();
   const auto options = std::make_shared<Options>();
   CLI::App& noop = *bench.add_subcommand("noop", "Throughput and latency of jobs that do nothing");
-  noop.add_option("-n,--jobs", options->jobs, "Jobs at once (default: 100000)")->check(CLI::PositiveNumber);
+  noop.add_option("-n,--jobs", options->jobs, "Jobs at once (default: 100000)")->check(at_least_one());
   noop.add_option("--singles", options->singles, "Jobs one at a time (default: 1000)");
   noop.add_option("--payload", options->payload_bytes, "Bytes of payload (default: 100)");
   noop.add_option("--task", options->task, "Task to call (default: noop)");
   noop.callback(
       [&globals, options] { globals.action = [&globals, options] { return bench_noop(*options, globals); }; });
-  bench.footer("Examples:\n  fut bench noop -n 1000000\n  fut bench noop --json\n");
+  constexpr const char* kExamples = "Examples:\n  fut bench noop -n 1000000\n  fut bench noop --json\n";
+  bench.footer(kExamples);
+  noop.footer(kExamples);
 }
 
 }  // namespace futured::cli

@@ -1,9 +1,14 @@
 // fut call: calls a task and prints what it returns.
 #include <memory>
 
+#include "base/limits.h"
+#include "client/cli/acceptance.h"
 #include "client/cli/cli.h"
+#include "client/cli/follow.h"
+#include "client/cli/input.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
+#include "client/cli/output.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -29,17 +34,32 @@ void print_result(const client::Outcome& outcome, bool json) {
   }
 }
 
-int call(const Options& options, const Globals& globals) {
+std::vector<client::Part> payload_of(const Options& options) {
+  require_utf8("task", options.task);
   std::vector<client::Part> payload;
-  for (const std::string& argument : options.arguments) payload.push_back(parse_argument(argument));
+  std::size_t bytes = 0;
+  for (const std::string& argument : options.arguments) {
+    payload.push_back(parse_argument(argument));
+    bytes += payload.back().bytes.size();
+  }
+  if (bytes > limits::kPayloadBytesMax) {
+    throw UsageError("the arguments: " + bytes_text(static_cast<std::int64_t>(bytes)) + " together, over the " +
+                     bytes_text(limits::kPayloadBytesMax) + " that a job is given: split them over several calls");
+  }
+  return payload;
+}
+
+int call(const Options& options, const Globals& globals) {
+  const std::vector<client::Part> payload = payload_of(options);
   client::JobOptions job = options.job.options();
   job.follow = !options.detach;
   Interrupt interrupt;
   const client::Client client = connect(globals);
-  if (!options.detach) interrupt.hold();
+  interrupt.hold();
   const client::Future future = client.executor(job).submit(options.task, payload);
-  const std::uint64_t id = future.id();
+  const std::uint64_t id = AcceptanceWatch().id_of(future);
   if (options.detach) {
+    interrupt.release();
     if (globals.json) {
       print_json({{"id", id}});
     } else {
@@ -48,8 +68,7 @@ int call(const Options& options, const Globals& globals) {
     return kOk;
   }
   cancel_at_interrupt(interrupt, client, id);
-  client::Outcome outcome = future.outcome();
-  if (outcome.result_elided) outcome = client.result(id);
+  const client::Outcome outcome = within_sight(id, [&] { return whole_outcome(client, future); });
   if (globals.json || outcome.succeeded()) print_result(outcome, globals.json);
   if (interrupt.interrupted()) return kInterrupted;
   if (outcome.succeeded()) return kOk;
@@ -69,7 +88,7 @@ void add_call(CLI::App& app, Globals& globals) {
   verb.add_option("arguments", options->arguments, "Each is one part of the payload");
   verb.footer(
       "An argument that parses as JSON is sent as application/json, \"@file\" as the file's bytes, all else as\n"
-      "text/plain. Write -- before arguments that begin with a dash.\n\n"
+      "text/plain; 4 MiB in all. Write -- before arguments that begin with a dash.\n\n"
       "Examples:\n"
       "  fut call sha256 @README.md\n"
       "  fut call sum_squares 1000\n"

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -34,6 +35,7 @@ std::string_view word_of(client::CancelDisposition disposition) {
 
 int cancel(const Options& options, const Globals& globals) {
   const std::vector<std::uint64_t> ids = parse_ids(options.ids);
+  require_utf8("--reason", options.reason);
   client::CancelOptions how{.kill_at_once = options.kill, .reason = options.reason, .wait = !options.no_wait};
   if (!options.grace.empty()) how.grace = parse_duration(options.grace, "--grace");
   const client::Client client = connect(globals);
@@ -60,7 +62,8 @@ void add_cancel(CLI::App& app, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& verb = *app.add_subcommand("cancel", "Cancel jobs: queued ones never run, running ones are stopped");
   verb.add_option("ids", options->ids, "Numbers of jobs, or ranges such as 3-10")->required();
-  verb.add_option("--grace", options->grace, "Between SIGTERM and the kill (default: the job's own)");
+  verb.add_option("--grace", options->grace, "Between SIGTERM and the kill (default: the job's own)")
+      ->check(duration_over_zero("--grace", "use --kill for none"));
   verb.add_flag("--kill", options->kill, "No grace");
   verb.add_option("--reason", options->reason, "Kept with the job");
   verb.add_flag("--no-wait", options->no_wait, "Do not wait until nothing of them is left");

@@ -62,6 +62,24 @@ void add_doctor(CLI::App& app, Globals& globals);
 void add_shutdown(CLI::App& app, Globals& globals);
 void add_version(CLI::App& app, Globals& globals);
 
+// The address that a verb would use, looked at before anybody connects: one that has none of the forms of docs/cli.md
+// is refused here, in our words. Throws UsageError.
+void check_address(const std::string& address);
+
+// Throws Unavailable, naming the job, when the daemon cannot be told.
+void cancel_job(const client::Client& client, std::uint64_t job, const client::CancelOptions& how);
+// The connection is lost for good, and the job is not: says how to find it again.
+[[noreturn]] void lose_sight(std::uint64_t job, const client::Unavailable& error);
+// What `work` returns; a connection lost in it is told as above.
+template <typename Work>
+auto within_sight(std::uint64_t job, const Work& work) {
+  try {
+    return work();
+  } catch (const client::Unavailable& error) {
+    lose_sight(job, error);
+  }
+}
+
 // A command: the words that were no options, and those behind "--". Throws UsageError when there are none.
 [[nodiscard]] std::vector<std::string> command_words(const char* verb, std::vector<std::string> before,
                                                      const Globals& globals);

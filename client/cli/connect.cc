@@ -1,8 +1,10 @@
 // Which daemon a verb speaks to, and how errors are spoken.
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
+#include <string_view>
 
+#include "base/limits.h"
 #include "client/cli/cli.h"
 #include "client/cli/start_daemon.h"
 
@@ -21,14 +23,46 @@ bool is_users_own(const Globals& globals) {
 }
 
 [[noreturn]] void unreachable(const Globals& globals, const client::Unavailable& error) {
-  const std::string way_out = is_users_own(globals) ? "start it with any verb without --no-start"
-                                                    : "is it running there, and may you connect? see fut doctor";
+  const char* const way_out = !is_users_own(globals) ? "is it running there, and may you connect? see fut doctor"
+                              : globals.no_start     ? "start it with any verb without --no-start"
+                                                     : "fut run starts one, and so does every verb that needs one";
   throw client::Unavailable(std::string(error.what()) + ": " + way_out);
+}
+
+[[noreturn]] void refuse_address(const std::string& address, const std::string& why) {
+  throw UsageError("address \"" + address + "\": " + why);
+}
+
+bool is_port(std::string_view word) {
+  unsigned port = 0;
+  const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), port);
+  return problem == std::errc() && end == word.data() + word.size() && port >= 1 && port <= 65'535;
+}
+
+std::string address_of(const Globals& globals) {
+  return globals.address.empty() ? client::default_address() : globals.address;
 }
 
 }  // namespace
 
+void check_address(const std::string& address) {
+  constexpr std::string_view kUnix = "unix:";
+  const std::string_view path = std::string_view(address).substr(address.starts_with(kUnix) ? kUnix.size() : 0);
+  if (path.starts_with('/')) {
+    if (path.size() <= limits::kSocketPathBytesMax) return;
+    refuse_address(address, "its path has " + std::to_string(path.size()) + " bytes, and a socket's at most " +
+                                std::to_string(limits::kSocketPathBytesMax) + ": use a shorter one");
+  }
+  const std::size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  if (colon == std::string::npos || host.empty() || address.starts_with(kUnix) || host.find('/') != std::string::npos) {
+    refuse_address(address, "is none of unix:/path, /path and host:port");
+  }
+  if (!is_port(std::string_view(address).substr(colon + 1))) refuse_address(address, "its port is not 1 to 65535");
+}
+
 client::Client connect_only(const Globals& globals) {
+  check_address(address_of(globals));
   try {
     return client::Client::connect(globals.address,
                                    {.connect_timeout = client::Milliseconds(0), .reconnect_timeout = kConnectTimeout});
@@ -39,11 +73,29 @@ client::Client connect_only(const Globals& globals) {
 
 client::Client connect(const Globals& globals) {
   if (!globals.no_start && is_users_own(globals)) start_user_daemon(user_daemon());
+  check_address(address_of(globals));
   try {
     return client::Client::connect(globals.address, {.connect_timeout = kConnectTimeout});
   } catch (const client::Unavailable& error) {
     unreachable(globals, error);
   }
+}
+
+void cancel_job(const client::Client& client, std::uint64_t job, const client::CancelOptions& how) {
+  const std::uint64_t ids[] = {job};
+  try {
+    client.cancel(ids, how);
+  } catch (const client::Unavailable& error) {
+    const std::string number = std::to_string(job);
+    throw client::Unavailable(std::string(error.what()) + ": job " + number + " was not cancelled: fut cancel " +
+                              number);
+  }
+}
+
+void lose_sight(std::uint64_t job, const client::Unavailable& error) {
+  const std::string number = std::to_string(job);
+  throw client::Unavailable(std::string(error.what()) + ": job " + number + " goes on if it was running: fut wait " +
+                            number + ", fut logs -f " + number);
 }
 
 std::vector<std::string> command_words(const char* verb, std::vector<std::string> before, const Globals& globals) {

@@ -43,6 +43,16 @@ std::string_view word_of(Health health) {
   return "";
 }
 
+Finding store_finding(const client::Client& client, const client::DaemonInfo& info) {
+  const auto figures = client.stats().figures;
+  const auto failing = figures.find("store_failing");
+  if (failing != figures.end() && failing->second != 0) {
+    return {Health::kBad, "store", "cannot commit, so no job is accepted: make room in " + info.state_dir};
+  }
+  return info.durable ? Finding{Health::kGood, "store", info.store + " in " + info.state_dir}
+                      : Finding{Health::kWarning, "store", "in memory only: jobs end with the daemon"};
+}
+
 std::optional<client::DaemonInfo> check_daemon(const Globals& globals, Findings& findings) {
   try {
     const client::Client client = connect_only(globals);
@@ -54,8 +64,7 @@ std::optional<client::DaemonInfo> check_daemon(const Globals& globals, Findings&
       findings.push_back(
           {Health::kWarning, "versions", "fut is " FUTURED_VERSION ": restart the daemon to have one version"});
     }
-    findings.push_back(info.durable ? Finding{Health::kGood, "store", info.store + " in " + info.state_dir}
-                                    : Finding{Health::kWarning, "store", "in memory only: jobs end with the daemon"});
+    findings.push_back(store_finding(client, info));
     for (const client::PoolInfo& pool : info.pools) {
       findings.push_back({pool.problem.empty() ? Health::kGood : Health::kBad, "pool " + pool.name,
                           pool.problem.empty() ? pool.mode + ", " + std::to_string(pool.workers) + " workers, " +

@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <ctime>
 #include <exception>
 #include <utility>
 
@@ -59,21 +61,34 @@ void Interrupt::run() {
     if (stopping_) return;
     if (signal == SIGUSR2) continue;
     if (interrupted_.exchange(true)) ::_exit(kInterrupted);
+    if (handle_first()) continue;
+    const timespec grace = {0, std::chrono::nanoseconds(kAcceptanceGrace).count()};
+    const int second = ::sigtimedwait(&signals, nullptr, &grace);
+    if (stopping_) return;
+    if (second == SIGINT || second == SIGTERM) ::_exit(kInterrupted);
     const std::lock_guard guard(mutex_);
-    if (holding_) {
-      held_back_ = true;
-      continue;
-    }
-    if (!action_) ::_exit(kInterrupted);
-    // Not here: a second signal must be heard while the action waits for the daemon.
-    start(std::exchange(action_, nullptr));
+    if (held_back_) leave_unaccepted();
   }
+}
+
+// False: it is held back.
+bool Interrupt::handle_first() {
+  const std::lock_guard guard(mutex_);
+  held_back_ = holding_;
+  if (held_back_) return false;
+  if (!action_) ::_exit(kInterrupted);
+  // Not here: a second signal must be heard while the action waits for the daemon.
+  start(std::exchange(action_, nullptr));
+  return true;
 }
 
 void Interrupt::start(std::function<void()> action) {
   action_thread_ = std::thread([action = std::move(action)] {
     try {
       action();
+    } catch (const client::Unavailable& error) {
+      complain(error.what());
+      ::_exit(kUnreachable);
     } catch (const std::exception& error) {
       complain(error.what());
       ::_exit(kInterrupted);
@@ -81,11 +96,15 @@ void Interrupt::start(std::function<void()> action) {
   });
 }
 
+void leave_unaccepted() {
+  complain("the job may still be accepted: fut ls --mine shows it, fut cancel ID ends it");
+  ::_exit(kInterrupted);
+}
+
 void cancel_at_interrupt(Interrupt& interrupt, const client::Client& client, std::uint64_t job) {
   interrupt.on_first([client, job] {
     complain("cancelling job " + std::to_string(job) + ": press Ctrl-C again to leave at once");
-    const std::uint64_t ids[] = {job};
-    client.cancel(ids, {.reason = "Ctrl-C"});
+    cancel_job(client, job, {.reason = "Ctrl-C"});
   });
 }
 

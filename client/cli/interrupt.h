@@ -19,9 +19,11 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
-  // From now on the first signal waits for on_first(): what it is to cancel is on its way to the daemon, and must be
-  // known by its id before it can be cancelled.
+  // From now on a job is on its way to the daemon, and cannot be cancelled before its number is known. The first signal
+  // gives on_first() a moment, for an acceptance that is on its way back, and then the process leaves with code 130.
   void hold();
+  // The job is accepted, and goes on without us: the next signal leaves.
+  void release() { on_first(nullptr); }
   // What the first signal does, on a thread of its own; at once if one has been held back. Returns when an earlier
   // action is through, so that on_first(nullptr) says that nothing of it is used any more.
   void on_first(std::function<void()> action);
@@ -29,6 +31,7 @@ class Interrupt {
 
  private:
   void run();
+  [[nodiscard]] bool handle_first();
   void start(std::function<void()> action);
 
   std::atomic<bool> interrupted_{false};
@@ -41,7 +44,13 @@ class Interrupt {
   std::thread thread_;
 };
 
-// Ctrl-C cancels this job.
+// How long Ctrl-C waits for an acceptance that is on its way back.
+inline constexpr client::Milliseconds kAcceptanceGrace(300);
+
+// Ends the process with code 130: jobs were sent, and nobody knows what became of them.
+[[noreturn]] void leave_unaccepted();
+
+// Ctrl-C cancels this job. When the daemon cannot be told, the process leaves with code 3 and says so.
 void cancel_at_interrupt(Interrupt& interrupt, const client::Client& client, std::uint64_t job);
 
 }  // namespace futured::cli

@@ -1,8 +1,11 @@
 #include "client/cli/job_flags.h"
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <utility>
 
+#include "client/cli/input.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -11,48 +14,46 @@ void JobFlags::add_to(CLI::App& verb) {
   verb.add_option("-q,--queue", queue, "Queue (default: default)")->group("Job");
   verb.add_option("--pool", pool, "Pool of workers (default: the queue's)")->group("Job");
   verb.add_option("--priority", priority, "Higher goes first, in queues of discipline priority")->group("Job");
-  verb.add_option("--attempts", attempts, "Runs in all before it fails (default: the queue's, else 1)")->group("Job");
-  verb.add_option("--backoff", backoff, "Wait before the second attempt; doubles")->group("Job");
-  verb.add_option("--timeout", timeout, "Kill an attempt that runs longer")->group("Job");
-  verb.add_option("--queue-timeout", queue_timeout, "Give up when not started by then")->group("Job");
-  verb.add_option("--total-timeout", total_timeout, "Over all attempts")->group("Job");
-  verb.add_option("--grace", grace, "Between SIGTERM and the kill (default: 1s)")->group("Job");
-  verb.add_option("--delay", delay, "Start no earlier than so long from now")->group("Job");
+  verb.add_option("--attempts", attempts, "Runs in all before it fails (default: the queue's, else 1)")
+      ->group("Job")
+      ->check(at_least_one());
+  const auto add_duration = [&verb](const char* option, std::string& value, const char* what) {
+    return verb.add_option(option, value, what)->group("Job");
+  };
+  const auto add_limit = [&](const std::string& option, std::string& value, const char* what) {
+    const std::string way_out = "use no " + option + " for no limit";
+    add_duration(option.c_str(), value, what)->check(duration_over_zero(option, way_out));
+  };
+  add_duration("--backoff", backoff, "Wait before the second attempt; doubles")->check(duration("--backoff"));
+  add_limit("--timeout", timeout, "Kill an attempt that runs longer");
+  add_limit("--queue-timeout", queue_timeout, "Give up when not started by then");
+  add_limit("--total-timeout", total_timeout, "Over all attempts");
+  add_duration("--grace", grace, "Between SIGTERM and the kill (default: 1s)")
+      ->check(duration_over_zero("--grace", "write 1ms for next to none"));
   verb.add_flag("--at-most-once", at_most_once, "Never run twice, not even after a crash")->group("Job");
   verb.add_option("--name", name, "Shown in lists")->group("Job");
-  verb.add_option("--label", labels, "NAME=VALUE; may be given again")->group("Job")->allow_extra_args(false);
-  verb.add_option("--after", after, "Start when this job has ended; may be given again")
-      ->group("Job")
-      ->allow_extra_args(false);
-  verb.add_option("--after-ok", after_ok, "The same, and it must have succeeded")
-      ->group("Job")
-      ->allow_extra_args(false);
 }
 
 client::JobOptions JobFlags::options() const {
-  const auto duration = [](const std::string& word, const char* option) {
+  // Empty: not given, for what is given has been looked at.
+  const auto given = [](const std::string& word, const char* option) {
     return word.empty() ? client::Milliseconds(0) : parse_duration(word, option);
   };
+  require_utf8("--queue", queue);
+  require_utf8("--pool", pool);
+  require_utf8("--name", name);
   client::JobOptions options;
   options.queue = queue;
   options.pool = pool;
   options.priority = priority;
   options.retries.max_attempts = attempts;
-  options.retries.backoff = duration(backoff, "--backoff");
-  options.timeouts.run = duration(timeout, "--timeout");
-  options.timeouts.queue = duration(queue_timeout, "--queue-timeout");
-  options.timeouts.total = duration(total_timeout, "--total-timeout");
-  options.timeouts.grace = duration(grace, "--grace");
-  options.start_after = duration(delay, "--delay");
+  options.retries.backoff = given(backoff, "--backoff");
+  options.timeouts.run = given(timeout, "--timeout");
+  options.timeouts.queue = given(queue_timeout, "--queue-timeout");
+  options.timeouts.total = given(total_timeout, "--total-timeout");
+  options.timeouts.grace = given(grace, "--grace");
   options.at_most_once = at_most_once;
   options.name = name;
-  for (const std::string& label : labels) {
-    const std::size_t equals = label.find('=');
-    if (equals == std::string::npos) throw UsageError("--label: \"" + label + "\" has no '=': write NAME=VALUE");
-    options.labels[label.substr(0, equals)] = label.substr(equals + 1);
-  }
-  options.after = parse_ids(after);
-  options.after_success = parse_ids(after_ok);
   return options;
 }
 
@@ -77,6 +78,8 @@ client::CommandLine CommandFlags::command(std::vector<std::string> argv) const {
       cwd.empty() ? std::filesystem::current_path(problem) : std::filesystem::absolute(cwd, problem);
   if (problem) throw UsageError("--cwd: " + problem.message() + ": name a directory that exists");
   command.cwd = directory.string();
+  command.umask = ::umask(0);
+  ::umask(*command.umask);  // it cannot be read otherwise
   return command;
 }
 

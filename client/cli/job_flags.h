@@ -18,12 +18,8 @@ struct JobFlags {
   std::string queue_timeout;
   std::string total_timeout;
   std::string grace;
-  std::string delay;
   bool at_most_once = false;
   std::string name;
-  std::vector<std::string> labels;
-  std::vector<std::string> after;
-  std::vector<std::string> after_ok;
 
   void add_to(CLI::App& verb);
   [[nodiscard]] client::JobOptions options() const;  // throws UsageError

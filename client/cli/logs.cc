@@ -1,8 +1,9 @@
 // fut logs: a job's output, also while it is produced.
-#include <cstdio>
 #include <memory>
 
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
+#include "client/cli/output.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -31,7 +32,7 @@ void print_chunk(const client::OutputChunk& chunk, bool json) {
     complain("[" + bytes_text(static_cast<std::int64_t>(chunk.dropped_bytes)) + " of output not kept]");
   }
   if (error) {
-    std::fwrite(chunk.bytes.data(), 1, chunk.bytes.size(), stderr);
+    print_to_stderr(chunk.bytes);
   } else {
     print(chunk.bytes);
   }
@@ -42,9 +43,11 @@ int logs(const Options& options, const Globals& globals) {
   client::OutputOptions how{.attempt = options.attempt, .follow = options.follow, .tail_bytes = options.tail_bytes};
   if (options.only_stdout) how.kind = client::OutputKind::kStdout;
   if (options.only_stderr) how.kind = client::OutputKind::kStderr;
-  client.read_output(options.id, how, [&](const client::OutputChunk& chunk) {
-    print_chunk(chunk, globals.json);
-    return true;
+  within_sight(options.id, [&] {
+    client.read_output(options.id, how, [&](const client::OutputChunk& chunk) {
+      print_chunk(chunk, globals.json);
+      return true;
+    });
   });
   return kOk;
 }
@@ -54,7 +57,7 @@ int logs(const Options& options, const Globals& globals) {
 void add_logs(CLI::App& app, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& verb = *app.add_subcommand("logs", "Print a job's output; -f follows it");
-  verb.add_option("id", options->id, "Number of the job")->required()->check(CLI::PositiveNumber);
+  verb.add_option("id", options->id, "Number of the job")->required()->check(at_least_one());
   verb.add_flag("-f,--follow", options->follow, "Until the job has ended");
   CLI::Option* const only_stdout = verb.add_flag("--stdout", options->only_stdout, "Standard output only");
   verb.add_flag("--stderr", options->only_stderr, "Standard error only")->excludes(only_stdout);

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/time.h"
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -16,19 +17,20 @@ namespace {
 struct Options {
   std::vector<std::string> states;
   std::string queue;
-  std::string pool;
   std::string task;
   std::string name;
-  std::vector<std::string> labels;
   bool mine = false;
-  bool oldest_first = false;
   bool all = false;
   std::uint64_t limit = 20;
   std::string page;
 };
 
 client::JobFilter filter_of(const Options& options) {
-  client::JobFilter filter{.queue = options.queue, .pool = options.pool, .task = options.task, .name = options.name};
+  require_utf8("--queue", options.queue);
+  require_utf8("--task", options.task);
+  require_utf8("--name", options.name);
+  require_utf8("--page", options.page);
+  client::JobFilter filter{.queue = options.queue, .task = options.task, .name = options.name};
   for (const std::string& word : options.states) {
     const client::JobState state = client::job_state_from(word);
     if (state == client::JobState::kUnknown) {
@@ -36,11 +38,6 @@ client::JobFilter filter_of(const Options& options) {
                        "\" is none of scheduled, blocked, queued, running, succeeded, failed, cancelled, timed_out");
     }
     filter.states.push_back(state);
-  }
-  for (const std::string& label : options.labels) {
-    const std::size_t equals = label.find('=');
-    if (equals == std::string::npos) throw UsageError("--label: \"" + label + "\" has no '=': write NAME=VALUE");
-    filter.labels[label.substr(0, equals)] = label.substr(equals + 1);
   }
   if (options.mine) filter.owner_uid = ::getuid();
   return filter;
@@ -67,10 +64,10 @@ int ls(const Options& options, const Globals& globals) {
   std::uint64_t left = options.all ? UINT64_MAX : options.limit;
   while (left > 0) {
     const auto size = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, limits::kListPageMax));
-    const client::JobPage page = client.jobs(filter, size, token, options.oldest_first);
+    const client::JobPage page = client.jobs(filter, size, token);
     for (const client::JobInfo& job : page.jobs) {
       if (globals.json) {
-        print_json(to_json(job));
+        print_json(to_json(job, Detail::kListed));
       } else {
         table.add({std::to_string(job.id), std::string(client::to_string(job.state)), job.queue, age_of(job, now_us),
                    std::to_string(job.attempts), what_of(job)});
@@ -92,14 +89,10 @@ void add_ls(CLI::App& app, Globals& globals) {
   CLI::App& verb = *app.add_subcommand("ls", "List jobs, newest first");
   verb.add_option("--state", options->states, "In this state; may be given again")->allow_extra_args(false);
   verb.add_option("-q,--queue", options->queue, "Of this queue");
-  verb.add_option("--pool", options->pool, "Of this pool");
   verb.add_option("--task", options->task, "Of this task");
   verb.add_option("--name", options->name, "With this name");
-  verb.add_option("--label", options->labels, "With this label, NAME=VALUE; may be given again")
-      ->allow_extra_args(false);
   verb.add_flag("--mine", options->mine, "Submitted by me");
-  verb.add_flag("--oldest-first", options->oldest_first);
-  verb.add_option("-n,--limit", options->limit, "At most so many (default: 20)")->check(CLI::PositiveNumber);
+  verb.add_option("-n,--limit", options->limit, "At most so many (default: 20)")->check(at_least_one());
   verb.add_flag("--all", options->all, "All of them, page by page");
   verb.add_option("--page", options->page, "Go on where an earlier list ended");
   verb.footer(

@@ -2,10 +2,13 @@
 #include <algorithm>
 #include <csignal>
 #include <exception>
+#include <functional>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "client/cli/cli.h"
+#include "client/cli/output.h"
 
 namespace futured::cli {
 
@@ -18,6 +21,9 @@ constexpr const char* kFooter =
     "  fut call sha256 @README.md          call a task\n"
     "  fut submit -- ./nightly.sh          leave a job behind; prints its number\n"
     "  fut wait 42 && fut result 42\n"
+    "\n"
+    "Environment: FUTURED_ADDRESS names the daemon; FUTURED_IDLE_EXIT is how long a daemon that fut starts stays\n"
+    "without work (10m; 0: for ever).\n"
     "\n"
     "Exit codes: 0 ok, 1 a job failed, 2 usage, 3 daemon unreachable, 4 not found or refused, 124 timed out,\n"
     "130 interrupted. `fut run` exits with the command's own code.\n";
@@ -44,9 +50,12 @@ int exit_code_of(const client::Error& error) {
   return kRefused;
 }
 
-int act(const Globals& globals) {
+int guarded(const std::function<int()>& action) {
   try {
-    return globals.action();
+    return action();
+  } catch (const WriteError& error) {
+    if (!error.reader_is_gone()) complain(error.what());
+    return kRefused;
   } catch (const client::Error& error) {
     complain(error.what());
     return exit_code_of(error);
@@ -91,6 +100,23 @@ std::vector<std::string> take_words(int argc, char** argv, Globals& globals) {
   return words;
 }
 
+// "fut queue create": as far as the words were understood.
+std::string understood(const CLI::App& app) {
+  std::string words = app.get_name();
+  for (const CLI::App* verb = &app; !verb->get_subcommands().empty();) {
+    verb = verb->get_subcommands().back();
+    words += " " + verb->get_name();
+  }
+  return words;
+}
+
+int print_help(const CLI::App& app, const CLI::ParseError& asked) {
+  std::ostringstream text;
+  app.exit(asked, text, text);
+  print(text.str());
+  return kOk;
+}
+
 // What was not understood, by its own name.
 std::string describe(const CLI::ParseError& error, const CLI::App& app) {
   const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
@@ -103,6 +129,7 @@ std::string describe(const CLI::ParseError& error, const CLI::App& app) {
 int main(int argc, char** argv) {
   // A reader that goes away (fut ls | head) ends us by an error of write, not by a signal in the midst of gRPC.
   std::signal(SIGPIPE, SIG_IGN);
+  occupy_closed_streams();
   CLI::App app("fut: submits jobs to futured and looks after them", "fut");
   Globals globals;
   app.add_option("--address", globals.address, "Daemon: unix:/path, /path or host:port (also: FUTURED_ADDRESS)");
@@ -115,14 +142,14 @@ int main(int argc, char** argv) {
   try {
     app.parse(take_words(argc, argv, globals));
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    complain(describe(error, app) + ": see fut --help");
+    if (error.get_exit_code() == 0) return guarded([&] { return print_help(app, error); });
+    complain(describe(error, app) + ": see " + understood(app) + " --help");
     return kUsage;
   } catch (const UsageError& error) {
     complain(error.what());
     return kUsage;
   }
-  return act(globals);
+  return guarded(globals.action);
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <condition_variable>
-#include <cstdio>
 #include <deque>
 #include <iostream>
 #include <memory>
@@ -11,9 +10,13 @@
 #include <optional>
 #include <thread>
 
+#include "client/cli/acceptance.h"
 #include "client/cli/cli.h"
+#include "client/cli/follow.h"
+#include "client/cli/input.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
+#include "client/cli/output.h"
 #include "client/cli/progress.h"
 #include "client/cli/text.h"
 
@@ -107,7 +110,7 @@ class Submitter {
     if (options_.task.empty()) {
       return executor_.submit(options_.command.command(fill_in(options_.words, argument)));
     }
-    if (options_.files) return executor_.submit(options_.task, read_file(argument));
+    if (options_.files) return executor_.submit(options_.task, read_payload_file(argument));
     return executor_.submit(options_.task, std::vector<client::Part>{parse_argument(argument)});
   }
   void run() {
@@ -162,14 +165,15 @@ class Submitter {
 
 void print_outcome(const Call& call, const client::Outcome& outcome, bool json) {
   if (json) {
-    Json line = {{"argument", call.argument}};
+    Json line;
+    put_bytes(line, "argument", call.argument);
     line.update(to_json(outcome));
     print_json(line);
     return;
   }
   for (const client::Part& part : outcome.result) {
     if (is_stderr(part)) {
-      std::fwrite(part.bytes.data(), 1, part.bytes.size(), stderr);
+      print_to_stderr(part.bytes);
       continue;
     }
     print(part.bytes);
@@ -178,29 +182,84 @@ void print_outcome(const Call& call, const client::Outcome& outcome, bool json) 
   }
 }
 
-// True when the job succeeded. Throws when the daemon is gone: then the others fail as well.
-bool finish(const Call& call, const client::Client& client, Progress& progress, bool json) {
-  std::string why;
+// Takes the calls in their order, prints what became of each, and counts.
+class Printer {
+ public:
+  Printer(const client::Client& client, Progress& progress, AcceptanceWatch& acceptance, bool json)
+      : client_(client), progress_(progress), acceptance_(acceptance), json_(json) {}
+
+  // Throws when the daemon is gone, for then the others fail as well, and WriteError.
+  void take(const Call& call);
+  // Says how many went wrong; the exit code.
+  int conclude() const;
+
+ private:
+  void finish(const Call& call, std::uint64_t id);
+  void fail(const Call& call, std::uint64_t id, const std::string& why);
+  void complain_of(const Call& call, const std::string& why) {
+    progress_.clear();
+    complain("map: " + quoted({call.argument}) + ": " + why);
+  }
+
+  const client::Client& client_;
+  Progress& progress_;
+  AcceptanceWatch& acceptance_;
+  const bool json_;
+  std::uint64_t done_ = 0;
+  std::uint64_t failed_ = 0;
+  std::uint64_t incomplete_ = 0;  // succeeded, but some of the output is gone
+};
+
+void Printer::take(const Call& call) {
+  ++done_;
+  std::uint64_t id = 0;  // not a job yet
   try {
     if (call.problem) std::rethrow_exception(call.problem);
-    progress.wait_for(call.future);
-    client::Outcome outcome = call.future.outcome();
-    if (outcome.result_elided) outcome = client.result(outcome.id);
-    progress.clear();
-    print_outcome(call, outcome, json);
-    if (outcome.succeeded()) return true;
-    why = "job " + std::to_string(outcome.id) + " " + std::string(client::to_string(outcome.state)) + ", " +
-          describe(outcome.cause);
+    id = acceptance_.id_of(call.future);
+    within_sight(id, [&] { finish(call, id); });
   } catch (const client::Unavailable&) {
     throw;
   } catch (const client::Error& error) {
-    why = error.what();
+    fail(call, id, error.what());
   } catch (const UsageError& error) {
-    why = error.what();
+    fail(call, id, error.what());
   }
-  progress.clear();
-  complain("map: " + quoted({call.argument}) + ": " + why);
-  return false;
+}
+
+void Printer::finish(const Call& call, std::uint64_t id) {
+  progress_.wait_for(call.future);
+  const client::Outcome outcome = whole_outcome(client_, call.future);
+  progress_.clear();
+  print_outcome(call, outcome, json_);
+  const std::uint64_t missed_bytes = dropped_bytes(outcome);
+  if (missed_bytes != 0) complain_of(call, undelivered_text(id, missed_bytes));
+  if (!outcome.succeeded()) {
+    ++failed_;
+    complain_of(call, "job " + std::to_string(id) + " " + std::string(client::to_string(outcome.state)) + ", " +
+                          describe(outcome.cause));
+  } else if (missed_bytes != 0) {
+    ++incomplete_;
+  }
+}
+
+void Printer::fail(const Call& call, std::uint64_t id, const std::string& why) {
+  ++failed_;
+  progress_.clear();
+  if (json_) {
+    Json line;
+    put_bytes(line, "argument", call.argument);
+    if (id != 0) line["id"] = id;
+    line["error"] = why;
+    print_json(line);
+  }
+  complain_of(call, why);
+}
+
+int Printer::conclude() const {
+  const std::string of_all = " of " + std::to_string(done_) + " jobs ";
+  if (failed_ != 0) complain("map: " + std::to_string(failed_) + of_all + "failed: see fut ls --state failed");
+  if (incomplete_ != 0) complain("map: " + std::to_string(incomplete_) + of_all + "wrote more than is kept");
+  return failed_ + incomplete_ == 0 ? kOk : kJobFailed;
 }
 
 // What the action of Ctrl-C uses must outlive it.
@@ -209,35 +268,48 @@ struct Disarm {
   ~Disarm() { interrupt.on_first(nullptr); }
 };
 
+void cancel_rest(Submitter& submitter, const client::Executor& executor) {
+  submitter.stop();
+  try {
+    executor.shutdown(/*wait=*/false, /*cancel_futures=*/true);
+  } catch (const client::Unavailable& error) {
+    throw client::Unavailable(std::string(error.what()) +
+                              ": jobs of this map were not cancelled: fut ls --mine, fut cancel ID");
+  }
+}
+
+// To cancel, the numbers of all that was submitted must be known: a daemon that accepts nothing would never tell them.
+void cancel_at_interrupt(AcceptanceWatch& acceptance, Submitter& submitter, const client::Executor& executor) {
+  if (!acceptance.settled_within(kAcceptanceGrace)) leave_unaccepted();
+  complain("cancelling: press Ctrl-C again to leave at once");
+  cancel_rest(submitter, executor);
+}
+
 int map(const Options& options, const Globals& globals) {
   const client::JobOptions job = options.job.options();
+  require_utf8("--task", options.task);
   std::ios::sync_with_stdio(false);  // so that the stream can say what it holds: see wait_for_input()
   Interrupt interrupt;
   const client::Client client = connect(globals);
   const client::Executor executor = client.executor(job);
   Progress progress(!options.no_progress && ::isatty(STDERR_FILENO) != 0,
                     options.arguments ? options.arguments->size() : 0);
-  std::uint64_t done = 0;
-  std::uint64_t failed = 0;
+  AcceptanceWatch acceptance;
+  Printer printer(client, progress, acceptance, globals.json);
   {
     Submitter submitter(options, executor, progress);
-    interrupt.on_first([&] {
-      complain("cancelling: press Ctrl-C again to leave at once");
-      submitter.stop();
-      executor.shutdown(/*wait=*/false, /*cancel_futures=*/true);
-    });
+    interrupt.on_first([&] { cancel_at_interrupt(acceptance, submitter, executor); });
     const Disarm disarm{interrupt};
-    while (const std::optional<Call> call = submitter.next()) {
-      ++done;
-      if (!finish(*call, client, progress, globals.json)) ++failed;
+    try {
+      while (const std::optional<Call> call = submitter.next()) printer.take(*call);
+    } catch (const WriteError&) {
+      progress.clear();
+      cancel_rest(submitter, executor);
+      throw;
     }
   }
   progress.clear();
-  if (interrupt.interrupted()) return kInterrupted;
-  if (failed == 0) return kOk;
-  complain("map: " + std::to_string(failed) + " of " + std::to_string(done) +
-           " jobs failed: see fut ls --state failed");
-  return kJobFailed;
+  return interrupt.interrupted() ? kInterrupted : printer.conclude();
 }
 
 }  // namespace
@@ -254,8 +326,8 @@ void add_map(CLI::App& app, Globals& globals) {
   verb.add_option("command", options->words, "Words of the command; write -- before them when they have options");
   verb.footer(
       "{} in the command stands for the argument; without it, the argument is added as the last word. Arguments\n"
-      "stand behind \":::\", or else come from standard input, one a line. Exits 1 when some jobs failed, and says\n"
-      "how many.\n\n"
+      "stand behind \":::\", or else come from standard input, one a line. Exits 1 when some jobs failed, or wrote\n"
+      "more than the 64 MiB of each of standard output and standard error that are kept, and says how many.\n\n"
       "Examples:\n"
       "  fut map -- gzip -k {} ::: *.log\n"
       "  git ls-files | fut map --task sha256 --files\n"

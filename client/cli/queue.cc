@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -11,38 +12,22 @@ namespace {
 struct Options {
   std::string name;
   std::string discipline = "fifo";
-  std::uint32_t concurrency = 0;
 };
 
 Json json_of(const client::QueueInfo& queue) {
-  return {{"name", queue.name},
-          {"discipline", queue.discipline},
-          {"paused", queue.paused},
-          {"draining", queue.draining},
-          {"concurrency_max", queue.concurrency_max},
-          {"scheduled", queue.scheduled},
-          {"blocked", queue.blocked},
-          {"queued", queue.queued},
-          {"running", queue.running},
-          {"succeeded", queue.succeeded},
-          {"failed", queue.failed},
-          {"cancelled", queue.cancelled},
-          {"timed_out", queue.timed_out}};
+  return {{"name", queue.name},           {"discipline", queue.discipline}, {"paused", queue.paused},
+          {"scheduled", queue.scheduled}, {"queued", queue.queued},         {"running", queue.running}};
 }
 
 void print_queues(const std::vector<client::QueueInfo>& queues, bool json) {
-  Table table({"QUEUE", "ORDER", "STATE", "QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "TIMED OUT"});
+  Table table({"QUEUE", "ORDER", "STATE", "SCHEDULED", "QUEUED", "RUNNING"});
   for (const client::QueueInfo& queue : queues) {
     if (json) {
       print_json(json_of(queue));
       continue;
     }
-    table.add({queue.name, queue.discipline,
-               queue.paused     ? "paused"
-               : queue.draining ? "draining"
-                                : "open",
-               std::to_string(queue.queued), std::to_string(queue.running), std::to_string(queue.succeeded),
-               std::to_string(queue.failed), std::to_string(queue.cancelled), std::to_string(queue.timed_out)});
+    table.add({queue.name, queue.discipline, queue.paused ? "paused" : "open", std::to_string(queue.scheduled),
+               std::to_string(queue.queued), std::to_string(queue.running)});
   }
   if (!json) table.print();
 }
@@ -52,8 +37,10 @@ void add_verb(CLI::App& queue, Globals& globals, const char* name, const char* w
   const auto options = std::make_shared<Options>();
   CLI::App& verb = *queue.add_subcommand(name, what);
   verb.add_option("name", options->name, "Name of the queue")->required();
+  verb.footer("Examples:\n  fut queue " + std::string(name) + " default\n");
   verb.callback([&globals, options, call] {
     globals.action = [&globals, options, call] {
+      require_utf8("name", options->name);
       print_queues({(connect(globals).*call)(options->name)}, globals.json);
       return kOk;
     };
@@ -66,7 +53,8 @@ void add_queue(CLI::App& app, Globals& globals) {
   CLI::App& queue = *app.add_subcommand("queue", "List, make, pause and resume queues");
   queue.require_subcommand(1);
   queue.fallthrough();
-  CLI::App& list = *queue.add_subcommand("ls", "List queues; the counts of ended jobs are since the daemon's start");
+  CLI::App& list = *queue.add_subcommand("ls", "List queues");
+  list.footer("Examples:\n  fut queue ls\n  fut queue ls --json | jq .queued\n");
   list.callback([&globals] {
     globals.action = [&globals] {
       print_queues(connect(globals).queues(), globals.json);
@@ -77,10 +65,13 @@ void add_queue(CLI::App& app, Globals& globals) {
   CLI::App& create = *queue.add_subcommand("create", "Make a queue");
   create.add_option("name", options->name, "Its name")->required();
   create.add_option("--discipline", options->discipline, "fifo, lifo or priority (default: fifo)");
-  create.add_option("--concurrency", options->concurrency, "Jobs running at once (default: no limit)");
+  create.footer(
+      "Examples:\n  fut queue create urgent --discipline priority\n  fut queue create stack --discipline lifo\n");
   create.callback([&globals, options] {
     globals.action = [&globals, options] {
-      print_queues({connect(globals).create_queue(options->name, options->discipline, options->concurrency)},
+      require_utf8("name", options->name);
+      require_utf8("--discipline", options->discipline);
+      print_queues({connect(globals).create_queue(options->name, options->discipline, /*concurrency_max=*/0)},
                    globals.json);
       return kOk;
     };

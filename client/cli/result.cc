@@ -1,9 +1,10 @@
 // fut result: what a job returned.
-#include <cstdio>
 #include <memory>
 #include <optional>
 
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
+#include "client/cli/output.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -15,9 +16,24 @@ struct Options {
   std::optional<std::size_t> part;
 };
 
+// In JSON a job without a result is an answer, too.
+client::Outcome ask(const client::Client& client, std::uint64_t id, bool json) {
+  try {
+    return client.result(id);
+  } catch (const client::Unavailable&) {
+    throw;
+  } catch (const client::Error& error) {
+    const std::string number = std::to_string(id);
+    const bool open = error.kind() == client::ErrorKind::kFailedPrecondition;
+    const std::string why = open ? "job " + number + " has not ended: fut wait " + number : error.what();
+    if (json) print_json({{"id", id}, {"error", why}});
+    throw client::Error(error.kind(), why);
+  }
+}
+
 int result(const Options& options, const Globals& globals) {
   const client::Client client = connect(globals);
-  const client::Outcome outcome = client.result(options.id);
+  const client::Outcome outcome = ask(client, options.id, globals.json);
   if (globals.json) {
     print_json(to_json(outcome));
     return outcome.succeeded() ? kOk : kJobFailed;
@@ -30,7 +46,7 @@ int result(const Options& options, const Globals& globals) {
     if (options.part && *options.part != i) continue;
     const client::Part& part = outcome.result[i];
     if (is_stderr(part) && !options.part) {
-      std::fwrite(part.bytes.data(), 1, part.bytes.size(), stderr);
+      print_to_stderr(part.bytes);
     } else {
       print(part.bytes);
     }
@@ -46,7 +62,7 @@ int result(const Options& options, const Globals& globals) {
 void add_result(CLI::App& app, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& verb = *app.add_subcommand("result", "Print what a job returned, byte for byte");
-  verb.add_option("id", options->id, "Number of the job")->required()->check(CLI::PositiveNumber);
+  verb.add_option("id", options->id, "Number of the job")->required()->check(at_least_one());
   verb.add_option("--part", options->part, "This part only, counted from 0");
   verb.footer(
       "Does not wait: see fut wait. A command's standard error goes to standard error.\n\n"

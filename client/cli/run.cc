@@ -1,12 +1,13 @@
 // fut run: a command as a job, as if it ran here.
-#include <unistd.h>
-
-#include <cstdio>
 #include <memory>
 
+#include "client/cli/acceptance.h"
 #include "client/cli/cli.h"
+#include "client/cli/follow.h"
+#include "client/cli/input.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
+#include "client/cli/output.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -19,24 +20,6 @@ struct Options {
   bool read_stdin = false;
   std::vector<std::string> argv;
 };
-
-void write_all(std::FILE* to, std::string_view bytes) {
-  std::fwrite(bytes.data(), 1, bytes.size(), to);
-  std::fflush(to);
-}
-
-void write_chunk(const client::OutputChunk& chunk) {
-  if (chunk.dropped_bytes != 0) {
-    complain("[" + bytes_text(static_cast<std::int64_t>(chunk.dropped_bytes)) + " of output not kept]");
-  }
-  write_all(chunk.kind == client::OutputKind::kStderr ? stderr : stdout, chunk.bytes);
-}
-
-void write_parts(const client::Outcome& outcome) {
-  for (const client::Part& part : outcome.result) {
-    write_all(is_stderr(part) ? stderr : stdout, part.bytes);
-  }
-}
 
 // The code that a shell would give.
 int exit_code_of(const client::Outcome& outcome) {
@@ -62,23 +45,32 @@ int exit_code_of(const client::Outcome& outcome) {
   return kJobFailed;
 }
 
-client::Outcome follow(const client::Client& client, const client::Future& future, bool quiet) {
-  if (!quiet) {
-    try {
-      const auto sink = [](const client::OutputChunk& chunk) {
-        write_chunk(chunk);
-        return true;
-      };
-      static_cast<void>(client.read_output(future.id(), {.follow = true}, sink));
-      return future.outcome();
-    } catch (const client::Error& error) {
-      if (error.kind() != client::ErrorKind::kUnimplemented) throw;
-    }
+// What the command did, told as run() was asked to. A command whose output nobody takes is ended, as SIGPIPE would.
+Followed follow(const client::Client& client, const client::Future& future, bool json) {
+  const std::uint64_t id = future.id();
+  try {
+    if (!json) return follow_output(client, future);
+    const client::Outcome outcome = whole_outcome(client, future);
+    print_json(to_json(outcome));
+    return {outcome, dropped_bytes(outcome)};
+  } catch (const WriteError&) {
+    cancel_job(client, id, {.reason = "its output cannot be written", .wait = true});
+    throw;
   }
-  client::Outcome outcome = future.outcome();
-  if (outcome.result_elided) outcome = client.result(outcome.id);
-  if (!quiet) write_parts(outcome);
-  return outcome;
+}
+
+// Says what the command could not say itself, and returns the exit code.
+int conclude(const client::Outcome& outcome, std::uint64_t missed_bytes) {
+  const std::string job = "job " + std::to_string(outcome.id);
+  if (outcome.succeeded() && !outcome.cause.message.empty()) {  // all went well but for its output
+    complain(job + ": " + outcome.cause.message);
+  }
+  const bool said_by_itself = outcome.cause.kind == client::CauseKind::kCommandExit;
+  if (!outcome.succeeded() && !said_by_itself) {
+    complain(job + " " + std::string(client::to_string(outcome.state)) + ": " + describe(outcome.cause));
+  }
+  const int code = exit_code_of(outcome);
+  return code == kOk && missed_bytes != 0 ? kJobFailed : code;
 }
 
 int run(const Options& options, const Globals& globals) {
@@ -89,17 +81,11 @@ int run(const Options& options, const Globals& globals) {
   const client::Client client = connect(globals);
   interrupt.hold();
   const client::Future future = client.executor(job).submit(command);
-  const std::uint64_t id = future.id();
+  const std::uint64_t id = AcceptanceWatch().id_of(future);
   cancel_at_interrupt(interrupt, client, id);
-  const client::Outcome outcome = follow(client, future, globals.json);
-  if (globals.json) print_json(to_json(outcome));
-  if (interrupt.interrupted()) return kInterrupted;
-  const bool said_by_itself = outcome.cause.kind == client::CauseKind::kCommandExit;
-  if (!outcome.succeeded() && !said_by_itself) {
-    complain("job " + std::to_string(id) + " " + std::string(client::to_string(outcome.state)) + ": " +
-             describe(outcome.cause));
-  }
-  return exit_code_of(outcome);
+  const Followed followed = within_sight(id, [&] { return follow(client, future, globals.json); });
+  if (followed.missed_bytes != 0) complain(undelivered_text(id, followed.missed_bytes));
+  return interrupt.interrupted() ? kInterrupted : conclude(followed.outcome, followed.missed_bytes);
 }
 
 }  // namespace
@@ -113,7 +99,10 @@ void add_run(CLI::App& app, Globals& globals) {
   verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");
   verb.footer(
       "Ctrl-C cancels the job; a second one leaves at once.\n"
-      "Exits with the command's code; 128 + signal; 127 not found; 124 timed out; 130 cancelled.\n\n"
+      "Exits with the command's code; 128 + signal; 127 not found; 124 timed out; 130 cancelled.\n"
+      "Output comes as it is written. The daemon keeps 64 MiB of each of standard output and standard error, its\n"
+      "beginning and its end: what a slow reader misses beyond that is lost. Then run says how much, and exits 1\n"
+      "where it would exit 0.\n\n"
       "Examples:\n"
       "  fut run -- make -j4\n"
       "  fut run --timeout 10m --attempts 3 -- ./flaky.sh\n"

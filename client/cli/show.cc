@@ -64,13 +64,17 @@ void show(const client::JobInfo& job) {
 int show_all(const std::vector<std::string>& words, const Globals& globals) {
   const std::vector<std::uint64_t> ids = parse_ids(words);
   const client::Client client = connect(globals);
+  int code = kOk;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     client::JobInfo job;
     try {
       job = client.job(ids[i], /*details=*/true);
     } catch (const client::Error& error) {
-      if (error.kind() != client::ErrorKind::kUnimplemented) throw;
-      job = client.job(ids[i]);
+      if (error.kind() != client::ErrorKind::kNotFound) throw;
+      if (globals.json) print_json({{"id", ids[i]}, {"error", error.what()}});
+      complain(error.what());
+      code = kRefused;
+      continue;
     }
     if (globals.json) {
       print_json(to_json(job));
@@ -79,7 +83,7 @@ int show_all(const std::vector<std::string>& words, const Globals& globals) {
       show(job);
     }
   }
-  return kOk;
+  return code;
 }
 
 }  // namespace

@@ -3,20 +3,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
+#include <string>
 
 #include "base/fd.h"
 #include "client/cli/cli.h"
+#include "client/cli/start_daemon.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
 
 namespace {
-
-struct Options {
-  std::string grace = "0";
-  bool keep_workers = false;
-};
 
 constexpr int kEndWithinMs = 30'000;
 
@@ -29,8 +27,24 @@ bool gone(const Fd& process) {
 
 Fd watch(int pid) { return Fd(pid <= 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
 
-int shutdown(const Options& options, const Globals& globals) {
-  const client::Milliseconds grace = parse_duration(options.grace, "--grace");
+// Nothing where the daemon should be: no socket, or one that nobody listens on any more.
+bool none_runs(const std::string& address) {
+  const std::size_t path = address.find('/');
+  if (address.find(':') < path && !address.starts_with("unix:")) return false;
+  check_address(address);
+  return !answers(address.substr(path)) && (errno == ENOENT || errno == ECONNREFUSED);
+}
+
+int shutdown(bool keep_workers, const Globals& globals) {
+  const std::string address = globals.address.empty() ? client::default_address() : globals.address;
+  if (none_runs(address)) {
+    if (globals.json) {
+      print_json({{"pid", nullptr}, {"spawner_pid", nullptr}, {"running", 0}});
+    } else {
+      print("no daemon is running at " + address + "\n");
+    }
+    return kOk;
+  }
   client::ShutdownInfo info;
   Fd daemon;
   Fd spawner;
@@ -39,8 +53,8 @@ int shutdown(const Options& options, const Globals& globals) {
     const client::DaemonInfo before = client.info();
     const bool local = before.your_uid == ::getuid() && client.address().find("unix:") == 0;
     if (local) daemon = watch(before.pid);
-    if (local && !options.keep_workers) spawner = watch(before.spawner_pid);
-    info = client.shutdown(!options.keep_workers, grace);
+    if (local && !keep_workers) spawner = watch(before.spawner_pid);
+    info = client.shutdown(!keep_workers, client::Milliseconds(0));
   }
   if (!gone(daemon) || !gone(spawner)) {
     complain("the daemon was told to end but still runs after 30 s: see its log");
@@ -50,7 +64,7 @@ int shutdown(const Options& options, const Globals& globals) {
     print_json({{"pid", info.pid}, {"spawner_pid", info.spawner_pid}, {"running", info.running}});
   } else {
     print("ended daemon (pid " + std::to_string(info.pid) + ")" +
-          (options.keep_workers ? "; its workers go on" : " and its workers") +
+          (keep_workers ? "; its workers go on" : " and its workers") +
           (info.running == 0 ? "" : "; " + std::to_string(info.running) + " jobs were running") + "\n");
   }
   return kOk;
@@ -59,12 +73,13 @@ int shutdown(const Options& options, const Globals& globals) {
 }  // namespace
 
 void add_shutdown(CLI::App& app, Globals& globals) {
-  const auto options = std::make_shared<Options>();
+  const auto keep_workers = std::make_shared<bool>(false);
   CLI::App& verb = *app.add_subcommand("shutdown", "End the daemon and its workers; accepted jobs stay on disk");
-  verb.add_option("--grace", options->grace, "Running jobs may finish for so long (default: 0)");
-  verb.add_flag("--keep-workers", options->keep_workers, "End the daemon only; running jobs go on for the next one");
-  verb.footer("Examples:\n  fut shutdown\n  fut shutdown --grace 30s\n");
-  verb.callback([&globals, options] { globals.action = [&globals, options] { return shutdown(*options, globals); }; });
+  verb.add_flag("--keep-workers", *keep_workers, "End the daemon only; running jobs go on for the next one");
+  verb.footer("Exits 0 also when none is running.\n\nExamples:\n  fut shutdown\n  fut shutdown --keep-workers\n");
+  verb.callback([&globals, keep_workers] {
+    globals.action = [&globals, keep_workers] { return shutdown(*keep_workers, globals); };
+  });
 }
 
 }  // namespace futured::cli

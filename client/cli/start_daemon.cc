@@ -34,7 +34,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr Duration kStartWithin = std::chrono::seconds(20);  // a store with millions of jobs loads in five
-constexpr int kIdleExitSeconds = 600;
+constexpr std::int64_t kIdleExitSeconds = 600;
+constexpr const char* kIdleExitVariable = "FUTURED_IDLE_EXIT";
 constexpr std::size_t kLogTailBytes = 4 * 1024;
 
 [[noreturn]] void fail(const std::string& message) { throw client::Unavailable(message); }
@@ -74,11 +75,18 @@ std::string find_daemon() {
   fail("cannot find futured, neither beside fut nor on PATH: install it, or name a daemon with --address");
 }
 
+// How long the daemon stays without work; 0: for ever. The daemon counts seconds: less than one is one, not none.
+std::int64_t idle_exit_seconds() {
+  const char* const given = std::getenv(kIdleExitVariable);
+  if (given == nullptr || *given == '\0') return kIdleExitSeconds;
+  return (parse_duration(given, kIdleExitVariable).count() + 999) / 1000;
+}
+
 // In a session of its own, with the log file for its output, so that closing this terminal does not touch it.
-pid_t spawn_daemon(const UserDaemon& daemon, const std::string& log) {
+pid_t spawn_daemon(const UserDaemon& daemon, const std::string& log, std::int64_t idle_exit_s) {
   const std::string program = find_daemon();
   const std::vector<std::string> words = {program,   "--user",         "--socket",    daemon.socket,
-                                          "--state", daemon.state_dir, "--idle-exit", std::to_string(kIdleExitSeconds)};
+                                          "--state", daemon.state_dir, "--idle-exit", std::to_string(idle_exit_s)};
   std::vector<char*> argv;
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
@@ -165,6 +173,7 @@ void start_user_daemon(const UserDaemon& daemon) {
   const bool from_system = std::getenv("XDG_RUNTIME_DIR") != nullptr;
   if (!from_system) secure_directory(directory);
   if (answers(daemon.socket)) return;
+  const std::int64_t idle_exit_s = idle_exit_seconds();  // before anything is made: it may be wrong
   std::error_code problem;
   fs::create_directories(daemon.state_dir, problem);
   if (problem) fail("cannot make " + daemon.state_dir + " (" + problem.message() + "): set XDG_STATE_HOME");
@@ -179,7 +188,7 @@ void start_user_daemon(const UserDaemon& daemon) {
   const std::string log = daemon.state_dir + "/futured.log";
   std::uintmax_t log_begin = fs::file_size(log, problem);
   if (problem) log_begin = 0;
-  wait_until_ready(spawn_daemon(daemon, log), daemon, log, log_begin);
+  wait_until_ready(spawn_daemon(daemon, log, idle_exit_s), daemon, log, log_begin);
 }
 
 }  // namespace futured::cli

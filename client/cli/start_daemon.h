@@ -16,7 +16,8 @@ struct UserDaemon {
 [[nodiscard]] bool answers(const std::string& socket);
 
 // Returns when the daemon answers, started by us or by another fut. Throws client::Unavailable with the daemon's own
-// words when it does not come up, and when the socket's directory is not ours alone.
+// words when it does not come up, and when the socket's directory is not ours alone; UsageError when FUTURED_IDLE_EXIT,
+// which is looked at by the fut that starts it, is no duration.
 void start_user_daemon(const UserDaemon& daemon);
 
 }  // namespace futured::cli

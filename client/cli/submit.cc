@@ -1,7 +1,10 @@
 // fut submit: leaves a command behind as a job and prints its number.
 #include <memory>
 
+#include "client/cli/acceptance.h"
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
+#include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/text.h"
 
@@ -21,8 +24,11 @@ int submit(const Options& options, const Globals& globals) {
   if (options.read_stdin) command.stdin_bytes = read_standard_input();
   client::JobOptions job = options.job.options();
   job.follow = false;
+  Interrupt interrupt;
   const client::Client client = connect(globals);
-  const std::uint64_t id = client.executor(job).submit(command).id();
+  interrupt.hold();
+  const std::uint64_t id = AcceptanceWatch().id_of(client.executor(job).submit(command));
+  interrupt.release();
   if (globals.json) {
     print_json({{"id", id}});
   } else {
@@ -44,8 +50,7 @@ void add_submit(CLI::App& app, Globals& globals) {
       "The number is printed once the job is on disk.\n\n"
       "Examples:\n"
       "  fut submit -- ./nightly.sh\n"
-      "  id=$(fut submit --delay 1h -- ./later.sh); fut wait $id\n"
-      "  fut submit --after-ok 42 -- ./next-step.sh\n");
+      "  id=$(fut submit --timeout 1h -- ./long.sh); fut wait $id\n");
   verb.callback([&globals, options] {
     options->argv = command_words("submit", options->argv, globals);
     globals.action = [&globals, options] { return submit(*options, globals); };

@@ -10,6 +10,7 @@
 #include <ctime>
 #include <fstream>
 #include <iterator>
+#include <limits>
 
 #include "base/limits.h"
 #include "client/cli/cli.h"
@@ -17,6 +18,8 @@
 namespace futured::cli {
 
 namespace {
+
+constexpr std::string_view kUnitLetters = "mshdin";
 
 double unit_ms(std::string_view unit) {
   if (unit == "ms") return 1;
@@ -36,24 +39,6 @@ std::uint64_t parse_id(std::string_view word) {
   return id;
 }
 
-bool is_utf8(std::string_view bytes) {
-  std::size_t i = 0;
-  while (i < bytes.size()) {
-    const auto lead = static_cast<unsigned char>(bytes[i]);
-    const std::size_t length = lead < 0x80                   ? 1
-                               : lead >= 0xc2 && lead < 0xe0 ? 2
-                               : lead >= 0xe0 && lead < 0xf0 ? 3
-                               : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                             : 0;
-    if (length == 0 || i + length > bytes.size()) return false;
-    for (std::size_t j = 1; j < length; ++j) {
-      if ((static_cast<unsigned char>(bytes[i + j]) & 0xc0) != 0x80) return false;
-    }
-    i += length;
-  }
-  return true;
-}
-
 std::string base64(std::string_view bytes) {
   static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
@@ -67,19 +52,54 @@ std::string base64(std::string_view bytes) {
   return out;
 }
 
+// 0 is a time that is not known, or has not come.
+void put_time(Json& json, const char* name, std::int64_t us) {
+  if (us != 0) json[name] = us;
+}
+
 }  // namespace
 
-client::Milliseconds parse_duration(std::string_view word, std::string_view option) {
-  double value = 0;
-  const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), value);
-  const double unit = unit_ms(word.substr(static_cast<std::size_t>(end - word.data())));
-  const double ms = value * unit;
-  if (problem != std::errc() || unit == 0 || !std::isfinite(ms) || ms < 0 ||
-      ms > static_cast<double>(limits::kTimeoutMsMax)) {
-    throw UsageError(std::string(option) + ": \"" + std::string(word) +
-                     "\" is no duration up to 366d: write 500ms, 5s, 2m, 1h or 1d");
+// By RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+bool is_utf8(std::string_view bytes) {
+  for (std::size_t i = 0; i < bytes.size();) {
+    const auto lead = static_cast<unsigned char>(bytes[i]);
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xc2 && lead < 0xe0 ? 2
+                               : lead >= 0xe0 && lead < 0xf0 ? 3
+                               : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                             : 0;
+    if (length == 0 || i + length > bytes.size()) return false;
+    for (std::size_t j = 1; j < length; ++j) {
+      if ((static_cast<unsigned char>(bytes[i + j]) & 0xc0) != 0x80) return false;
+    }
+    const unsigned char second = length > 1 ? static_cast<unsigned char>(bytes[i + 1]) : 0;
+    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f)) return false;
+    if ((lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f)) return false;
+    i += length;
   }
-  return client::Milliseconds(static_cast<std::int64_t>(ms));
+  return true;
+}
+
+client::Milliseconds parse_duration(std::string_view word, std::string_view option) {
+  double total_ms = 0;
+  std::string_view rest = word;
+  do {
+    double value = 0;
+    const auto [end, problem] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
+    const bool found = problem == std::errc() && !std::signbit(value);
+    rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+    const std::size_t length = std::min(rest.find_first_not_of(kUnitLetters), rest.size());
+    const double unit = unit_ms(rest.substr(0, length));
+    rest.remove_prefix(length);
+    // Only a number that is all of the word may do without a unit.
+    const bool whole = length != 0 || (rest.empty() && total_ms == 0);
+    total_ms = found && whole && unit != 0 ? total_ms + value * unit : std::numeric_limits<double>::infinity();
+  } while (!rest.empty() && std::isfinite(total_ms));
+  if (!(total_ms <= static_cast<double>(limits::kTimeoutMsMax))) {
+    throw UsageError(std::string(option) + ": \"" + std::string(word) +
+                     "\" is no duration up to 366d: write 500ms, 5s, 2m, 1h30m or 1d");
+  }
+  return client::Milliseconds(static_cast<std::int64_t>(total_ms));
 }
 
 std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words) {
@@ -96,17 +116,6 @@ std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words) {
     for (std::uint64_t i = 0; i <= last - first; ++i) ids.push_back(first + i);
   }
   return ids;
-}
-
-client::Part parse_argument(const std::string& word) {
-  client::Part part;
-  if (word.starts_with('@')) {
-    part.bytes = read_file(word.substr(1));
-    return part;
-  }
-  part.bytes = word;
-  part.content_type = Json::accept(word) ? client::kJsonType : client::kTextType;
-  return part;
 }
 
 std::vector<std::string> fill_in(const std::vector<std::string>& words, const std::string& argument) {
@@ -129,20 +138,6 @@ std::string read_file(const std::string& path) {
   std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   if (file.bad()) throw UsageError("cannot read " + path + ": is it a file?");
   return bytes;
-}
-
-std::string read_standard_input() {
-  std::string bytes;
-  char piece[64 * 1024];
-  while (true) {
-    const ssize_t got = ::read(STDIN_FILENO, piece, sizeof piece);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return bytes;
-    bytes.append(piece, static_cast<std::size_t>(got));
-    if (bytes.size() > limits::kPayloadBytesMax) {
-      throw UsageError("standard input is over " + bytes_text(limits::kPayloadBytesMax) + ": put it into a file");
-    }
-  }
 }
 
 std::string quoted(const std::vector<std::string>& argv) {
@@ -181,6 +176,7 @@ std::string time_text(std::int64_t us) {
 }
 
 std::string duration_text(std::int64_t us) {
+  us = std::max<std::int64_t>(us, 0);  // clocks are set, and those of two processes are read one after the other
   char text[48];
   if (us < 1'000) {
     std::snprintf(text, sizeof text, "%lld us", static_cast<long long>(us));
@@ -235,11 +231,9 @@ Json to_json(const client::Outcome& outcome) {
   json["id"] = outcome.id;
   json["state"] = client::to_string(outcome.state);
   if (outcome.attempts != 0) json["attempts"] = outcome.attempts;
-  if (outcome.finished_us != 0) {
-    json["submitted_us"] = outcome.submitted_us;
-    json["started_us"] = outcome.started_us;
-    json["finished_us"] = outcome.finished_us;
-  }
+  put_time(json, "submitted_us", outcome.submitted_us);
+  put_time(json, "started_us", outcome.started_us);
+  put_time(json, "finished_us", outcome.finished_us);
   json["result_bytes"] = outcome.result_bytes;
   json["result"] = Json::array();
   for (const client::Part& part : outcome.result) {
@@ -251,11 +245,11 @@ Json to_json(const client::Outcome& outcome) {
       put_bytes(entry, "data", part.bytes);
     }
   }
-  if (!outcome.succeeded()) json["cause"] = to_json(outcome.cause);
+  if (!outcome.succeeded() || !outcome.cause.message.empty()) json["cause"] = to_json(outcome.cause);
   return json;
 }
 
-Json to_json(const client::JobInfo& job) {
+Json to_json(const client::JobInfo& job, Detail detail) {
   Json json;
   json["id"] = job.id;
   json["state"] = client::to_string(job.state);
@@ -271,14 +265,16 @@ Json to_json(const client::JobInfo& job) {
   json["labels"] = job.labels;
   json["priority"] = job.priority;
   json["owner_uid"] = job.owner_uid;
-  json["submitted_us"] = job.submitted_us;
-  json["started_us"] = job.started_us;
-  json["finished_us"] = job.finished_us;
+  put_time(json, "submitted_us", job.submitted_us);
+  put_time(json, "started_us", job.started_us);
+  put_time(json, "finished_us", job.finished_us);
   json["attempts"] = job.attempts;
   json["retry_of"] = job.retry_of;
   json["retried_by"] = job.retried_by;
-  json["payload_bytes"] = job.payload_bytes;
-  json["result_bytes"] = job.result_bytes;
+  if (detail == Detail::kAll) {
+    json["payload_bytes"] = job.payload_bytes;
+    json["result_bytes"] = job.result_bytes;
+  }
   json["at_most_once"] = job.at_most_once;
   if (job.cause.kind != client::CauseKind::kNone) json["cause"] = to_json(job.cause);
   if (job.attempt_history.empty()) return json;
@@ -288,9 +284,9 @@ Json to_json(const client::JobInfo& job) {
     entry["number"] = attempt.number;
     entry["epoch"] = attempt.epoch;
     entry["state"] = client::to_string(attempt.state);
-    entry["started_us"] = attempt.started_us;
-    entry["finished_us"] = attempt.finished_us;
-    entry["worker"] = attempt.worker;
+    put_time(entry, "started_us", attempt.started_us);
+    put_time(entry, "finished_us", attempt.finished_us);
+    if (!attempt.worker.empty()) entry["worker"] = attempt.worker;
     entry["worker_pid"] = attempt.worker_pid;
     entry["cpu_us"] = attempt.cpu_us;
     entry["peak_memory_bytes"] = attempt.peak_memory_bytes;
@@ -300,12 +296,6 @@ Json to_json(const client::JobInfo& job) {
 }
 
 void print_json(const Json& value) { print(value.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"); }
-
-void print(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    throw std::runtime_error("cannot write to standard output: is its reader gone?");
-  }
-}
 
 void Table::print() const {
   std::vector<std::size_t> widths;

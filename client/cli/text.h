@@ -8,39 +8,37 @@
 #include <string_view>
 #include <vector>
 
+#include "client/cli/output.h"
 #include "futured/client.h"
 
 namespace futured::cli {
 
 using Json = nlohmann::ordered_json;
 
-// "500ms", "5s", "2m", "1.5h", "1d"; a bare number is seconds. Throws UsageError naming `option`.
+// "500ms", "5s", "2m", "1.5h", "1h30m", "1d"; a bare number is seconds. Throws UsageError naming `option`.
 [[nodiscard]] client::Milliseconds parse_duration(std::string_view word, std::string_view option);
 // "42", "3-10" and lists of them. Throws UsageError; at most a million ids.
 [[nodiscard]] std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words);
-// One argument of `fut call`: "@file" is the file's bytes, what parses as JSON is application/json, the rest
-// text/plain.
-[[nodiscard]] client::Part parse_argument(const std::string& word);
 // {} in every word, or the argument as one more word where there is none.
 [[nodiscard]] std::vector<std::string> fill_in(const std::vector<std::string>& words, const std::string& argument);
 
 [[nodiscard]] std::string read_file(const std::string& path);  // throws UsageError
-[[nodiscard]] std::string read_standard_input();
 
+[[nodiscard]] bool is_utf8(std::string_view bytes);
 // Words as one would type them into a shell.
 [[nodiscard]] std::string quoted(const std::vector<std::string>& argv);
 [[nodiscard]] std::string time_text(std::int64_t us);      // local time, "" for 0
-[[nodiscard]] std::string duration_text(std::int64_t us);  // "12 ms", "3.4 s", "2 h 5 min"
+[[nodiscard]] std::string duration_text(std::int64_t us);  // "12 ms", "3.4 s", "2 h 5 min"; never below 0
 [[nodiscard]] std::string bytes_text(std::int64_t bytes);
 
 // Bytes as a JSON string; bytes that are not UTF-8 go under `name` + "_base64".
 void put_bytes(Json& object, const std::string& name, std::string_view bytes);
 [[nodiscard]] Json to_json(const client::Cause& cause);
 [[nodiscard]] Json to_json(const client::Outcome& outcome);
-[[nodiscard]] Json to_json(const client::JobInfo& job);
-// On standard output, with a newline; throws when standard output is gone.
-void print_json(const Json& value);
-void print(std::string_view text);
+// A list reads neither payloads nor results, and so knows no sizes.
+enum class Detail { kAll, kListed };
+[[nodiscard]] Json to_json(const client::JobInfo& job, Detail detail = Detail::kAll);
+void print_json(const Json& value);  // on standard output, with a newline; throws WriteError
 
 // Columns as wide as their widest cell; the last one may be cut to the terminal.
 class Table {

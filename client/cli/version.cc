@@ -26,6 +26,7 @@ int version(const Globals& globals) {
 
 void add_version(CLI::App& app, Globals& globals) {
   CLI::App& verb = *app.add_subcommand("version", "Print versions of fut and of the running daemon");
+  verb.footer("Starts nothing.\n\nExamples:\n  fut version\n  fut version --json\n");
   verb.callback([&globals] { globals.action = [&globals] { return version(globals); }; });
 }
 

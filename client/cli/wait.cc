@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -26,6 +27,13 @@ bool satisfied(const Options& options, const client::WaitResult& result, bool fa
   return result.not_done.empty() || (options.first_failure && failed);
 }
 
+void tell(const client::Outcome& outcome, bool json) {
+  if (json) return print_json(to_json(outcome));
+  const std::string why = describe(outcome.cause);
+  print(std::to_string(outcome.id) + " " + std::string(client::to_string(outcome.state)) +
+        (why.empty() || outcome.succeeded() ? "" : " " + why) + "\n");
+}
+
 int wait(const Options& options, const Globals& globals) {
   const std::vector<std::uint64_t> ids = parse_ids(options.ids);
   const client::Milliseconds timeout =
@@ -34,17 +42,21 @@ int wait(const Options& options, const Globals& globals) {
   const std::vector<client::Future> futures = client.futures(ids);
   const client::WaitResult result = client::wait(futures, what_of(options), timeout);
   bool failed = false;
+  bool unknown = false;
   for (const client::Future& future : result.done) {
-    const client::Outcome outcome = future.outcome();  // throws for a number that was never given out
-    failed = failed || !outcome.succeeded();
-    if (globals.json) {
-      print_json(to_json(outcome));
-      continue;
+    const std::uint64_t id = future.id();
+    try {
+      const client::Outcome outcome = within_sight(id, [&] { return future.outcome(); });
+      failed = failed || !outcome.succeeded();
+      tell(outcome, globals.json);
+    } catch (const client::Error& error) {
+      if (error.kind() != client::ErrorKind::kNotFound) throw;
+      if (globals.json) print_json({{"id", id}, {"error", error.what()}});
+      complain(error.what());
+      unknown = true;
     }
-    const std::string why = describe(outcome.cause);
-    print(std::to_string(outcome.id) + " " + std::string(client::to_string(outcome.state)) +
-          (why.empty() || outcome.succeeded() ? "" : " " + why) + "\n");
   }
+  if (unknown) return kRefused;
   if (!satisfied(options, result, failed)) {
     complain(std::to_string(result.not_done.size()) + " of " + std::to_string(ids.size()) +
              " jobs have not ended in time: they go on");
@@ -64,7 +76,8 @@ void add_wait(CLI::App& app, Globals& globals) {
   verb.add_flag("--first-failure", options->first_failure, "Until one has failed, or all have ended")
       ->excludes(any)
       ->excludes(all);
-  verb.add_option("--timeout", options->timeout, "Stop waiting after so long; cancels nothing");
+  verb.add_option("--timeout", options->timeout, "Stop waiting after so long; cancels nothing")
+      ->check(duration("--timeout"));
   verb.footer(
       "Exits 0 when all that ended succeeded, 1 when some did not, 124 when the time ran out.\n\n"
       "Examples:\n"

@@ -3,6 +3,7 @@
 
 #include "base/time.h"
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -19,7 +20,6 @@ Json json_of(const client::WorkerInfo& worker) {
           {"jobs_run", worker.jobs_run},
           {"rss_bytes", worker.rss_bytes},
           {"pss_bytes", worker.pss_bytes},
-          {"cpu_us", worker.cpu_us},
           {"started_us", worker.started_us},
           {"offers", worker.offers}};
 }
@@ -31,8 +31,9 @@ std::string jobs_of(const client::WorkerInfo& worker) {
 }
 
 int list(const std::string& pool, const Globals& globals) {
+  require_utf8("--pool", pool);
   const std::vector<client::WorkerInfo> workers = connect(globals).workers(pool);
-  Table table({"WORKER", "PID", "STATE", "JOB", "RUN", "RSS", "PSS", "CPU", "AGE"});
+  Table table({"WORKER", "PID", "STATE", "JOB", "RUN", "RSS", "PSS", "AGE"});
   const std::int64_t now_us = wall_now().us;
   for (const client::WorkerInfo& worker : workers) {
     if (globals.json) {
@@ -41,8 +42,7 @@ int list(const std::string& pool, const Globals& globals) {
     }
     table.add({worker.pool + "/" + std::to_string(worker.slot), std::to_string(worker.pid), worker.state,
                jobs_of(worker), std::to_string(worker.jobs_run), bytes_text(worker.rss_bytes),
-               bytes_text(worker.pss_bytes), duration_text(worker.cpu_us),
-               worker.started_us == 0 ? "" : duration_text(now_us - worker.started_us)});
+               bytes_text(worker.pss_bytes), worker.started_us == 0 ? "" : duration_text(now_us - worker.started_us)});
   }
   if (!globals.json) table.print();
   return kOk;
@@ -58,7 +58,9 @@ void add_worker(CLI::App& app, Globals& globals) {
   CLI::App& ls = *worker.add_subcommand("ls", "List workers, with what they do and the memory they take");
   ls.add_option("--pool", *pool, "Of this pool");
   ls.callback([&globals, pool] { globals.action = [&globals, pool] { return list(*pool, globals); }; });
-  worker.footer("Examples:\n  fut worker ls\n  fut worker ls --pool command --json\n");
+  constexpr const char* kExamples = "Examples:\n  fut worker ls\n  fut worker ls --pool command --json\n";
+  worker.footer(kExamples);
+  ls.footer(kExamples);
 }
 
 }  // namespace futured::cli

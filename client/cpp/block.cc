@@ -22,9 +22,16 @@ Block::Block(std::uint32_t capacity, std::weak_ptr<ClientState> client, std::sha
 
 std::uint64_t Block::wait_for_id(std::uint32_t index) {
   if (const std::uint64_t id = id_of(index)) return id;
-  std::unique_lock guard(mutex_);
-  ids_known_.wait(guard, [&] { return id_of(index) != 0 || ended(index); });
+  wait_for_answer(index, std::nullopt);
   return id_of(index);
+}
+
+bool Block::wait_for_answer(std::uint32_t index, std::optional<std::chrono::steady_clock::time_point> deadline) {
+  const auto answered = [&] { return id_of(index) != 0 || ended(index); };
+  std::unique_lock guard(mutex_);
+  if (deadline) return ids_known_.wait_until(guard, *deadline, answered);
+  ids_known_.wait(guard, answered);
+  return true;
 }
 
 void Block::set_single_id(std::uint32_t index, std::uint64_t id) {

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -114,6 +116,8 @@ class Block {
 
   // Waits until the id is known, or the job has been refused (then 0).
   std::uint64_t wait_for_id(std::uint32_t index);
+  // True when either has happened by then; without a deadline, waits for it.
+  bool wait_for_answer(std::uint32_t index, std::optional<std::chrono::steady_clock::time_point> deadline);
 
   [[nodiscard]] Listening add_listener(std::uint32_t index, const std::shared_ptr<Sink>& sink, std::uint64_t cookie);
   void remove_listener(std::uint32_t index, const Sink* sink);

@@ -136,6 +136,7 @@ void to_command(const CommandLine& command, api::Command& out) {
   for (const std::string& setting : command.env) out.add_env(setting);
   out.set_cwd(command.cwd);
   out.set_stdin_bytes(command.stdin_bytes);
+  if (command.umask) out.set_umask(*command.umask);
 }
 
 void add_ranges(std::vector<std::uint64_t> ids, google::protobuf::RepeatedPtrField<api::IdRange>& out) {

@@ -1,11 +1,24 @@
 #include "futured/executor.h"
 
+#include <string>
 #include <utility>
 
+#include "base/limits.h"
 #include "client/cpp/executor_state.h"
 #include "client/cpp/waiting.h"
 
 namespace futured::client {
+
+namespace {
+
+// A message that the daemon cannot take breaks the stream for all that share it, so it never leaves.
+void refuse_over(std::size_t bytes, const char* what, const char* way_out) {
+  if (bytes <= limits::kPayloadBytesMax) return;
+  throw Error(ErrorKind::kResourceExhausted, std::string(what) + ": " + std::to_string(bytes) + " bytes are over the " +
+                                                 std::to_string(limits::kPayloadBytesMax) + " of a job: " + way_out);
+}
+
+}  // namespace
 
 std::shared_ptr<const Spec> ExecutorState::spec_for(std::string_view task) {
   client->check_process();
@@ -28,17 +41,23 @@ Future Executor::submit(std::string_view task, std::string_view payload) const {
 Future Executor::submit(std::string_view task, const std::vector<Part>& payload) const {
   api::Item item;
   std::size_t bytes = 0;
+  std::size_t inline_bytes = 0;
   for (const Part& part : payload) {
     to_part(part, *item.add_parts());
     bytes += part.bytes.size() + part.content_type.size() + 16;
+    if (part.segment.id == 0 && part.result_of == 0) inline_bytes += part.bytes.size();
   }
+  refuse_over(inline_bytes, "payload", "hand them over as a segment with put()");
   return state_->client->pipeline.submit(state_->spec_for(task), std::move(item), bytes);
 }
 
 Future Executor::submit(const CommandLine& command) const {
   api::Item item;
   to_command(command, *item.mutable_command());
-  return state_->client->pipeline.submit(state_->spec_for({}), std::move(item), item.ByteSizeLong());
+  const std::size_t bytes = item.ByteSizeLong();
+  refuse_over(command.stdin_bytes.size(), "standard input", "let the command read a file");
+  refuse_over(bytes - command.stdin_bytes.size(), "command line", "let the command read a file");
+  return state_->client->pipeline.submit(state_->spec_for({}), std::move(item), bytes);
 }
 
 Mapped Executor::map(std::string_view task, std::vector<std::string> inputs, MapOptions options) const {

@@ -61,6 +61,11 @@ std::uint64_t Future::id() const {
   std::rethrow_exception(block_->slot(index_).ending->refusal);
 }
 
+bool Future::answered(Milliseconds timeout) const {
+  need(block_);
+  return block_->wait_for_answer(index_, deadline_after(timeout));
+}
+
 Outcome Future::outcome(Milliseconds timeout) const {
   need(block_);
   if (!block_->ended(index_)) wait_for_end(*this, deadline_after(timeout));

@@ -1,4 +1,5 @@
 // Reading a job's output, while it is produced and across broken connections.
+#include <exception>
 #include <utility>
 
 #include "client/cpp/client_state.h"
@@ -72,7 +73,18 @@ Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
   request.set_kind(to_kind(options.kind));
   request.set_follow(options.follow);
   request.set_tail_bytes(options.tail_bytes);
+  request.set_stdout_offset(options.stdout_offset);
+  request.set_stderr_offset(options.stderr_offset);
   Outcome outcome;
+  std::exception_ptr problem;  // of the sink: the call must be ended before anybody hears of it
+  const auto hand_over = [&](const api::ReadOutputResponse& piece) {
+    try {
+      return sink({from_kind(piece.kind()), piece.attempt(), piece.offset(), piece.dropped_bytes(), piece.data()});
+    } catch (...) {
+      problem = std::current_exception();
+      return false;
+    }
+  };
   const auto read = [&](grpc::ClientContext& context) {
     const auto reader = state_->jobs->ReadOutput(&context, request);
     api::ReadOutputResponse piece;
@@ -80,7 +92,7 @@ Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
     while (wanted && reader->Read(&piece)) {
       if (piece.has_outcome()) outcome = from_outcome(std::move(*piece.mutable_outcome()));
       if (piece.data().empty() && piece.dropped_bytes() == 0) continue;
-      wanted = sink({from_kind(piece.kind()), piece.attempt(), piece.offset(), piece.dropped_bytes(), piece.data()});
+      wanted = hand_over(piece);
       advance(piece, request);
     }
     if (wanted) return reader->Finish();
@@ -89,6 +101,7 @@ Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
     return grpc::Status::OK;
   };
   state_->call(read, true);
+  if (problem) std::rethrow_exception(problem);
   return outcome;
 }
 

@@ -82,7 +82,8 @@ Pipeline::Batch& Pipeline::room_for(const std::shared_ptr<const Spec>& spec, boo
   if (closing_) throw Unavailable("the client is closed");
   if (!gathered_.empty()) {
     Batch& last = gathered_.back();
-    const bool same_kind = last.request->has_packed() == packed;
+    // A batch that goes again numbers its futures one by one, in the order of its items: nothing may join it.
+    const bool same_kind = last.request->has_packed() == packed && last.singles.empty();
     if (same_kind && last.spec == spec && last.count < limits::kBatchItemsMax && last.bytes + bytes <= kBatchBytesMax) {
       return last;
     }
@@ -187,9 +188,9 @@ std::deque<Pipeline::Batch> Pipeline::take_gathered() {
 void Pipeline::written(bool ok) {
   Lock lock(mutex_);
   writing_ = false;
-  if (!sent_.empty() && !being_written_->has_packed() && sent_.back().request == nullptr) {
-    sent_.back().request = std::move(being_written_);  // in case one of its items is refused
-  }
+  // Kept in case one of its items is refused. Its receipt may have come already: then the last one sent is another.
+  const bool is_last = !sent_.empty() && sent_.back().client_ref == being_written_->client_ref();
+  if (is_last && !being_written_->has_packed()) sent_.back().request = std::move(being_written_);
   being_written_.reset();
   if (!ok) dead_ = true;
   if (read_ended_) {

@@ -291,9 +291,9 @@ void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
   job->phase = Phase::kOffered;
   slot->exclusive = job->spec->spec.at_most_once;
   slot->offers.push_back(*job);
-  slot->progress = adopt.taken_at;
+  slot->progress = now.at;
   arm_submit_timers(*job, now);
-  mark_taken(*job, adopt.taken_at);
+  mark_taken(*job, std::min(adopt.taken_at, now.at));  // a worker wrote it
 }
 
 }  // namespace futured

@@ -93,7 +93,7 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
       }
       continue;
     }
-    const Instant started = job.phase == Phase::kTaken ? job.taken_at : ended.taken_at;
+    const Instant started = job.phase == Phase::kTaken ? job.taken_at : std::min(ended.taken_at, now.at);
     const Ran ran{slot->id, started, now.at};
     withdraw(job);
     spare(job);

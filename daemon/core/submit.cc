@@ -95,6 +95,11 @@ Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
     return Error{ErrorCode::kNotFound, "no queue \"" + spec.queue +
                                            "\"; fut queue ls shows those that exist, fut queue " + "create makes one"};
   }
+  const Discipline discipline = queue->second->row.discipline;
+  if (spec.priority != 0 && discipline != Discipline::kPriority) {
+    return Error{ErrorCode::kInvalidArgument, "queue \"" + spec.queue + "\" is " + std::string(to_string(discipline)) +
+                                                  " and knows no priority; use a queue of kind priority"};
+  }
   const auto pool = pool_for(spec);
   if (!pool.ok()) return pool.error();
   if (found != specs_.end()) return found->second;

@@ -69,6 +69,8 @@ std::string_view to_string(CauseKind kind) {
       return "UNKNOWN_TASK";
     case CauseKind::kBrokenWorker:
       return "BROKEN_WORKER";
+    case CauseKind::kBadPayload:
+      return "BAD_PAYLOAD";
   }
   return "UNKNOWN";
 }

@@ -28,7 +28,7 @@ enum class JobState : std::uint8_t {
 // Why a job or an attempt ended otherwise than well. Values are stored.
 enum class CauseKind : std::uint8_t {
   kNone = 0,
-  kTaskError = 1,      // the task threw, or refused its payload
+  kTaskError = 1,      // the task threw
   kExitCode = 2,       // a command ended with a code other than 0
   kSignal = 3,         // a command was ended by a signal that futured did not send
   kWorkerCrashed = 4,  // the worker died under the job
@@ -41,6 +41,7 @@ enum class CauseKind : std::uint8_t {
   kNotStarted = 11,    // a command's program is missing or may not be executed
   kUnknownTask = 12,   // accepted, but no pool has this task any more
   kBrokenWorker = 13,  // the worker wrote what no sound worker writes, and was killed
+  kBadPayload = 14,    // the payload cannot be read as what the task takes
 };
 
 struct Cause {

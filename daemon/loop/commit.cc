@@ -13,6 +13,10 @@ constexpr Duration kHoldBackMax = std::chrono::microseconds(150);
 
 }  // namespace
 
+Error store_failing_error() {
+  return {ErrorCode::kResourceExhausted, "the store cannot commit just now (is its disk full?); try again"};
+}
+
 bool Loop::has_batch() const {
   return !effects_.rows.empty() || !effects_.claims.empty() || !effects_.loads.empty() || !effects_.accepted.empty() ||
          !effects_.cancelled.empty() || !effects_.queues_put.empty() || parts_.pools->has_unreleased();
@@ -85,8 +89,9 @@ void Loop::committed(StoreAnswer answer) {
   in_flight_ = false;
   if (answer.error) return commit_failed(std::move(answer));
   const Moment moment = now();
-  if (store_failing_.exchange(answer.short_of_space) && !answer.short_of_space) {
-    parts_.log("the store has room again: new jobs are accepted");
+  if (store_failing_.exchange(answer.short_of_space) != answer.short_of_space) {
+    parts_.log(answer.short_of_space ? "the disk is full but for what is kept for outcomes: no new jobs are accepted"
+                                     : "the store has room again: new jobs are accepted");
   }
   if (answer.short_of_space) retry_at_ = moment.at + kRetryAfter;
   figures_.add_commit((moment.at - deferred_.sent).count() / 1000);
@@ -109,6 +114,19 @@ void Loop::commit_failed(StoreAnswer answer) {
   if (!store_failing_.exchange(true)) parts_.log("a commit failed and is tried again: " + answer.error->error.message);
   retrying_ = std::move(answer);
   retry_at_ = monotonic_now() + kRetryAfter;
+}
+
+// Nobody knows for how long the store fails: whoever still waits to be looked at is better told.
+void Loop::refuse_waiting() {
+  std::deque<WaitingSubmit> waiting;
+  {
+    const std::lock_guard lock(lanes_mutex_);
+    waiting.swap(submit_lane_);
+  }
+  for (const WaitingSubmit& submit : waiting) {
+    waiting_jobs_.fetch_sub(submit.submit.ends.size(), std::memory_order_relaxed);
+    if (submit.reply) submit.reply(store_failing_error());
+  }
 }
 
 // Everything that had to wait for its commit, in the order in which callers may see it: receipts, then ends.

@@ -10,6 +10,12 @@
 
 namespace futured {
 
+namespace {
+
+constexpr Duration kStopPatience = std::chrono::seconds(2);
+
+}  // namespace
+
 Loop::Loop(Parts parts) : parts_(std::move(parts)) {
   wake_fd_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   epoll_fd_ = Fd(epoll_create1(EPOLL_CLOEXEC));
@@ -20,7 +26,7 @@ Loop::Loop(Parts parts) : parts_(std::move(parts)) {
 Loop::~Loop() = default;
 
 Status Loop::run() {
-  while (!fatal_ && !(stopping_ && !in_flight_ && !has_batch())) turn();
+  while (!fatal_ && !is_over()) turn();
   store_thread_.reset();
   turn_end_(false);
   if (fatal_) return *fatal_;
@@ -51,17 +57,23 @@ bool Loop::is_at_rest() const {
   return !in_flight_ && scheduler_->idle() && waiting_jobs_.load(std::memory_order_relaxed) == 0;
 }
 
+bool Loop::is_over() const {
+  if (!stopping_ || in_flight_) return false;
+  return (!has_batch() && !retrying_) || monotonic_now() >= stop_by_;
+}
+
 // Waits for the next event. The flag is raised before the lanes are looked at a last time, so that no wake-up is lost.
 void Loop::sleep() {
   sleeping_.store(true, std::memory_order_seq_cst);
-  bool busy = fatal_ || (stopping_ && !in_flight_) || !parts_.pools->arm();
+  bool busy = fatal_ || is_over() || !parts_.pools->arm();
   if (!busy) {
     const std::lock_guard lock(lanes_mutex_);
-    busy = !control_lane_.empty() || (!submit_lane_.empty() && takes_submits());
+    busy = !control_lane_.empty() || (!submit_lane_.empty() && (takes_submits() || store_is_failing()));
   }
   Instant until = std::min(scheduler_->next_timer(), stopping_ ? Instant::never() : reattach_at_);
   if (retrying_ || (store_failing_ && !in_flight_)) until = std::min(until, retry_at_);
   if (hold_until_.ns != 0) until = std::min(until, hold_until_);
+  if (stopping_ && !in_flight_) until = std::min(until, stop_by_);
   if (!busy) {
     const std::int64_t wait = std::max<std::int64_t>((until - monotonic_now()).count(), 0);
     const timespec timeout{.tv_sec = wait / 1'000'000'000, .tv_nsec = wait % 1'000'000'000};
@@ -106,6 +118,7 @@ bool Loop::takes_submits() const {
 }
 
 void Loop::take_submits(Moment moment) {
+  if (store_is_failing()) refuse_waiting();
   std::size_t jobs = 0;
   while (jobs < limits::kTurnJobsMax && takes_submits()) {
     WaitingSubmit next;
@@ -181,6 +194,10 @@ void Loop::forget_batches(std::shared_ptr<OutcomeSink> sink) {
     for (auto& [token, owed] : owed_submits_) {
       if (owed.sink == sink) owed.sink.reset();
     }
+    const std::lock_guard lock(lanes_mutex_);
+    for (WaitingSubmit& waiting : submit_lane_) {
+      if (waiting.sink == sink) waiting.sink.reset();
+    }
   });
 }
 
@@ -200,11 +217,16 @@ void Loop::look(std::function<void(const Loop&)> look) {
   post([this, look = std::move(look)] { look(*this); });
 }
 
-void Loop::stop(bool with_spawner) {
-  post([this, with_spawner] {
-    if (!stopping_) scheduler_->return_ids(effects_);
+void Loop::stop(Spawner spawner) {
+  post([this, spawner] {
+    if (!stopping_) {
+      scheduler_->return_ids(effects_);
+      stop_by_ = monotonic_now() + kStopPatience;
+    }
     stopping_ = true;
-    stop_spawner_ = stop_spawner_ || with_spawner;
+    // A job that came in a moment ago is no reason to kill the workers under it.
+    const bool idle = scheduler_->idle() && waiting_jobs_.load(std::memory_order_relaxed) == 0;
+    if (spawner == Spawner::kStop || (spawner == Spawner::kStopIfIdle && idle)) stop_spawner_ = true;
   });
 }
 

@@ -54,6 +54,9 @@ struct LoopFigures {
   [[nodiscard]] std::int64_t last_commit_us() const { return commit_us[(commits - 1) % kCommitTimesKept]; }
 };
 
+// Why a submit is refused while Loop::store_is_failing().
+[[nodiscard]] Error store_failing_error();
+
 // Whether a caller may hand in the next submit at once.
 enum class Intake { kGoOn, kPause };
 
@@ -105,9 +108,10 @@ class Loop {
   void at_turn_end(std::function<void(bool at_rest)> what);
   // Runs `look` between two turns.
   void look(std::function<void(const Loop&)> look);
-  // Ends run() once what is gathered is committed. Running jobs are left to the next daemon, unless the spawner is
-  // stopped with it.
-  void stop(bool with_spawner);
+  // Ends run() once what is gathered is committed; a store that cannot commit is waited for 2 s, for nothing of that
+  // was acknowledged. Running jobs are left to the next daemon, unless the spawner is stopped with it.
+  enum class Spawner { kLeave, kStop, kStopIfIdle };
+  void stop(Spawner spawner);
 
   // Fixed once start() has returned.
   [[nodiscard]] Epoch epoch() const { return parts_.setup.epoch; }
@@ -156,6 +160,7 @@ class Loop {
   void take_control();
   [[nodiscard]] bool takes_submits() const;
   [[nodiscard]] bool is_at_rest() const;
+  [[nodiscard]] bool is_over() const;
   void take_submits(Moment now);
   void carry_out(Moment now);
   void answer(const effect::Refused& refused);
@@ -172,6 +177,7 @@ class Loop {
   [[nodiscard]] bool commit_here(std::unique_ptr<Batch>& batch);
   void committed(StoreAnswer answer);
   void commit_failed(StoreAnswer answer);
+  void refuse_waiting();
   void let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred, Moment now);
   void count(const Batch& batch);
 
@@ -193,6 +199,7 @@ class Loop {
   Instant hold_until_;                      // 0: nothing is held back
   std::optional<Error> fatal_;
   bool stopping_ = false;
+  Instant stop_by_ = Instant::never();  // stopping_: whether or not the store can commit
   bool stop_spawner_ = false;
 
   std::unordered_map<Token, OwedSubmit> owed_submits_;

@@ -9,15 +9,17 @@ namespace {
 
 // Whether a cause has anything to tell: most jobs end well and were not measured.
 bool tells(const channel::Done& done) {
-  return done.status != channel::DoneStatus::kSucceeded || done.peak_rss_bytes != 0 || done.cpu_ns != 0;
+  return done.status != channel::DoneStatus::kSucceeded || done.peak_rss_bytes != 0 || done.cpu_ns != 0 ||
+         !done.error_message.empty();
 }
 
 CauseKind kind_of(const channel::Done& done) {
   switch (done.status) {
     case channel::DoneStatus::kSucceeded:
       return CauseKind::kNone;
-    case channel::DoneStatus::kTaskError:
     case channel::DoneStatus::kBadPayload:
+      return CauseKind::kBadPayload;
+    case channel::DoneStatus::kTaskError:
     case channel::DoneStatus::kStopped:
     case channel::DoneStatus::kWorkerError:
       return CauseKind::kTaskError;
@@ -54,11 +56,14 @@ void Loop::PoolEvents::on(const pool::PoolFailed& event) {
 }
 
 void Loop::PoolEvents::on(const pool::WorkerStarted& event) {
-  if (loop_.scheduler_) step(event::SlotReady{event.slot, event.generation});
+  if (!loop_.scheduler_) return;
+  if (const std::string* const pool = pool_of(event.slot)) loop_.pool_problems_.erase(*pool);
+  step(event::SlotReady{event.slot, event.generation});
 }
 
 void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
   if (!loop_.scheduler_) return;
+  if (!event.not_started.empty()) tell_not_started(event);
   Cause cause;
   cause.kind = event.broken.empty() ? CauseKind::kWorkerCrashed : CauseKind::kBrokenWorker;
   cause.exit_code = event.exit_code;
@@ -75,6 +80,22 @@ void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
   }
   if (event.taken) ++loop_.figures_.workers_died;
   step(event::SlotEnded{event.slot, event.generation, event.taken, event.taken_at, std::move(cause)});
+}
+
+// It is tried again, ever more seldom; meanwhile whoever asks why nothing runs is told.
+void Loop::PoolEvents::tell_not_started(const pool::WorkerEnded& event) {
+  const std::string* const pool = pool_of(event.slot);
+  if (pool == nullptr) return;
+  std::string& known = loop_.pool_problems_[*pool];
+  const std::string why = "a worker cannot be started: " + event.not_started;
+  if (known != why) loop_.parts_.log("pool \"" + *pool + "\": " + why);
+  known = why;
+}
+
+const std::string* Loop::PoolEvents::pool_of(SlotId slot) const {
+  const Scheduler& scheduler = *loop_.scheduler_;
+  if (slot.value < 1 || slot.value > scheduler.slot_count()) return nullptr;
+  return &scheduler.pool_name(scheduler.pool_of(slot));
 }
 
 void Loop::PoolEvents::on(const pool::SpawnerLost& event) {

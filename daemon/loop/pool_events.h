@@ -21,6 +21,9 @@ class Loop::PoolEvents : public pool::PoolHandler {
 
  private:
   void step(const Event& event);
+  void tell_not_started(const pool::WorkerEnded& event);
+  // Null: a slot that no pool of this configuration has.
+  [[nodiscard]] const std::string* pool_of(SlotId slot) const;
 
   Loop& loop_;
 };

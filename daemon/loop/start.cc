@@ -1,6 +1,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <string>
 #include <unordered_set>
 
 #include "daemon/loop/pool_events.h"
@@ -11,6 +12,35 @@ namespace {
 
 constexpr auto kReattachAgain = std::chrono::seconds(2);
 
+// The core takes it as a bug of ours when rows do not fit together; what a disk gives back need not.
+Status check(const Snapshot& snapshot) {
+  std::unordered_set<std::string> queues{"default"};  // which always exists
+  std::unordered_set<QueueId> queue_ids;
+  std::unordered_set<PoolId> pool_ids;
+  std::unordered_set<SpecId> specs;
+  for (const QueueRow& row : snapshot.queues) {
+    queues.insert(row.name);
+    queue_ids.insert(row.id);
+  }
+  for (const PoolRow& row : snapshot.pools) pool_ids.insert(row.id);
+  for (const SpecRow& row : snapshot.specs) specs.insert(row.id);
+  const auto damaged = [](const std::string& what) {
+    return Error{ErrorCode::kDataLoss, "the database is damaged: " + what + "; restore it from a backup"};
+  };
+  for (const LaneBacklog& lane : snapshot.backlog) {
+    if (!queue_ids.contains(lane.queue) || !pool_ids.contains(lane.pool)) {
+      return damaged("jobs wait in a queue or for a pool that it does not list");
+    }
+  }
+  for (const SpecRow& row : snapshot.specs) {
+    if (!queues.contains(row.spec.queue)) return damaged("queue \"" + row.spec.queue + "\" is not in it");
+  }
+  for (const StoredJob& job : snapshot.resident) {
+    if (!specs.contains(job.spec)) return damaged("job " + std::to_string(job.id.value) + " has lost its options");
+  }
+  return {};
+}
+
 }  // namespace
 
 // The order matters: load, commit the next epoch, attach to the spawner, read the rings, adopt or kill, requeue. Only
@@ -18,6 +48,7 @@ constexpr auto kReattachAgain = std::chrono::seconds(2);
 Status Loop::start() {
   auto snapshot = parts_.store->snapshot();
   if (!snapshot.ok()) return snapshot.error();
+  if (const Status sound = check(*snapshot); !sound.ok()) return sound;
   const Epoch epoch{snapshot->epoch.value + 1};
   parts_.setup.epoch = epoch;
   pool_events_ = std::make_unique<PoolEvents>(*this);
@@ -50,19 +81,23 @@ Status Loop::open_pools(Epoch epoch) {
 }
 
 // A submit names a task, so tasks are known before the first submit. A pool that fails is told, and waited for no more.
+// Workers that no pool of ours has are seen dead here: their jobs are requeued soon after.
 Status Loop::wait_for_pools() {
   const Instant until = monotonic_now() + parts_.ready_within;
+  for (const auto& [pool, why] : parts_.pools->failures()) pool_events_->on(pool::PoolFailed{pool, why});
   const auto missing = [this] {
     return std::ranges::count_if(parts_.pool_configs, [this](const pool::PoolConfig& config) {
       return !parts_.pools->tasks().contains(config.name) && !pool_problems_.contains(config.name);
     });
   };
-  while (missing() > 0 && monotonic_now() < until && !fatal_) {
-    if (parts_.pools->poll(*pool_events_, limits::kTurnEventsMax) || !parts_.pools->arm() || missing() == 0) continue;
-    epoll_event event{};
-    epoll_wait(epoll_fd_.get(), &event, 1, static_cast<int>((until - monotonic_now()).count() / 1'000'000) + 1);
+  while ((missing() > 0 || parts_.pools->has_strangers()) && monotonic_now() < until && !fatal_) {
+    parts_.pools->wait_notices(*pool_events_, static_cast<int>((until - monotonic_now()).count() / 1'000'000) + 1);
   }
   if (fatal_) return *fatal_;
+  if (parts_.pools->has_strangers()) {
+    return Error{ErrorCode::kDeadlineExceeded,
+                 "workers of an earlier configuration were killed and have not ended; see the spawner's log"};
+  }
   for (PoolSetup& setup : parts_.setup.pools) {
     const auto tasks = parts_.pools->tasks().find(setup.name);
     if (tasks == parts_.pools->tasks().end()) {

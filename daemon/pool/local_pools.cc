@@ -1,9 +1,11 @@
 #include "daemon/pool/local_pools.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "daemon/pool/pool_slot.h"
 #include "daemon/pool/spawner_link.h"
@@ -64,7 +66,9 @@ class LocalPools::Impl {
   std::map<std::uint32_t, std::string> replayed;            // pools that the spawner had at attach
   std::map<std::uint32_t, std::vector<Task>> tasks_coming;  // before their READY
   std::map<std::uint32_t, std::vector<Task>> tasks_known;
-  std::map<std::string, std::vector<Task>> tasks;    // of configured pools that are ready
+  std::map<std::uint32_t, std::string> failed;     // of the replay: pools whose zygote is down
+  std::map<std::string, std::vector<Task>> tasks;  // of configured pools that are ready
+  std::vector<spawner::WorkerEnded> unseen;  // ends that follow from the spawner's, until its successor has seen them
   std::vector<std::unique_ptr<PoolSlot>> slots;      // [i] is SlotId i + 1
   std::map<std::uint32_t, std::string> wanted_pool;  // by slot: the pool that its next worker is to be of
   std::vector<RecoveredRun> recovered;
@@ -112,6 +116,7 @@ Status LocalPools::reattach() {
     impl_->instance = before;
     return begun;
   }
+  for (const spawner::WorkerEnded& end : std::exchange(impl_->unseen, {})) impl_->slot(SlotId{end.slot}).ended(end);
   for (const auto& slot : impl_->slots) {
     slot->start_sent = false;  // what was asked of the last spawner
     impl_->start_if_due(*slot);
@@ -128,6 +133,7 @@ Status LocalPools::Impl::connect() {
   replayed.clear();
   tasks_coming.clear();
   tasks_known.clear();
+  failed.clear();
   for (;;) {
     auto notice = link->wait(kReplayWithinMs);
     if (!notice.ok()) return notice.error();
@@ -233,9 +239,10 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       return {};
     }
     case spawner::MessageType::kPoolFailed: {
-      const auto& failed = notice.as<spawner::PoolFailed>();
-      const std::string* const name = name_of(failed.pool);
-      if (name != nullptr && handler != nullptr) handler->on(PoolFailed{*name, failed.message});
+      const auto& told = notice.as<spawner::PoolFailed>();
+      const std::string* const name = name_of(told.pool);
+      if (handler == nullptr) failed[told.pool] = told.message;
+      if (name != nullptr && handler != nullptr) handler->on(PoolFailed{*name, told.message});
       return {};
     }
     case spawner::MessageType::kWorkerStarted: {
@@ -299,6 +306,26 @@ bool LocalPools::poll(PoolHandler& handler, std::size_t responses_max) {
   return left == 0;
 }
 
+void LocalPools::wait_notices(PoolHandler& handler, int timeout_ms) {
+  if (!impl_->link) return;
+  pollfd event{impl_->link->fd(), POLLIN, 0};
+  if (::poll(&event, 1, timeout_ms) > 0) impl_->poll_link(handler);
+}
+
+bool LocalPools::has_strangers() const {
+  return std::ranges::any_of(impl_->slots, [this](const auto& slot) {
+    return slot->is_alive() && !slot->has_ended() && impl_->name_of(slot->pool()) == nullptr;
+  });
+}
+
+std::map<std::string, std::string> LocalPools::failures() const {
+  std::map<std::string, std::string> failures;
+  for (const auto& [number, why] : impl_->failed) {
+    if (const std::string* const name = impl_->name_of(number)) failures[*name] = why;
+  }
+  return failures;
+}
+
 void LocalPools::Impl::poll_link(PoolHandler& handler) {
   while (link) {
     auto notice = link->receive();
@@ -313,13 +340,12 @@ void LocalPools::Impl::poll_link(PoolHandler& handler) {
 void LocalPools::Impl::lose_spawner(const std::string& why, PoolHandler& handler) {
   link.reset();
   for (const auto& slot : slots) {
-    if (!slot->is_alive()) continue;
+    if (!slot->is_alive() || slot->has_ended()) continue;
     spawner::WorkerEnded message{};
     message.slot = slot->id().value;
     message.generation = slot->generation();
     message.wait_status = 9;  // its lifeline is closed: it is dead or dying
-    slot->ended(message);
-    slot->poll(handler, SIZE_MAX);
+    unseen.push_back(message);
   }
   handler.on(SpawnerLost{why});
 }

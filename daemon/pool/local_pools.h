@@ -66,8 +66,8 @@ struct WorkerEnded {
   std::string broken;       // not empty: it was killed for what it wrote into its channel
   std::string not_started;  // not empty: it could not be forked, and this is why
 };
-// The spawner itself died, and each of its workers with it: WorkerEnded was handed out for each. What they leave behind
-// is killed by the next spawner before it serves anybody.
+// The spawner itself died, and its workers end with it. WorkerEnded follows for each when reattach() has found the next
+// spawner, which sees the last of them dead before it serves anybody.
 struct SpawnerLost {
   std::string why;
 };
@@ -151,6 +151,13 @@ class LocalPools {
 
   // An epoll descriptor that is readable when poll() has something to do.
   [[nodiscard]] int fd() const;
+  // For a start, while nobody can be told of jobs yet: waits for the spawner's notices and hands out what they say of
+  // pools. What workers did is kept for poll().
+  void wait_notices(PoolHandler& handler, int timeout_ms);
+  // Workers of pools that are configured no more, or otherwise, are still being killed.
+  [[nodiscard]] bool has_strangers() const;
+  // By pool: why its zygote cannot serve, as the spawner told while it was attached to.
+  [[nodiscard]] std::map<std::string, std::string> failures() const;
   // Hands out what has happened: at most about `responses_max` responses, all spawner notices. True: there is more.
   bool poll(PoolHandler& handler, std::size_t responses_max);
   // Before sleeping on fd(): false when poll() would find something.

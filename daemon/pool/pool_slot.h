@@ -45,6 +45,7 @@ class PoolSlot {
   // Hands out responses, at most `responses_max`; then, when the worker has ended and nothing is left to read, its end.
   // Returns how many it handed out.
   std::size_t poll(PoolHandler& handler, std::size_t responses_max);
+  [[nodiscard]] bool has_ended() const { return ended_.has_value(); }
   [[nodiscard]] bool has_news() const { return !kept_.empty() || ended_.has_value(); }
 
   // DONEs that were read while attaching and are not handed out yet: the cursor is already past them.

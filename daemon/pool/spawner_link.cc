@@ -157,7 +157,10 @@ std::size_t least_bytes(spawner::MessageType type) {
 Result<SpawnerLink> SpawnerLink::open(const SpawnerProgram& program, Epoch epoch) {
   for (int tries = 1;; ++tries) {
     auto link = try_open(program, epoch);
-    if (link.ok() || link.error().code != ErrorCode::kUnavailable || tries == kOpenTries) return link;
+    // One that the service runs comes when it comes: the loop asks again, and does not stand still for it.
+    if (link.ok() || link.error().code != ErrorCode::kUnavailable || program.path.empty() || tries == kOpenTries) {
+      return link;
+    }
     std::this_thread::sleep_for(kOpenAgain);
   }
 }

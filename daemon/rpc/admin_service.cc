@@ -73,6 +73,7 @@ api::StatsResponse stats_of(const Loop& loop) {
     stats.set_workers_busy(stats.workers_busy() + (slot.offers > 0 ? 1 : 0));
   }
   (*stats.mutable_counters())["watched_ranges"] = loop.watches();
+  (*stats.mutable_counters())["store_failing"] = loop.store_is_failing() ? 1 : 0;
   return stats;
 }
 
@@ -146,7 +147,9 @@ class RefusedUpload final : public grpc::ServerReadReactor<api::UploadRequest> {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AdminService::Info(Context* context, const api::InfoRequest*, api::InfoResponse* response) {
+grpc::ServerUnaryReactor* AdminService::Info(Context* context, const api::InfoRequest* request,
+                                             api::InfoResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   auto answer = Answer<api::InfoResponse>::open(front_, context, response);
   const Principal who = front_.who(*context);
   front_.loop.look([&front = front_, answer, who](const Loop& loop) {
@@ -176,8 +179,9 @@ grpc::ServerUnaryReactor* AdminService::Info(Context* context, const api::InfoRe
   return answer->reactor();
 }
 
-grpc::ServerUnaryReactor* AdminService::Stats(Context* context, const api::StatsRequest*,
+grpc::ServerUnaryReactor* AdminService::Stats(Context* context, const api::StatsRequest* request,
                                               api::StatsResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   auto answer = Answer<api::StatsResponse>::open(front_, context, response);
   front_.loop.look([&front = front_, answer](const Loop& loop) {
     front.pump.post([&front, answer, stats = stats_of(loop)] {
@@ -192,6 +196,7 @@ grpc::ServerUnaryReactor* AdminService::Stats(Context* context, const api::Stats
 
 grpc::ServerUnaryReactor* AdminService::Debug(Context* context, const api::DebugRequest* request,
                                               api::DebugResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   const api::DebugTopic topic = request->topic();
   if (topic == api::DEBUG_TOPIC_LOOPS) {
     return answer_now(context,
@@ -215,6 +220,7 @@ grpc::ServerUnaryReactor* AdminService::Debug(Context* context, const api::Debug
 // Answers first, then stops.
 grpc::ServerUnaryReactor* AdminService::Shutdown(Context* context, const api::ShutdownRequest* request,
                                                  api::ShutdownResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   if (request->grace_ms() != 0) return answer_now(context, unbuilt("grace_ms"));
   const Principal who = front_.who(*context);
   if (!front_.is_admin(who)) {
@@ -231,7 +237,7 @@ grpc::ServerUnaryReactor* AdminService::Shutdown(Context* context, const api::Sh
         out.set_spawner_pid(spawner_pid);
         out.set_running(running);
       });
-      front.loop.stop(spawner);
+      front.loop.stop(spawner ? Loop::Spawner::kStop : Loop::Spawner::kLeave);
     });
   });
   return answer->reactor();
@@ -239,6 +245,7 @@ grpc::ServerUnaryReactor* AdminService::Shutdown(Context* context, const api::Sh
 
 grpc::ServerUnaryReactor* SegmentsService::Get(Context* context, const api::GetSegmentRequest* request,
                                                api::Segment* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   if (!request->digest().empty()) return answer_now(context, unbuilt("digest"));
   const auto opened = front_.segments.open(SegmentId{request->id()}, front_.who(*context).uid);
   if (!opened.ok()) return answer_now(context, opened.error());
@@ -246,8 +253,9 @@ grpc::ServerUnaryReactor* SegmentsService::Get(Context* context, const api::GetS
   return answer_now(context, {});
 }
 
-grpc::ServerUnaryReactor* SegmentsService::List(Context* context, const api::ListSegmentsRequest*,
+grpc::ServerUnaryReactor* SegmentsService::List(Context* context, const api::ListSegmentsRequest* request,
                                                 api::ListSegmentsResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   const Principal who = front_.who(*context);
   for (const SegmentFacts& facts : front_.segments.list()) {
     if (front_.is_admin(who) || facts.owner == who.uid || facts.owner == kAnyOwner) {

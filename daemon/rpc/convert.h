@@ -31,6 +31,7 @@ namespace api = futured::v1;
 // The field that a refusal of this folder names.
 [[nodiscard]] std::string field_of(const Error& error);
 
+[[nodiscard]] bool is_utf8(std::string_view text);
 // A name as types.proto defines it. An empty one is refused.
 [[nodiscard]] Status check_name(std::string_view name, std::string_view field);
 

@@ -51,6 +51,8 @@ CauseWords words_of(CauseKind kind) {
       return {api::CAUSE_KIND_UNKNOWN_TASK};
     case CauseKind::kBrokenWorker:
       return {api::CAUSE_KIND_PROTOCOL};
+    case CauseKind::kBadPayload:
+      return {api::CAUSE_KIND_BAD_PAYLOAD};
   }
   return {api::CAUSE_KIND_NONE};
 }
@@ -205,6 +207,7 @@ bool to_command(std::string_view payload, api::Command& out) {
   for (const std::string& word : command->argv) out.add_argv(word);
   for (const std::string& variable : command->env) out.add_env(variable);
   out.set_cwd(command->cwd);
+  if (command->umask) out.set_umask(*command->umask);
   return true;
 }
 

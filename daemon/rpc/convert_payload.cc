@@ -136,7 +136,9 @@ class PayloadBuilder {
   }
 
   Status add_command(const api::Command& asked, const std::string& field) {
-    Command command{{asked.argv().begin(), asked.argv().end()}, {asked.env().begin(), asked.env().end()}, asked.cwd()};
+    Command command{
+        {asked.argv().begin(), asked.argv().end()}, {asked.env().begin(), asked.env().end()}, asked.cwd(), {}};
+    if (asked.has_umask()) command.umask = asked.umask();
     if (const Status sound = check(command, field); !sound.ok()) return sound;
     append_part(encoded_, {.content_type = kCommandType, .bytes = encode_command(command)});
     inline_bytes_ += asked.stdin_bytes().size();
@@ -159,6 +161,7 @@ class PayloadBuilder {
       if (equals == 0 || equals == std::string::npos) return invalid(field + ".env", "an entry is not NAME=value");
       bytes += variable.size() + 1;
     }
+    if (command.umask && *command.umask > 0777) return invalid(field + ".umask", "has bits beyond 0777");
     if (has_nul(command.cwd)) return invalid(field + ".cwd", "holds a NUL byte");
     if (!command.cwd.empty() && command.cwd[0] != '/') return invalid(field + ".cwd", "is not absolute");
     if (command.argv.size() > limits::kArgvCountMax) {

@@ -175,6 +175,15 @@ Error unbuilt(std::string_view field) {
 
 std::string field_of(const Error& error) { return error.message.substr(0, error.message.find(": ")); }
 
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = utf8_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 Status check_name(std::string_view name, std::string_view field) {
   if (name.empty()) return invalid(field, "a name has 1 to " + std::to_string(limits::kNameBytesMax) + " bytes");
   if (name.size() > limits::kNameBytesMax) {

@@ -3,6 +3,7 @@
 #include <grpc/grpc.h>
 
 #include "base/limits.h"
+#include "daemon/rpc/unknown_fields.h"
 
 namespace futured::rpc {
 
@@ -32,6 +33,12 @@ grpc::ServerUnaryReactor* answer_now(grpc::CallbackServerContext* context, const
   if (!status.ok()) add_retry_after(*context, status.error());
   reactor->Finish(status.ok() ? grpc::Status::OK : to_status(status.error()));
   return reactor;
+}
+
+grpc::ServerUnaryReactor* refuse_unknown(grpc::CallbackServerContext* context,
+                                         const google::protobuf::Message& request) {
+  const Status known = check_known(request);
+  return known.ok() ? nullptr : answer_now(context, known);
 }
 
 grpc::ServerUnaryReactor* refuse_call(grpc::CallbackServerContext* context, const char* call) {

@@ -47,6 +47,9 @@ void cut_call(grpc::CallbackServerContext& context, const Error& why);
 
 // A call that is refused or answered at once.
 [[nodiscard]] grpc::ServerUnaryReactor* answer_now(grpc::CallbackServerContext* context, const Status& status);
+// Null: this server knows every field that the request has set.
+[[nodiscard]] grpc::ServerUnaryReactor* refuse_unknown(grpc::CallbackServerContext* context,
+                                                       const google::protobuf::Message& request);
 [[nodiscard]] grpc::ServerUnaryReactor* refuse_call(grpc::CallbackServerContext* context, const char* call);
 
 // The answer that a unary call owes. Given once, by whoever comes first; one that is lost is UNAVAILABLE.

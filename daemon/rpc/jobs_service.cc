@@ -11,6 +11,7 @@
 #include "daemon/rpc/retry_call.h"
 #include "daemon/rpc/submit.h"
 #include "daemon/rpc/submit_stream.h"
+#include "daemon/rpc/unknown_fields.h"
 #include "daemon/rpc/wait.h"
 #include "daemon/rpc/why.h"
 
@@ -18,13 +19,12 @@ namespace futured::rpc {
 
 grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::SubmitRequest* request,
                                               api::SubmitResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   const auto spec = to_spec(request->spec());
   if (!spec.ok()) return answer_now(context, spec.error());
-  if (front_.loop.is_full() || front_.loop.store_is_failing()) {
-    return answer_now(context, Error{ErrorCode::kResourceExhausted,
-                                     front_.loop.store_is_failing()
-                                         ? "the store cannot commit just now (is its disk full?); try again"
-                                         : "too many jobs wait to be accepted; try again"});
+  if (front_.loop.store_is_failing()) return answer_now(context, store_failing_error());
+  if (front_.loop.is_full()) {
+    return answer_now(context, Error{ErrorCode::kResourceExhausted, "too many jobs wait to be accepted; try again"});
   }
   auto batch =
       check_batch(front_.segments, front_.who(*context), *spec,
@@ -51,6 +51,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* JobsService::Submit
 }
 
 grpc::ServerUnaryReactor* JobsService::Get(Context* context, const api::GetJobRequest* request, api::Job* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   auto answer = Answer<api::Job>::open(front_, context, response);
   const JobId id{request->id()};
   ask_reader(front_, answer, [&front = front_, answer, id, details = request->details()](StoreReader& reader) {
@@ -72,10 +73,14 @@ grpc::ServerUnaryReactor* JobsService::Get(Context* context, const api::GetJobRe
 
 grpc::ServerUnaryReactor* JobsService::List(Context* context, const api::ListJobsRequest* request,
                                             api::ListJobsResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   return open_list(front_, context, *request, response);
 }
 
 grpc::ServerWriteReactor<api::WaitResponse>* JobsService::Wait(Context* context, const api::WaitRequest* request) {
+  if (const Status known = check_known(*request); !known.ok()) {
+    return new RefusedStream<api::WaitResponse>(*context, known.error());
+  }
   return WaitCall::open(front_, context, *request);
 }
 
@@ -86,26 +91,35 @@ grpc::ServerWriteReactor<api::WatchResponse>* JobsService::Watch(Context* contex
 
 grpc::ServerUnaryReactor* JobsService::Cancel(Context* context, const api::CancelRequest* request,
                                               api::CancelResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   return CancelCall::open(front_, context, *request, response);
 }
 
 grpc::ServerUnaryReactor* JobsService::Retry(Context* context, const api::RetryRequest* request,
                                              api::RetryResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   return RetryCall::open(front_, context, *request, response);
 }
 
 grpc::ServerWriteReactor<api::GetResultResponse>* JobsService::GetResult(Context* context,
                                                                          const api::GetResultRequest* request) {
+  if (const Status known = check_known(*request); !known.ok()) {
+    return new RefusedStream<api::GetResultResponse>(*context, known.error());
+  }
   return ResultCall::open(front_, context, *request);
 }
 
 grpc::ServerWriteReactor<api::ReadOutputResponse>* JobsService::ReadOutput(Context* context,
                                                                            const api::ReadOutputRequest* request) {
+  if (const Status known = check_known(*request); !known.ok()) {
+    return new RefusedStream<api::ReadOutputResponse>(*context, known.error());
+  }
   return OutputCall::open(front_, context, *request);
 }
 
 grpc::ServerUnaryReactor* JobsService::Why(Context* context, const api::WhyRequest* request,
                                            api::WhyResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   return open_why(front_, context, *request, response);
 }
 

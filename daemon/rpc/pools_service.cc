@@ -86,8 +86,9 @@ std::vector<api::Pool> pools_of(const Front& front, const Loop& loop) {
   return pools;
 }
 
-grpc::ServerUnaryReactor* PoolsService::List(Context* context, const api::ListPoolsRequest*,
+grpc::ServerUnaryReactor* PoolsService::List(Context* context, const api::ListPoolsRequest* request,
                                              api::ListPoolsResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   auto answer = Answer<api::ListPoolsResponse>::open(front_, context, response);
   front_.loop.look([&front = front_, answer](const Loop& loop) {
     front.pump.post([answer, pools = pools_of(front, loop)] {
@@ -100,6 +101,7 @@ grpc::ServerUnaryReactor* PoolsService::List(Context* context, const api::ListPo
 }
 
 grpc::ServerUnaryReactor* PoolsService::Get(Context* context, const api::GetPoolRequest* request, api::Pool* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   auto answer = Answer<api::Pool>::open(front_, context, response);
   front_.loop.look([&front = front_, answer, name = request->name()](const Loop& loop) {
     front.pump.post([answer, name, pools = pools_of(front, loop)] {
@@ -114,6 +116,7 @@ grpc::ServerUnaryReactor* PoolsService::Get(Context* context, const api::GetPool
 grpc::ServerUnaryReactor* WorkersService::List(grpc::CallbackServerContext* context,
                                                const api::ListWorkersRequest* request,
                                                api::ListWorkersResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   auto answer = Answer<api::ListWorkersResponse>::open(front_, context, response);
   const auto wanted = [pool = request->pool()](const std::string& name) { return pool.empty() || pool == name; };
   front_.loop.look([&front = front_, answer, wanted, measure = request->measure_memory()](const Loop& loop) {

@@ -42,14 +42,25 @@ void Pump::flush(bool at_rest) {
   t_flushed = this;
   if (from_loop_.empty()) return;
   bool here = at_rest && from_loop_.size() <= kSentByLoopMax;
+  if (here) {
+    const std::lock_guard lock(mutex_);
+    here = !running_ && waiting_.empty();  // what the loop posted earlier is through
+  }
+  if (here) {
+    std::vector<std::function<void()>> tasks = std::exchange(from_loop_, {});
+    for (auto& task : tasks) std::exchange(task, nullptr)();
+  }
+  // What those tasks have posted is left to the thread: the loop may sleep for long, and has done its share.
+  if (!from_loop_.empty()) hand_over();
+}
+
+void Pump::hand_over() {
   {
     const std::lock_guard lock(mutex_);
-    here = here && !running_ && waiting_.empty();
-    if (!here) std::move(from_loop_.begin(), from_loop_.end(), std::back_inserter(waiting_));
+    std::move(from_loop_.begin(), from_loop_.end(), std::back_inserter(waiting_));
   }
-  const std::vector<std::function<void()>> tasks = std::exchange(from_loop_, {});
-  if (!here) return wake_.notify_one();
-  for (const auto& task : tasks) task();
+  from_loop_.clear();
+  wake_.notify_one();
 }
 
 void Pump::run() {

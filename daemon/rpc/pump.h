@@ -17,20 +17,22 @@ class Pump {
   Pump& operator=(const Pump&) = delete;
   ~Pump();  // after everything that was posted
 
-  // Any thread. In order. What is posted is bounded by who posts: a call has at most one task waiting for each thing
-  // that it can do next.
+  // Any thread. What one thread posts runs in its order, one after another. What two threads post may run in any order,
+  // and even at the same time while flush() runs some of the loop's. What is posted is bounded by who posts: a call has
+  // at most one task waiting for each thing that it can do next.
   void post(std::function<void()> task);
   // The loop's thread, at the end of each turn: what it has posted goes out. `at_rest`: the loop has nothing to do.
   void flush(bool at_rest);
 
  private:
   void run();
+  void hand_over();
 
   std::vector<std::function<void()>> from_loop_;  // the loop's own, up to its flush
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::function<void()>> waiting_;  // guarded by mutex_
-  bool running_ = false;                        // guarded by mutex_: tasks that were taken are not through
+  bool running_ = false;                        // guarded by mutex_: the thread has tasks that are not through
   bool stopping_ = false;                       // guarded by mutex_
   std::thread thread_;
 };

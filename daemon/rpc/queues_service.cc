@@ -81,6 +81,7 @@ Status refuse_unbuilt(const api::QueueOptions& options) {
 
 grpc::ServerUnaryReactor* QueuesService::Create(Context* context, const api::CreateQueueRequest* request,
                                                 api::Queue* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   if (const Status sound = check_name(request->name(), "name"); !sound.ok()) return answer_now(context, sound);
   if (const Status known = refuse_unbuilt(request->options()); !known.ok()) return answer_now(context, known);
   const auto discipline = from_api(request->options().discipline());
@@ -90,11 +91,13 @@ grpc::ServerUnaryReactor* QueuesService::Create(Context* context, const api::Cre
 
 grpc::ServerUnaryReactor* QueuesService::Pause(Context* context, const api::PauseQueueRequest* request,
                                                api::Queue* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   return put(context, {.name = request->name(), .paused = true}, response);
 }
 
 grpc::ServerUnaryReactor* QueuesService::Resume(Context* context, const api::ResumeQueueRequest* request,
                                                 api::Queue* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   return put(context, {.name = request->name(), .paused = false}, response);
 }
 
@@ -114,6 +117,7 @@ grpc::ServerUnaryReactor* QueuesService::put(Context* context, event::PutQueue p
 
 grpc::ServerUnaryReactor* QueuesService::Get(Context* context, const api::GetQueueRequest* request,
                                              api::Queue* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   auto answer = Answer<api::Queue>::open(front_, context, response);
   front_.loop.look([&front = front_, answer, name = request->name()](const Loop& loop) {
     front.pump.post([answer, name, queues = figures_of(loop)] {
@@ -127,6 +131,7 @@ grpc::ServerUnaryReactor* QueuesService::Get(Context* context, const api::GetQue
 
 grpc::ServerUnaryReactor* QueuesService::List(Context* context, const api::ListQueuesRequest* request,
                                               api::ListQueuesResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   if (request->page_size() > limits::kListPageMax) {
     return answer_now(context, too_much("page_size", std::to_string(request->page_size()) + " is over " +
                                                          std::to_string(limits::kListPageMax)));

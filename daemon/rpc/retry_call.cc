@@ -20,6 +20,7 @@ grpc::ServerUnaryReactor* RetryCall::open(Front& front, grpc::CallbackServerCont
   if (request.ids().empty()) return answer_now(context, invalid("ids", "names no job"));
   auto ranges = to_ranges(request.ids(), limits::kBatchItemsMax);
   if (!ranges.ok()) return answer_now(context, ranges.error());
+  if (front.loop.store_is_failing()) return answer_now(context, store_failing_error());
   const Principal who = front.who(*context);
   auto answer = Answer<api::RetryResponse>::open(front, context, response);
   std::make_shared<RetryCall>(front, answer, who, std::move(*ranges))->ask_next();
@@ -28,14 +29,10 @@ grpc::ServerUnaryReactor* RetryCall::open(Front& front, grpc::CallbackServerCont
 
 void RetryCall::ask_next() {
   std::vector<JobId> ids = ids_.next(kAtOnce);
-  if (ids.empty()) {
-    front_.pump.post([self = shared_from_this()] {
-      self->answer_->give([&](api::RetryResponse& response) { response = std::move(self->told_); });
-    });
-    return;
-  }
-  ask_reader(front_, answer_,
-             [self = shared_from_this(), ids = std::move(ids)](StoreReader& reader) { self->read(reader, ids); });
+  if (ids.empty()) return give();
+  const bool asked =
+      front_.reader.ask([self = shared_from_this(), ids](StoreReader& reader) { self->read(reader, ids); });
+  if (!asked) refuse_rest(std::move(ids), busy_error());
 }
 
 void RetryCall::read(StoreReader& reader, const std::vector<JobId>& ids) {
@@ -93,12 +90,36 @@ void RetryCall::settle(std::size_t index, const Result<Accepted>& accepted) {
     api::RetryResponse::Entry& entry = *told_.mutable_entries(static_cast<int>(index));
     if (accepted.ok()) {
       entry.set_new_id(accepted->first.value);
+      made_jobs_ = true;
     } else {
       to_api(accepted.error(), *entry.mutable_error());
     }
     if (--unsettled_ > 0) return;
   }
   ask_next();
+}
+
+// A refused call has done nothing: once jobs were made, the call must say which, and its rest is refused one by one.
+void RetryCall::refuse_rest(std::vector<JobId> ids, const Error& error) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!made_jobs_) return front_.pump.post([answer = answer_, error] { answer->refuse(error); });
+    for (; !ids.empty(); ids = ids_.next(kAtOnce)) {
+      for (const JobId id : ids) {
+        api::RetryResponse::Entry& entry = *told_.add_entries();
+        entry.set_id(id.value);
+        to_api(error, *entry.mutable_error());
+        entry.mutable_error()->set_retry_after_ms(limits::kRetryAfterMs);
+      }
+    }
+  }
+  give();
+}
+
+void RetryCall::give() {
+  front_.pump.post([self = shared_from_this()] {
+    self->answer_->give([&](api::RetryResponse& response) { response = std::move(self->told_); });
+  });
 }
 
 }  // namespace futured::rpc

@@ -26,14 +26,18 @@ class RetryCall : public std::enable_shared_from_this<RetryCall> {
   [[nodiscard]] Result<event::Submit> renew(JobId id, Result<std::optional<JobRecord>> record,
                                             SegmentHold& segments) const;
   void settle(std::size_t index, const Result<Accepted>& accepted);
+  // The reader took no more questions: `ids` and all that follow are not retried.
+  void refuse_rest(std::vector<JobId> ids, const Error& error);
+  void give();
 
   Front& front_;
   const std::shared_ptr<Answer<api::RetryResponse>> answer_;
   const Principal who_;
   IdSet ids_;
-  std::mutex mutex_;  // guards both below
+  std::mutex mutex_;  // guards all below
   api::RetryResponse told_;
   std::size_t unsettled_ = 0;
+  bool made_jobs_ = false;
 };
 
 }  // namespace futured::rpc

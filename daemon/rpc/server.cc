@@ -44,7 +44,7 @@ bool is_loopback(const std::string& address) {
 class Server::Impl {
  public:
   Impl(ServerSetup setup, Loop& loop, ReaderThread& reader, SegmentTable& segments)
-      : callers_(Callers::Layout::of(raise_descriptor_limit()), setup.tcp_trusted ? setup.admin_uid : kUnknownUid),
+      : callers_(Callers::Layout::of(raise_descriptor_limit()), kUnknownUid),
         front_{.setup = std::move(setup), .loop = loop, .reader = reader, .segments = segments, .callers = callers_} {}
   ~Impl() { stop(); }
 

@@ -18,10 +18,9 @@ namespace futured::rpc {
 
 struct ServerSetup {
   std::string socket;  // path of the unix socket; the segment socket lies beside it
-  std::string listen;  // "127.0.0.1:7711", loopback only; empty: no TCP
-  // A TCP client cannot be known. False: it is uid 65534, who owns nothing but what it submits; true: it is whoever
-  // runs the daemon, so that every local user may do anything.
-  bool tcp_trusted = false;
+  // "127.0.0.1:7711", loopback only; empty: no TCP. A TCP client cannot be known: it is uid 65534, who owns nothing but
+  // what it submits.
+  std::string listen;
 
   // Told by Admin.Info.
   std::string version;

@@ -5,15 +5,35 @@
 
 #include <utility>
 
+#include "daemon/rpc/parse_fault.h"
 #include "daemon/rpc/submit.h"
+#include "daemon/rpc/unknown_fields.h"
 
 namespace futured::rpc {
 
 namespace {
 
-bool parse(grpc::ByteBuffer& bytes, api::SubmitStreamRequest& request) {
+Status parse(grpc::ByteBuffer& bytes, api::SubmitStreamRequest& request) {
   grpc::ProtoBufferReader reader(&bytes);
-  return reader.status().ok() && request.ParseFromZeroCopyStream(&reader);
+  if (reader.status().ok() && request.ParseFromZeroCopyStream(&reader)) return {};
+  grpc::ProtoBufferReader again(&bytes);
+  return parse_fault(*api::SubmitStreamRequest::descriptor(), again);
+}
+
+// Of all but the spec. Packed items are bytes, and not looked into.
+Status check_known_batch(const api::SubmitStreamRequest& request) {
+  if (const Status known = check_known_here(request); !known.ok()) return known;
+  if (request.has_packed()) return check_known_here(request.packed());
+  for (const api::Item& item : request.items()) {
+    if (const Status known = check_known(item); !known.ok()) return known;
+  }
+  return {};
+}
+
+void tell_refusal(const Error& error, api::Receipt& receipt) {
+  api::Error& told = *receipt.mutable_error();
+  to_api(error, told);
+  if (error.code == ErrorCode::kResourceExhausted) told.set_retry_after_ms(limits::kRetryAfterMs);
 }
 
 grpc::ByteBuffer serialise(const api::SubmitStreamResponse& response) {
@@ -65,29 +85,38 @@ void SubmitStream::pause(Lock lock) {
 }
 
 bool SubmitStream::take_message() {
-  const bool sound = parse(in_, request_);
+  const Status sound = parse(in_, request_);
   in_.Clear();
-  if (!sound) {
+  if (!sound.ok()) {
     Lock lock(mutex_);
-    if (!fault_) fault_ = Error{ErrorCode::kInvalidArgument, "a message is no SubmitStreamRequest"};
+    if (!fault_) fault_ = sound.error();
     reading_ = false;
     finish_if_over(std::move(lock));
     return false;
   }
-  if (request_.has_spec()) {
-    auto spec = to_spec(request_.spec());
-    spec_error_.reset();
-    if (spec.ok()) {
-      spec_ = std::move(*spec);
-    } else {
-      spec_error_ = spec.error();
-    }
-  }
+  if (request_.has_spec()) take_spec();
   return take_batch();
 }
 
+void SubmitStream::take_spec() {
+  spec_error_.reset();
+  if (const Status known = check_known(request_.spec()); !known.ok()) {
+    spec_error_ = known.error().in("spec");
+    return;
+  }
+  auto spec = to_spec(request_.spec());
+  if (spec.ok()) {
+    spec_ = std::move(*spec);
+  } else {
+    spec_error_ = spec.error();
+  }
+}
+
 bool SubmitStream::take_batch() {
+  if (const Status known = check_known_batch(request_); !known.ok()) return refuse_batch(known.error(), false);
   if (spec_error_) return refuse_batch(*spec_error_, true);
+  // In the lane it would wait without a word for as long as the disk is full.
+  if (front_.loop.store_is_failing()) return refuse_batch(store_failing_error(), false);
   auto batch =
       check_batch(front_.segments, who_, spec_,
                   {request_.items(), request_.has_packed() ? &request_.packed() : nullptr, request_.idempotency_key()});
@@ -102,6 +131,8 @@ bool SubmitStream::take_batch() {
     pending_.push_back({request_.client_ref(), deliver, batch->submit.has_segments});
     resumes_before = resumes_;
   }
+  // The loop tells a sink that there is room again, but a keeper of segments may be gone with its batch by then.
+  const bool is_told_of_room = deliver && batch->segments.empty();
   auto sink = sink_of(std::move(batch->segments), deliver ? shared_from_this() : nullptr);
   const bool has_sink = sink != nullptr;
   const Intake intake = front_.loop.submit(
@@ -109,12 +140,12 @@ bool SubmitStream::take_batch() {
       [self = shared_from_this(), number](const Result<Accepted>& accepted) { self->answered(number, accepted); });
 
   Lock lock(mutex_);
-  if (intake == Intake::kPause && deliver) {
-    if (resumes_ != resumes_before) return true;  // the loop was quicker than we
+  if (intake == Intake::kPause && deliver && resumes_ != resumes_before) return true;  // the loop was quicker than we
+  if (intake == Intake::kPause && is_told_of_room) {
     pause(std::move(lock));
     return false;
   }
-  // The loop cannot tell a batch without a stream behind it that there is room again; its receipt can.
+  // Any other batch is told by its receipt, which always comes.
   const bool full = intake == Intake::kPause || (!has_sink && front_.loop.is_full());
   if (!full || number < first_pending_) return true;
   PendingReceipt& receipt = pending_[number - first_pending_];
@@ -126,11 +157,8 @@ bool SubmitStream::take_batch() {
 
 bool SubmitStream::refuse_batch(const Error& error, bool names_field) {
   api::Receipt receipt;
-  to_api(error, *receipt.mutable_error());
+  tell_refusal(error, receipt);
   if (names_field) receipt.mutable_error()->set_field(field_of(error));
-  if (error.code == ErrorCode::kResourceExhausted) {
-    receipt.mutable_error()->set_retry_after_ms(limits::kRetryAfterMs);
-  }
   Lock lock(mutex_);
   const std::uint64_t number = first_pending_ + pending_.size();
   pending_.push_back({request_.client_ref()});
@@ -144,7 +172,7 @@ void SubmitStream::answered(std::uint64_t number, const Result<Accepted>& accept
     receipt.set_first_id(accepted->first.value);
     receipt.set_count(accepted->count);
   } else {
-    to_api(accepted.error(), *receipt.mutable_error());
+    tell_refusal(accepted.error(), receipt);
   }
   Lock lock(mutex_);
   PendingReceipt& pending = pending_[number - first_pending_];

@@ -52,6 +52,7 @@ class SubmitStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 
   // Whether the next message may be read; if not, the reader's role was given back.
   [[nodiscard]] bool take_message();
+  void take_spec();
   [[nodiscard]] bool take_batch();
   [[nodiscard]] bool refuse_batch(const Error& error, bool names_field);
   void answered(std::uint64_t number, const Result<Accepted>& accepted);

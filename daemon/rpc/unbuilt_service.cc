@@ -32,7 +32,9 @@ class BadMessageMender final : public grpc::experimental::Interceptor {
     if (methods->QueryInterceptionHookPoint(Point::PRE_SEND_STATUS)) {
       const grpc::Status status = methods->GetSendStatus();
       if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && status.error_message().empty()) {
-        methods->ModifySendStatus({grpc::StatusCode::INVALID_ARGUMENT, "the request is no message of this call"});
+        methods->ModifySendStatus(
+            {grpc::StatusCode::INVALID_ARGUMENT,
+             "the request is no message of this call: its bytes are damaged, or a text in it is not UTF-8"});
       }
     }
     methods->Proceed();

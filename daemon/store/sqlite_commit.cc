@@ -287,9 +287,14 @@ void SqliteStore::tend() {
   if (short_of_space_) short_of_space_ = !reserve_.fill();
 }
 
+bool SqliteStore::is_checkpoint_due() const {
+  const bool begun_anew = wal_pages_ < checkpointed_pages_;
+  return wal_pages_ - (begun_anew ? 0 : checkpointed_pages_) >= options_.checkpoint_pages;
+}
+
 void SqliteStore::checkpoint() {
   if (wal_pages_ < checkpointed_pages_) checkpointed_pages_ = 0;  // the WAL began anew
-  if (wal_pages_ - checkpointed_pages_ < options_.checkpoint_pages) return;
+  if (!is_checkpoint_due()) return;
   const bool too_long = wal_pages_ >= kWalLengthsMax * options_.checkpoint_pages;
   const int code = sqlite3_wal_checkpoint_v2(
       database_.raw(), nullptr, too_long ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);

@@ -49,6 +49,10 @@ Status use_wal(Database& database, int page_bytes) {
 
 }  // namespace
 
+StoreVersion sqlite_version() {
+  return {std::string("sqlite ") + sqlite3_libversion(), static_cast<std::uint32_t>(schema_migrations().size())};
+}
+
 Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path) { return SqliteStore::open(path, {}); }
 
 Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, const SqliteOptions& options) {

@@ -41,6 +41,7 @@ class SqliteStore : public Store {
   Result<ClaimAnswer> claim(const Claim& claim) override;
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
   void tend() override;
+  [[nodiscard]] bool wants_tending() const override { return short_of_space_ || is_checkpoint_due(); }
   [[nodiscard]] bool short_of_space() const override { return short_of_space_; }
   std::unique_ptr<StoreReader> reader() override;
 
@@ -88,6 +89,7 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_meta(const char* name, std::uint64_t value);
   [[nodiscard]] MarkStep next_mark(std::size_t new_jobs) const;
   void remember(const Batch& batch);
+  [[nodiscard]] bool is_checkpoint_due() const;
   void checkpoint();
   bool spend_reserve();
 

@@ -77,6 +77,8 @@ class Store {
   // Housekeeping that need not keep an answer waiting: called between commits, after the answers left. A store whose
   // owner never calls it does the same at its next commit.
   virtual void tend() {}
+  // tend() has much to do; the next commit would do it first.
+  [[nodiscard]] virtual bool wants_tending() const { return false; }
   // True from when a full disk made it spend the room it keeps for outcomes, until it has that room again: outcomes
   // go on, new jobs should be refused.
   [[nodiscard]] virtual bool short_of_space() const { return false; }
@@ -88,6 +90,12 @@ class Store {
 // SQLite in `path` (created with mode 0600 when missing). Holds an exclusive lock file `<path>.lock` for its life.
 // Errors: locked by another daemon, corrupt, a schema newer than this program knows, unwritable directory.
 [[nodiscard]] Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path);
+
+struct StoreVersion {
+  std::string program;       // "sqlite 3.40.1"
+  std::uint32_t schema = 0;  // that every opened database has
+};
+[[nodiscard]] StoreVersion sqlite_version();
 
 // Everything in memory: for tests and the simulation.
 [[nodiscard]] std::unique_ptr<Store> make_memory_store();

@@ -42,7 +42,7 @@ void StoreThread::commit(std::unique_ptr<Batch> batch, std::vector<Claim> claims
 
 std::optional<StoreAnswer> StoreThread::commit_here(std::unique_ptr<Batch>& batch) {
   const std::unique_lock lock(store_mutex_, std::try_to_lock);
-  if (!lock.owns_lock() || commits_untended_ >= kCommitsUntendedMax) return std::nullopt;
+  if (!lock.owns_lock() || commits_untended_ >= kCommitsUntendedMax || store_->wants_tending()) return std::nullopt;
   ++commits_untended_;
   StoreAnswer answer;
   answer.batch = std::move(batch);

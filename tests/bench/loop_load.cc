@@ -134,7 +134,7 @@ int run(const std::string& programs, const std::string& state, std::size_t jobs,
   throughput(loop, jobs, per_batch);
   latency(loop, 500);
   command_rate(loop, 1000);
-  loop.stop(true);
+  loop.stop(Loop::Spawner::kStop);
   turns.join();
   return 0;
 }

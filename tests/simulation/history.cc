@@ -116,7 +116,7 @@ void History::draw_specs() {
     JobSpec spec;
     spec.queue = kQueueNames[random_.below(random_.chance(500) ? 1 : kQueues)];
     if (!random_.chance(150)) spec.task = tasks_.size() > 2 && random_.chance(300) ? "only here" : "work";
-    spec.priority = static_cast<std::int32_t>(random_.between(-2, 2));
+    if (spec.queue == "urgent") spec.priority = static_cast<std::int32_t>(random_.between(-2, 2));
     spec.max_attempts = random_.chance(500) ? 1 : static_cast<std::uint32_t>(random_.between(2, 5));
     if (random_.chance(400)) spec.backoff = random_.duration(microseconds(1), milliseconds(500));
     spec.jitter = random_.chance(300) ? 0.5 : 0;

@@ -78,6 +78,63 @@ def test_a_call_that_is_not_built_is_refused_by_name(api):
     refused(lambda: api.call("Schedules", "List", words.ListSchedulesRequest()), UNIMPLEMENTED, "Schedules")
 
 
+UNKNOWN = b"\x98\x06\x01"  # field 99, which no message of the API has: 1
+
+
+def test_a_field_that_the_server_does_not_know_is_refused_by_number(api):
+    """What a client of a later version sends: its messages have fields that this server has never heard of."""
+    words = api.words
+
+    def submit(in_spec=b"", in_part=b"", in_request=b""):
+        request = words.SubmitRequest(spec=words.JobSpec(task="noop"), items=[api.task_item()])
+        request.spec.MergeFromString(in_spec)
+        request.items[0].parts[0].MergeFromString(in_part)
+        request.MergeFromString(in_request)
+        api.call("Jobs", "Submit", request)
+
+    submit()
+    refused(lambda: submit(in_spec=UNKNOWN), UNIMPLEMENTED, "JobSpec", "99")
+    refused(lambda: submit(in_part=UNKNOWN), UNIMPLEMENTED, "Part", "99")
+    refused(lambda: submit(in_request=UNKNOWN), UNIMPLEMENTED, "SubmitRequest", "99")
+    request = words.WaitRequest(ids=[words.IdRange.FromString(b"\x08\x01" + UNKNOWN)])
+    refused(lambda: list(api.stream("Jobs", "Wait", request)), UNIMPLEMENTED, "IdRange", "99")
+    for service, method in [("Pools", "List"), ("Queues", "List"), ("Workers", "List"), ("Segments", "List"), ("Admin", "Info")]:
+        raw = api.channel.unary_unary(f"/futured.v1.{service}/{method}")
+        refused(lambda raw=raw: raw(UNKNOWN, timeout=10), UNIMPLEMENTED, "Request", "99")
+
+
+def test_a_field_on_the_stream_that_the_server_does_not_know_refuses_its_batch(api):
+    words = api.words
+
+    def batch(number, in_spec=b"", in_item=b"", in_request=b"", **fields):
+        if not fields:
+            fields["items"] = [words.Item.FromString(api.task_item().SerializeToString() + in_item)]
+        request = words.SubmitStreamRequest(client_ref=number, spec=words.JobSpec(task="noop"), **fields)
+        request.spec.MergeFromString(in_spec)
+        request.MergeFromString(in_request)
+        return request
+
+    packed = words.PackedItems(data=b"ab", sizes=[1, 1])
+    batches = [
+        batch(1),
+        batch(2, in_spec=UNKNOWN),
+        batch(3, in_item=UNKNOWN),
+        batch(4, in_request=UNKNOWN),
+        batch(5, in_request=UNKNOWN, packed=packed),
+        batch(6, packed=words.PackedItems.FromString(packed.SerializeToString() + UNKNOWN)),
+        batch(7, packed=packed),
+    ]
+    receipts = {}
+    for answer in api.both("Jobs", "SubmitStream", iter(batches)):
+        receipts.update({receipt.client_ref: receipt for receipt in answer.receipts})
+    assert [receipts[number].count for number in range(1, 8)] == [1, 0, 0, 0, 0, 0, 2]
+    named = {2: "JobSpec", 3: "Item", 4: "SubmitStreamRequest", 5: "SubmitStreamRequest", 6: "PackedItems"}
+    for number, message in named.items():
+        error = receipts[number].error
+        assert error.code == UNIMPLEMENTED.value[0]
+        assert f"{message} has no field 99" in error.message
+
+
 # ---- Commands
 
 
@@ -215,22 +272,34 @@ def test_a_name_that_is_too_long_or_has_control_characters_is_refused(api, field
 
 @pytest.mark.parametrize("field", ["queue", "task", "name", "pool"])
 def test_a_name_that_is_not_utf8_is_refused(api, field):
-    spec = {"task": "noop", field: "bad-name"}
-    request = api.words.SubmitRequest(spec=api.words.JobSpec(**spec), items=[api.task_item()])
-    wire = request.SerializeToString().replace(b"bad-name", b"bad\xff\xfe\xc3\x28me")
-    assert wire != request.SerializeToString()
-    raw = api.channel.unary_unary("/futured.v1.Jobs/Submit")
-    with pytest.raises(grpc.RpcError) as caught:
-        raw(wire, timeout=10)
-    assert caught.value.code() in (INVALID, grpc.StatusCode.INTERNAL), caught.value.details()
+    """gRPC parses a unary request before the server sees it, and says only that it could not: no field can be named.
+    A stream's messages the server parses itself, and says which text it is."""
+    words = api.words
+    spec = words.JobSpec(**{"task": "noop", field: "bad-name"})
+
+    def spoilt(request):
+        wire = request.SerializeToString()
+        assert b"bad-name" in wire
+        return wire.replace(b"bad-name", b"bad\xff\xfe\xc3\x28e")
+
+    unary = api.channel.unary_unary("/futured.v1.Jobs/Submit")
+    wire = spoilt(words.SubmitRequest(spec=spec, items=[api.task_item()]))
+    refused(lambda: unary(wire, timeout=10), INVALID, "UTF-8")
+    both = api.channel.stream_stream("/futured.v1.Jobs/SubmitStream")
+    batch = spoilt(words.SubmitStreamRequest(spec=spec, items=[api.task_item()]))
+    refused(lambda: list(both(iter([batch]), timeout=10)), INVALID, f"spec.{field}", "UTF-8")
 
 
-def test_bytes_that_are_no_message_are_refused(api):
-    raw = api.channel.unary_unary("/futured.v1.Jobs/Submit")
-    for wire in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", b"\x00"):
-        with pytest.raises(grpc.RpcError) as caught:
-            raw(wire, timeout=10)
-        assert caught.value.code() in (INVALID, grpc.StatusCode.INTERNAL), caught.value.details()
+@pytest.mark.parametrize(
+    "wire", [b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", b"\x00"], ids=["noise", "too long a part", "no field"]
+)
+def test_bytes_that_are_no_message_are_refused(api, wire):
+    unary = api.channel.unary_unary("/futured.v1.Jobs/Submit")
+    refused(lambda: unary(wire, timeout=10), INVALID, "no message of this call")
+    answers = api.channel.unary_stream("/futured.v1.Jobs/Wait")
+    refused(lambda: list(answers(wire, timeout=10)), INVALID, "no message of this call")
+    both = api.channel.stream_stream("/futured.v1.Jobs/SubmitStream")
+    refused(lambda: list(both(iter([wire]), timeout=10)), INVALID, "SubmitStreamRequest")
 
 
 # ---- The stream

@@ -50,6 +50,7 @@ def test_a_task_that_refuses_a_retry_is_not_tried_again(api):
 
 def test_arguments_that_do_not_fit_are_an_error_of_their_own_and_not_tried_again(api):
     outcome = run(api, "test.flaky", "three", retries={"max_attempts": 5})
+    assert outcome.cause.kind == api.words.CAUSE_KIND_BAD_PAYLOAD
     assert outcome.cause.error_class == "BadArgument"
     assert api.get(outcome.id).attempts == 1
 
@@ -89,9 +90,36 @@ def test_a_worker_that_ignores_its_stop_is_killed_after_the_grace(api, gate):
     assert ended_within([pid], 0) == []
 
 
-def test_a_worker_that_closes_its_descriptors_and_returns_costs_its_attempts(api):
-    outcome = run(api, "test.close_and_return")
-    assert outcome.state in (api.words.JOB_STATE_FAILED, api.words.JOB_STATE_SUCCEEDED)
+def test_a_worker_that_closes_its_descriptors_and_returns_has_done_its_job_and_is_replaced(api):
+    """Its report lies in shared memory and counts; nothing could ever wake or end the worker again, so it goes."""
+    for _ in range(4):  # more often than the pool has workers: one that is not replaced would be met again
+        outcome = run(api, "test.close_and_return")
+        assert outcome.state == api.words.JOB_STATE_SUCCEEDED, outcome.cause
+        assert outcome.cause.kind == api.words.CAUSE_KIND_NONE
+        assert outcome.attempts == 1
+        assert ended_within([int(outcome.result[0].data)], 20) == []
+        assert run(api, "noop").state == api.words.JOB_STATE_SUCCEEDED
+
+
+def test_what_a_task_leaves_running_has_ended_when_its_job_has(api):
+    outcome = run(api, "test.leave_and_return")
+    assert outcome.state == api.words.JOB_STATE_SUCCEEDED, outcome.cause
+    assert ended_within([int(outcome.result[0].data)], 0) == []
+
+
+def test_what_a_task_leaves_running_has_ended_when_its_job_has_failed(api):
+    outcome = run(api, "test.leave_and_throw")
+    assert (outcome.state, outcome.cause.error_class) == (api.words.JOB_STATE_FAILED, "Left")
+    assert ended_within([int(outcome.cause.message)], 0) == []
+
+
+def test_what_a_task_leaves_running_has_ended_when_its_job_is_cancelled(api, gate):
+    item = api.words.Item(parts=[api.words.Part(data=gate.path.encode())])
+    (job,) = api.submit([item], task="test.leave_and_stop", timeouts={"grace_ms": 20_000})
+    left = int(gate.line())
+    api.cancel(job, wait=True)
+    assert api.outcome(job).state == api.words.JOB_STATE_CANCELLED
+    assert ended_within([left], 0) == []
 
 
 def test_a_worker_that_closes_its_descriptors_and_hangs_is_ended(api, gate):

@@ -1,5 +1,6 @@
 """A disk that fills up under the daemon: new jobs are refused, what was accepted goes on, and room mends it by itself."""
 import os
+import signal
 import time
 
 import grpc
@@ -63,8 +64,20 @@ def test_it_refuses_new_jobs_keeps_old_ones_and_mends_itself(small_disk, api_of,
     assert {outcome.state for outcome in outcomes.values()} == {words.JOB_STATE_SUCCEEDED}
     with pytest.raises(grpc.RpcError):
         api.submit_command("true")
+    told = daemon.fut("submit", "--", "true")  # over a stream
+    assert told.returncode == 4 and "disk" in told.stderr, told
+    assert "cannot commit" in daemon.fut("doctor").stdout
 
     # Nothing is left to commit, so room must be noticed without a commit.
     os.unlink(filler)
     job = submit_once_there_is_room(api, "true")
     assert api.outcome(job).state == words.JOB_STATE_SUCCEEDED
+
+
+def test_it_ends_when_it_is_told_to(small_disk, api_of):
+    daemon, api = small_disk, api_of(small_disk)
+    fill(f"/proc/{daemon.process.pid}/root{daemon.state}/filler")
+    with pytest.raises(grpc.RpcError):
+        for _ in range(1000):
+            api.submit_tasks("noop", data=b"x" * 100_000)
+    assert daemon.kill(signal.SIGTERM) == 0

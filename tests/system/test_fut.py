@@ -1,4 +1,5 @@
 """`fut` as people and scripts use it: output, exit codes, order, waiting."""
+import hashlib
 import json
 import os
 import signal
@@ -6,10 +7,15 @@ import subprocess
 
 import pytest
 from leftovers import ended_within
+from private_daemon import program
 
 
 def ids_of(done):
     return [int(word) for word in done.stdout.split()]
+
+
+def json_of(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def submitted(daemon, *command, options=()):
@@ -87,6 +93,110 @@ def test_run_that_is_interrupted_ends_its_command(daemon, gate):
         assert ended_within([pid], 20) == []
 
 
+# ---- output that cannot be delivered
+
+
+def run_before_reading(daemon, gate, line):
+    """Lets the job of `fut run` end while nobody reads; then reads all. Returns its number, exit code and outputs."""
+    running = daemon.start_fut("run", "--", "sh", "-c", f"{line}; code=$?; echo $FUTURED_JOB_ID >{gate.path}; exit $code")
+    job = int(gate.line())
+    daemon.fut("wait", job)
+    out, err = running.communicate(timeout=60)
+    return job, running.returncode, out, err
+
+
+def test_run_with_a_slow_reader_delivers_late_but_whole(daemon, gate):
+    _, code, out, err = run_before_reading(daemon, gate, "head -c 40000000 /dev/zero")
+    assert (code, len(out), err) == (0, 40_000_000, "")
+
+
+def test_run_says_how_much_of_the_output_was_not_delivered_and_fails(daemon, gate):
+    job, code, out, err = run_before_reading(daemon, gate, "head -c 200000000 /dev/zero")
+    assert code == 1
+    assert len(out) < 200_000_000
+    assert f"of the output of job {job} were not delivered" in err
+
+
+def test_run_keeps_the_code_of_a_command_whose_output_was_not_delivered(daemon, gate):
+    _, code, _, err = run_before_reading(daemon, gate, "head -c 200000000 /dev/zero; (exit 7)")
+    assert code == 7
+    assert "were not delivered" in err
+
+
+def test_map_fails_when_outputs_were_not_kept_whole(daemon):
+    done = daemon.fut("map", "--", "head", "-c", "{}", "/dev/zero", ":::", "10", "150000000")
+    assert done.returncode == 1
+    assert "150000000" in done.stderr and "were not delivered" in done.stderr
+    assert "1 of 2" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["run", "--", "echo", "hi"], ["ls"], ["--help"], ["map", "--", "echo", ":::", "1"]])
+def test_a_full_disk_under_standard_output_is_an_error(daemon, words):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        running = daemon.start_fut(*words, stdout=full)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 4
+    assert "No space left on device" in err
+
+
+def test_a_closed_standard_output_is_an_error_once_there_is_something_to_write(daemon):
+    def run(*command):
+        line = ["sh", "-c", 'exec "$@" >&-', "sh", program("fut"), "run", "--", *command]
+        return subprocess.run(line, env=daemon.env, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+
+    assert run("true").returncode == 0
+    done = run("echo", "hi")
+    assert done.returncode == 4
+    assert "Bad file descriptor" in done.stderr
+
+
+def test_run_whose_reader_goes_away_ends_its_command_without_a_word(daemon):
+    with daemon.start_fut("run", "--", "yes") as running:
+        assert running.stdout.readline() == "y\n"
+        running.stdout.close()
+        assert running.wait(30) == 4
+        assert running.stderr.read() == ""
+    assert daemon.fut_json("ls")[0]["state"] == "CANCELLED"
+
+
+def test_map_whose_reader_goes_away_cancels_what_is_left(daemon, tmp_path):
+    go = str(tmp_path / "go")
+    os.mkfifo(go)
+    line = f"case {{}} in 1) echo 1;; 2) read line <{go}; echo 2;; *) exec sleep 1000;; esac"
+    with daemon.start_fut("map", "--", "sh", "-c", line, ":::", *map(str, range(1, 9))) as running:
+        assert running.stdout.readline() == "1\n"
+        running.stdout.close()
+        with open(go, "w", encoding="ascii") as pipe:  # only now is there something to write to nobody
+            pipe.write("go\n")
+        assert running.wait(30) == 4
+        assert running.stderr.read() == ""
+    jobs = [job["id"] for job in daemon.fut_json("ls")]
+    assert daemon.fut("wait", *jobs).returncode == 1
+    states = [job["state"] for job in daemon.fut_json("ls")]
+    assert (states.count("SUCCEEDED"), states.count("CANCELLED")) == (2, 6)
+
+
+# ---- a daemon that does not accept
+
+
+def test_a_job_that_is_not_accepted_is_told_and_the_first_interrupt_leaves(daemon):
+    # Map is connected once it has printed something, and then asks for its next line.
+    with daemon.start_fut("map", "--", "echo", stdin=subprocess.PIPE) as running:
+        running.stdin.write("first\n")
+        running.stdin.flush()
+        assert running.stdout.readline() == "first\n"
+        daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            running.stdin.write("second\n")
+            running.stdin.flush()
+            assert "has not accepted the job yet" in running.stderr.readline()
+            running.send_signal(signal.SIGINT)
+            assert running.wait(20) == 130
+            assert "may still be accepted" in running.stderr.read()
+        finally:
+            daemon.process.send_signal(signal.SIGCONT)
+
+
 # ---- map
 
 
@@ -122,6 +232,28 @@ def test_map_takes_thousands_of_arguments(daemon):
     names = [f"line-{number}" for number in range(3000)]
     done = daemon.fut("map", "--", "echo", "{}", input="\n".join(names) + "\n", timeout=120)
     assert done.stdout.splitlines() == names
+
+
+def test_map_in_json_has_a_line_for_every_argument(daemon, tmp_path):
+    good = tmp_path / "good"
+    good.write_bytes(b"good")
+    done = daemon.fut("map", "--json", "--task", "sha256", "--files", ":::", str(good), "/no/such", "/")
+    lines = json_of(done)
+    assert [line["argument"] for line in lines] == [str(good), "/no/such", "/"]
+    assert lines[0]["state"] == "SUCCEEDED"
+    assert lines[1]["error"] == "/no/such: No such file or directory"
+    assert lines[2]["error"] == "/: Is a directory"
+    assert done.returncode == 1
+
+
+def test_map_of_a_file_that_is_too_large_leaves_its_neighbours_alone(daemon, tmp_path):
+    names = ["small", "large", "last"]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode() * (1_000_000 if name == "large" else 1))
+    done = daemon.fut("map", "--task", "sha256", "--files", ":::", *names, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.split() == [hashlib.sha256(name.encode()).hexdigest() for name in ("small", "last")]
+    assert "large: over 4.0 MiB" in done.stderr
 
 
 # ---- submit, wait, result
@@ -160,6 +292,36 @@ def test_result_gives_the_output_also_after_a_restart(daemon):
     daemon.kill()
     daemon.start()
     assert daemon.fut("result", job).stdout == "to be kept\n"
+
+
+def test_result_of_a_job_that_runs_points_to_wait(daemon, gate):
+    job = submitted(daemon, "sh", "-c", f"echo up >{gate.path}; exec sleep 1000")
+    gate.line()
+    done = daemon.fut("result", "--json", job)
+    assert done.returncode == 4
+    assert f"fut wait {job}" in done.stderr
+    assert json_of(done)[0]["id"] == job
+    daemon.fut("cancel", job)
+
+
+@pytest.mark.parametrize("verb", ["show", "result", "wait"])
+def test_an_unknown_job_is_an_answer_in_json(daemon, verb):
+    done = daemon.fut(verb, "--json", 987654)
+    assert done.returncode == 4
+    (line,) = json_of(done)
+    assert line["id"] == 987654 and "987654" in line["error"]
+    assert "987654" in done.stderr
+
+
+def test_json_leaves_out_what_it_does_not_know(daemon):
+    ended = json_of(daemon.fut("run", "--json", "--", "true"))[0]
+    assert ended.get("submitted_us") != 0
+    (listed,) = daemon.fut_json("ls")
+    assert "payload_bytes" not in listed and "result_bytes" not in listed
+    assert listed["submitted_us"] > 0
+    (shown,) = daemon.fut_json("show", listed["id"])
+    assert shown["payload_bytes"] > 0
+    assert all(attempt.get("worker") != "" for attempt in shown["attempt_history"])
 
 
 def test_retry_prints_a_new_job_that_names_the_old_one(daemon):
@@ -239,6 +401,45 @@ def test_what_cannot_be_right_is_refused_by_name(daemon, arguments, word):
     assert done.returncode not in (0, 124)
     assert word in done.stderr
     assert "terminate called" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["submit", "--timeout", "0", "--", "true"], ["--timeout", "no limit"]),
+        (["submit", "--timeout", "", "--", "true"], ["--timeout"]),
+        (["submit", "--attempts", "0", "--", "true"], ["--attempts"]),
+        (["submit", "--after", "1", "--", "true"], ["--after", "fut submit --help"]),
+        (["ls", "-n", "0"], ['"0" is no number from 1 on']),
+        (["wait"], ["fut wait --help"]),
+        (["queue", "create"], ["fut queue create --help"]),
+        (["call", "sha256", "@/"], ["/: Is a directory"]),
+        (["call", "sha256", "@/dev/zero"], ["/dev/zero: over 4.0 MiB", "path as text"]),
+        (["submit", "--name", "\udcff", "--", "true"], ["--name: not UTF-8"]),
+        (["submit", "--queue", "\udcff", "--", "true"], ["--queue: not UTF-8"]),
+        (["submit", "--pool", "\udcff", "--", "true"], ["--pool: not UTF-8"]),
+        (["cancel", "--reason", "\udcff", "1"], ["--reason: not UTF-8"]),
+        (["call", "\udcff"], ["task: not UTF-8"]),
+        (["map", "--task", "\udcff", ":::", "1"], ["--task: not UTF-8"]),
+        (["queue", "create", "\udcff"], ["name: not UTF-8"]),
+        (["--address", "unix:/" + "x" * 107, "ls"], ["108 bytes"]),
+        (["--address", "localhost:65536", "ls"], ["localhost:65536", "port"]),
+        (["--address", "nowhere", "ls"], ["nowhere", "host:port"]),
+    ],
+)
+def test_what_fut_can_see_by_itself_is_refused_by_itself(daemon, arguments, words):
+    done = daemon.fut(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    for word in words:
+        assert word in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_shutdown_where_no_daemon_runs_is_no_failure(daemon):
+    done = daemon.fut("shutdown", env={"FUTURED_ADDRESS": "unix:/no/such/socket"})
+    assert done.returncode == 0
+    assert "no daemon" in done.stdout
 
 
 def test_a_daemon_that_is_not_there_is_named(daemon):

@@ -21,7 +21,7 @@ class Home:
         os.mkdir(self.state)
         os.mkdir(self.runtime, 0o700)
         self.mark = secrets.token_hex(8)
-        self.env = {key: value for key, value in os.environ.items() if key != "FUTURED_ADDRESS"}
+        self.env = {k: v for k, v in os.environ.items() if k not in ("FUTURED_ADDRESS", "FUTURED_IDLE_EXIT")}
         self.env.update(XDG_STATE_HOME=self.state, XDG_RUNTIME_DIR=self.runtime, FUTURED_DAEMON_MARK=self.mark)
 
     def start(self, *arguments):
@@ -97,6 +97,32 @@ def test_shutdown_ends_daemon_spawner_and_workers(home):
     assert len(pids) >= 3
     assert home.fut("shutdown").returncode == 0
     assert ended_within(pids, 10) == []
+
+
+def test_a_daemon_ends_by_itself_after_the_idle_time_of_the_environment(home):
+    home.env["FUTURED_IDLE_EXIT"] = "500ms"  # one second: less is not none
+    home.fut("run", "--", "true")
+    pids = carrying(home.mark, "FUTURED_DAEMON_MARK")
+    assert ended_within(pids, 30) == []
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(None, "600"), ("", "600"), ("0", "0"), ("1.5h", "5400"), ("7", "7")])
+def test_the_idle_time_is_any_duration(home, given, seconds):
+    if given is not None:
+        home.env["FUTURED_IDLE_EXIT"] = given
+    home.fut("run", "--", "true")
+    (pid,) = home.running("futured")
+    assert f"--idle-exit {seconds}" in command_of(pid)
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "5 parsecs", "400d"])
+def test_an_idle_time_that_is_none_starts_nothing(home, given):
+    home.env["FUTURED_IDLE_EXIT"] = given
+    done = home.fut("ls")
+    assert done.returncode == 2
+    assert "FUTURED_IDLE_EXIT" in done.stderr and given in done.stderr
+    assert home.running("futured") == []
+    del home.env["FUTURED_IDLE_EXIT"]
 
 
 def test_jobs_are_there_again_after_a_shutdown(home):

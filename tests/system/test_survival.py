@@ -140,6 +140,57 @@ def test_a_dead_spawner_takes_its_jobs_down_and_they_run_again(daemon, api_of, g
     assert api_of(daemon).outcome(job).cause.exit_code == 3
 
 
+def test_a_cancel_under_way_is_answered_when_the_next_spawner_has_seen_the_job_dead(daemon, api_of, gate):
+    api = api_of(daemon)
+    job = api.submit_command("sh", "-c", f"trap '' TERM; echo $$ >{gate.path}; while :; do sleep 1000; done")
+    pid = int(gate.line())
+    (entry,) = api.cancel(job, grace_ms=600_000).entries
+    assert entry.disposition == api.words.CANCEL_DISPOSITION_STOPPING
+    asker = threading.Thread(target=lambda: api.cancel(job, wait=True))
+    asker.start()
+    for spawner in daemon.processes_running("futured-spawner"):
+        os.kill(spawner, signal.SIGKILL)
+    asker.join(60)
+    assert ended_within([pid], 0) == []
+    assert api.outcome(job).state == api.words.JOB_STATE_CANCELLED
+
+
+COMMANDS = '[pools.command]\nmode = "command"\nsize = {}\n'
+
+
+def test_what_a_smaller_pool_cannot_adopt_is_dead_before_it_runs_again(make_daemon, api_of, gate, go):
+    daemon = make_daemon(COMMANDS.format(3)).start()
+    api = api_of(daemon)
+    jobs = [api.submit_command("sh", "-c", waiting_command(gate, go)) for _ in range(3)]
+    first = [int(gate.line()) for _ in jobs]
+    daemon.kill()
+    with open(os.path.join(daemon.folder, "futured.toml"), "w", encoding="utf-8") as file:
+        file.write(COMMANDS.format(1))
+
+    daemon.start()
+    for _ in jobs:
+        assert int(gate.line()) not in first
+        assert ended_within(first, 0) == [], "a second attempt began before the first was dead"
+        release(go)
+    outcomes = api_of(daemon).wait(jobs)
+    assert [outcomes[job].cause.exit_code for job in jobs] == [3, 3, 3]
+
+
+def test_a_pool_that_is_down_keeps_no_other_from_going_on(make_daemon, api_of, gate, go, tmp_path):
+    broken = tmp_path / "broken.so"
+    broken.write_text("no library")
+    daemon = make_daemon(COMMANDS.format(1) + f'[pools.broken]\nmode = "process"\nplugins = ["{broken}"]\n').start()
+    job = api_of(daemon).submit_command("sh", "-c", waiting_command(gate, go))
+    pid = int(gate.line())
+    daemon.kill()
+    release(go)
+    assert ended_within([pid], 20) == []
+
+    daemon.start()
+    assert api_of(daemon).outcome(job).cause.exit_code == 3
+    assert "broken.so" in daemon.log_text()
+
+
 def parent_of(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         return int(file.read().rsplit(")", 1)[1].split()[1])

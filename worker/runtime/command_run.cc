@@ -321,11 +321,19 @@ void CommandRun::write_result(CommandOutcome& outcome) {
   }
   for (Stream* stream : {&stdout_, &stderr_}) {
     stream->capture.finish();
-    if (stream->capture.fault().empty()) continue;
-    (void)end_.try_log(run_.fence, 3, "output of the command was lost: " + stream->capture.fault());
+    tell_loss(*stream, outcome);
   }
   append_output(outcome.result, kStdoutType, stdout_.capture);
   append_output(outcome.result, kStderrType, stderr_.capture);
+}
+
+// How much is missing stands with the output itself; the message says why. The command ended as it ended: neither its
+// status nor its exit code changes, for running it again would not bring room to the disk.
+void CommandRun::tell_loss(const Stream& stream, CommandOutcome& outcome) {
+  if (stream.capture.fault().empty()) return;
+  if (!outcome.error_message.empty()) outcome.error_message += "; ";
+  outcome.error_message += stream.number == 1 ? "standard output" : "standard error";
+  outcome.error_message += " is incomplete: " + stream.capture.fault();
 }
 
 }  // namespace futured::runtime

@@ -18,7 +18,7 @@ namespace futured::runtime {
 struct CommandOutcome {
   channel::DoneStatus status = channel::DoneStatus::kSucceeded;
   std::string error_class;
-  std::string error_message;
+  std::string error_message;  // of a success: what is missing of its output
   bool no_retry = false;
   int exit_code = 0;
   int signal = 0;
@@ -56,6 +56,7 @@ class CommandRun {
   void reap(CommandOutcome& outcome);
   void describe_ending(int wait_status, CommandOutcome& outcome) const;
   void write_result(CommandOutcome& outcome);
+  static void tell_loss(const Stream& stream, CommandOutcome& outcome);
 
   channel::WorkerEnd& end_;
   const CommandOptions& options_;

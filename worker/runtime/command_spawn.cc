@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ struct Plan {
   std::vector<const char*> env;
   std::vector<std::string> candidates;  // paths to try, in order
   const char* directory = nullptr;
+  mode_t umask = 0;
   int descriptors[3] = {-1, -1, -1};
 
   // Written by the child into the memory that it shares with us.
@@ -114,6 +116,7 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) int run_child(voi
     plan.failed_errno = errno;
     _exit(127);
   }
+  umask(plan.umask);  // the child's own: CLONE_FS is not shared
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -164,6 +167,7 @@ Spawned spawn(const SpawnRequest& request) {
   fill_environment(plan, request);
   fill_candidates(plan, request.command.argv[0]);
   plan.env.push_back(nullptr);
+  plan.umask = request.command.umask.value_or(kDefaultUmask);
   if (!request.command.cwd.empty()) plan.directory = request.command.cwd.c_str();
   plan.descriptors[0] = request.stdin_descriptor;
   plan.descriptors[1] = request.stdout_descriptor;

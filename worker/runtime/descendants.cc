@@ -137,9 +137,4 @@ void end_descendants(Usage& usage) {
   }
 }
 
-void reap_ended() {
-  while (waitpid(-1, nullptr, WNOHANG | __WALL) > 0) {
-  }
-}
-
 }  // namespace futured::runtime

@@ -22,7 +22,4 @@ struct Usage {
 // in a signal handler.
 void end_descendants(Usage& usage);
 
-// Reaps children that have ended; leaves the others alone. One system call when there are none.
-void reap_ended();
-
 }  // namespace futured::runtime

@@ -1,6 +1,7 @@
 #include "worker/runtime/output_capture.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,10 +32,13 @@ void OutputCapture::append(std::string_view bytes) {
 
 void OutputCapture::write(std::uint64_t offset, std::string_view bytes) {
   if (!fault_.empty()) return;
-  const std::uint64_t end = offset + bytes.size();
-  if (!file_.is_open() && end > limits_.memory_bytes_max) spool();
-  if (!fault_.empty()) return;
+  if (!file_.is_open() && offset + bytes.size() > limits_.memory_bytes_max) {
+    spool();
+    // Without a file the beginning is kept as far as memory goes.
+    if (!fault_.empty()) bytes = bytes.substr(0, limits_.memory_bytes_max - std::min(offset, limits_.memory_bytes_max));
+  }
   if (!file_.is_open()) {
+    const std::uint64_t end = offset + bytes.size();
     if (memory_.size() < end) memory_.resize(end);
     std::memcpy(memory_.data() + offset, bytes.data(), bytes.size());
     written_ = std::max(written_, end);
@@ -68,28 +72,54 @@ void OutputCapture::fail(std::string why) {
 }
 
 void OutputCapture::finish() {
+  if (total_ > limits_.kept_bytes_max) straighten_tail();
   const std::uint64_t kept = fault_.empty() ? std::min(total_, limits_.kept_bytes_max) : std::min(written_, total_);
   dropped_ = total_ - kept;
   dropped_at_ = fault_.empty() ? std::min(total_, head_bytes_max()) : kept;
-  if (dropped_ > 0 && fault_.empty()) {
-    // The ring's oldest byte stands where the next one would have been written.
-    const std::uint64_t oldest = (total_ - head_bytes_max()) % tail_bytes_max();
-    std::string ring(tail_bytes_max(), '\0');
-    if (!read(head_bytes_max(), ring)) return;
-    std::rotate(ring.begin(), ring.begin() + static_cast<std::ptrdiff_t>(oldest), ring.end());
-    write(head_bytes_max(), ring);
-  }
   if (!file_.is_open()) {
     memory_.resize(std::min<std::uint64_t>(memory_.size(), kept));
     return;
   }
-  // The outcome that names this file is only worth its commit when the file is as durable.
-  if (ftruncate(file_.get(), static_cast<off_t>(kept)) != 0 || fdatasync(file_.get()) != 0) {
-    if (fault_.empty()) fault_ = system_error("sync " + spool_path_).message;
-  }
-  const Fd directory(
-      open(spool_path_.substr(0, spool_path_.rfind('/') + 1).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.is_open()) (void)fsync(directory.get());
+  if (const Status durable = make_durable(kept); !durable) give_up_file(durable.error().message);
+}
+
+// The ring's oldest byte stands where the next one would have been written.
+void OutputCapture::straighten_tail() {
+  if (!fault_.empty()) return;
+  const std::uint64_t oldest = (total_ - head_bytes_max()) % tail_bytes_max();
+  std::string ring(tail_bytes_max(), '\0');
+  if (!read(head_bytes_max(), ring)) return fail("cannot read " + spool_path_ + " back");
+  std::rotate(ring.begin(), ring.begin() + static_cast<std::ptrdiff_t>(oldest), ring.end());
+  write(head_bytes_max(), ring);
+}
+
+// The outcome that names this file is only worth its commit when the file is as durable.
+Status OutputCapture::make_durable(std::uint64_t kept) const {
+  if (ftruncate(file_.get(), static_cast<off_t>(kept)) != 0) return system_error("truncate " + spool_path_);
+  if (fdatasync(file_.get()) != 0) return system_error("sync " + spool_path_);
+  const std::string folder = spool_path_.substr(0, spool_path_.rfind('/') + 1);
+  const Fd directory(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.is_open()) return system_error("open " + folder);
+  // EINVAL: a file system that knows no sync of a directory; it can do no more.
+  if (fsync(directory.get()) != 0 && errno != EINVAL) return system_error("sync " + folder);
+  return {};
+}
+
+// As much as a report shows of a spooled stream anyway moves into memory, which goes into the report and is as durable
+// as that; the rest counts as dropped. After an earlier fault that is the beginning, for the end is already missing.
+void OutputCapture::give_up_file(std::string why) {
+  const std::uint64_t kept = total_ - dropped_;
+  const bool has_end = fault_.empty();
+  const std::uint64_t whole = has_end && dropped_ > 0 ? kept - dropped_at_ : kept;
+  std::string rest(std::min<std::uint64_t>(whole, limits::kOutputTailBytes), '\0');
+  if (!read(has_end ? kept - rest.size() : 0, rest)) rest.clear();
+  struct stat found {};
+  if (fstat(file_.get(), &found) == 0 && S_ISREG(found.st_mode)) (void)unlink(spool_path_.c_str());
+  file_.reset();
+  memory_ = std::move(rest);
+  dropped_ = total_ - memory_.size();
+  dropped_at_ = has_end ? 0 : memory_.size();
+  if (has_end) fault_ = std::move(why);
 }
 
 std::string OutputCapture::tail(std::size_t bytes_max) const {

@@ -17,7 +17,7 @@ struct CaptureLimits {
 };
 
 // One thread. Never refuses bytes: a command must not hang because its output has no room. What could not be written to
-// disk counts as dropped, and fault() says why.
+// disk, or not be made durable there, counts as dropped, and fault() says why.
 class OutputCapture {
  public:
   // `spool_path`: the file made when memory does not suffice; empty: memory is all there is. An existing file is
@@ -26,7 +26,8 @@ class OutputCapture {
 
   void append(std::string_view bytes);
 
-  // Ends the capture: puts the tail in order and makes the spool file durable. Costs an fdatasync when there is one.
+  // Ends the capture: puts the tail in order and makes the spool file durable. Costs an fdatasync when there is one. A
+  // file that cannot be made durable is given up: what is_spooled() then no longer names is in memory(), cut short.
   void finish();
 
   [[nodiscard]] std::uint64_t total() const { return total_; }            // bytes the command wrote
@@ -49,6 +50,9 @@ class OutputCapture {
   void write(std::uint64_t offset, std::string_view bytes);
   [[nodiscard]] bool read(std::uint64_t offset, std::string& bytes) const;
   void fail(std::string why);
+  void straighten_tail();
+  [[nodiscard]] Status make_durable(std::uint64_t kept) const;
+  void give_up_file(std::string why);
 
   std::string spool_path_;
   CaptureLimits limits_;

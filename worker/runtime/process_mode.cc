@@ -23,6 +23,10 @@ using channel::Intake;
 
 // A job that took less is not worth the system calls that measure it.
 constexpr Duration kMeasuredMin = std::chrono::milliseconds(1);
+// A job that took less has left no process: it takes some 15 us to make even one that shares our memory (vfork), 100 to
+// copy ours (fork), and 250 to start a program (posix_spawn, popen). Looking is a system call, up to 1 us on a virtual
+// machine: nothing beside a job of this length, and too much beside one of a fraction of it.
+constexpr Duration kForkMin = std::chrono::microseconds(10);
 
 const std::byte* bytes_at(std::string_view text) { return reinterpret_cast<const std::byte*>(text.data()); }
 
@@ -60,12 +64,14 @@ int ProcessWorker::work() {
 
 // A worker with nothing to do gives back the memory that it only keeps for speed.
 Intake ProcessWorker::wait(channel::Run& run) {
-  if (mappings_.size() == 0) return end_.next(run);
   const Intake intake = end_.try_next(run);
   if (intake != Intake::kNothing || !end_.arm()) return intake;
   pollfd wake{end_.wake_fd(), POLLIN, 0};
-  const int ready = poll(&wake, 1, static_cast<int>(limits::kMappingIdleMs));
+  const int patience_ms = mappings_.size() == 0 ? -1 : static_cast<int>(limits::kMappingIdleMs);
+  const int ready = poll(&wake, 1, patience_ms);
   end_.disarm();
+  // A task has closed what was not its own. Nothing would wake us any more, not even the end of the lifeline.
+  if (ready > 0 && (wake.revents & POLLNVAL) != 0) return Intake::kBroken;
   if (ready == 0) mappings_.drop_idle(Instant::never());
   return Intake::kNothing;
 }
@@ -88,7 +94,9 @@ void ProcessWorker::run_one(channel::Run& run) {
   channel::Outcome outcome;
   outcome.started_at = run.taken_at;
   outcome.finished_at = monotonic_now();
-  measure(outcome, outcome.finished_at - outcome.started_at);
+  const Duration took = outcome.finished_at - outcome.started_at;
+  measure(outcome, took);
+  end_what_it_left(took);
   if (failure) {
     outcome.status = failure->status;
     outcome.error_class = failure->error_class;
@@ -174,7 +182,14 @@ void ProcessWorker::measure(channel::Outcome& outcome, Duration took) {
   outcome.peak_rss_bytes = all.peak_rss_bytes;
   cpu_ns_seen_ = all.cpu_ns;
   unmeasured_ = Duration(0);
-  reap_ended();  // what a task started and left; it would stay a zombie as long as we live
+}
+
+// The report makes the job terminal, and a terminal job has nothing left of its tree, however the task ended. One
+// system call when there is nothing.
+void ProcessWorker::end_what_it_left(Duration took) {
+  if (took < kForkMin) return;
+  Usage unused;  // a job's figures are those of the worker itself
+  end_descendants(unused);
 }
 
 }  // namespace futured::runtime

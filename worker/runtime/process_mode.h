@@ -19,10 +19,11 @@ class ProcessWorker {
   ProcessWorker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks) : end_(end), tasks_(tasks) {}
 
   // Works until the lifeline closes (0) or the channel breaks (1): the exit status of the worker process. Between two
-  // short jobs no system call is made, as long as offers are there.
+  // short jobs no system call is made, as long as offers are there. A task that closes the channel's descriptors breaks
+  // it.
   [[nodiscard]] int work();
 
-  // Takes and runs one offer, and reports it.
+  // Takes and runs one offer, ends what the task left running, and reports it.
   void run_one(channel::Run& run);
 
   [[nodiscard]] std::uint64_t jobs_run() const { return jobs_run_; }
@@ -39,6 +40,7 @@ class ProcessWorker {
   [[nodiscard]] std::optional<Failure> execute(channel::Run& run, TaskContext& context);
   [[nodiscard]] std::optional<Failure> resolve(channel::Run& run);
   void measure(channel::Outcome& outcome, Duration took);
+  static void end_what_it_left(Duration took);
 
   channel::WorkerEnd& end_;
   std::span<const sdk::RegisteredTask> tasks_;

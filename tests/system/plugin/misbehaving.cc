@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +22,24 @@ void report(const std::string& gate) { std::ofstream(gate) << getpid() << std::e
 
 [[noreturn]] void wait_for_ever() {
   for (;;) pause();
+}
+
+// A process in a session of its own, orphaned, that would outlive everything; returns once it runs.
+pid_t leave_sleeper() {
+  int ends[2];
+  if (pipe(ends) != 0) throw futured::TaskError("NoPipe", "pipe");
+  if (fork() == 0) {
+    setsid();
+    if (fork() != 0) _exit(0);
+    const pid_t self = getpid();
+    if (write(ends[1], &self, sizeof self) != sizeof self) _exit(1);
+    wait_for_ever();
+  }
+  pid_t left = 0;
+  if (read(ends[0], &left, sizeof left) != sizeof left) throw futured::TaskError("NoSleeper", "it did not start");
+  close(ends[0]);
+  close(ends[1]);
+  return left;
 }
 
 struct Mapping {
@@ -71,9 +90,22 @@ FUTURED_TASK("test.hang", [](std::string gate) {
   wait_for_ever();
 });
 
+// Returns the worker's pid.
 FUTURED_TASK("test.close_and_return", []() {
   for (int descriptor = 3; descriptor < kDescriptorsMax; ++descriptor) close(descriptor);
-  return std::int64_t{1};
+  return static_cast<std::int64_t>(getpid());
+});
+
+// The sleeper's pid is the result, the message, or goes to the gate.
+FUTURED_TASK("test.leave_and_return", []() { return static_cast<std::int64_t>(leave_sleeper()); });
+
+FUTURED_TASK("test.leave_and_throw", []() { throw futured::TaskError("Left", std::to_string(leave_sleeper())); });
+
+FUTURED_TASK("test.leave_and_stop", [](futured::Context& context, std::string gate) {
+  std::ofstream(gate) << leave_sleeper() << std::endl;
+  while (context.wait_for(std::chrono::seconds(60))) {
+  }
+  context.throw_if_stopped();
 });
 
 FUTURED_TASK("test.close_and_hang", [](std::string gate) {

@@ -9,12 +9,15 @@
 namespace futured {
 namespace {
 
-Command sample() { return {{"printf", "%s\n", "two words", ""}, {"A=1", "B="}, "/tmp"}; }
+Command sample() { return {{"printf", "%s\n", "two words", ""}, {"A=1", "B="}, "/tmp", 027}; }
 
 TEST(Command, SurvivesItsEncoding) {
   const auto decoded = decode_command(encode_command(sample()));
   ASSERT_TRUE(decoded.ok()) << decoded.error().message;
   EXPECT_EQ(*decoded, sample());
+  Command plain = sample();
+  plain.umask.reset();
+  EXPECT_EQ(*decode_command(encode_command(plain)), plain);
 }
 
 TEST(Command, EveryTruncationIsRefused) {
@@ -49,6 +52,7 @@ TEST(Command, CheckNamesWhatIsWrong) {
   EXPECT_FALSE(check_command({{"a"}, {"=value"}, ""}).ok());
   EXPECT_FALSE(check_command({{"a"}, {""}, ""}).ok());
   EXPECT_FALSE(check_command({{"a"}, {}, "relative"}).ok());
+  EXPECT_FALSE(check_command({{"a"}, {}, "", 01000}).ok());
   EXPECT_FALSE(check_command({{"a", std::string(limits::kArgvBytesMax, 'x')}, {}, ""}).ok());
   EXPECT_FALSE(check_command({std::vector<std::string>(limits::kArgvCountMax + 1, "x"), {}, ""}).ok());
 }

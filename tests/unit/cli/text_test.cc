@@ -5,8 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
 
+#include "base/limits.h"
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
+#include "client/cli/output.h"
 
 namespace futured::cli {
 namespace {
@@ -19,11 +23,14 @@ TEST(Durations, HaveUnits) {
   EXPECT_EQ(parse_duration("5", "--t").count(), 5'000);
   EXPECT_EQ(parse_duration("1.5h", "--t").count(), 5'400'000);
   EXPECT_EQ(parse_duration("2min", "--t").count(), 120'000);
+  EXPECT_EQ(parse_duration("1h30m", "--t").count(), 5'400'000);
+  EXPECT_EQ(parse_duration("1m500ms", "--t").count(), 60'500);
   EXPECT_EQ(parse_duration("366d", "--t").count(), 366LL * 86'400'000);
 }
 
 TEST(Durations, ThatAreNoneAreRefusedByName) {
-  for (const char* word : {"", "soon", "-5s", "5 s", "5x", "1e400", "367d", "nan", "inf", "ms"}) {
+  for (const char* word :
+       {"", "soon", "-5s", "5 s", "5x", "1e400", "367d", "nan", "inf", "ms", "1h30", "1h-5m", "200d200d"}) {
     try {
       static_cast<void>(parse_duration(word, "--timeout"));
       FAIL() << word;
@@ -62,6 +69,72 @@ TEST(Arguments, OfACallCarryTheirType) {
   EXPECT_THROW(static_cast<void>(parse_argument("@/no/such/file")), UsageError);
 }
 
+std::string problem_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Arguments, ThatAreNoFilesAreNamedWithTheReason) {
+  EXPECT_EQ(problem_of([] { static_cast<void>(parse_argument("@/")); }), "/: Is a directory");
+  EXPECT_EQ(problem_of([] { static_cast<void>(parse_argument("@/no/such")); }), "/no/such: No such file or directory");
+}
+
+TEST(Arguments, WithoutAnEndAreReadNoFurtherThanTheBound) {
+  EXPECT_THAT(problem_of([] { static_cast<void>(parse_argument("@/dev/zero")); }),
+              HasSubstr("/dev/zero: over 4.0 MiB"));
+}
+
+TEST(Arguments, MayBeAsLargeAsTheBound) {
+  const std::string path = testing::TempDir() + "largest";
+  std::ofstream(path) << std::string(limits::kPayloadBytesMax, 'x');
+  EXPECT_EQ(parse_argument("@" + path).bytes.size(), limits::kPayloadBytesMax);
+}
+
+TEST(Names, AreUtf8) {
+  EXPECT_EQ(problem_of([] { require_utf8("--name", "caf\xc3\xa9"); }), "");
+  for (const char* word : {"\xff", "\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"}) {
+    EXPECT_EQ(problem_of([&] { require_utf8("--name", word); }), "--name: not UTF-8") << word;
+  }
+}
+
+TEST(Addresses, HaveOneOfThreeForms) {
+  for (const char* address : {"unix:/run/s", "/run/s", "localhost:7711", "127.0.0.1:1", "[::1]:65535"}) {
+    EXPECT_EQ(problem_of([&] { check_address(address); }), "") << address;
+  }
+  const std::string long_path = "/" + std::string(limits::kSocketPathBytesMax, 'x');
+  for (const std::string& address :
+       {std::string("nowhere"), std::string("unix:s"), std::string(":1"), std::string("a:0"), std::string("a:65536"),
+        std::string("a:"), long_path, "unix:" + long_path}) {
+    EXPECT_THAT(problem_of([&] { check_address(address); }), HasSubstr(address));
+  }
+}
+
+TEST(Outputs, TellWhatWasDropped) {
+  client::Outcome outcome;
+  outcome.result.push_back({.content_type = "application/x-futured-stdout; total=100; dropped=90; at=5"});
+  outcome.result.push_back(
+      {.content_type = "application/x-futured-stderr; file=\"1.1.1.stderr\"; total=9; dropped=3; at=1"});
+  outcome.result.push_back({.content_type = "application/x-futured-stderr; total=9"});
+  outcome.result.push_back({.content_type = "text/plain; dropped=7"});
+  EXPECT_EQ(dropped_bytes(outcome), 93u);
+}
+
+TEST(Json, LeavesOutWhatIsNotKnown) {
+  client::Outcome outcome;
+  outcome.finished_us = 5;
+  EXPECT_FALSE(to_json(outcome).contains("submitted_us"));
+  EXPECT_TRUE(to_json(outcome).contains("finished_us"));
+  client::JobInfo job;
+  job.attempt_history.emplace_back();
+  EXPECT_FALSE(to_json(job, Detail::kListed).contains("payload_bytes"));
+  EXPECT_TRUE(to_json(job).contains("payload_bytes"));
+  EXPECT_FALSE(to_json(job)["attempt_history"][0].contains("worker"));
+}
+
 TEST(Quoting, IsThatOfAShell) {
   EXPECT_EQ(quoted({"echo", "a b", "it's", "", "x=1"}), "echo 'a b' 'it'\\''s' '' x=1");
   EXPECT_EQ(quoted({"bell\a"}), "'bell?'") << "no control characters reach the terminal";
@@ -81,6 +154,7 @@ TEST(Sizes, AreReadable) {
   EXPECT_EQ(bytes_text(1536), "1.5 KiB");
   EXPECT_EQ(duration_text(1'500), "1 ms");
   EXPECT_EQ(duration_text(125'000'000), "2 min 5 s");
+  EXPECT_EQ(duration_text(-5), "0 us");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <set>
 #include <string>
@@ -240,6 +241,46 @@ TEST_F(Refusals, OneBadItemDoesNotTakeItsNeighboursAlong) {
       EXPECT_NE(futures[i].id(), 0u);
     }
   }
+}
+
+// What goes again without its bad item is numbered in the order of its items; a job that joined it would take the
+// number of its first one, and each future the result of its neighbour.
+TEST_F(Refusals, AJobThatComesWhileABatchWaitsToGoAgainGetsItsOwnResult) {
+  daemon_.hold_receipts(true);
+  daemon_.read_only(6);
+  const Executor executor = client_.executor();
+  std::vector<Future> first;
+  for (std::size_t i = 1; i <= 4; ++i) {
+    first.push_back(executor.submit(CommandLine{.argv = {"first"}}));
+    daemon_.wait_for_batches(i);  // so each is a batch of its own
+  }
+  std::vector<Future> futures;
+  for (const std::string word : {"one", "", "two"}) {
+    CommandLine command;
+    if (!word.empty()) command.argv = {word};
+    futures.push_back(executor.submit(command));
+  }
+  const Future marker = executor.submit("echo", "marker");
+  daemon_.acknowledge(1);
+  daemon_.wait_for_batches(5);  // the three
+  daemon_.acknowledge(1);
+  daemon_.wait_for_batches(6);                    // the marker
+  const std::string large(3 * 1024 * 1024, 'x');  // more than fits between two ends that do not read
+  const Future stalled = executor.submit("echo", large);
+  daemon_.acknowledge(1);
+  EXPECT_NE(first[2].id(), 0u);  // now the large one is being written, and nobody reads it
+  daemon_.acknowledge(3);        // the last of the first four, the refusal of the three, the marker
+  EXPECT_NE(marker.id(), 0u);
+  EXPECT_THROW(static_cast<void>(futures[1].result(5s)), Error);
+  const Future late = executor.submit(CommandLine{.argv = {"late"}});  // the two others wait for the large one
+
+  daemon_.read_only(SIZE_MAX);
+  daemon_.hold_receipts(false);
+  EXPECT_EQ(late.result(5s), "late");
+  EXPECT_EQ(futures[0].result(5s), "one");
+  EXPECT_EQ(futures[2].result(5s), "two");
+  EXPECT_EQ(marker.result(5s), "marker");
+  EXPECT_EQ(stalled.result(5s), large);
 }
 
 TEST_F(Refusals, TooLargePayloadsSayTheWayOut) {

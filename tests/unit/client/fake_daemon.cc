@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -33,6 +34,9 @@ struct FakeDaemon::State {
   std::vector<std::uint64_t> cancelled;
   std::size_t waited = 0;
   bool hold_receipts = false;
+  std::size_t receipts_let_go = 0;  // while they are held
+  std::size_t batches_read = 0;
+  std::size_t batches_read_max = SIZE_MAX;
   bool stopping = false;
 
   void end(std::uint64_t id, api::JobState how) {
@@ -99,8 +103,9 @@ class FakeJobs final : public api::Jobs::Service {
     std::thread reader([&] {
       api::SubmitStreamRequest request;
       api::JobSpec spec;
-      while (stream->Read(&request)) {
+      while (may_read() && stream->Read(&request)) {
         const std::lock_guard guard(state_->mutex);
+        ++state_->batches_read;
         if (request.has_spec()) spec = request.spec();
         receipts.push_back(accept(request, spec, followed));
         state_->changed.notify_all();
@@ -114,13 +119,16 @@ class FakeJobs final : public api::Jobs::Service {
     std::unique_lock lock(state_->mutex);
     while (true) {
       state_->changed.wait(lock, [&] {
-        return half_closed || state_->stopping || (!receipts.empty() && !state_->hold_receipts) ||
+        return half_closed || state_->stopping || (!receipts.empty() && may_acknowledge()) ||
                (cursor < state_->ended.size() && !state_->hold_receipts);
       });
       if (half_closed || state_->stopping) break;
       api::SubmitStreamResponse response;
-      for (; !receipts.empty(); receipts.pop_front()) *response.add_receipts() = receipts.front();
-      for (; cursor < state_->ended.size(); ++cursor) {
+      for (; !receipts.empty() && may_acknowledge(); receipts.pop_front()) {
+        *response.add_receipts() = receipts.front();
+        if (state_->hold_receipts) --state_->receipts_let_go;
+      }
+      for (; cursor < state_->ended.size() && !state_->hold_receipts; ++cursor) {
         if (followed.contains(state_->ended[cursor])) add_outcome(state_->jobs.at(state_->ended[cursor]), response);
       }
       lock.unlock();
@@ -217,6 +225,14 @@ class FakeJobs final : public api::Jobs::Service {
   }
 
  private:
+  bool may_read() {
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [&] { return state_->stopping || state_->batches_read < state_->batches_read_max; });
+    return !state_->stopping;
+  }
+
+  [[nodiscard]] bool may_acknowledge() const { return !state_->hold_receipts || state_->receipts_let_go > 0; }
+
   api::Receipt accept(const api::SubmitStreamRequest& request, const api::JobSpec& spec,
                       std::set<std::uint64_t>& followed) {
     api::Receipt receipt;
@@ -308,6 +324,18 @@ void FakeDaemon::hold_receipts(bool hold) {
   state_->changed.notify_all();
 }
 
+void FakeDaemon::acknowledge(std::size_t receipts) {
+  const std::lock_guard guard(state_->mutex);
+  state_->receipts_let_go += receipts;
+  state_->changed.notify_all();
+}
+
+void FakeDaemon::read_only(std::size_t batches) {
+  const std::lock_guard guard(state_->mutex);
+  state_->batches_read_max = batches;
+  state_->changed.notify_all();
+}
+
 void FakeDaemon::end(std::uint64_t id, bool well) {
   const std::lock_guard guard(state_->mutex);
   state_->end(id, well ? api::JOB_STATE_SUCCEEDED : api::JOB_STATE_FAILED);
@@ -321,6 +349,11 @@ void FakeDaemon::end_all_held() {
 void FakeDaemon::wait_for_jobs(std::size_t count) {
   std::unique_lock lock(state_->mutex);
   state_->changed.wait(lock, [&] { return state_->jobs.size() >= count; });
+}
+
+void FakeDaemon::wait_for_batches(std::size_t count) {
+  std::unique_lock lock(state_->mutex);
+  state_->changed.wait(lock, [&] { return state_->batches_read >= count; });
 }
 
 void FakeDaemon::wait_for_waits(std::size_t count) {

@@ -22,11 +22,14 @@ class FakeDaemon {
   void stop();   // as kill -9: every connection breaks; the jobs stay
   void start();  // again, on the same socket
 
-  void hold_receipts(bool hold);          // batches are accepted, but not acknowledged
-  void end(std::uint64_t id, bool well);  // ends a "hold" job
+  void hold_receipts(bool hold);           // batches are accepted, but not acknowledged
+  void acknowledge(std::size_t receipts);  // so many of those that are held, the oldest first
+  void read_only(std::size_t batches);     // so many in all; then writes of the client stall
+  void end(std::uint64_t id, bool well);   // ends a "hold" job
   void end_all_held();
-  void wait_for_jobs(std::size_t count);   // until so many have been accepted in all
-  void wait_for_waits(std::size_t count);  // until so many ids are being waited for through Wait
+  void wait_for_jobs(std::size_t count);     // until so many have been accepted in all
+  void wait_for_batches(std::size_t count);  // until so many have been read in all, refused ones included
+  void wait_for_waits(std::size_t count);    // until so many ids are being waited for through Wait
 
   [[nodiscard]] std::vector<std::size_t> batch_sizes() const;
   [[nodiscard]] std::vector<std::uint64_t> cancelled() const;

@@ -61,13 +61,12 @@ TEST(Order, PriorityRunsTheLargestFirstAndIsStableWithinOne) {
   EXPECT_THAT(drain(stage), ElementsAre(3, 4, 7, 1, 2, 6, 5));
 }
 
-TEST(Order, PriorityMeansNothingInAFifoQueue) {
+TEST(Order, APriorityInAFifoQueueIsRefused) {
   Stage stage(with_queues());
   JobSpec late = Stage::in_queue("fast");
   late.priority = 100;
-  stage.step(stage.submit(Stage::in_queue("fast"), 2));
-  stage.step(stage.submit(late));
-  EXPECT_THAT(drain(stage), ElementsAre(1, 2, 3));
+  EXPECT_THAT(stage.turn({stage.submit(late)}),
+              ElementsAre("refused 1: queue \"fast\" is fifo and knows no priority; use a queue of kind priority"));
 }
 
 TEST(Order, QueuesTakeTurns) {

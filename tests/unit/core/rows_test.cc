@@ -62,7 +62,7 @@ TEST(Rows, TimesThatAWorkerInventsAreBounded) {
 TEST(Rows, OptionsOfABatchAreStoredOnce) {
   Stage stage;
   JobSpec other = Stage::work();
-  other.priority = 3;
+  other.max_attempts = 3;
   stage.turn({stage.submit(), stage.submit(), stage.submit(other), stage.submit()});
   EXPECT_THAT(stage.rows(), ElementsAre("spec 1", "spec 2", "job 1", "job 2", "job 3", "job 4"));
 }

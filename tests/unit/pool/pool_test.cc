@@ -319,12 +319,13 @@ TEST_F(PoolTest, ASpawnerThatDiesIsNoticedAndTheNextOneClearsUp) {
   wait_taken();
   ASSERT_EQ(::kill(pools_->spawner_pid(), SIGKILL), 0);
   wait([&] { return !seen_.lost.empty(); }, "the loss");
+  EXPECT_TRUE(seen_.ended.empty()) << "nobody has seen the worker dead";
+  ASSERT_TRUE(pools_->reattach().ok());
+  EXPECT_NE(pools_->spawner_instance(), instance);
+  EXPECT_FALSE(is_alive(worker));
+  wait([&] { return !seen_.ended.empty(); }, "the worker's end");
   ASSERT_EQ(seen_.ended.size(), 1u);
   EXPECT_EQ(seen_.ended[0].taken, fence(1));
-  open(2, TEST_ZYGOTE);
-  EXPECT_NE(pools_->spawner_instance(), instance);
-  EXPECT_TRUE(pools_->recovered().empty());
-  EXPECT_FALSE(is_alive(worker));
 }
 
 TEST_F(PoolTest, AnOlderDaemonIsRefused) {

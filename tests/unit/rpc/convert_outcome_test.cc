@@ -154,6 +154,7 @@ TEST(Outcome, EveryCauseHasItsWord) {
       {CauseKind::kNotStarted, api::CAUSE_KIND_COMMAND_NOT_STARTED},
       {CauseKind::kUnknownTask, api::CAUSE_KIND_UNKNOWN_TASK},
       {CauseKind::kBrokenWorker, api::CAUSE_KIND_PROTOCOL},
+      {CauseKind::kBadPayload, api::CAUSE_KIND_BAD_PAYLOAD},
   };
   for (const auto& [kind, word] : kinds) {
     api::Cause told;

@@ -226,6 +226,22 @@ TEST_F(CommandTest, OutputBeyondTheBoundKeepsHeadAndTail) {
   EXPECT_TRUE(kept.ends_with("END\n"));
 }
 
+TEST_F(CommandTest, OutputThatCannotBeKeptIsToldWithTheOutcome) {
+  std::filesystem::remove(spool_.path);
+  const Ended well = shell("seq 1 20000");
+  EXPECT_EQ(well.status, DoneStatus::kSucceeded);
+  EXPECT_EQ(well.exit_code, 0);
+  EXPECT_TRUE(well.message.starts_with("standard output is incomplete: open " + spool_.path)) << well.message;
+  EXPECT_NE(std::string(well.parts()[0].content_type).find("total=108894; dropped="), std::string::npos);
+  EXPECT_TRUE(well.part(0).starts_with("1\n2\n3\n"));
+
+  const Ended ill = shell("seq 1 20000 >&2; exit 3");
+  EXPECT_EQ(ill.status, DoneStatus::kCommandFailed);
+  EXPECT_EQ(ill.error_class, "CommandFailed");
+  EXPECT_EQ(ill.exit_code, 3);
+  EXPECT_TRUE(ill.message.starts_with("exit code 3; standard error is incomplete: ")) << ill.message;
+}
+
 TEST_F(CommandTest, AStopEndsTheWholeGroup) {
   TemporaryDirectory directory;
   const std::string sign = directory.path + "/pids";

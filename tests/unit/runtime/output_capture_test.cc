@@ -105,6 +105,35 @@ TEST(OutputCapture, AFullDiskDropsAndSaysSo) {
   EXPECT_EQ(capture.total(), 20u);
   EXPECT_EQ(capture.dropped(), 20u);
   EXPECT_NE(capture.fault().find("No space left"), std::string::npos) << capture.fault();
+  EXPECT_FALSE(capture.is_spooled());
+}
+
+TEST(OutputCapture, AFileThatCannotBeMadeDurableIsNotNamed) {
+  // /dev/null takes every write and gives nothing back; it can be neither cut nor synced.
+  OutputCapture capture("/dev/null", {.kept_bytes_max = 100'000, .memory_bytes_max = 10});
+  capture.append(sequence(20'000));
+  capture.finish();
+  EXPECT_FALSE(capture.is_spooled());
+  EXPECT_EQ(capture.memory(), "");
+  EXPECT_EQ(capture.dropped(), 20'000u);
+  EXPECT_NE(capture.fault().find("/dev/null"), std::string::npos) << capture.fault();
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+}
+
+TEST(OutputCapture, TheEndOfAFileThatCannotBeMadeDurableIsKept) {
+  // /dev/zero likewise, but it can be read: with and without a gap in what was kept.
+  for (const std::size_t total : {20'000u, 200'000u}) {
+    OutputCapture capture("/dev/zero", {.kept_bytes_max = 100'000, .memory_bytes_max = 10});
+    capture.append(sequence(total));
+    capture.finish();
+    EXPECT_FALSE(capture.is_spooled());
+    EXPECT_EQ(capture.memory().size(), limits::kOutputTailBytes);
+    EXPECT_EQ(capture.tail(limits::kOutputTailBytes), capture.memory());
+    EXPECT_EQ(capture.total(), total);
+    EXPECT_EQ(capture.dropped(), total - limits::kOutputTailBytes);
+    EXPECT_EQ(capture.dropped_at(), 0u);
+    EXPECT_FALSE(capture.fault().empty());
+  }
 }
 
 }  // namespace

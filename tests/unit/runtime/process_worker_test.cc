@@ -1,7 +1,13 @@
 #include "worker/runtime/process_mode.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <thread>
 
 #include "base/payload.h"
@@ -212,6 +218,89 @@ TEST_F(ProcessWorkerTest, EmitsProgressAndLogsReachTheDaemonInOrder) {
     }
   }
   EXPECT_EQ(seen, "emit@0:one progress:half emit@3:two log:3look done");
+}
+
+// ---- Processes ------------------------------------------------------------------------------------------------------
+
+// As a worker is: what is orphaned below it becomes its child.
+class ProcessTreeTest : public ProcessWorkerTest {
+ protected:
+  ProcessTreeTest() { EXPECT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0); }
+  ~ProcessTreeTest() override { ::prctl(PR_SET_CHILD_SUBREAPER, 0); }
+
+  static bool is_gone(pid_t pid) { return pid > 0 && ::kill(pid, 0) == -1 && errno == ESRCH; }
+};
+
+// A process in a session of its own, orphaned, that would outlive everything; returns once it runs.
+pid_t leave_sleeper() {
+  int ends[2];
+  if (::pipe(ends) != 0) return -1;
+  if (::fork() == 0) {
+    ::setsid();
+    if (::fork() != 0) ::_exit(0);
+    const pid_t self = ::getpid();
+    if (::write(ends[1], &self, sizeof self) != sizeof self) ::_exit(1);
+    for (;;) ::pause();
+  }
+  pid_t left = -1;
+  if (::read(ends[0], &left, sizeof left) != sizeof left) left = -1;
+  ::close(ends[0]);
+  ::close(ends[1]);
+  return left;
+}
+
+TEST_F(ProcessTreeTest, WhatATaskLeavesHasEndedWhenItReturns) {
+  pid_t left = 0;
+  EXPECT_EQ(run([&] { left = leave_sleeper(); }).status, DoneStatus::kSucceeded);
+  EXPECT_TRUE(is_gone(left)) << left;
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "a zombie is left";
+}
+
+TEST_F(ProcessTreeTest, WhatATaskLeavesHasEndedWhenItThrows) {
+  pid_t left = 0;
+  const auto leave = [&] {
+    left = leave_sleeper();
+    throw std::runtime_error("after that");
+  };
+  EXPECT_EQ(run(leave).status, DoneStatus::kTaskError);
+  EXPECT_TRUE(is_gone(left)) << left;
+}
+
+TEST_F(ProcessTreeTest, WhatATaskLeavesHasEndedWhenItHeedsItsStop) {
+  pid_t left = 0;
+  const std::vector<sdk::RegisteredTask> tasks{task("leaves", [&](Context& context) {
+    left = leave_sleeper();
+    while (context.wait_for(std::chrono::seconds(20))) {
+    }
+    context.throw_if_stopped();
+  })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  ASSERT_TRUE(host_.stop(channel::fence(next_job_ - 1), channel::StopReason::kCancel));
+  host_.publish();
+  work(worker);
+  EXPECT_EQ(read().status, DoneStatus::kStopped);
+  EXPECT_TRUE(is_gone(left)) << left;
+}
+
+// Not through fork(): popen is a posix_spawn.
+TEST_F(ProcessTreeTest, WhatAShellOfATaskLeavesHasEnded) {
+  pid_t left = 0;
+  const Ended ended = run([&] {
+    std::FILE* const shell = ::popen("sleep 60 </dev/null >/dev/null 2>&1 & echo $!", "r");
+    if (std::fscanf(shell, "%d", &left) != 1) left = 0;
+    ::pclose(shell);
+  });
+  EXPECT_EQ(ended.status, DoneStatus::kSucceeded);
+  EXPECT_TRUE(is_gone(left)) << left;
+}
+
+TEST_F(ProcessWorkerTest, ATaskThatClosesTheChannelsDescriptorsEndsItsWorker) {
+  const std::vector<sdk::RegisteredTask> tasks{task("closes", [&] { ::close(worker_end_.wake_fd()); })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  EXPECT_EQ(worker.work(), 1);
+  EXPECT_EQ(read().status, DoneStatus::kSucceeded) << "its report was made before";
 }
 
 // ---- Arrays ---------------------------------------------------------------------------------------------------------

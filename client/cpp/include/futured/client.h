@@ -38,6 +38,8 @@ struct OutputOptions {
   std::uint32_t attempt = 0;  // 0 = the last
   bool follow = false;        // until the job has ended
   std::uint64_t tail_bytes = 0;
+  std::uint64_t stdout_offset = 0;  // begin there, in that attempt; a later attempt begins at its beginning
+  std::uint64_t stderr_offset = 0;
 };
 
 struct OutputChunk {
@@ -74,8 +76,8 @@ class Client {
   std::vector<RetryEntry> retry(std::span<const std::uint64_t> ids) const;
   // The outcome with all bytes of its result. Error of kind kFailedPrecondition when the job has not ended.
   [[nodiscard]] Outcome result(std::uint64_t id) const;
-  // Calls `sink` for every piece until the end, or until it returns false. Returns the outcome when the job has
-  // ended, else one of state kUnknown. Resumes by itself, without loss or repetition, when the connection breaks.
+  // Calls `sink` for every piece until the end, or until it returns false or throws. Returns the outcome when the job
+  // has ended, else one of state kUnknown. Resumes by itself, without loss or repetition, when the connection breaks.
   Outcome read_output(std::uint64_t id, const OutputOptions& options,
                       const std::function<bool(const OutputChunk&)>& sink) const;
   // In one line: what it waits for.

@@ -38,6 +38,9 @@ class Future {
   // Throws what refused it, or Unavailable.
   [[nodiscard]] std::uint64_t id() const;
 
+  // True once id() no longer waits: the daemon has accepted or refused the job.
+  [[nodiscard]] bool answered(Milliseconds timeout) const;
+
   // Bytes of the first part of the result ("" when it has none; of a command, its standard output). Throws JobFailed,
   // JobCancelled, JobTimedOut, WaitTimeout (the job goes on), Unavailable, or what refused the submit.
   [[nodiscard]] std::string result(Milliseconds timeout = kForever) const;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -109,9 +110,10 @@ inline constexpr std::string_view kStderrType = "application/x-futured-stderr";
 // A command line. argv[0] is looked up on the worker's PATH. Bytes are the system's own; NUL is refused.
 struct CommandLine {
   std::vector<std::string> argv;
-  std::vector<std::string> env;  // "NAME=value", added to the pool's environment
-  std::string cwd;               // absolute; "" = the pool's directory
-  std::string stdin_bytes;       // empty = /dev/null
+  std::vector<std::string> env;        // "NAME=value", added to the pool's environment
+  std::string cwd;                     // absolute; "" = the pool's directory
+  std::string stdin_bytes;             // empty = /dev/null
+  std::optional<std::uint32_t> umask;  // of the files it makes, 0 to 0777; unset = 022
 };
 
 // Zero values mean: the queue's default, else the one named in types.proto.

@@ -13,6 +13,9 @@
 //     return sum / static_cast<double>(values.size());
 //   });
 //
+// A process that a task starts is part of its job: what still runs when the task returns or throws, in whatever session
+// it is, is killed before the job counts as ended.
+//
 // Built as a shared object (-shared -fPIC, linked to nothing of futured) this is a plugin: `futured-zygote --plugin`
 // loads it and finds its tasks. convert.h lists the types that arguments and results may have.
 #pragma once

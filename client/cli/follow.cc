@@ -1,0 +1,100 @@
+#include "client/cli/follow.h"
+
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "client/cli/output.h"
+
+namespace futured::cli {
+
+namespace {
+
+constexpr client::Milliseconds kHoldAtTerminal(2'000);
+
+bool is_error(const client::OutputChunk& chunk) { return chunk.kind == client::OutputKind::kStderr; }
+
+void print_chunk(const client::OutputChunk& chunk) {
+  if (is_error(chunk)) {
+    print_to_stderr(chunk.bytes);
+  } else {
+    print(chunk.bytes);
+  }
+}
+
+void print_parts(const client::Outcome& outcome) {
+  for (const client::Part& part : outcome.result) {
+    if (is_stderr(part)) {
+      print_to_stderr(part.bytes);
+    } else {
+      print(part.bytes);
+    }
+  }
+}
+
+// Notes in `next` what has been printed, so that another read goes on there.
+void advance(client::OutputOptions& next, const client::OutputChunk& chunk) {
+  if (chunk.attempt != next.attempt) {
+    next.attempt = chunk.attempt;
+    next.stdout_offset = 0;
+    next.stderr_offset = 0;
+  }
+  (is_error(chunk) ? next.stderr_offset : next.stdout_offset) = chunk.offset + chunk.bytes.size();
+}
+
+void wait_for_end(const client::Future& future) {
+  try {
+    static_cast<void>(future.outcome(kHoldAtTerminal));
+  } catch (const client::WaitTimeout&) {
+    return;  // it goes on, and so do we
+  }
+}
+
+// False: it came to a gap, printed nothing from there on, and waited for the job's end, when what is missing comes from
+// the result; but no longer than the result can be whole, and at a terminal not so long that it seems to hang.
+bool print_live(const client::Client& client, const client::Future& future, client::OutputOptions& next) {
+  const bool terminal = ::isatty(STDOUT_FILENO) != 0;
+  bool held = false;
+  static_cast<void>(client.read_output(future.id(), {.follow = true}, [&](const client::OutputChunk& chunk) {
+    held = held || chunk.dropped_bytes != 0;
+    if (held) return !terminal && chunk.offset + chunk.bytes.size() <= limits::kOutputBytesMax;
+    print_chunk(chunk);
+    advance(next, chunk);
+    return true;
+  }));
+  if (held && terminal) wait_for_end(future);
+  return !held;
+}
+
+// From there until the job has ended. What is missing now is missing for good: returns how much that is.
+std::uint64_t print_rest(const client::Client& client, std::uint64_t job, const client::OutputOptions& from) {
+  std::uint64_t missed_bytes = 0;
+  static_cast<void>(client.read_output(job, from, [&](const client::OutputChunk& chunk) {
+    missed_bytes += chunk.dropped_bytes;
+    print_chunk(chunk);
+    return true;
+  }));
+  return missed_bytes;
+}
+
+}  // namespace
+
+Followed follow_output(const client::Client& client, const client::Future& future) {
+  client::OutputOptions next{.follow = true};
+  std::uint64_t missed_bytes = 0;
+  try {
+    if (!print_live(client, future, next)) missed_bytes = print_rest(client, future.id(), next);
+  } catch (const client::Error& error) {
+    if (error.kind() != client::ErrorKind::kUnimplemented) throw;
+    const client::Outcome outcome = whole_outcome(client, future);
+    print_parts(outcome);
+    return {outcome, dropped_bytes(outcome)};
+  }
+  return {future.outcome(), missed_bytes};
+}
+
+client::Outcome whole_outcome(const client::Client& client, const client::Future& future) {
+  client::Outcome outcome = future.outcome();
+  return outcome.result_elided ? client.result(outcome.id) : outcome;
+}
+
+}  // namespace futured::cli
