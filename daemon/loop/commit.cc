@@ -9,7 +9,7 @@ namespace {
 // How long a batch that was rolled back waits before it is tried again.
 constexpr Duration kRetryAfter = std::chrono::milliseconds(200);
 
-constexpr Duration kHoldBackMax = std::chrono::microseconds(150);
+constexpr Duration kHoldBackMax = std::chrono::microseconds(200);
 
 }  // namespace
 

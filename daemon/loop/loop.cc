@@ -49,7 +49,8 @@ void Loop::turn() {
 #endif
   if (!in_flight_ && !holds_back(moment)) send_batch(moment);
   turn_end_(!more && is_at_rest());
-  if (!more) sleep();
+  // What is held back is due in a moment: falling asleep and being woken would take as long.
+  if (!more && hold_until_.ns == 0) sleep();
 }
 
 // No job is known that has not ended, and none is waiting to be.
@@ -72,7 +73,6 @@ void Loop::sleep() {
   }
   Instant until = std::min(scheduler_->next_timer(), stopping_ ? Instant::never() : reattach_at_);
   if (retrying_ || (store_failing_ && !in_flight_)) until = std::min(until, retry_at_);
-  if (hold_until_.ns != 0) until = std::min(until, hold_until_);
   if (stopping_ && !in_flight_) until = std::min(until, stop_by_);
   if (!busy) {
     const std::int64_t wait = std::max<std::int64_t>((until - monotonic_now()).count(), 0);

@@ -6,6 +6,7 @@ import stat
 
 import grpc
 import pytest
+from leftovers import ended_within
 from private_daemon import DidNotStart
 
 
@@ -56,6 +57,7 @@ def test_a_socket_that_another_daemon_serves_is_refused_and_not_stolen(make_daem
     second.arguments[second.arguments.index("--socket") + 1] = daemon.socket
     does_not_start(second, daemon.socket)
     assert api_of(daemon).info().pid == daemon.process.pid
+    assert ended_within(second.processes(), 10) == [], "a daemon that never served leaves no spawner behind"
 
 
 def test_a_socket_left_by_a_killed_daemon_is_taken_over(daemon, api_of):

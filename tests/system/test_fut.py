@@ -60,6 +60,15 @@ def test_run_works_in_the_directory_of_the_caller(daemon, tmp_path):
     assert daemon.fut("run", "--", "pwd", cwd=tmp_path).stdout == f"{tmp_path}\n"
 
 
+def test_run_makes_files_as_readable_as_its_caller_would(daemon, tmp_path):
+    before = os.umask(0o027)
+    try:
+        daemon.fut("run", "--", "touch", "made", cwd=tmp_path, check=True)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o640
+
+
 def test_run_passes_bytes_on_as_they_are(daemon):
     done = daemon.fut("run", "--", "printf", r"\377\000\001")
     assert done.stdout.encode("utf-8", "surrogateescape") == b"\xff\x00\x01"
