@@ -1,7 +1,12 @@
 // Which daemon a verb speaks to, and how errors are spoken.
+#include <unistd.h>
+
+#include <atomic>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <string_view>
 
 #include "base/limits.h"
@@ -43,6 +48,20 @@ std::string address_of(const Globals& globals) {
   return globals.address.empty() ? client::default_address() : globals.address;
 }
 
+// Starts the user's daemon again when it was killed under us: it left its socket behind. One that ended in order, as by
+// fut shutdown, has removed it, and is not wanted back.
+std::function<void()> reviver(const Globals& globals) {
+  if (globals.no_start || !is_users_own(globals)) return {};
+  return [daemon = user_daemon(), told = std::make_shared<std::atomic<bool>>(false)] {
+    if (::access(daemon.socket.c_str(), F_OK) != 0 || answers(daemon.socket)) return;
+    try {
+      start_user_daemon(daemon);
+    } catch (const std::exception& error) {
+      if (!told->exchange(true)) std::fprintf(stderr, "fut: %s\n", error.what());
+    }
+  };
+}
+
 }  // namespace
 
 void check_address(const std::string& address) {
@@ -75,7 +94,8 @@ client::Client connect(const Globals& globals) {
   if (!globals.no_start && is_users_own(globals)) start_user_daemon(user_daemon());
   check_address(address_of(globals));
   try {
-    return client::Client::connect(globals.address, {.connect_timeout = kConnectTimeout});
+    return client::Client::connect(globals.address,
+                                   {.connect_timeout = kConnectTimeout, .when_unreachable = reviver(globals)});
   } catch (const client::Unavailable& error) {
     unreachable(globals, error);
   }

@@ -95,7 +95,13 @@ void ClientState::wait_until_ready() {
 }
 
 bool ClientState::connect_briefly() {
-  return channel->WaitForConnected(std::chrono::system_clock::now() + Milliseconds(250));
+  const auto connected = [this] {
+    return channel->WaitForConnected(std::chrono::system_clock::now() + Milliseconds(250));
+  };
+  if (connected()) return true;
+  if (!options.when_unreachable) return false;
+  options.when_unreachable();
+  return connected();
 }
 
 std::string ClientState::unreachable() const { return "no connection to the daemon at " + address; }
@@ -109,6 +115,9 @@ bool ClientState::pause_before_retry(Instant until, std::int64_t& backoff_ms) {
   backoff_ms = next_backoff_ms(backoff_ms);
   const Instant next = monotonic_now() + Milliseconds(backoff_ms);
   if (next > until) return false;
+  if (options.when_unreachable && channel->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY) {
+    options.when_unreachable();
+  }
   std::this_thread::sleep_for(Milliseconds(backoff_ms));
   return true;
 }

@@ -89,7 +89,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
 
  private:
   // Waits a little, longer each time; false when `until` would pass.
-  static bool pause_before_retry(Instant until, std::int64_t& backoff_ms);
+  bool pause_before_retry(Instant until, std::int64_t& backoff_ms);
 
   [[nodiscard]] SegmentClient connect_segments() const;
   static bool breaks_connection(const futured::Error& error) {

@@ -159,3 +159,17 @@ def test_a_folder_in_tmp_that_is_not_ours_alone_is_refused(home):
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode not in (0, 124)
     assert "/tmp/futured-0" in done.stderr  # root, or mapped to root
+
+
+def test_a_daemon_that_was_killed_is_started_again_by_whoever_waits_for_it(home, tmp_path):
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    follower = home.start("run", "--", "sh", "-c", f"echo up; read line <{go}; echo $line; exit 3")
+    assert follower.stdout.readline() == "up\n"
+    (daemon,) = home.running("futured")
+    os.kill(daemon, signal.SIGKILL)
+    with open(go, "w", encoding="ascii") as pipe:
+        pipe.write("down\n")
+    out, err = follower.communicate(timeout=60)
+    assert (out, follower.returncode) == ("down\n", 3), err
+    assert home.running("futured") not in ([], [daemon])

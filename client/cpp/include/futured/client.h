@@ -27,6 +27,9 @@ class ClientState;
 struct ConnectOptions {
   Milliseconds connect_timeout{5'000};     // until the daemon has answered once
   Milliseconds reconnect_timeout{30'000};  // after a break; then what is open ends as Unavailable
+  // Called while the daemon cannot be reached, before each further try, on whichever thread tries: may start one. Must
+  // not throw, nor use the client.
+  std::function<void()> when_unreachable;
   // What a done callback threw. Called on the callback thread; by default a line on standard error.
   std::function<void(const Future&, std::exception_ptr)> on_callback_error;
 };
