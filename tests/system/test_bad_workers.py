@@ -107,6 +107,12 @@ def test_what_a_task_leaves_running_has_ended_when_its_job_has(api):
     assert ended_within([int(outcome.result[0].data)], 0) == []
 
 
+def test_a_child_that_comes_back_from_the_task_reports_nothing(api):
+    for _ in range(20):
+        outcome = run(api, "test.fork_and_return")
+        assert (outcome.state, outcome.result[0].data) == (api.words.JOB_STATE_SUCCEEDED, b"parent")
+
+
 def test_what_a_task_leaves_running_has_ended_when_its_job_has_failed(api):
     outcome = run(api, "test.leave_and_throw")
     assert (outcome.state, outcome.cause.error_class) == (api.words.JOB_STATE_FAILED, "Left")

@@ -2,9 +2,12 @@
 
 #include <cxxabi.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <typeinfo>
@@ -28,6 +31,14 @@ constexpr Duration kMeasuredMin = std::chrono::milliseconds(1);
 // machine: nothing beside a job of this length, and too much beside one of a fraction of it.
 constexpr Duration kForkMin = std::chrono::microseconds(10);
 
+// Set in whatever a task forks: the channel is the worker's, and two writers would ruin it.
+std::atomic<bool> is_forked_from_task{false};
+
+void watch_forks() {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { is_forked_from_task.store(true); });
+  static_cast<void>(registered);
+}
+
 const std::byte* bytes_at(std::string_view text) { return reinterpret_cast<const std::byte*>(text.data()); }
 
 std::string class_of_current_exception() {
@@ -45,6 +56,7 @@ std::string demangled(const char* name) {
 }
 
 int ProcessWorker::work() {
+  watch_forks();
   channel::Run run;
   while (!has_lifeline_closed()) {
     switch (wait(run)) {
@@ -89,6 +101,7 @@ void ProcessWorker::run_one(channel::Run& run) {
   } else {
     failure = execute(run, context);
   }
+  if (is_forked_from_task.load(std::memory_order_relaxed)) _exit(1);  // a child that came back from the task
   ++jobs_run_;
 
   channel::Outcome outcome;

@@ -101,6 +101,8 @@ FUTURED_TASK("test.leave_and_return", []() { return static_cast<std::int64_t>(le
 
 FUTURED_TASK("test.leave_and_throw", []() { throw futured::TaskError("Left", std::to_string(leave_sleeper())); });
 
+FUTURED_TASK("test.fork_and_return", []() { return std::string(fork() == 0 ? "child" : "parent"); });
+
 FUTURED_TASK("test.leave_and_stop", [](futured::Context& context, std::string gate) {
   std::ofstream(gate) << leave_sleeper() << std::endl;
   while (context.wait_for(std::chrono::seconds(60))) {
