@@ -83,13 +83,18 @@ def test_a_running_command_survives_a_kill_of_the_daemon_and_is_adopted(daemon, 
     assert api.get(job).attempts == 1
 
 
-def test_a_command_that_ends_while_the_daemon_is_away_is_told_afterwards(daemon, api_of, gate, go):
-    job = api_of(daemon).submit_command("sh", "-c", waiting_command(gate, go))
+def run_while_the_daemon_is_away(daemon, api, gate, go):
+    """Kills the daemon under a command, which then ends."""
+    job = api.submit_command("sh", "-c", waiting_command(gate, go))
     pid = int(gate.line())
     daemon.kill()
     release(go)
     assert ended_within([pid], 20) == []
+    return job
 
+
+def test_a_command_that_ends_while_the_daemon_is_away_is_told_afterwards(daemon, api_of, gate, go):
+    job = run_while_the_daemon_is_away(daemon, api_of(daemon), gate, go)
     daemon.start()
     api = api_of(daemon)
     outcome = api.outcome(job)
@@ -180,12 +185,7 @@ def test_a_pool_that_is_down_keeps_no_other_from_going_on(make_daemon, api_of, g
     broken = tmp_path / "broken.so"
     broken.write_text("no library")
     daemon = make_daemon(COMMANDS.format(1) + f'[pools.broken]\nmode = "process"\nplugins = ["{broken}"]\n').start()
-    job = api_of(daemon).submit_command("sh", "-c", waiting_command(gate, go))
-    pid = int(gate.line())
-    daemon.kill()
-    release(go)
-    assert ended_within([pid], 20) == []
-
+    job = run_while_the_daemon_is_away(daemon, api_of(daemon), gate, go)
     daemon.start()
     assert api_of(daemon).outcome(job).cause.exit_code == 3
     assert "broken.so" in daemon.log_text()

@@ -51,6 +51,17 @@ class ProcessWorkerTest : public ::testing::Test {
     return read();
   }
 
+  // The stop lies behind the job before the job begins.
+  DoneStatus run_stopped(auto function) {
+    const std::vector<sdk::RegisteredTask> tasks{task("stopped", function)};
+    ProcessWorker worker(worker_end_, tasks);
+    offer("");
+    EXPECT_TRUE(host_.stop(channel::fence(next_job_ - 1), channel::StopReason::kCancel));
+    host_.publish();
+    work(worker);
+    return read().status;
+  }
+
   void offer(std::string payload, std::vector<int> segments = {}, std::uint32_t index = 0) {
     RunRequest request = channel::request(next_job_++, payload);
     request.task = index;
@@ -147,17 +158,12 @@ TEST_F(ProcessWorkerTest, DamagedPayloadIsABadPayload) {
 TEST_F(ProcessWorkerTest, StoppedCountsOnlyWhenItWasAsked) {
   EXPECT_EQ(run([] { throw Stopped(); }).status, DoneStatus::kTaskError);
 
-  const std::vector<sdk::RegisteredTask> tasks{task("stops", [](Context& context) {
+  const DoneStatus status = run_stopped([](Context& context) {
     while (context.wait_for(std::chrono::seconds(20))) {
     }
     context.throw_if_stopped();
-  })};
-  ProcessWorker worker(worker_end_, tasks);
-  offer("");
-  ASSERT_TRUE(host_.stop(channel::fence(next_job_ - 1), channel::StopReason::kCancel));
-  host_.publish();
-  work(worker);
-  EXPECT_EQ(read().status, DoneStatus::kStopped);
+  });
+  EXPECT_EQ(status, DoneStatus::kStopped);
 }
 
 TEST_F(ProcessWorkerTest, AStopWakesATaskThatWaitsWithOffersBehindIt) {
@@ -268,18 +274,13 @@ TEST_F(ProcessTreeTest, WhatATaskLeavesHasEndedWhenItThrows) {
 
 TEST_F(ProcessTreeTest, WhatATaskLeavesHasEndedWhenItHeedsItsStop) {
   pid_t left = 0;
-  const std::vector<sdk::RegisteredTask> tasks{task("leaves", [&](Context& context) {
+  const DoneStatus status = run_stopped([&](Context& context) {
     left = leave_sleeper();
     while (context.wait_for(std::chrono::seconds(20))) {
     }
     context.throw_if_stopped();
-  })};
-  ProcessWorker worker(worker_end_, tasks);
-  offer("");
-  ASSERT_TRUE(host_.stop(channel::fence(next_job_ - 1), channel::StopReason::kCancel));
-  host_.publish();
-  work(worker);
-  EXPECT_EQ(read().status, DoneStatus::kStopped);
+  });
+  EXPECT_EQ(status, DoneStatus::kStopped);
   EXPECT_TRUE(is_gone(left)) << left;
 }
 
