@@ -15,6 +15,7 @@
 #include "client/cpp/convert.h"
 #include "client/cpp/follower.h"
 #include "client/cpp/keeper.h"
+#include "client/cpp/network.h"
 #include "client/cpp/pipeline.h"
 #include "client/cpp/registry.h"
 #include "futured/client.h"
@@ -81,6 +82,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   std::unique_ptr<api::Queues::Stub> queues;
   std::unique_ptr<api::Workers::Stub> workers;
   std::unique_ptr<api::Admin::Stub> admin;
+  Network network;
   Registry registry;
   CallbackThread callbacks;
   Keeper keeper;

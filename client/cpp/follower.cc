@@ -11,35 +11,46 @@
 namespace futured::client {
 
 // One Wait call, as completed. Deletes itself when gRPC is done with it.
-class WaitCall final : public grpc::ClientReadReactor<api::WaitResponse> {
+class WaitCall {
  public:
   WaitCall(Follower& follower, ClientState& client, std::vector<std::uint64_t> ids)
       : follower_(follower), client_(client), ids_(std::move(ids)) {
     std::sort(ids_.begin(), ids_.end());
-    add_ranges(ids_, *request_.mutable_ids());
-    request_.set_mode(api::WAIT_MODE_AS_COMPLETED);
-    client.jobs->async()->Wait(&context_, &request_, this);
-    StartRead(&response_);
-    StartCall();
+    api::WaitRequest request;
+    add_ranges(ids_, *request.mutable_ids());
+    request.set_mode(api::WAIT_MODE_AS_COMPLETED);
+    call_ = client.jobs->PrepareAsyncWait(&context_, request, client.network.queue());
+    call_->StartCall(started_.tag());
   }
   void cancel() { context_.TryCancel(); }
 
  private:
-  void OnReadDone(bool ok) override {
-    if (!ok) return;
+  void started(bool ok) {
+    if (ok) {
+      call_->Read(&response_, read_.tag());
+    } else {
+      finish();
+    }
+  }
+  void read(bool ok) {
+    if (!ok) {
+      finish();
+      return;
+    }
     answered_ = true;
     deliver(client_.registry, *response_.mutable_outcomes(), response_.packed());
     for (const api::IdRange& range : response_.unknown()) refuse_unknown(range);
     response_.Clear();
-    StartRead(&response_);
+    call_->Read(&response_, read_.tag());
   }
-  void OnDone(const grpc::Status& status) override {
+  void finish() { call_->Finish(&status_, finished_.tag()); }
+  void finished(bool /*ok*/) {
     Follower& follower = follower_;
     const std::vector<std::uint64_t> ids = std::move(ids_);
     const bool answered = answered_;
-    const grpc::Status how = status;
+    const grpc::Status how = status_;
     follower.forget(this);
-    delete this;  // lets go of the channel before the client can: see SubmitStream
+    delete this;  // before the client can go: see SubmitStream
     follower.ended(ids, answered, how);
   }
   void refuse_unknown(const api::IdRange& range) {
@@ -60,8 +71,12 @@ class WaitCall final : public grpc::ClientReadReactor<api::WaitResponse> {
   std::vector<std::uint64_t> ids_;  // sorted
   bool answered_ = false;
   grpc::ClientContext context_;
-  api::WaitRequest request_;
   api::WaitResponse response_;
+  grpc::Status status_;
+  StepOf<WaitCall> started_{*this, &WaitCall::started};
+  StepOf<WaitCall> read_{*this, &WaitCall::read};
+  StepOf<WaitCall> finished_{*this, &WaitCall::finished};
+  std::unique_ptr<grpc::ClientAsyncReader<api::WaitResponse>> call_;
 };
 
 void Follower::follow(std::uint64_t id) {

@@ -12,40 +12,46 @@
 namespace futured::client {
 
 // One SubmitStream call. Deletes itself when gRPC is done with it.
-class SubmitStream final : public grpc::ClientBidiReactor<api::SubmitStreamRequest, api::SubmitStreamResponse> {
+class SubmitStream {
  public:
-  SubmitStream(Pipeline& pipeline, api::Jobs::Stub& stub) : pipeline_(pipeline) {
-    stub.async()->SubmitStream(&context_, this);
-    AddHold();  // writes start on any thread: until the pipeline knows that the reading side has ended
-    StartRead(&response_);
-    StartCall();
+  SubmitStream(Pipeline& pipeline, ClientState& client) : pipeline_(pipeline) {
+    context_.set_initial_metadata_corked(true);  // the call begins with its first message, which is at hand
+    call_ = client.jobs->PrepareAsyncSubmitStream(&context_, client.network.queue());
+    call_->StartCall(nullptr);
+    call_->Read(&response_, read_.tag());
   }
+  void write(const api::SubmitStreamRequest& request) { call_->Write(request, written_.tag()); }
   void cancel() { context_.TryCancel(); }
+  // Once nothing is read or written any more.
+  void finish() { call_->Finish(&status_, finished_.tag()); }
 
  private:
-  void OnReadDone(bool ok) override {
+  void read(bool ok) {
     if (!ok) {
       pipeline_.read_ended();
       return;
     }
     pipeline_.received(response_);
     response_.Clear();
-    StartRead(&response_);
+    call_->Read(&response_, read_.tag());
   }
-  void OnWriteDone(bool ok) override { pipeline_.written(ok); }
-  void OnDone(const grpc::Status& status) override {
+  void written(bool ok) { pipeline_.written(ok); }
+  void finished(bool /*ok*/) {
     Pipeline& pipeline = pipeline_;
-    const grpc::Status how = status;
+    const grpc::Status how = status_;
     pipeline.forget_stream();
-    // The context holds the channel. Once the pipeline knows the end, the client may go; the last one to let go of
-    // the channel must not be this thread, which belongs to it.
-    delete this;
+    delete this;  // before the pipeline knows the end: then the client may go
     pipeline.ended(how);
   }
 
   Pipeline& pipeline_;
   grpc::ClientContext context_;
   api::SubmitStreamResponse response_;
+  grpc::Status status_;
+  StepOf<SubmitStream> read_{*this, &SubmitStream::read};
+  StepOf<SubmitStream> written_{*this, &SubmitStream::written};
+  StepOf<SubmitStream> finished_{*this, &SubmitStream::finished};
+  std::unique_ptr<grpc::ClientAsyncReaderWriter<api::SubmitStreamRequest, api::SubmitStreamResponse>> call_;
 };
 
 Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, std::string_view payload) {
@@ -139,12 +145,12 @@ void Pipeline::send_next(Lock lock) {
   const api::SubmitStreamRequest* const request = being_written_.get();
   lock.unlock();
   // writing_ is ours: the stream cannot end before written() has been called.
-  stream->StartWrite(request);
+  stream->write(*request);
 }
 
 void Pipeline::open_stream() {
   stream_spec_.reset();
-  stream_ = new SubmitStream(*this, *client_.jobs);
+  stream_ = new SubmitStream(*this, client_);
 }
 
 void Pipeline::connect_later() {
@@ -196,7 +202,7 @@ void Pipeline::written(bool ok) {
   if (read_ended_) {
     SubmitStream* const stream = stream_;
     lock.unlock();
-    stream->RemoveHold();
+    stream->finish();
     return;
   }
   send_next(std::move(lock));
@@ -209,7 +215,7 @@ void Pipeline::read_ended() {
   if (writing_) return;  // written() will let go
   SubmitStream* const stream = stream_;
   lock.unlock();
-  stream->RemoveHold();
+  stream->finish();
 }
 
 void Pipeline::received(api::SubmitStreamResponse& response) {

@@ -65,7 +65,7 @@ class Pipeline {
   void send_next(Lock lock);  // one batch, if it may leave now
   [[nodiscard]] std::deque<Batch> take_gathered();
 
-  // From the stream, on its threads.
+  // From the stream, on the network's thread.
   void written(bool ok);
   void received(api::SubmitStreamResponse& response);
   void read_ended();
@@ -89,7 +89,7 @@ class Pipeline {
   std::uint64_t next_ref_ = 1;
 
   SubmitStream* stream_ = nullptr;                           // owns itself; gone after ended()
-  bool writing_ = false;                                     // whoever set it may call StartWrite once
+  bool writing_ = false;                                     // whoever set it may call write() once
   std::unique_ptr<api::SubmitStreamRequest> being_written_;  // kept while gRPC may look at it
   bool dead_ = false;                                        // the stream takes no more writes
   bool read_ended_ = false;

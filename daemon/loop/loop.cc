@@ -49,8 +49,14 @@ void Loop::turn() {
 #endif
   if (!in_flight_ && !holds_back(moment)) send_batch(moment);
   turn_end_(!more && is_at_rest());
-  // What is held back is due in a moment: falling asleep and being woken would take as long.
-  if (!more && hold_until_.ns == 0) sleep();
+  if (more) return;
+  if (hold_until_.ns == 0) {
+    sleep();
+  } else {
+    // What is held back is due in a moment: falling asleep and being woken would take as long. But the worker may have
+    // been put on this core, behind this very thread.
+    std::this_thread::yield();
+  }
 }
 
 // No job is known that has not ended, and none is waiting to be.

@@ -17,6 +17,7 @@
 #include "daemon/rpc/admin_service.h"
 #include "daemon/rpc/jobs_service.h"
 #include "daemon/rpc/listening_socket.h"
+#include "daemon/rpc/one_poller.h"
 #include "daemon/rpc/pools_service.h"
 #include "daemon/rpc/queues_service.h"
 #include "daemon/rpc/segment_server.h"
@@ -155,6 +156,7 @@ class Server::Impl {
     }
   }
 
+  OnePoller one_poller_;
   Callers callers_;
   Front front_;
   JobsService jobs_{front_};
