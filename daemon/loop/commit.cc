@@ -75,7 +75,7 @@ void Loop::send_batch(Moment moment) {
 // The end of a lone job: nobody waits for the loop meanwhile, so it commits by itself, as long as the disk is quick.
 bool Loop::commit_here(std::unique_ptr<Batch>& batch) {
   constexpr std::size_t kRowsMax = 4;
-  constexpr std::int64_t kQuickUs = 1000;
+  constexpr std::int64_t kQuickUs = 3000;
   if (batch->jobs.size() + batch->outcomes.size() > kRowsMax || store_failing_ || figures_.commit_us.empty())
     return false;
   if (figures_.last_commit_us() > kQuickUs) return false;
