@@ -52,7 +52,9 @@ std::vector<double> numbers_of(std::uint64_t mebibytes, int round) {
   return numbers;
 }
 
-// `first` is a job on an array built in a segment that no worker has seen, `later` one on the same array in the same
+constexpr int kLaterJobs = 5;
+
+// `first` is a job on an array built in a segment that no worker has seen, `later` five on the same array in the same
 // worker (the pool has one), `ordinary` begins with the numbers in the client's own memory. Every sum is checked.
 void arrays(const client::Client& daemon, std::uint64_t mebibytes, int rounds) {
   const client::Executor executor = daemon.executor();
@@ -74,16 +76,19 @@ void arrays(const client::Client& daemon, std::uint64_t mebibytes, int rounds) {
     const double sum = sum_of(array);
     first.push_back(fresh.seconds());
 
-    const Stopwatch warm;
-    const double again = sum_of(array);
-    later.push_back(warm.seconds());
+    bool again_right = true;
+    for (int again = 0; again < kLaterJobs; ++again) {
+      const Stopwatch warm;
+      again_right = sum_of(array) == expected && again_right;
+      later.push_back(warm.seconds());
+    }
 
     const Stopwatch whole;
     const client::Segment copied = daemon.put(bytes, "float64", array.shape);
     const double third = sum_of(copied);
     ordinary.push_back(whole.seconds());
 
-    if (sum != expected || again != expected || third != expected) throw std::runtime_error("a sum is wrong");
+    if (sum != expected || !again_right || third != expected) throw std::runtime_error("a sum is wrong");
     daemon.drop(array);
     daemon.drop(copied);
   }
