@@ -52,9 +52,9 @@ std::vector<double> numbers_of(std::uint64_t mebibytes, int round) {
   return numbers;
 }
 
-constexpr int kLaterJobs = 5;
+constexpr int kLaterJobs = 25;
 
-// `first` is a job on an array built in a segment that no worker has seen, `later` five on the same array in the same
+// `first` is a job on an array built in a segment that no worker has seen, `later` many on the same array in the same
 // worker (the pool has one), `ordinary` begins with the numbers in the client's own memory. Every sum is checked.
 void arrays(const client::Client& daemon, std::uint64_t mebibytes, int rounds) {
   const client::Executor executor = daemon.executor();

@@ -152,7 +152,7 @@ void measure_spawn(std::uint64_t commands) {
 
 void measure_array(std::uint64_t mebibytes, int rounds) {
   const std::size_t bytes = mebibytes << 20;
-  constexpr int kWarmSums = 5;
+  constexpr int kWarmSums = 25;
   constexpr int kSums = 1 + kWarmSums;
   const auto times = static_cast<double*>(shared_memory(kSums * sizeof(double) * static_cast<std::size_t>(rounds), -1));
   for (int round = 0; round < rounds; ++round) {
