@@ -69,6 +69,7 @@ struct Effects {
   Batch rows;
   std::vector<Claim> claims;  // to be read after `rows` is committed
   std::vector<JobId> loads;   // likewise
+  std::vector<JobId> due;     // likewise: jobs of the backlog that may have timed out
 
   // After the commit.
   std::vector<effect::Accepted> accepted;

@@ -276,6 +276,7 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
 // Jobs that were not resident when somebody asked to cancel them.
 void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
   for (const SpecRow& row : loaded.answer.specs) know_spec(row);
+  if (loaded.due) return due_loaded(loaded, now, effects);
   for (const JobId asked : loaded.asked) {
     const auto loading = cancels_loading_.extract(asked);
     if (loading.empty()) continue;
@@ -298,7 +299,7 @@ void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
       on(cancel, now, effects);
       Job* const left = jobs_.find(asked);
       ended_here = left == nullptr;
-      if (brought_in && left != nullptr) drop(*left);  // refused: it stays in the backlog
+      if (brought_in && left != nullptr) back_to_backlog(*left, now, effects);  // refused
     }
   }
 }

@@ -119,6 +119,7 @@ struct Claimed {
 struct Loaded {
   std::vector<JobId> asked;
   LoadAnswer answer;
+  bool due = false;  // answers Effects::due, else Effects::loads
 };
 
 // The instant that Scheduler::next_timer() named has come.

@@ -94,8 +94,9 @@ enum class TimerKind : std::uint8_t {
   kTotalTimeout,
   kRetry,
   kGrace,
-  kHeadCheck,      // of a slot
-  kRestartWorker,  // of a slot
+  kBacklogDeadline,  // of no job: the first entry of the backlog's deadlines is due
+  kHeadCheck,        // of a slot
+  kRestartWorker,    // of a slot
 };
 
 struct Timer {

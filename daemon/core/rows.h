@@ -84,6 +84,13 @@ struct BacklogKey {
   auto operator<=>(const BacklogKey&) const = default;
 };
 
+// `count` jobs from `first` went to the backlog; those that are still there at `at` have timed out, as their specs say.
+struct DeadlineRow {
+  WallTime at;
+  JobId first;
+  std::uint32_t count = 0;
+};
+
 // All row changes of one or more turns. Committed whole or not at all.
 struct Batch {
   std::vector<SpecRow> specs;
@@ -94,12 +101,15 @@ struct Batch {
   std::vector<AttemptRow> attempts;
   std::vector<StartRow> starts;
   std::vector<BacklogKey> backlog_added;
-  std::vector<BacklogKey> backlog_removed;  // those of a batch never meet its own backlog_added
-  std::uint64_t ids_reserved_until = 0;     // 0: unchanged; ids below it may have been handed out
+  std::vector<BacklogKey> backlog_removed;   // those of a batch never meet its own backlog_added
+  std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
+  std::vector<DeadlineRow> deadlines_removed;
+  std::uint64_t ids_reserved_until = 0;  // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
-           starts.empty() && backlog_added.empty() && backlog_removed.empty() && ids_reserved_until == 0;
+           starts.empty() && backlog_added.empty() && backlog_removed.empty() && deadlines_added.empty() &&
+           deadlines_removed.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -154,6 +164,7 @@ struct Snapshot {
   std::vector<QueueRow> queues;
   std::vector<PoolRow> pools;
   std::vector<LaneBacklog> backlog;
+  std::vector<DeadlineRow> deadlines;
   std::vector<StoredJob> resident;  // unfinished and not in the backlog; ascending ids
   std::vector<SpecRow> specs;       // each spec that `resident` names
 };

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -139,12 +142,21 @@ class Scheduler {
   Lane& lane_of(QueueState& queue, PoolState& pool);
   [[nodiscard]] bool goes_to_backlog(const Lane& lane, OrderKey key, std::size_t cost) const;
   void spill(Lane& lane, OrderKey key, bool has_row, Effects& effects);
-  void spill_excess(Lane& lane, Effects& effects);
+  void spill_excess(Lane& lane, Moment now, Effects& effects);
   void make_ready(Job& job);
   void unready(Job& job);
   void refill(Lane& lane, Effects& effects);
   void on(const event::Claimed& claimed, Moment now, Effects& effects);
   void leave_backlog(Job& job, Effects& effects);
+
+  // deadlines.cc
+  void note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, JobId first,
+                     std::uint32_t count, Moment now, Effects& effects);
+  void note_deadline(const Job& job, Moment now, Effects& effects);
+  void arm_deadlines(Moment now);
+  void load_due(Moment now, Effects& effects);
+  void due_loaded(const event::Loaded& loaded, Moment now, Effects& effects);
+  void back_to_backlog(Job& job, Moment now, Effects& effects);
 
   // dispatch.cc
   void on(const event::TurnEnd&, Moment now, Effects& effects);
@@ -206,6 +218,15 @@ class Scheduler {
   JobTable jobs_;
   Timers timers_;
   std::size_t job_timers_ = 0;  // those that may still mean a resident job
+
+  std::map<std::pair<WallTime, JobId>, std::uint32_t> deadlines_;  // as stored, but for what is in due_
+  Instant deadline_timer_ = Instant::never();                      // a timer for this time is set
+  struct DueJobs {
+    DeadlineRow row;
+    JobId next;                         // the first that was not asked for yet
+    std::unordered_set<JobId> changed;  // became resident since the last ones were asked for
+  };
+  std::optional<DueJobs> due_;
 
   std::unordered_map<JobSpec, SpecState*, JobSpecHash> specs_;
   std::unordered_map<SpecId, std::unique_ptr<SpecState>> specs_by_id_;

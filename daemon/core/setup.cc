@@ -28,6 +28,9 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     lane_of(*queue->second, *pool->second).backlog_jobs = backlog.jobs;
   }
 
+  for (const DeadlineRow& row : snapshot.deadlines) deadlines_[{row.at, row.first}] = row.count;
+  arm_deadlines(now);
+
   for (const SpecRow& row : live.specs) know_spec(row);
   for (const SpecRow& row : snapshot.specs) know_spec(row);
   for (const StoredJob& stored : live.jobs) {
@@ -42,6 +45,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     // A lane that has a backlog starts wholly from it: that keeps its order without a merge.
     if (spec.lane->backlog_jobs > 0 && !stored.started) {
       spill(*spec.lane, order_key(spec.lane->queue->row.discipline, spec.spec.priority, stored.id), false, effects);
+      note_deadline(spec.spec, stored.attempts, stored.submitted_at, stored.id, 1, now, effects);
     } else {
       take_up(stored, *spec.lane, now, effects);
     }

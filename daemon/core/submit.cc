@@ -26,6 +26,8 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
   const auto count = static_cast<std::uint32_t>(submit.ends.size());
   const JobId first = take_ids(count, effects);
   std::uint32_t begin = 0;
+  std::uint32_t spilled = 0;
+  JobId first_spilled;
   for (std::uint32_t i = 0; i < count; ++i) {
     const JobId id{first.value + i};
     SharedBytes payload{submit.bytes, begin, submit.ends[i] - begin};
@@ -41,10 +43,16 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
       if (lane.backlog_jobs > 0 && !lane.boundary) lane.boundary = key;
     } else {
       spill(lane, key, false, effects);
+      if (spilled == 0) first_spilled = id;
+      spilled = i + 1;
     }
     effects.rows.jobs.push_back({id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}});
   }
-  spill_excess(lane, effects);
+  if (spilled != 0) {
+    const auto run = static_cast<std::uint32_t>(first.value + spilled - first_spilled.value);
+    note_deadline(spec.spec, 0, now.wall, first_spilled, run, now, effects);
+  }
+  spill_excess(lane, now, effects);
   refill(lane, effects);
   effects.accepted.push_back({submit.token, first, count});
 }
@@ -191,6 +199,7 @@ JobId Scheduler::take_ids(std::uint64_t count, Effects& effects) {
 Job& Scheduler::add_job(JobId id, SpecState& spec, Lane& lane, SharedBytes payload) {
   Job& job = jobs_.add(id);
   job.phase = Phase::kDelayed;  // until it is put somewhere
+  if (due_) due_->changed.insert(id);
   job.spec = &spec;
   job.lane = &lane;
   job.payload = std::move(payload);
@@ -236,7 +245,7 @@ void Scheduler::release_held(Moment now, Effects& effects) {
     if (job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set() || job->attempt != stored.attempts)
       continue;
     if (job->counted) {
-      drop(*job);  // it waits in the backlog
+      back_to_backlog(*job, now, effects);
     } else {
       place(*job, stored, now, effects);
     }

@@ -5,6 +5,7 @@ namespace futured {
 
 namespace {
 
+bool is_of_job(TimerKind kind) { return kind < TimerKind::kBacklogDeadline; }
 bool is_of_slot(TimerKind kind) { return kind == TimerKind::kHeadCheck || kind == TimerKind::kRestartWorker; }
 
 }  // namespace
@@ -13,7 +14,7 @@ void Scheduler::add_job_timer(Job& job, TimerKind kind, Instant at) {
   // A fixed share of slack keeps the sweep rare; what it costs is paid for by the timers that were added since.
   if (timers_.size() > 2 * (job_timers_ + 2 * slots_.size()) + 4096) {
     timers_.sweep(
-        [&](const Timer& timer) { return is_of_slot(timer.kind) || jobs_.find(JobId{timer.target}) != nullptr; });
+        [&](const Timer& timer) { return !is_of_job(timer.kind) || jobs_.find(JobId{timer.target}) != nullptr; });
   }
   timers_.add({at, kind, job.attempt, job.id.value});
   ++job.timers;
@@ -25,6 +26,12 @@ void Scheduler::on(const event::TimerDue&, Moment now, Effects& effects) {
     if (is_of_slot(timer->kind)) {
       if (Slot* const slot = slot_of(SlotId{static_cast<std::uint32_t>(timer->target)}))
         fire_slot(*timer, *slot, now, effects);
+      continue;
+    }
+    if (timer->kind == TimerKind::kBacklogDeadline) {
+      if (now.at < deadline_timer_) continue;  // an earlier one came after it and was set instead
+      deadline_timer_ = Instant::never();
+      if (!due_) load_due(now, effects);
       continue;
     }
     Job* const job = jobs_.find(JobId{timer->target});
@@ -62,9 +69,10 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
         slot.killing = true;
       }
       return;
+    case TimerKind::kBacklogDeadline:
     case TimerKind::kHeadCheck:
     case TimerKind::kRestartWorker:
-      FUTURED_CHECK(false, "timers of slots go elsewhere");
+      FUTURED_CHECK(false, "timers of no job go elsewhere");
   }
 }
 

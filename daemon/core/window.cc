@@ -37,7 +37,7 @@ void Scheduler::spill(Lane& lane, OrderKey key, bool has_row, Effects& effects) 
 }
 
 // Something urgent came in over the budget: what runs last gives way.
-void Scheduler::spill_excess(Lane& lane, Effects& effects) {
+void Scheduler::spill_excess(Lane& lane, Moment now, Effects& effects) {
   while (window_bytes_ > window_bytes_max_ && lane.ready_jobs > limits::kWindowJobsPerQueueMin) {
     Job& last = *lane.ready.rbegin()->second.back();
     // On disk it could not be told from one that was lost with a daemon.
@@ -45,7 +45,7 @@ void Scheduler::spill_excess(Lane& lane, Effects& effects) {
     const OrderKey key = lane.key_of(last);
     unready(last);
     if (!last.counted) spill(lane, key, last.in_backlog, effects);
-    drop(last);
+    back_to_backlog(last, now, effects);
     // Never forward: a job that came back may have lain beyond the boundary.
     const OrderKey end = lane.key_of(*lane.ready.rbegin()->second.back());
     if (!lane.boundary || end < *lane.boundary) lane.boundary = end;

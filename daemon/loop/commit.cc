@@ -18,8 +18,9 @@ Error store_failing_error() {
 }
 
 bool Loop::has_batch() const {
-  return !effects_.rows.empty() || !effects_.claims.empty() || !effects_.loads.empty() || !effects_.accepted.empty() ||
-         !effects_.cancelled.empty() || !effects_.queues_put.empty() || parts_.pools->has_unreleased();
+  return !effects_.rows.empty() || !effects_.claims.empty() || !effects_.loads.empty() || !effects_.due.empty() ||
+         !effects_.accepted.empty() || !effects_.cancelled.empty() || !effects_.queues_put.empty() ||
+         parts_.pools->has_unreleased();
 }
 
 // A lone short job is done before its own commit could be, so the commit waits that long: one row and one sync instead
@@ -27,7 +28,8 @@ bool Loop::has_batch() const {
 bool Loop::holds_back(Moment moment) {
   const Batch& rows = effects_.rows;
   const bool fresh = !rows.jobs.empty() && rows.outcomes.empty() && rows.attempts.empty() && rows.starts.empty() &&
-                     effects_.claims.empty() && effects_.loads.empty() && effects_.cancelled.empty();
+                     effects_.claims.empty() && effects_.loads.empty() && effects_.due.empty() &&
+                     effects_.cancelled.empty();
   if (!fresh || stopping_ || !scheduler_->is_nearly_done(kHoldBackMax)) {
     hold_until_ = {};
     return false;
@@ -51,7 +53,10 @@ void Loop::send_batch(Moment moment) {
     if (!has_batch() && !asks_for_room) return;
     work.batch = std::make_unique<Batch>(std::exchange(effects_.rows, {}));
     work.claims = std::exchange(effects_.claims, {});
-    if (!effects_.loads.empty()) work.loads.push_back(std::exchange(effects_.loads, {}));
+    if (!effects_.loads.empty() || !effects_.due.empty()) {
+      work.loads.push_back(std::exchange(effects_.loads, {}));
+      work.loads.push_back(std::exchange(effects_.due, {}));
+    }
     deferred_ = Deferred{std::exchange(effects_.accepted, {}),
                          std::exchange(effects_.cancelled, {}),
                          std::exchange(effects_.queues_put, {}),
@@ -100,7 +105,8 @@ void Loop::committed(StoreAnswer answer) {
   let_out(batch, std::exchange(deferred_, {}), moment);
   for (ClaimAnswer& claimed : answer.claimed) step(event::Claimed{std::move(claimed)}, moment);
   for (std::size_t i = 0; i < answer.loaded.size(); ++i) {
-    step(event::Loaded{std::move(answer.loads[i]), std::move(answer.loaded[i])}, moment);
+    if (answer.loads[i].empty()) continue;
+    step(event::Loaded{std::move(answer.loads[i]), std::move(answer.loaded[i]), /*due=*/i == 1}, moment);
   }
 }
 

@@ -44,6 +44,7 @@ struct Rows {
   std::set<JobId> started;
   std::set<BacklogKey> backlog;
   std::set<JobId> in_backlog;
+  std::map<std::pair<WallTime, JobId>, std::uint32_t> deadlines;
   std::set<JobId> open;  // unfinished and not in the backlog
 };
 
@@ -152,6 +153,8 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
     rows.in_backlog.insert(job_of(key.key));
     rows.open.erase(job_of(key.key));
   }
+  for (const DeadlineRow& row : batch.deadlines_removed) rows.deadlines.erase({row.at, row.first});
+  for (const DeadlineRow& row : batch.deadlines_added) rows.deadlines[{row.at, row.first}] = row.count;
   if (batch.ids_reserved_until != 0) rows.ids_reserved_until = batch.ids_reserved_until;
   return std::nullopt;
 }
@@ -173,6 +176,7 @@ Result<Snapshot> MemoryStore::snapshot() {
     }
     ++snapshot.backlog.back().jobs;
   }
+  for (const auto& [key, count] : rows.deadlines) snapshot.deadlines.push_back({key.first, key.second, count});
   std::set<SpecId> specs;
   for (const JobId id : rows.open) {
     snapshot.resident.push_back(stored(rows, rows.jobs.at(id)));

@@ -89,6 +89,7 @@ int SqliteStore::write_rows(const Batch& batch) {
   if (code == SQLITE_OK) code = write_attempts(batch.attempts);
   if (code == SQLITE_OK) code = write_starts(batch.starts);
   if (code == SQLITE_OK) code = write_backlog(batch);
+  if (code == SQLITE_OK) code = write_deadlines(batch);
   if (code == SQLITE_OK && batch.ids_reserved_until != 0) {
     code = write_meta("ids_reserved_until", batch.ids_reserved_until);
   }
@@ -210,6 +211,21 @@ int SqliteStore::write_backlog(const Batch& batch) {
   }
   for (const BacklogKey& key : batch.backlog_added) {
     if (const int code = run(writes_.backlog_add, key); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_deadlines(const Batch& batch) {
+  for (const DeadlineRow& row : batch.deadlines_removed) {
+    writes_.deadline_remove.bind(1, row.at.us);
+    writes_.deadline_remove.bind(2, row.first.value);
+    if (const int code = writes_.deadline_remove.run(); code != SQLITE_OK) return code;
+  }
+  for (const DeadlineRow& row : batch.deadlines_added) {
+    writes_.deadline_add.bind(1, row.at.us);
+    writes_.deadline_add.bind(2, row.first.value);
+    writes_.deadline_add.bind(3, row.count);
+    if (const int code = writes_.deadline_add.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }

@@ -76,6 +76,8 @@ Status SqliteStore::read_lanes(Snapshot& snapshot) {
   if (!queues) return queues.error().in("database " + path_);
   if (!pools) return pools.error().in("database " + path_);
   if (!lanes) return lanes.error().in("database " + path_);
+  Result<Statement> deadlines = database_.prepare("SELECT at, first, count FROM deadlines ORDER BY at, first");
+  if (!deadlines) return deadlines.error().in("database " + path_);
   Execution queue(*queues);
   while (queue.next()) {
     snapshot.queues.push_back({QueueId{queue.number32(0)}, std::string(queue.bytes(1)),
@@ -90,6 +92,11 @@ Status SqliteStore::read_lanes(Snapshot& snapshot) {
     snapshot.backlog.push_back({QueueId{lane.number32(0)}, PoolId{lane.number32(1)}, lane.number(2)});
   }
   if (lane.code() != SQLITE_OK) return fault(lane.code());
+  Execution deadline(*deadlines);
+  while (deadline.next()) {
+    snapshot.deadlines.push_back({WallTime{deadline.integer(0)}, JobId{deadline.number(1)}, deadline.number32(2)});
+  }
+  if (deadline.code() != SQLITE_OK) return fault(deadline.code());
   return {};
 }
 

@@ -116,6 +116,8 @@ Status SqliteStore::prepare() {
       {&writes_.start, "INSERT OR REPLACE INTO starts VALUES (?,?,?)"},
       {&writes_.backlog_add, "INSERT INTO backlog VALUES (?,?,?,?)"},
       {&writes_.backlog_remove, "DELETE FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND ord = ?"},
+      {&writes_.deadline_add, "INSERT OR REPLACE INTO deadlines VALUES (?,?,?)"},
+      {&writes_.deadline_remove, "DELETE FROM deadlines WHERE at = ? AND first = ?"},
       {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
       {&writes_.straggler_remove, "DELETE FROM stragglers WHERE job = ?"},
       {&writes_.meta, "INSERT OR REPLACE INTO meta VALUES (?,?)"},

@@ -50,7 +50,7 @@ class SqliteStore : public Store {
   struct Writes {
     Statement begin, commit, rollback;
     Statement spec, queue, pool, job, job_ended, outcome, attempt, start;
-    Statement backlog_add, backlog_remove, straggler_add, straggler_remove, meta;
+    Statement backlog_add, backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
   };
   struct Reads {
     Statement claim, load, attempts, spec;
@@ -84,6 +84,7 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_attempts(const std::vector<AttemptRow>& attempts);
   [[nodiscard]] int write_starts(const std::vector<StartRow>& starts);
   [[nodiscard]] int write_backlog(const Batch& batch);
+  [[nodiscard]] int write_deadlines(const Batch& batch);
   [[nodiscard]] int write_mark(const MarkStep& step);
   [[nodiscard]] int remove_stragglers(const Batch& batch, std::uint64_t mark);
   [[nodiscard]] int write_meta(const char* name, std::uint64_t value);

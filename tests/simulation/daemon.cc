@@ -188,14 +188,16 @@ void Daemon::send_batch() {
     const SlotId slot{number};
     if (!world_.machine.is_released(slot)) deferred.cursors.push_back({slot, world_.machine.cursor(slot)});
   }
-  if (effects_.rows.empty() && effects_.claims.empty() && effects_.loads.empty() && effects_.accepted.empty() &&
-      effects_.cancelled.empty() && effects_.queues_put.empty() && deferred.cursors.empty()) {
+  if (effects_.rows.empty() && effects_.claims.empty() && effects_.loads.empty() && effects_.due.empty() &&
+      effects_.accepted.empty() && effects_.cancelled.empty() && effects_.queues_put.empty() &&
+      deferred.cursors.empty()) {
     return;
   }
   in_flight_ = std::make_unique<Batch>(std::exchange(effects_.rows, {}));
   world_.oracle.sent(*in_flight_);
   claims_ = std::exchange(effects_.claims, {});
   loads_ = std::exchange(effects_.loads, {});
+  due_ = std::exchange(effects_.due, {});
   deferred.accepted = std::exchange(effects_.accepted, {});
   deferred.cancelled = std::exchange(effects_.cancelled, {});
   deferred.queues_put = std::exchange(effects_.queues_put, {});
@@ -230,13 +232,16 @@ bool Daemon::commit(Moment now, Disk disk) {
     if (!claimed.ok()) throw Violation("no claim: " + claimed.error().message);
     answer_->claimed.push_back(std::move(*claimed));
   }
-  if (!loads_.empty()) {
-    answer_->asked = std::exchange(loads_, {});
-    auto loaded = world_.store.load(answer_->asked);
-    if (!loaded.ok()) throw Violation("no load: " + loaded.error().message);
-    answer_->loaded.emplace(std::move(*loaded));
-  }
+  load(std::exchange(loads_, {}), false);
+  load(std::exchange(due_, {}), true);
   return true;
+}
+
+void Daemon::load(std::vector<JobId> ids, bool due) {
+  if (ids.empty()) return;
+  auto loaded = world_.store.load(ids);
+  if (!loaded.ok()) throw Violation("no load: " + loaded.error().message);
+  answer_->loaded.push_back({std::move(ids), std::move(*loaded), due});
 }
 
 void Daemon::take_answer(Moment now) {
@@ -252,7 +257,7 @@ void Daemon::take_answer(Moment now) {
     if (scheduler_->stands(offer)) make_offer(offer, now);
   }
   for (ClaimAnswer& claimed : answer.claimed) step(event::Claimed{std::move(claimed)}, now);
-  if (answer.loaded) step(event::Loaded{std::move(answer.asked), std::move(*answer.loaded)}, now);
+  for (event::Loaded& loaded : answer.loaded) step(std::move(loaded), now);
 }
 
 void Daemon::die(bool commit_landed) {
@@ -264,8 +269,8 @@ void Daemon::die(bool commit_landed) {
 
 bool Daemon::is_quiet() const {
   return !in_flight_ && !answer_ && requests_.empty() && late_.empty() && effects_.rows.empty() &&
-         effects_.claims.empty() && effects_.loads.empty() && effects_.accepted.empty() && effects_.cancelled.empty() &&
-         effects_.queues_put.empty() && !world_.machine.has_notices();
+         effects_.claims.empty() && effects_.loads.empty() && effects_.due.empty() && effects_.accepted.empty() &&
+         effects_.cancelled.empty() && effects_.queues_put.empty() && !world_.machine.has_notices();
 }
 
 Instant Daemon::next_timer() const {

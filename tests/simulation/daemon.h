@@ -70,6 +70,7 @@ class Daemon {
   void make_offer(const effect::Offer& offer, Moment now);
   bool revoke(const effect::OfSlot& revoke);
   void send_batch();
+  void load(std::vector<JobId> ids, bool due);
   void take_answer(Moment now);
   void say(const char* what, SlotId slot, const Fence& fence) const;
 
@@ -83,11 +84,11 @@ class Daemon {
   std::optional<Instant> retry_at_;
   std::vector<Claim> claims_;
   std::vector<JobId> loads_;
+  std::vector<JobId> due_;
   Deferred deferred_;
   struct Answer {
     std::vector<ClaimAnswer> claimed;
-    std::vector<JobId> asked;
-    std::optional<LoadAnswer> loaded;
+    std::vector<event::Loaded> loaded;
   };
   std::optional<Answer> answer_;  // the commit is done; the loop has not heard of it yet
   std::size_t steps_ = 0;

@@ -286,6 +286,22 @@ TEST_P(StoreTest, BacklogIsNotResident) {
   EXPECT_FALSE(load(4).in_backlog);
 }
 
+TEST_P(StoreTest, DeadlinesOfTheBacklogStayUntilTheyAreRemoved) {
+  Batch batch;
+  batch.deadlines_added = {{WallTime{2'000}, JobId{1}, 10}, {WallTime{1'000}, JobId{11}, 5}};
+  commit(batch);
+  Batch more;
+  more.deadlines_added = {{WallTime{2'000}, JobId{1}, 20}};  // replaces
+  more.deadlines_removed = {{WallTime{1'000}, JobId{11}, 5}, {WallTime{1'000}, JobId{999}, 1}};
+  commit(more);
+  reopen();
+  const Snapshot read = snapshot();
+  ASSERT_EQ(read.deadlines.size(), 1u);
+  EXPECT_EQ(read.deadlines[0].at, WallTime{2'000});
+  EXPECT_EQ(read.deadlines[0].first, JobId{1});
+  EXPECT_EQ(read.deadlines[0].count, 20u);
+}
+
 TEST_P(StoreTest, ResidentThatIsSpilledLaterLeavesTheSnapshot) {
   Batch batch;
   for (std::uint64_t id = 1; id <= 40; ++id) batch.jobs.push_back(job_row(id));

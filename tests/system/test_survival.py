@@ -194,3 +194,39 @@ def test_a_pool_that_is_down_keeps_no_other_from_going_on(make_daemon, api_of, g
 def parent_of(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         return int(file.read().rsplit(")", 1)[1].split()[1])
+
+
+# More than memory keeps: the last ones lie in the backlog, on disk.
+BEYOND_MEMORY = 400_000
+
+
+def test_jobs_on_disk_time_out_in_a_paused_queue_after_a_kill_too(daemon, api_of):
+    api = api_of(daemon)
+    words = api.words
+    api.call("Queues", "Pause", words.PauseQueueRequest(name="default"))
+    packed = words.PackedItems(data=b"x" * 100 * 10_000, sizes=[100] * 10_000)
+
+    def batches(timeouts):
+        for ref in range(1, BEYOND_MEMORY // 10_000 + 1):
+            spec = words.JobSpec(task="noop") if ref < BEYOND_MEMORY // 10_000 else words.JobSpec(task="noop", timeouts=timeouts)
+            yield words.SubmitStreamRequest(client_ref=ref, spec=spec, packed=packed)
+
+    def last_id(timeouts):
+        last = 0
+        for answer in api.both("Jobs", "SubmitStream", batches(timeouts)):
+            for receipt in answer.receipts:
+                assert not receipt.HasField("error"), receipt.error
+                last = max(last, receipt.first_id + receipt.count - 1)
+        return last
+
+    last = last_id(words.Timeouts(queue_ms=1500))
+    (timed_later,) = api.submit_tasks("noop", timeouts=words.Timeouts(total_ms=4000))
+    assert api.get(last).state == words.JOB_STATE_QUEUED
+    outcomes = api.wait([last - 9_999, last])
+    assert {outcome.cause.timeout for outcome in outcomes.values()} == {words.TIMEOUT_KIND_QUEUE}
+    daemon.kill()
+    daemon.start()
+    api = api_of(daemon)
+    outcome = api.outcome(timed_later)
+    assert (outcome.state, outcome.cause.timeout) == (words.JOB_STATE_TIMED_OUT, words.TIMEOUT_KIND_TOTAL)
+    assert api.get(last - 10_000).state == words.JOB_STATE_QUEUED, "without a timeout it waits on"

@@ -40,6 +40,7 @@ Lines told(const Effects& effects) {
     lines.push_back("claim after " + (claim.after ? number(job_of(*claim.after).value) : std::string("nothing")));
   }
   for (const JobId id : effects.loads) lines.push_back("load " + number(id.value));
+  for (const JobId id : effects.due) lines.push_back("due " + number(id.value));
   return lines;
 }
 

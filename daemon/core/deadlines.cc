@@ -1,0 +1,108 @@
+// Timeouts of jobs that lie in the backlog, outside memory: one entry for each run of jobs that went there together.
+#include <algorithm>
+#include <limits>
+
+#include "base/limits.h"
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+namespace {
+
+// Runs that went to the backlog within this time share an entry, due with the last of them.
+constexpr Duration kSharedWithin = std::chrono::milliseconds(5);
+
+// When a job that is not resident must end; never if it need not.
+WallTime deadline_of(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at) {
+  Duration after{std::numeric_limits<std::int64_t>::max()};
+  if (spec.queue_timeout.count() > 0 && attempts == 0) after = spec.queue_timeout;
+  if (spec.total_timeout.count() > 0) after = std::min(after, spec.total_timeout);
+  if (after.count() == std::numeric_limits<std::int64_t>::max()) return {after.count()};
+  return submitted_at + after;
+}
+
+bool is_never(WallTime at) { return at.us == std::numeric_limits<std::int64_t>::max(); }
+
+}  // namespace
+
+// `count` jobs from `first` are in the backlog now, and not resident.
+void Scheduler::note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, JobId first,
+                              std::uint32_t count, Moment now, Effects& effects) {
+  const WallTime at = deadline_of(spec, attempts, submitted_at);
+  if (is_never(at)) return;
+  std::vector<DeadlineRow>& added = effects.rows.deadlines_added;
+  if (!added.empty()) {
+    DeadlineRow& last = added.back();
+    const bool follows = last.first.value + last.count == first.value;
+    if (follows && at >= last.at && at - last.at <= kSharedWithin) {
+      deadlines_.erase({last.at, last.first});
+      last.at = at;
+      last.count += count;
+      deadlines_[{at, last.first}] = last.count;
+      return arm_deadlines(now);
+    }
+  }
+  std::uint32_t& known = deadlines_[{at, first}];
+  if (known >= count) return;
+  known = count;
+  added.push_back({at, first, count});
+  arm_deadlines(now);
+}
+
+void Scheduler::note_deadline(const Job& job, Moment now, Effects& effects) {
+  note_deadline(job.spec->spec, job.attempt, job.submitted_at, job.id, 1, now, effects);
+}
+
+void Scheduler::arm_deadlines(Moment now) {
+  if (due_ || deadlines_.empty()) return;
+  const Instant at = now.at + (deadlines_.begin()->first.first - now.wall);
+  if (at >= deadline_timer_) return;
+  deadline_timer_ = at;
+  timers_.add({at, TimerKind::kBacklogDeadline, 0, 0});
+}
+
+// Asks the store for the jobs of the first entry that is due, a few at a time: their payloads come along.
+void Scheduler::load_due(Moment now, Effects& effects) {
+  if (!due_) {
+    if (deadlines_.empty() || deadlines_.begin()->first.first > now.wall) return arm_deadlines(now);
+    const auto& [key, count] = *deadlines_.begin();
+    due_.emplace(DueJobs{{key.first, key.second, count}, key.second, {}});
+    deadlines_.erase(deadlines_.begin());
+  }
+  const std::uint64_t until = due_->row.first.value + due_->row.count;
+  due_->changed.clear();
+  while (due_->next.value < until && effects.due.size() < limits::kDueLoadJobsMax) {
+    if (jobs_.find(due_->next) == nullptr) effects.due.push_back(due_->next);
+    ++due_->next.value;
+  }
+  if (!effects.due.empty()) return;
+  if (!deadlines_.contains({due_->row.at, due_->row.first})) effects.rows.deadlines_removed.push_back(due_->row);
+  due_.reset();
+  load_due(now, effects);
+}
+
+void Scheduler::due_loaded(const event::Loaded& loaded, Moment now, Effects& effects) {
+  for (const StoredJob& stored : loaded.answer.jobs) {
+    // What was resident since the question was asked was read too early; if it went back it has an entry of its own.
+    if (is_terminal(stored.state) || jobs_.find(stored.id) != nullptr || due_->changed.contains(stored.id)) continue;
+    Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);
+    job.counted = job.in_backlog;
+    const JobSpec& spec = job.spec->spec;
+    if (spec.queue_timeout.count() > 0 && job.attempt == 0 && job.submitted_at + spec.queue_timeout <= now.wall) {
+      doom(job, Doom::kQueueTimeout, now, effects);
+    } else if (spec.total_timeout.count() > 0 && job.submitted_at + spec.total_timeout <= now.wall) {
+      doom(job, Doom::kTotalTimeout, now, effects);
+    } else {
+      back_to_backlog(job, now, effects);
+    }
+  }
+  load_due(now, effects);
+}
+
+// A resident job that has a row in the backlog, and is counted there, leaves memory.
+void Scheduler::back_to_backlog(Job& job, Moment now, Effects& effects) {
+  note_deadline(job, now, effects);
+  drop(job);
+}
+
+}  // namespace futured
