@@ -57,6 +57,7 @@ void add_retry(CLI::App& app, Globals& globals);
 void add_queue(CLI::App& app, Globals& globals);
 void add_worker(CLI::App& app, Globals& globals);
 void add_stats(CLI::App& app, Globals& globals);
+void add_attach(CLI::App& app, Globals& globals);
 void add_bench(CLI::App& app, Globals& globals);
 void add_doctor(CLI::App& app, Globals& globals);
 void add_shutdown(CLI::App& app, Globals& globals);

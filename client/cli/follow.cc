@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "client/cli/cli.h"
 #include "client/cli/output.h"
+#include "client/cli/text.h"
 
 namespace futured::cli {
 
@@ -76,6 +78,30 @@ std::uint64_t print_rest(const client::Client& client, std::uint64_t job, const 
   return missed_bytes;
 }
 
+// The code that a shell would give.
+int exit_code_of(const client::Outcome& outcome) {
+  const client::Cause& cause = outcome.cause;
+  switch (outcome.state) {
+    case client::JobState::kSucceeded:
+      return kOk;
+    case client::JobState::kTimedOut:
+      return kTimedOut;
+    case client::JobState::kCancelled:
+      return kInterrupted;
+    case client::JobState::kUnknown:
+    case client::JobState::kScheduled:
+    case client::JobState::kBlocked:
+    case client::JobState::kQueued:
+    case client::JobState::kRunning:
+    case client::JobState::kFailed:
+      break;
+  }
+  if (cause.kind == client::CauseKind::kCommandNotStarted) return kNotStarted;
+  if (cause.kind == client::CauseKind::kCommandSignal) return 128 + cause.signal;
+  if (cause.kind == client::CauseKind::kCommandExit && cause.exit_code != 0) return cause.exit_code;
+  return kJobFailed;
+}
+
 }  // namespace
 
 Followed follow_output(const client::Client& client, const client::Future& future) {
@@ -95,6 +121,19 @@ Followed follow_output(const client::Client& client, const client::Future& futur
 client::Outcome whole_outcome(const client::Client& client, const client::Future& future) {
   client::Outcome outcome = future.outcome();
   return outcome.result_elided ? client.result(outcome.id) : outcome;
+}
+
+int conclude(const client::Outcome& outcome, std::uint64_t missed_bytes) {
+  const std::string job = "job " + std::to_string(outcome.id);
+  if (outcome.succeeded() && !outcome.cause.message.empty()) {  // all went well but for its output
+    complain(job + ": " + outcome.cause.message);
+  }
+  const bool said_by_itself = outcome.cause.kind == client::CauseKind::kCommandExit;
+  if (!outcome.succeeded() && !said_by_itself) {
+    complain(job + " " + std::string(client::to_string(outcome.state)) + ": " + describe(outcome.cause));
+  }
+  const int code = exit_code_of(outcome);
+  return code == kOk && missed_bytes != 0 ? kJobFailed : code;
 }
 
 }  // namespace futured::cli

@@ -19,4 +19,7 @@ struct Followed {
 // The whole outcome, with a result that was too large to come by itself.
 [[nodiscard]] client::Outcome whole_outcome(const client::Client& client, const client::Future& future);
 
+// Says what the command could not say itself, and returns the exit code: the command's own, as a shell would give it.
+[[nodiscard]] int conclude(const client::Outcome& outcome, std::uint64_t missed_bytes);
+
 }  // namespace futured::cli

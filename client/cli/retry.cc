@@ -1,25 +1,78 @@
 // fut retry: ended jobs once more, as new jobs.
+#include <algorithm>
 #include <memory>
+#include <span>
+#include <unordered_set>
 
+#include "base/limits.h"
 #include "client/cli/cli.h"
+#include "client/cli/input.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
 
 namespace {
 
-int retry(const std::vector<std::string>& words, const Globals& globals) {
-  const std::vector<std::uint64_t> ids = parse_ids(words);
-  const client::Client client = connect(globals);
+struct Options {
+  std::vector<std::string> ids;
+  bool failed = false;
+  std::string queue;
+  std::string task;
+  std::string name;
+};
+
+// Those that failed or timed out and were not retried since, oldest first. A list is newest first, so that a retry is
+// seen before the job it names.
+std::vector<std::uint64_t> failed_jobs(const client::Client& client, const Options& options) {
+  const client::JobFilter filter{.queue = options.queue, .task = options.task, .name = options.name};
+  std::vector<std::uint64_t> failed;
+  std::unordered_set<std::uint64_t> retried;
+  std::string token;
+  do {
+    const client::JobPage page = client.jobs(filter, limits::kListPageMax, token);
+    for (const client::JobInfo& job : page.jobs) {
+      if (job.retry_of != 0) retried.insert(job.retry_of);
+      const bool wanted = job.state == client::JobState::kFailed || job.state == client::JobState::kTimedOut;
+      if (wanted && !retried.contains(job.id)) failed.push_back(job.id);
+    }
+    token = page.next_page_token;
+  } while (!token.empty());
+  std::reverse(failed.begin(), failed.end());
+  return failed;
+}
+
+bool retry_some(const client::Client& client, std::span<const std::uint64_t> ids, bool json) {
   bool all = true;
   for (const client::RetryEntry& entry : client.retry(ids)) {
     if (entry.new_id == 0) {
       all = false;
-      if (!globals.json) complain("job " + std::to_string(entry.id) + ": " + entry.error);
-    } else if (!globals.json) {
+      if (!json) complain("job " + std::to_string(entry.id) + ": " + entry.error);
+    } else if (!json) {
       print(std::to_string(entry.new_id) + "\n");
     }
-    if (globals.json) print_json({{"id", entry.id}, {"new_id", entry.new_id}, {"error", entry.error}});
+    if (json) print_json({{"id", entry.id}, {"new_id", entry.new_id}, {"error", entry.error}});
+  }
+  return all;
+}
+
+int retry(const Options& options, const Globals& globals) {
+  constexpr std::size_t kAtOnce = 1'000;
+  require_utf8("--queue", options.queue);
+  require_utf8("--task", options.task);
+  require_utf8("--name", options.name);
+  if (options.ids.empty() != options.failed) throw UsageError("give numbers of jobs, or --failed");
+  const bool filtered = !options.queue.empty() || !options.task.empty() || !options.name.empty();
+  if (filtered && !options.failed) throw UsageError("--queue, --task and --name choose among --failed ones");
+  const std::vector<std::uint64_t> named = options.failed ? std::vector<std::uint64_t>{} : parse_ids(options.ids);
+  const client::Client client = connect(globals);
+  const std::vector<std::uint64_t> ids = options.failed ? failed_jobs(client, options) : named;
+  if (!options.failed) return retry_some(client, ids, globals.json) ? kOk : kRefused;
+  if (ids.empty()) complain("no job has failed that was not retried");
+  bool all = true;
+  for (std::span<const std::uint64_t> left(ids); !left.empty();) {
+    const auto some = left.first(std::min(left.size(), kAtOnce));
+    all = retry_some(client, some, globals.json) && all;
+    left = left.subspan(some.size());
   }
   return all ? kOk : kRefused;
 }
@@ -27,11 +80,19 @@ int retry(const std::vector<std::string>& words, const Globals& globals) {
 }  // namespace
 
 void add_retry(CLI::App& app, Globals& globals) {
-  const auto ids = std::make_shared<std::vector<std::string>>();
+  const auto options = std::make_shared<Options>();
   CLI::App& verb = *app.add_subcommand("retry", "Run ended jobs once more; prints the new jobs' numbers");
-  verb.add_option("ids", *ids, "Numbers of jobs, or ranges such as 3-10")->required();
-  verb.footer("The old job stays as it is; fut show names the one in the other.\n\nExamples:\n  fut retry 42\n");
-  verb.callback([&globals, ids] { globals.action = [&globals, ids] { return retry(*ids, globals); }; });
+  verb.add_option("ids", options->ids, "Numbers of jobs, or ranges such as 3-10");
+  verb.add_flag("--failed", options->failed, "All that failed or timed out, but for those retried already");
+  verb.add_option("-q,--queue", options->queue, "With --failed: of this queue");
+  verb.add_option("--task", options->task, "With --failed: of this task");
+  verb.add_option("--name", options->name, "With --failed: with this name");
+  verb.footer(
+      "The old job stays as it is; fut show names the one in the other.\n\n"
+      "Examples:\n"
+      "  fut retry 42\n"
+      "  fut retry --failed --queue nightly\n");
+  verb.callback([&globals, options] { globals.action = [&globals, options] { return retry(*options, globals); }; });
 }
 
 }  // namespace futured::cli

@@ -21,30 +21,6 @@ struct Options {
   std::vector<std::string> argv;
 };
 
-// The code that a shell would give.
-int exit_code_of(const client::Outcome& outcome) {
-  const client::Cause& cause = outcome.cause;
-  switch (outcome.state) {
-    case client::JobState::kSucceeded:
-      return kOk;
-    case client::JobState::kTimedOut:
-      return kTimedOut;
-    case client::JobState::kCancelled:
-      return kInterrupted;
-    case client::JobState::kUnknown:
-    case client::JobState::kScheduled:
-    case client::JobState::kBlocked:
-    case client::JobState::kQueued:
-    case client::JobState::kRunning:
-    case client::JobState::kFailed:
-      break;
-  }
-  if (cause.kind == client::CauseKind::kCommandNotStarted) return kNotStarted;
-  if (cause.kind == client::CauseKind::kCommandSignal) return 128 + cause.signal;
-  if (cause.kind == client::CauseKind::kCommandExit && cause.exit_code != 0) return cause.exit_code;
-  return kJobFailed;
-}
-
 // What the command did, told as run() was asked to. A command whose output nobody takes is ended, as SIGPIPE would.
 Followed follow(const client::Client& client, const client::Future& future, bool json) {
   const std::uint64_t id = future.id();
@@ -57,20 +33,6 @@ Followed follow(const client::Client& client, const client::Future& future, bool
     cancel_job(client, id, {.reason = "its output cannot be written", .wait = true});
     throw;
   }
-}
-
-// Says what the command could not say itself, and returns the exit code.
-int conclude(const client::Outcome& outcome, std::uint64_t missed_bytes) {
-  const std::string job = "job " + std::to_string(outcome.id);
-  if (outcome.succeeded() && !outcome.cause.message.empty()) {  // all went well but for its output
-    complain(job + ": " + outcome.cause.message);
-  }
-  const bool said_by_itself = outcome.cause.kind == client::CauseKind::kCommandExit;
-  if (!outcome.succeeded() && !said_by_itself) {
-    complain(job + " " + std::string(client::to_string(outcome.state)) + ": " + describe(outcome.cause));
-  }
-  const int code = exit_code_of(outcome);
-  return code == kOk && missed_bytes != 0 ? kJobFailed : code;
 }
 
 int run(const Options& options, const Globals& globals) {

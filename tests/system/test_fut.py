@@ -342,6 +342,52 @@ def test_retry_prints_a_new_job_that_names_the_old_one(daemon):
     assert daemon.fut_json("show", new)[0]["retry_of"] == old
 
 
+def test_retry_of_all_that_failed_leaves_the_rest_and_what_was_retried(daemon):
+    failing = [submitted(daemon, "sh", "-c", "exit 3") for _ in range(2)]
+    slow = ids_of(daemon.fut("submit", "--timeout", "100ms", "--", "sleep", "60", check=True))[-1]
+    good = submitted(daemon, "true")
+    daemon.fut("wait", *failing, slow, good)
+    assert daemon.fut("retry", failing[0], check=True).returncode == 0
+    told = daemon.fut_json("retry", "--failed")
+    assert [line["id"] for line in told[:2]] == [int(failing[1]), int(slow)], told
+    daemon.fut("wait", *(str(line["new_id"]) for line in told))
+    none = daemon.fut("retry", "--failed", "--task", "no.such.task")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert "no job has failed" in none.stderr
+    for wrong in (["retry"], ["retry", "--failed", "1"], ["retry", "--queue", "q", "1"]):
+        assert daemon.fut(*wrong).returncode == 2, wrong
+
+
+def test_attach_is_a_run_that_comes_later(daemon, gate, tmp_path):
+    go = str(tmp_path / "go")
+    os.mkfifo(go)
+    job = submitted(daemon, "sh", "-c", f"echo first; echo wrong >&2; read line <{go}; echo $line; exit 5")
+    with daemon.start_fut("attach", job) as attached:
+        assert attached.stdout.readline() == "first\n"
+        daemon.kill()
+        daemon.start()
+        with open(go, "w", encoding="ascii") as pipe:
+            pipe.write("last\n")
+        assert attached.stdout.readline() == "last\n"
+        assert attached.wait(20) == 5
+    again = daemon.fut("attach", job)
+    assert (again.returncode, again.stdout, again.stderr) == (5, "first\nlast\n", "wrong\n")
+    assert json.loads(daemon.fut("attach", job, "--json").stdout)["id"] == int(job)
+    assert daemon.fut("attach", "987654").returncode == 4
+    assert daemon.fut("attach", submitted(daemon, "echo", "hello")).stdout == "hello\n"
+
+
+def test_an_interrupted_attach_leaves_the_job_alone(daemon, gate):
+    job = submitted(daemon, "sh", "-c", f"echo $$ >{gate.path}; echo started; sleep 60")
+    gate.line()
+    with daemon.start_fut("attach", job) as attached:
+        assert attached.stdout.readline() == "started\n"
+        attached.send_signal(signal.SIGINT)
+        assert attached.wait(20) != 0
+    assert daemon.fut_json("show", job)[0]["state"] == "RUNNING"
+    daemon.fut("cancel", "--kill", job)
+
+
 def test_cancel_ends_what_runs(daemon, gate):
     job = submitted(daemon, "sh", "-c", f"echo $$ >{gate.path}; exec sleep 1000")
     pid = int(gate.line())
@@ -375,7 +421,7 @@ def test_every_verb_that_prints_can_print_json(daemon, verb):
         json.loads(line)
 
 
-VERBS = "run submit call map wait result logs ls show cancel retry queue worker stats bench doctor shutdown".split()
+VERBS = "run submit call map wait result logs ls show attach cancel retry queue worker stats bench doctor shutdown".split()
 
 
 @pytest.mark.parametrize("verb", VERBS)
