@@ -9,8 +9,10 @@ namespace futured {
 
 namespace {
 
-// Runs that went to the backlog within this time share an entry, due with the last of them.
+// Runs that went to the backlog within this time share an entry, due with the last of them; the longer one holds when
+// there are many entries.
 constexpr Duration kSharedWithin = std::chrono::milliseconds(5);
+constexpr Duration kSharedWhenMany = std::chrono::seconds(1);
 
 // When a job that is not resident must end; never if it need not.
 WallTime deadline_of(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at) {
@@ -30,23 +32,34 @@ void Scheduler::note_deadline(const JobSpec& spec, std::uint32_t attempts, WallT
                               std::uint32_t count, Moment now, Effects& effects) {
   const WallTime at = deadline_of(spec, attempts, submitted_at);
   if (is_never(at)) return;
-  std::vector<DeadlineRow>& added = effects.rows.deadlines_added;
-  if (!added.empty()) {
-    DeadlineRow& last = added.back();
-    const bool follows = last.first.value + last.count == first.value;
-    if (follows && at >= last.at && at - last.at <= kSharedWithin) {
-      deadlines_.erase({last.at, last.first});
-      last.at = at;
-      last.count += count;
-      deadlines_[{at, last.first}] = last.count;
-      return arm_deadlines(now);
-    }
-  }
+  if (join_last_deadline(at, first, count, effects)) return arm_deadlines(now);
   std::uint32_t& known = deadlines_[{at, first}];
   if (known >= count) return;
   known = count;
-  added.push_back({at, first, count});
+  last_deadline_ = {at, {at, first, count}};
+  effects.rows.deadlines_added.push_back(last_deadline_.row);
   arm_deadlines(now);
+}
+
+// Jobs that follow those of the last entry and are due soon after its first share it. So what is kept grows with time,
+// not with the number of submits.
+bool Scheduler::join_last_deadline(WallTime at, JobId first, std::uint32_t count, Effects& effects) {
+  DeadlineRow& last = last_deadline_.row;
+  const Duration share = deadlines_.size() < limits::kExactDeadlinesMax ? kSharedWithin : kSharedWhenMany;
+  const bool follows = last.count != 0 && last.first.value + last.count == first.value && at >= last.at;
+  if (!follows || at - last_deadline_.begins > share || deadlines_.erase({last.at, last.first}) == 0) return false;
+  std::vector<DeadlineRow>& added = effects.rows.deadlines_added;
+  const bool is_gathering = !added.empty() && added.back().at == last.at && added.back().first == last.first;
+  if (!is_gathering) effects.rows.deadlines_removed.push_back(last);
+  last.at = at;
+  last.count += count;
+  if (is_gathering) {
+    added.back() = last;
+  } else {
+    added.push_back(last);
+  }
+  deadlines_[{at, last.first}] = last.count;
+  return true;
 }
 
 void Scheduler::note_deadline(const Job& job, Moment now, Effects& effects) {

@@ -153,6 +153,7 @@ class Scheduler {
   void note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, JobId first,
                      std::uint32_t count, Moment now, Effects& effects);
   void note_deadline(const Job& job, Moment now, Effects& effects);
+  [[nodiscard]] bool join_last_deadline(WallTime at, JobId first, std::uint32_t count, Effects& effects);
   void arm_deadlines(Moment now);
   void load_due(Moment now, Effects& effects);
   void due_loaded(const event::Loaded& loaded, Moment now, Effects& effects);
@@ -221,6 +222,11 @@ class Scheduler {
 
   std::map<std::pair<WallTime, JobId>, std::uint32_t> deadlines_;  // as stored, but for what is in due_
   Instant deadline_timer_ = Instant::never();                      // a timer for this time is set
+  struct LastDeadline {
+    WallTime begins;  // of its first jobs
+    DeadlineRow row;
+  };
+  LastDeadline last_deadline_;
   struct DueJobs {
     DeadlineRow row;
     JobId next;                         // the first that was not asked for yet

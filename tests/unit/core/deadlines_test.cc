@@ -116,13 +116,30 @@ TEST(BacklogDeadlines, JobsWithoutTimeoutsCostNothing) {
   EXPECT_EQ(stage.scheduler->next_timer(), Instant::never());
 }
 
+TEST(BacklogDeadlines, SubmitsOfManyTurnsShareEntriesByTheirTime) {
+  Stage stage(small_and_still());
+  stage.turn({stage.submit(timed(milliseconds(1000)), 2 * kFew)});
+  for (int i = 0; i < 20; ++i) {  // 20 ms
+    stage.pass(milliseconds(1));
+    stage.turn({stage.submit(timed(milliseconds(1000)))});
+  }
+  EXPECT_LE(stored(stage).deadlines.size(), 5u);
+  stage.pass(milliseconds(985));
+  answer_all(stage);
+  EXPECT_LT(timed_out(stage, CauseKind::kQueueTimeout), 2u * kFew + 20) << "none before its time";
+  stage.pass(milliseconds(15));
+  answer_all(stage);
+  EXPECT_EQ(timed_out(stage, CauseKind::kQueueTimeout), 2u * kFew + 20);
+  EXPECT_THAT(stored(stage).deadlines, IsEmpty());
+}
+
 TEST(BacklogDeadlines, BatchesThatFollowEachOtherShareAnEntry) {
   Stage stage(small_and_still());
   stage.turn({stage.submit(timed(milliseconds(1000)), 2 * kFew)});
   std::vector<Event> singles;
   for (int i = 0; i < 20; ++i) singles.push_back(stage.submit(timed(milliseconds(1000))));
   stage.turn(std::move(singles));
-  EXPECT_THAT(stored(stage).deadlines, SizeIs(2));
+  EXPECT_THAT(stored(stage).deadlines, SizeIs(1));
   stage.pass(milliseconds(1000));
   answer_all(stage);
   EXPECT_EQ(timed_out(stage, CauseKind::kQueueTimeout), 2u * kFew + 20);
