@@ -74,24 +74,28 @@ void Scheduler::arm_deadlines(Moment now) {
   timers_.add({at, TimerKind::kBacklogDeadline, 0, 0});
 }
 
-// Asks the store for the jobs of the first entry that is due, a few at a time: their payloads come along.
+// Asks the store for the jobs of the entries that are due, a few at a time: their payloads come along.
 void Scheduler::load_due(Moment now, Effects& effects) {
-  if (!due_) {
-    if (deadlines_.empty() || deadlines_.begin()->first.first > now.wall) return arm_deadlines(now);
-    const auto& [key, count] = *deadlines_.begin();
-    due_.emplace(DueJobs{{key.first, key.second, count}, key.second, {}});
-    deadlines_.erase(deadlines_.begin());
+  while (due_ || take_due(now)) {
+    const std::uint64_t until = due_->row.first.value + due_->row.count;
+    due_->changed.clear();
+    while (due_->next.value < until && effects.due.size() < limits::kDueLoadJobsMax) {
+      if (jobs_.find(due_->next) == nullptr) effects.due.push_back(due_->next);
+      ++due_->next.value;
+    }
+    if (!effects.due.empty()) return;
+    if (!deadlines_.contains({due_->row.at, due_->row.first})) effects.rows.deadlines_removed.push_back(due_->row);
+    due_.reset();
   }
-  const std::uint64_t until = due_->row.first.value + due_->row.count;
-  due_->changed.clear();
-  while (due_->next.value < until && effects.due.size() < limits::kDueLoadJobsMax) {
-    if (jobs_.find(due_->next) == nullptr) effects.due.push_back(due_->next);
-    ++due_->next.value;
-  }
-  if (!effects.due.empty()) return;
-  if (!deadlines_.contains({due_->row.at, due_->row.first})) effects.rows.deadlines_removed.push_back(due_->row);
-  due_.reset();
-  load_due(now, effects);
+  arm_deadlines(now);
+}
+
+bool Scheduler::take_due(Moment now) {
+  if (deadlines_.empty() || deadlines_.begin()->first.first > now.wall) return false;
+  const auto& [key, count] = *deadlines_.begin();
+  due_.emplace(DueJobs{{key.first, key.second, count}, key.second, {}});
+  deadlines_.erase(deadlines_.begin());
+  return true;
 }
 
 void Scheduler::due_loaded(const event::Loaded& loaded, Moment now, Effects& effects) {

@@ -156,6 +156,7 @@ class Scheduler {
   [[nodiscard]] bool join_last_deadline(WallTime at, JobId first, std::uint32_t count, Effects& effects);
   void arm_deadlines(Moment now);
   void load_due(Moment now, Effects& effects);
+  [[nodiscard]] bool take_due(Moment now);
   void due_loaded(const event::Loaded& loaded, Moment now, Effects& effects);
   void back_to_backlog(Job& job, Moment now, Effects& effects);
 
