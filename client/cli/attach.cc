@@ -14,12 +14,7 @@ namespace {
 int attach(std::uint64_t id, const Globals& globals) {
   const client::Client client = connect(globals);
   const client::Future future = client.future(id);
-  const Followed followed = within_sight(id, [&]() -> Followed {
-    if (!globals.json) return follow_output(client, future);
-    const client::Outcome outcome = whole_outcome(client, future);
-    print_json(to_json(outcome));
-    return {outcome, dropped_bytes(outcome)};
-  });
+  const Followed followed = within_sight(id, [&] { return follow_job(client, future, globals.json); });
   if (followed.missed_bytes != 0) complain(undelivered_text(id, followed.missed_bytes));
   return conclude(followed.outcome, followed.missed_bytes);
 }
@@ -31,9 +26,8 @@ void add_attach(CLI::App& app, Globals& globals) {
   CLI::App& verb = *app.add_subcommand("attach", "Take up a job: stream its output, exit with its code");
   verb.add_option("id", *id, "Number of the job")->required()->check(at_least_one());
   verb.footer(
-      "Prints the output from its beginning, waits for the end and exits as fut run would have. Ctrl-C leaves, and "
-      "the\n"
-      "job goes on.\n\n"
+      "Prints the output from its beginning, waits for the end and exits as fut run would have.\n"
+      "Ctrl-C leaves, and the job goes on.\n\n"
       "Examples:\n"
       "  fut attach 42\n"
       "  fut attach $(fut submit -- ./nightly.sh)\n");

@@ -104,7 +104,12 @@ int exit_code_of(const client::Outcome& outcome) {
 
 }  // namespace
 
-Followed follow_output(const client::Client& client, const client::Future& future) {
+Followed follow_job(const client::Client& client, const client::Future& future, bool json) {
+  if (json) {
+    const client::Outcome outcome = whole_outcome(client, future);
+    print_json(to_json(outcome));
+    return {outcome, dropped_bytes(outcome)};
+  }
   client::OutputOptions next{.follow = true};
   std::uint64_t missed_bytes = 0;
   try {

@@ -12,9 +12,10 @@ struct Followed {
   std::uint64_t missed_bytes = 0;  // of its output: neither shown live nor kept
 };
 
-// Prints what the job writes until it has ended. Where live output has a gap, the rest waits for the job's end and
-// comes from its result: late, but whole and in order. Throws WriteError when a standard stream takes no more.
-[[nodiscard]] Followed follow_output(const client::Client& client, const client::Future& future);
+// Prints what the job writes until it has ended, or `json`: its outcome then, as one object. Where live output has a
+// gap, the rest waits for the job's end and comes from its result: late, but whole and in order. Throws WriteError when
+// a standard stream takes no more.
+[[nodiscard]] Followed follow_job(const client::Client& client, const client::Future& future, bool json);
 
 // The whole outcome, with a result that was too large to come by itself.
 [[nodiscard]] client::Outcome whole_outcome(const client::Client& client, const client::Future& future);

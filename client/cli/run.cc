@@ -25,10 +25,7 @@ struct Options {
 Followed follow(const client::Client& client, const client::Future& future, bool json) {
   const std::uint64_t id = future.id();
   try {
-    if (!json) return follow_output(client, future);
-    const client::Outcome outcome = whole_outcome(client, future);
-    print_json(to_json(outcome));
-    return {outcome, dropped_bytes(outcome)};
+    return follow_job(client, future, json);
   } catch (const WriteError&) {
     cancel_job(client, id, {.reason = "its output cannot be written", .wait = true});
     throw;

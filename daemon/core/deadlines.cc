@@ -1,6 +1,6 @@
 // Timeouts of jobs that lie in the backlog, outside memory: one entry for each run of jobs that went there together.
 #include <algorithm>
-#include <limits>
+#include <optional>
 
 #include "base/limits.h"
 #include "daemon/core/scheduler.h"
@@ -14,24 +14,25 @@ namespace {
 constexpr Duration kSharedWithin = std::chrono::milliseconds(5);
 constexpr Duration kSharedWhenMany = std::chrono::seconds(1);
 
-// When a job that is not resident must end; never if it need not.
-WallTime deadline_of(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at) {
-  Duration after{std::numeric_limits<std::int64_t>::max()};
-  if (spec.queue_timeout.count() > 0 && attempts == 0) after = spec.queue_timeout;
-  if (spec.total_timeout.count() > 0) after = std::min(after, spec.total_timeout);
-  if (after.count() == std::numeric_limits<std::int64_t>::max()) return {after.count()};
-  return submitted_at + after;
+// When a job that is not resident must end; nothing if it need not.
+std::optional<WallTime> deadline_of(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at) {
+  std::optional<WallTime> at;
+  if (spec.queue_timeout.count() > 0 && attempts == 0) at = submitted_at + spec.queue_timeout;
+  if (spec.total_timeout.count() > 0) {
+    const WallTime total = submitted_at + spec.total_timeout;
+    at = at ? std::min(*at, total) : total;
+  }
+  return at;
 }
-
-bool is_never(WallTime at) { return at.us == std::numeric_limits<std::int64_t>::max(); }
 
 }  // namespace
 
 // `count` jobs from `first` are in the backlog now, and not resident.
 void Scheduler::note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, JobId first,
                               std::uint32_t count, Moment now, Effects& effects) {
-  const WallTime at = deadline_of(spec, attempts, submitted_at);
-  if (is_never(at)) return;
+  const std::optional<WallTime> deadline = deadline_of(spec, attempts, submitted_at);
+  if (!deadline) return;
+  const WallTime at = *deadline;
   if (join_last_deadline(at, first, count, effects)) return arm_deadlines(now);
   std::uint32_t& known = deadlines_[{at, first}];
   if (known >= count) return;
