@@ -11,10 +11,13 @@
 
 namespace futured {
 
-// The content types of a command's payload and result.
+// The content types of a command's payload, and of what jobs write beside their result: the last two are a task's
+// chunks and its log.
 inline constexpr std::string_view kCommandType = "application/x-futured-command";
 inline constexpr std::string_view kStdoutType = "application/x-futured-stdout";
 inline constexpr std::string_view kStderrType = "application/x-futured-stderr";
+inline constexpr std::string_view kEmittedType = "application/x-futured-emitted";
+inline constexpr std::string_view kLogType = "application/x-futured-log";
 
 // Workers keep their own files to themselves; a command's are as readable as a shell's.
 inline constexpr std::uint32_t kDefaultUmask = 022;

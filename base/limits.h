@@ -15,6 +15,7 @@ inline constexpr std::size_t kErrorClassBytesMax = 128;
 inline constexpr std::size_t kInlineBytesMax = 16 * 1024;         // larger ones travel as segments inside the host
 inline constexpr std::size_t kPayloadBytesMax = 4 * 1024 * 1024;  // sum of inline parts of one submitted job
 inline constexpr std::size_t kPayloadPartsMax = 64;
+inline constexpr std::size_t kStoredPartsMax = kPayloadPartsMax + 2;   // a result with what its task emitted and logged
 inline constexpr std::size_t kSegmentBytesMax = std::size_t{1} << 36;  // 64 GiB, one segment
 inline constexpr std::size_t kSegmentsHeldMax = 4096;
 inline constexpr std::size_t kContentTypeBytesMax = 1024;

@@ -36,9 +36,9 @@ Result<std::vector<Part>> decode_parts(std::string_view encoded) {
   std::vector<Part> parts;
   WireReader reader(encoded);
   while (!reader.at_end()) {
-    if (parts.size() == limits::kPayloadPartsMax) {
+    if (parts.size() == limits::kStoredPartsMax) {
       return Error{ErrorCode::kInvalidArgument,
-                   "payload has more than " + std::to_string(limits::kPayloadPartsMax) + " parts"};
+                   "payload has more than " + std::to_string(limits::kStoredPartsMax) + " parts"};
     }
     Part part;
     const std::uint8_t kind = reader.byte();

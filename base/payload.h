@@ -33,7 +33,7 @@ void append_part(std::string& encoded, const Part& part);
 // Whether some part is a segment. Costs a walk over the framing; damaged bytes answer false.
 [[nodiscard]] bool names_segment(std::string_view encoded);
 
-// The parts of `encoded`, as views into it. Refuses what is damaged or over limits::kPayloadPartsMax.
+// The parts of `encoded`, as views into it. Refuses what is damaged or over limits::kStoredPartsMax.
 [[nodiscard]] Result<std::vector<Part>> decode_parts(std::string_view encoded);
 
 }  // namespace futured

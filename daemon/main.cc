@@ -80,7 +80,7 @@ std::string beside_this_program(const char* name) {
 
 Status make_state_directory(const std::string& path) {
   std::error_code problem;
-  std::filesystem::create_directories(path + "/output", problem);  // where commands' long output goes
+  std::filesystem::create_directories(path + "/output", problem);  // where long output goes
   if (problem) return Error{ErrorCode::kPermissionDenied, "state directory " + path + ": " + problem.message()};
   if (::access(path.c_str(), W_OK | X_OK) != 0) return system_error("state directory " + path + " must be writable");
   return {};

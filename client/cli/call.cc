@@ -9,6 +9,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
+#include "client/cli/task_progress.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -32,6 +33,15 @@ void print_result(const client::Outcome& outcome, bool json) {
     const bool words = part.content_type == client::kJsonType || part.content_type == client::kTextType;
     if (words && !part.bytes.ends_with('\n')) print("\n");
   }
+}
+
+// Until the job has ended. Only the result is printed: fut logs gives what the task emits.
+void show_progress(const client::Client& client, std::uint64_t id) {
+  TaskProgress progress;
+  if (!progress.is_shown()) return;
+  client::OutputOptions how{.kind = client::OutputKind::kLog, .follow = true};
+  how.on_progress = [&](const client::ProgressReport& report) { progress.draw(report); };
+  static_cast<void>(client.read_output(id, how, [](const client::OutputChunk&) { return true; }));
 }
 
 std::vector<client::Part> payload_of(const Options& options) {
@@ -68,7 +78,10 @@ int call(const Options& options, const Globals& globals) {
     return kOk;
   }
   cancel_at_interrupt(interrupt, client, id);
-  const client::Outcome outcome = within_sight(id, [&] { return whole_outcome(client, future); });
+  const client::Outcome outcome = within_sight(id, [&] {
+    show_progress(client, id);
+    return whole_outcome(client, future);
+  });
   if (globals.json || outcome.succeeded()) print_result(outcome, globals.json);
   if (interrupt.interrupted()) return kInterrupted;
   if (outcome.succeeded()) return kOk;

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "client/cli/cli.h"
 #include "client/cli/output.h"
+#include "client/cli/task_progress.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -13,7 +14,25 @@ namespace {
 
 constexpr client::Milliseconds kHoldAtTerminal(2'000);
 
-bool is_error(const client::OutputChunk& chunk) { return chunk.kind == client::OutputKind::kStderr; }
+// A task's log is for people, as standard error is.
+bool is_error(const client::OutputChunk& chunk) {
+  return chunk.kind == client::OutputKind::kStderr || chunk.kind == client::OutputKind::kLog;
+}
+
+std::uint64_t& offset_of(client::OutputOptions& options, client::OutputKind kind) {
+  switch (kind) {
+    case client::OutputKind::kStderr:
+      return options.stderr_offset;
+    case client::OutputKind::kEmitted:
+      return options.emitted_offset;
+    case client::OutputKind::kLog:
+      return options.log_offset;
+    case client::OutputKind::kAll:
+    case client::OutputKind::kStdout:
+      break;
+  }
+  return options.stdout_offset;
+}
 
 void print_chunk(const client::OutputChunk& chunk) {
   if (is_error(chunk)) {
@@ -37,10 +56,9 @@ void print_parts(const client::Outcome& outcome) {
 void advance(client::OutputOptions& next, const client::OutputChunk& chunk) {
   if (chunk.attempt != next.attempt) {
     next.attempt = chunk.attempt;
-    next.stdout_offset = 0;
-    next.stderr_offset = 0;
+    next.stdout_offset = next.stderr_offset = next.emitted_offset = next.log_offset = 0;
   }
-  (is_error(chunk) ? next.stderr_offset : next.stdout_offset) = chunk.offset + chunk.bytes.size();
+  offset_of(next, chunk.kind) = chunk.offset + chunk.bytes.size();
 }
 
 void wait_for_end(const client::Future& future) {
@@ -56,9 +74,13 @@ void wait_for_end(const client::Future& future) {
 bool print_live(const client::Client& client, const client::Future& future, client::OutputOptions& next) {
   const bool terminal = ::isatty(STDOUT_FILENO) != 0;
   bool held = false;
-  static_cast<void>(client.read_output(future.id(), {.follow = true}, [&](const client::OutputChunk& chunk) {
+  TaskProgress progress;
+  client::OutputOptions all{.follow = true};
+  if (progress.is_shown()) all.on_progress = [&](const client::ProgressReport& report) { progress.draw(report); };
+  static_cast<void>(client.read_output(future.id(), all, [&](const client::OutputChunk& chunk) {
     held = held || chunk.dropped_bytes != 0;
     if (held) return !terminal && chunk.offset + chunk.bytes.size() <= limits::kOutputBytesMax;
+    progress.clear();
     print_chunk(chunk);
     advance(next, chunk);
     return true;

@@ -15,14 +15,31 @@ struct Options {
   bool follow = false;
   bool only_stdout = false;
   bool only_stderr = false;
+  bool only_emitted = false;
+  bool only_log = false;
   std::uint32_t attempt = 0;
   std::uint64_t tail_bytes = 0;
 };
 
+const char* name_of(client::OutputKind kind) {
+  switch (kind) {
+    case client::OutputKind::kStderr:
+      return "stderr";
+    case client::OutputKind::kEmitted:
+      return "emitted";
+    case client::OutputKind::kLog:
+      return "log";
+    case client::OutputKind::kAll:
+    case client::OutputKind::kStdout:
+      break;
+  }
+  return "stdout";
+}
+
 void print_chunk(const client::OutputChunk& chunk, bool json) {
-  const bool error = chunk.kind == client::OutputKind::kStderr;
+  const bool error = chunk.kind == client::OutputKind::kStderr || chunk.kind == client::OutputKind::kLog;
   if (json) {
-    Json line = {{"attempt", chunk.attempt}, {"stream", error ? "stderr" : "stdout"}, {"offset", chunk.offset}};
+    Json line = {{"attempt", chunk.attempt}, {"stream", name_of(chunk.kind)}, {"offset", chunk.offset}};
     if (chunk.dropped_bytes != 0) line["dropped_bytes"] = chunk.dropped_bytes;
     put_bytes(line, "data", chunk.bytes);
     print_json(line);
@@ -43,6 +60,8 @@ int logs(const Options& options, const Globals& globals) {
   client::OutputOptions how{.attempt = options.attempt, .follow = options.follow, .tail_bytes = options.tail_bytes};
   if (options.only_stdout) how.kind = client::OutputKind::kStdout;
   if (options.only_stderr) how.kind = client::OutputKind::kStderr;
+  if (options.only_emitted) how.kind = client::OutputKind::kEmitted;
+  if (options.only_log) how.kind = client::OutputKind::kLog;
   within_sight(options.id, [&] {
     client.read_output(options.id, how, [&](const client::OutputChunk& chunk) {
       print_chunk(chunk, globals.json);
@@ -60,14 +79,21 @@ void add_logs(CLI::App& app, Globals& globals) {
   verb.add_option("id", options->id, "Number of the job")->required()->check(at_least_one());
   verb.add_flag("-f,--follow", options->follow, "Until the job has ended");
   CLI::Option* const only_stdout = verb.add_flag("--stdout", options->only_stdout, "Standard output only");
-  verb.add_flag("--stderr", options->only_stderr, "Standard error only")->excludes(only_stdout);
+  CLI::Option* const only_stderr = verb.add_flag("--stderr", options->only_stderr, "Standard error only");
+  CLI::Option* const only_emitted = verb.add_flag("--emitted", options->only_emitted, "What a task emits only");
+  CLI::Option* const only_log = verb.add_flag("--log", options->only_log, "A task's log only");
+  only_stderr->excludes(only_stdout);
+  only_emitted->excludes(only_stdout)->excludes(only_stderr);
+  only_log->excludes(only_stdout)->excludes(only_stderr)->excludes(only_emitted);
   verb.add_option("--attempt", options->attempt, "Of this attempt (default: the last)");
   verb.add_option("--tail", options->tail_bytes, "Begin so many bytes before the end");
   verb.footer(
-      "Standard output goes to standard output, standard error to standard error.\n\n"
+      "Standard output, and what a task emits, goes to standard output; standard error, and a task's log, to standard\n"
+      "error.\n\n"
       "Examples:\n"
       "  fut logs -f 42\n"
-      "  fut logs --stderr --tail 2000 42\n");
+      "  fut logs --stderr --tail 2000 42\n"
+      "  fut logs -f $(fut call --detach count 10 0.5)\n");
   verb.callback([&globals, options] { globals.action = [&globals, options] { return logs(*options, globals); }; });
 }
 

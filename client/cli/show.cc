@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "client/cli/cli.h"
+#include "client/cli/task_progress.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -50,6 +51,9 @@ void show(const client::JobInfo& job) {
   line("started", time_text(job.started_us));
   line("finished", time_text(job.finished_us));
   if (job.finished_us != 0 && job.started_us != 0) line("took", duration_text(job.finished_us - job.started_us));
+  if (job.progress != 0 || !job.progress_message.empty()) {
+    line("progress", progress_text(job.progress, job.progress_message));
+  }
   line("next try", time_text(job.next_attempt_us));
   line("attempts", number(job.attempts));
   line("retry of", number(job.retry_of));

@@ -276,6 +276,10 @@ Json to_json(const client::JobInfo& job, Detail detail) {
     json["result_bytes"] = job.result_bytes;
   }
   json["at_most_once"] = job.at_most_once;
+  if (job.state == client::JobState::kRunning) {
+    json["progress"] = job.progress;
+    json["progress_message"] = job.progress_message;
+  }
   if (job.cause.kind != client::CauseKind::kNone) json["cause"] = to_json(job.cause);
   if (job.attempt_history.empty()) return json;
   json["attempt_history"] = Json::array();

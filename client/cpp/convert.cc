@@ -226,6 +226,8 @@ JobInfo from_job(const api::Job& job) {
   out.payload_bytes = job.payload_bytes();
   out.result_bytes = job.result_bytes();
   out.at_most_once = job.at_most_once();
+  out.progress = job.progress();
+  out.progress_message = job.progress_message();
   out.cause = from_cause(job.cause());
   for (const api::Attempt& attempt : job.attempt_history()) out.attempt_history.push_back(from_attempt(attempt));
   return out;

@@ -1,5 +1,6 @@
 // Reading a job's output, while it is produced and across broken connections.
 #include <exception>
+#include <memory>
 #include <utility>
 
 #include "client/cpp/client_state.h"
@@ -11,7 +12,7 @@ namespace {
 
 api::OutputKind to_kind(OutputKind kind) {
   switch (kind) {
-    case OutputKind::kBoth:
+    case OutputKind::kAll:
       return api::OUTPUT_KIND_UNSPECIFIED;
     case OutputKind::kStdout:
       return api::OUTPUT_KIND_STDOUT;
@@ -63,10 +64,7 @@ void advance(const api::ReadOutputResponse& piece, api::ReadOutputRequest& reque
   }
 }
 
-}  // namespace
-
-Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
-                            const std::function<bool(const OutputChunk&)>& sink) const {
+api::ReadOutputRequest to_request(std::uint64_t id, const OutputOptions& options) {
   api::ReadOutputRequest request;
   request.set_id(id);
   request.set_attempt(options.attempt);
@@ -75,11 +73,30 @@ Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
   request.set_tail_bytes(options.tail_bytes);
   request.set_stdout_offset(options.stdout_offset);
   request.set_stderr_offset(options.stderr_offset);
+  request.set_emitted_offset(options.emitted_offset);
+  request.set_log_offset(options.log_offset);
+  request.set_progress(options.on_progress != nullptr);
+  return request;
+}
+
+bool has_output(const api::ReadOutputResponse& piece) { return !piece.data().empty() || piece.dropped_bytes() != 0; }
+
+}  // namespace
+
+Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
+                            const std::function<bool(const OutputChunk&)>& sink) const {
+  api::ReadOutputRequest request = to_request(id, options);
   Outcome outcome;
   std::exception_ptr problem;  // of the sink: the call must be ended before anybody hears of it
   const auto hand_over = [&](const api::ReadOutputResponse& piece) {
     try {
-      return sink({from_kind(piece.kind()), piece.attempt(), piece.offset(), piece.dropped_bytes(), piece.data()});
+      if (has_output(piece)) {
+        return sink({from_kind(piece.kind()), piece.attempt(), piece.offset(), piece.dropped_bytes(), piece.data()});
+      }
+      if (options.on_progress && !piece.end()) {
+        options.on_progress({piece.attempt(), piece.progress(), piece.progress_message()});
+      }
+      return true;
     } catch (...) {
       problem = std::current_exception();
       return false;
@@ -91,9 +108,8 @@ Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
     bool wanted = true;
     while (wanted && reader->Read(&piece)) {
       if (piece.has_outcome()) outcome = from_outcome(std::move(*piece.mutable_outcome()));
-      if (piece.data().empty() && piece.dropped_bytes() == 0) continue;
       wanted = hand_over(piece);
-      advance(piece, request);
+      if (has_output(piece)) advance(piece, request);
     }
     if (wanted) return reader->Finish();
     context.TryCancel();
@@ -103,6 +119,71 @@ Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
   state_->call(read, true);
   if (problem) std::rethrow_exception(problem);
   return outcome;
+}
+
+// ---- The same, pulled
+
+class OutputStream::State {
+ public:
+  State(std::shared_ptr<ClientState> client, api::ReadOutputRequest request)
+      : client_(std::move(client)), request_(std::move(request)) {}
+  ~State() {
+    if (reader_ == nullptr) return;
+    context_->TryCancel();
+    static_cast<void>(reader_->Finish());
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  std::optional<Piece> next() {
+    std::optional<Piece> found;
+    if (!ended_) client_->call([&](grpc::ClientContext&) { return read(found); }, true);
+    return found;
+  }
+  [[nodiscard]] const Outcome& outcome() const { return outcome_; }
+
+ private:
+  // The call outlives one piece, so its context is ours; after a break it begins anew, behind the last byte.
+  grpc::Status read(std::optional<Piece>& found) {
+    if (reader_ == nullptr) {
+      context_ = std::make_unique<grpc::ClientContext>();
+      reader_ = client_->jobs->ReadOutput(context_.get(), request_);
+    }
+    api::ReadOutputResponse piece;
+    while (reader_->Read(&piece)) {
+      if (piece.has_outcome()) outcome_ = from_outcome(std::move(*piece.mutable_outcome()));
+      if (!has_output(piece)) continue;
+      advance(piece, request_);
+      found = Piece{from_kind(piece.kind()), piece.attempt(), piece.offset(), piece.dropped_bytes(),
+                    std::move(*piece.mutable_data())};
+      return grpc::Status::OK;
+    }
+    const grpc::Status status = reader_->Finish();
+    reader_.reset();
+    ended_ = status.ok();
+    return status;
+  }
+
+  std::shared_ptr<ClientState> client_;
+  api::ReadOutputRequest request_;
+  std::unique_ptr<grpc::ClientContext> context_;
+  std::unique_ptr<grpc::ClientReader<api::ReadOutputResponse>> reader_;
+  bool ended_ = false;
+  Outcome outcome_;
+};
+
+OutputStream::OutputStream(std::unique_ptr<State> state) : state_(std::move(state)) {}
+OutputStream::OutputStream(OutputStream&&) noexcept = default;
+OutputStream& OutputStream::operator=(OutputStream&&) noexcept = default;
+OutputStream::~OutputStream() = default;
+
+std::optional<OutputStream::Piece> OutputStream::next() { return state_->next(); }
+const Outcome& OutputStream::outcome() const { return state_->outcome(); }
+
+OutputStream Client::stream(std::uint64_t id, OutputKind kind, std::uint64_t offset) const {
+  OutputOptions options{.kind = kind, .follow = true};
+  options.stdout_offset = options.stderr_offset = options.emitted_offset = options.log_offset = offset;
+  return OutputStream(std::make_unique<OutputStream::State>(state_, to_request(id, options)));
 }
 
 }  // namespace futured::client

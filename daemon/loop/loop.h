@@ -123,6 +123,7 @@ class Loop {
   [[nodiscard]] const LoopFigures& figures() const { return figures_; }
   [[nodiscard]] const std::map<std::string, std::string>& pool_problems() const { return pool_problems_; }
   [[nodiscard]] std::size_t watches() const { return watchers_.size(); }
+  [[nodiscard]] JobProgress progress_of(JobId job) const { return outputs_.progress_of(job); }
 
  private:
   struct WaitingSubmit {

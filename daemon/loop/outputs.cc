@@ -4,13 +4,19 @@
 
 namespace futured {
 
-void Outputs::add(const OutputChunk& chunk) {
-  Running& running = running_[chunk.fence.job];
-  if (running.fence != chunk.fence) {  // a new attempt writes from its beginning
+// A new attempt begins at its beginning.
+Outputs::Running& Outputs::running(const Fence& fence) {
+  Running& running = running_[fence.job];
+  if (running.fence != fence) {
     for (const auto& [number, old] : running.streams) kept_bytes_ -= old.kept.size();
-    running = {chunk.fence, {}};
+    running = {};
+    running.fence = fence;
   }
-  Stream& stream = running.streams[chunk.stream];
+  return running;
+}
+
+void Outputs::add(const OutputChunk& chunk) {
+  Stream& stream = running(chunk.fence).streams[chunk.stream];
   if (chunk.offset != stream.begin + stream.kept.size()) {
     kept_bytes_ -= stream.kept.size();
     stream = {chunk.offset, {}};
@@ -29,8 +35,24 @@ void Outputs::add(const OutputChunk& chunk) {
   for (const auto& sink : followers->second) sink->chunk(chunk);
 }
 
+void Outputs::progress(const JobProgress& progress) {
+  Running& job = running(progress.fence);
+  job.done = progress.done;
+  job.total = progress.total;
+  job.message = progress.message;
+  const auto followers = followers_.find(progress.fence.job);
+  if (followers == followers_.end()) return;
+  for (const auto& sink : followers->second) sink->progress(progress);
+}
+
+JobProgress Outputs::progress_of(JobId job) const {
+  const auto found = running_.find(job);
+  return found == running_.end() ? JobProgress{} : found->second.progress();
+}
+
 void Outputs::follow(JobId job, const std::shared_ptr<OutputSink>& sink) {
   if (const auto found = running_.find(job); found != running_.end()) {
+    if (found->second.has_progress()) sink->progress(found->second.progress());
     for (const auto& [number, stream] : found->second.streams) {
       sink->chunk({found->second.fence, number, stream.begin, stream.kept});
     }

@@ -1,4 +1,4 @@
-// Outputs: what running jobs have written so far, for those who follow it live.
+// Outputs: what running jobs have written so far, and how far they say they are, for those who follow it live.
 //
 // A convenience, not the record: the whole output comes with the job's end. What does not fit is dropped from the
 // front, and a follower sees that as a gap.
@@ -18,6 +18,9 @@ namespace futured {
 class Outputs {
  public:
   void add(const OutputChunk& chunk);
+  void progress(const JobProgress& progress);
+  // What the task of a running job said last; empty views of nothing when it said nothing. Valid until the next change.
+  [[nodiscard]] JobProgress progress_of(JobId job) const;
   // Gives `sink` what is kept of the job's output, and then what follows.
   void follow(JobId job, const std::shared_ptr<OutputSink>& sink);
   void forget(JobId job, const OutputSink* sink);
@@ -32,8 +35,15 @@ class Outputs {
   struct Running {
     Fence fence;
     std::map<std::uint32_t, Stream> streams;
+    std::uint64_t done = 0;
+    std::uint64_t total = 0;
+    std::string message;  // of its progress
+
+    [[nodiscard]] JobProgress progress() const { return {fence, done, total, message}; }
+    [[nodiscard]] bool has_progress() const { return total != 0 || !message.empty(); }
   };
 
+  Running& running(const Fence& fence);
   void end(JobId job);
 
   std::unordered_map<JobId, Running> running_;

@@ -151,8 +151,8 @@ void Loop::PoolEvents::on(SlotId, const channel::Emit& emit) {
   loop_.outputs_.add({emit.fence, emit.stream, emit.offset, emit.data});
 }
 
-void Loop::PoolEvents::on(SlotId, const channel::Progress&) {}
-
-void Loop::PoolEvents::on(SlotId, const channel::Log&) {}
+void Loop::PoolEvents::on(SlotId, const channel::Progress& progress) {
+  loop_.outputs_.progress({progress.fence, progress.done, progress.total, progress.message});
+}
 
 }  // namespace futured

@@ -17,7 +17,6 @@ class Loop::PoolEvents : public pool::PoolHandler {
   void on(SlotId slot, channel::Done& done) override;
   void on(SlotId slot, const channel::Emit& emit) override;
   void on(SlotId slot, const channel::Progress& progress) override;
-  void on(SlotId slot, const channel::Log& log) override;
 
  private:
   void step(const Event& event);

@@ -1,6 +1,7 @@
 // What the loop tells its callers. All are called on the loop's thread and must return at once.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -54,10 +55,23 @@ struct OutputChunk {
   std::string_view data;  // valid for the call
 };
 
+// How far a running job is, as its task says. Of the worker: neither number nor text is to be trusted.
+struct JobProgress {
+  Fence fence;
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;  // 0: not known
+  std::string_view message;
+
+  [[nodiscard]] double fraction() const {
+    return total == 0 ? 0 : static_cast<double>(std::min(done, total)) / static_cast<double>(total);
+  }
+};
+
 class OutputSink {
  public:
   virtual ~OutputSink() = default;
   virtual void chunk(const OutputChunk& chunk) = 0;
+  virtual void progress(const JobProgress&) {}
   // The job has ended, and that is on disk. Nothing follows.
   virtual void ended(JobId job) = 0;
 };

@@ -182,10 +182,8 @@ Status LocalPools::Impl::start_pool(std::uint32_t number, const PoolConfig& conf
   argument(setup.zygote_program);
   argument("--mode");
   argument(config.commands ? "command" : "process");
-  if (config.commands) {
-    argument("--spool");
-    argument(setup.state_directory + "/output");
-  }
+  argument("--spool");
+  argument(setup.state_directory + "/output");
   for (const std::string& plugin : config.plugins) {
     argument("--plugin");
     argument(plugin);

@@ -80,11 +80,10 @@ class PoolHandler {
   virtual void on(const WorkerStarted& event) = 0;
   virtual void on(const WorkerEnded& event) = 0;
   virtual void on(const SpawnerLost& event) = 0;
-  // Responses of a worker (channel::Response of host_end.h); emits, progress, heartbeats and logs likewise.
+  // Responses of a worker (channel::Response of host_end.h); emits and progress likewise.
   virtual void on(SlotId slot, channel::Done& done) = 0;
   virtual void on(SlotId slot, const channel::Emit& emit) = 0;
   virtual void on(SlotId slot, const channel::Progress& progress) = 0;
-  virtual void on(SlotId slot, const channel::Log& log) = 0;
 };
 
 struct SlotCursor {

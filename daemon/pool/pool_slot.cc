@@ -92,8 +92,6 @@ std::size_t PoolSlot::poll(PoolHandler& handler, std::size_t responses_max) {
       handler.on(id_, *emit);
     } else if (const auto* const progress = std::get_if<channel::Progress>(&response)) {
       handler.on(id_, *progress);
-    } else if (const auto* const log = std::get_if<channel::Log>(&response)) {
-      handler.on(id_, *log);
     }
   }
   if (ended_ && drained) tell_end(handler);

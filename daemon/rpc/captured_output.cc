@@ -9,6 +9,17 @@ namespace futured::rpc {
 
 namespace {
 
+struct StreamType {
+  std::string_view content_type;
+  OutputStream stream;
+};
+constexpr StreamType kStreamTypes[] = {
+    {kStdoutType, OutputStream::kStdout},
+    {kStderrType, OutputStream::kStderr},
+    {kEmittedType, OutputStream::kEmitted},
+    {kLogType, OutputStream::kLog},
+};
+
 bool is_type(std::string_view content_type, std::string_view wanted) {
   return content_type.starts_with(wanted) &&
          (content_type.size() == wanted.size() || content_type[wanted.size()] == ';');
@@ -44,14 +55,18 @@ bool take_parameter(std::string_view parameter, CapturedOutput& output) {
 
 }  // namespace
 
+bool is_beside_result(const Part& part) {
+  return part.kind == PartKind::kInline &&
+         (is_type(part.content_type, kEmittedType) || is_type(part.content_type, kLogType));
+}
+
 std::optional<CapturedOutput> captured_output(const Part& part) {
   if (part.kind != PartKind::kInline) return std::nullopt;
   CapturedOutput output;
-  if (is_type(part.content_type, kStderrType)) {
-    output.stream = OutputStream::kStderr;
-  } else if (!is_type(part.content_type, kStdoutType)) {
-    return std::nullopt;
-  }
+  const auto* const known = std::ranges::find_if(
+      kStreamTypes, [&](const StreamType& stream) { return is_type(part.content_type, stream.content_type); });
+  if (known == std::end(kStreamTypes)) return std::nullopt;
+  output.stream = known->stream;
   output.bytes = part.bytes;
   output.total = part.bytes.size();
   for (std::size_t from = part.content_type.find(';'); from != std::string_view::npos;) {

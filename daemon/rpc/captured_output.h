@@ -1,4 +1,4 @@
-// CapturedOutput: what a command's result says of one of its output streams (docs/formats/command.md).
+// CapturedOutput: what a stored result says of one stream that its job wrote (docs/formats/command.md).
 #pragma once
 
 #include <cstdint>
@@ -10,19 +10,20 @@
 
 namespace futured::rpc {
 
-enum class OutputStream : std::uint8_t { kStdout = 1, kStderr = 2 };
+// As in the channel's EMIT records. The last two are of tasks.
+enum class OutputStream : std::uint8_t { kStdout = 1, kStderr = 2, kEmitted = 3, kLog = 4 };
 
 struct CapturedOutput {
   OutputStream stream = OutputStream::kStdout;
   std::string_view bytes;     // of the part
   std::string file;           // name within the spool directory; empty: all that was kept is in `bytes`
-  std::uint64_t total = 0;    // bytes that the command wrote
+  std::uint64_t total = 0;    // bytes that the job wrote
   std::uint64_t dropped = 0;  // of them, from the middle
   std::uint64_t dropped_at = 0;
 
   [[nodiscard]] std::uint64_t kept() const { return total - dropped; }
 
-  // Where byte `offset` of what the command wrote lies in what was kept, or what follows it if it was dropped.
+  // Where byte `offset` of what the job wrote lies in what was kept, or what follows it if it was dropped.
   struct Place {
     std::uint64_t offset = 0;   // of the first byte there is
     std::uint64_t skipped = 0;  // bytes between the one asked for and it
@@ -31,6 +32,9 @@ struct CapturedOutput {
   };
   [[nodiscard]] Place place_of(std::uint64_t offset) const;
 };
+
+// What a task emitted or logged lies behind its result and is no part of it: ReadOutput gives it.
+[[nodiscard]] bool is_beside_result(const Part& part);
 
 // Empty for a part that is no output, or that says of itself what cannot be.
 [[nodiscard]] std::optional<CapturedOutput> captured_output(const Part& part);

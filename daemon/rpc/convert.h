@@ -53,6 +53,8 @@ using SegmentSize = std::function<Result<std::uint64_t>(SegmentId)>;
 
 // ---- Told -----------------------------------------------------------------------------------------------------
 
+// Text that a worker wrote, for a message of the API, which carries UTF-8 only.
+[[nodiscard]] std::string as_utf8(std::string_view text);
 [[nodiscard]] api::JobState to_api(JobState state);
 // Unset for a number that no state has.
 [[nodiscard]] Result<JobState> from_api(api::JobState state, std::string_view field);

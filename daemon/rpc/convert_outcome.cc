@@ -57,33 +57,6 @@ CauseWords words_of(CauseKind kind) {
   return {api::CAUSE_KIND_NONE};
 }
 
-// Text that a worker wrote: a message of the API carries UTF-8 only.
-std::string as_utf8(std::string_view text) {
-  std::string sound;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80                    ? 1
-                               : lead >= 0xf0 && lead <= 0xf4 ? 4
-                               : lead >= 0xe0                 ? 3
-                               : lead >= 0xc2                 ? 2
-                                                              : 0;
-    std::size_t good = length == 0 || i + length > text.size() ? 0 : 1;
-    while (good != 0 && good < length && (static_cast<unsigned char>(text[i + good]) & 0xc0) == 0x80) ++good;
-    const auto second = length > 1 && good > 1 ? static_cast<unsigned char>(text[i + 1]) : 0;
-    const bool wrong = good != length || length == 0 || lead > 0xf4 || (lead == 0xe0 && second < 0xa0) ||
-                       (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
-                       (lead == 0xf4 && second > 0x8f);
-    if (wrong) {
-      sound += "\xEF\xBF\xBD";
-      ++i;
-    } else {
-      sound.append(text.substr(i, length));
-      i += length;
-    }
-  }
-  return sound;
-}
-
 std::uint64_t size_of(const Part& part) {
   if (part.kind == PartKind::kSegment) return part.end - part.begin;
   const auto output = captured_output(part);
@@ -93,7 +66,7 @@ std::uint64_t size_of(const Part& part) {
 void add_tails(const std::vector<Part>& parts, api::Cause& cause) {
   for (const Part& part : parts) {
     const auto output = captured_output(part);
-    if (!output) continue;
+    if (!output || is_beside_result(part)) continue;
     const std::size_t keep = std::min(output->bytes.size(), limits::kOutputTailBytes);
     const std::string_view tail = output->bytes.substr(output->bytes.size() - keep);
     (output->stream == OutputStream::kStdout ? cause.mutable_stdout_tail() : cause.mutable_stderr_tail())->assign(tail);
@@ -101,11 +74,12 @@ void add_tails(const std::vector<Part>& parts, api::Cause& cause) {
 }
 
 void add_result(const Ending& ending, ResultWanted wanted, api::Outcome& out) {
-  const auto parts = decode_parts(ending.result);
+  auto parts = decode_parts(ending.result);
   if (!parts.ok()) {  // a result is checked when it comes; one that is damaged now was damaged on disk
     out.set_result_elided(true);
     return;
   }
+  std::erase_if(*parts, is_beside_result);
   std::uint64_t bytes = 0;
   bool elided = wanted == ResultWanted::kNone;
   for (const Part& part : *parts) {
@@ -141,6 +115,32 @@ Packing packing_of(const Ending& ending, ResultWanted wanted, std::string_view& 
 }
 
 }  // namespace
+
+std::string as_utf8(std::string_view text) {
+  std::string sound;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const std::size_t length = lead < 0x80                    ? 1
+                               : lead >= 0xf0 && lead <= 0xf4 ? 4
+                               : lead >= 0xe0                 ? 3
+                               : lead >= 0xc2                 ? 2
+                                                              : 0;
+    std::size_t good = length == 0 || i + length > text.size() ? 0 : 1;
+    while (good != 0 && good < length && (static_cast<unsigned char>(text[i + good]) & 0xc0) == 0x80) ++good;
+    const auto second = length > 1 && good > 1 ? static_cast<unsigned char>(text[i + 1]) : 0;
+    const bool wrong = good != length || length == 0 || lead > 0xf4 || (lead == 0xe0 && second < 0xa0) ||
+                       (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
+                       (lead == 0xf4 && second > 0x8f);
+    if (wrong) {
+      sound += "\xEF\xBF\xBD";
+      ++i;
+    } else {
+      sound.append(text.substr(i, length));
+      i += length;
+    }
+  }
+  return sound;
+}
 
 api::JobState to_api(JobState state) { return static_cast<api::JobState>(state); }
 

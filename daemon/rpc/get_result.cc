@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "daemon/rpc/captured_output.h"
 
 namespace futured::rpc {
 
@@ -33,8 +34,9 @@ Status ResultCall::prepare(Result<std::optional<JobRecord>> record) {
   outcome.set_submitted_us((*record)->job.submitted_at.us);
   outcome.set_result_elided(false);
   result_ = std::move(ending.result);
-  const auto parts = decode_parts(result_);
+  auto parts = decode_parts(result_);
   if (!parts.ok()) return parts.error().in("result of " + job);
+  std::erase_if(*parts, is_beside_result);
   const std::uint32_t count = static_cast<std::uint32_t>(parts->size());
   if (request_.has_part() && request_.part() >= count) {
     return invalid("part",

@@ -55,10 +55,15 @@ std::uint32_t attempts_of(const JobView& view) {
 std::optional<LiveView> live_view(const Loop& loop, JobId id) {
   const auto live = loop.scheduler().live(id);
   if (!live) return std::nullopt;
-  LiveView view{live->state, {}, live->attempt, {}};
+  LiveView view{.state = live->state, .attempt = live->attempt};
   if (live->state == JobState::kRunning) {
     view.taken_at = wall_now() + (live->taken_at - monotonic_now());
     view.worker = worker_name(loop, live->slot);
+    const JobProgress progress = loop.progress_of(id);
+    if (progress.fence.attempt == live->attempt) {
+      view.progress = progress.fraction();
+      view.progress_message = as_utf8(progress.message);
+    }
   }
   return view;
 }
@@ -121,6 +126,8 @@ void to_api(const JobView& view, bool details, api::Job& out) {
     if (ending.cause) to_api(*ending.cause, *out.mutable_cause());
   } else if (view.live && view.live->state == JobState::kRunning) {
     out.set_started_us(view.live->taken_at.us);
+    out.set_progress(view.live->progress);
+    out.set_progress_message(view.live->progress_message);
   } else if (view.state() == JobState::kScheduled) {
     out.set_next_attempt_us(record.job.retry_at.us);
   }

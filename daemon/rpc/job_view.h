@@ -16,7 +16,9 @@ struct LiveView {
   JobState state = JobState::kQueued;
   WallTime taken_at;  // kRunning
   std::uint32_t attempt = 0;
-  std::string worker;  // pool and slot, "default/3"
+  std::string worker;   // pool and slot, "default/3"
+  double progress = 0;  // kRunning: as its task says
+  std::string progress_message;
 };
 
 struct JobView {

@@ -10,25 +10,18 @@ namespace futured::rpc {
 
 namespace {
 
-constexpr std::array<api::OutputKind, 2> kKinds = {api::OUTPUT_KIND_STDOUT, api::OUTPUT_KIND_STDERR};
+constexpr std::array<api::OutputKind, 4> kKinds = {api::OUTPUT_KIND_STDOUT, api::OUTPUT_KIND_STDERR,
+                                                   api::OUTPUT_KIND_EMITTED, api::OUTPUT_KIND_LOG};
 
 bool is_wanted(const api::ReadOutputRequest& request, std::size_t stream) {
   return request.kind() == api::OUTPUT_KIND_UNSPECIFIED || request.kind() == kKinds[stream];
 }
 
 Status check(const api::ReadOutputRequest& request) {
-  switch (request.kind()) {
-    case api::OUTPUT_KIND_UNSPECIFIED:
-    case api::OUTPUT_KIND_STDOUT:
-    case api::OUTPUT_KIND_STDERR:
-      return {};
-    case api::OUTPUT_KIND_EMITTED:
-      return unbuilt("kind EMITTED");
-    case api::OUTPUT_KIND_LOG:
-      return unbuilt("kind LOG");
-    default:  // a client's number
-      return invalid("kind", std::to_string(request.kind()) + " is not known");
+  if (request.kind() == api::OUTPUT_KIND_UNSPECIFIED || std::ranges::find(kKinds, request.kind()) != kKinds.end()) {
+    return {};
   }
+  return invalid("kind", std::to_string(request.kind()) + " is not known");
 }
 
 }  // namespace
@@ -47,7 +40,7 @@ OutputCall::OutputCall(Front& front, grpc::CallbackServerContext* context, const
     : StreamedAnswer(front, context),
       request_(request),
       job_{request.id()},
-      next_{request.stdout_offset(), request.stderr_offset()} {}
+      next_{request.stdout_offset(), request.stderr_offset(), request.emitted_offset(), request.log_offset()} {}
 
 // The loop is asked first: what ends after it was asked, it tells; what ended before is found in the store.
 void OutputCall::start() {
@@ -129,6 +122,14 @@ void OutputCall::chunk(const OutputChunk& chunk) {
   if (phase_ == Phase::kLive) take_role(std::move(lock));
 }
 
+void OutputCall::progress(const JobProgress& progress) {
+  if (!request_.progress()) return;
+  Lock lock(mutex_);
+  if (over_ || phase_ == Phase::kStored) return;
+  progress_ = {progress.fence.attempt, progress.fraction(), as_utf8(progress.message)};
+  if (phase_ == Phase::kLive) take_role(std::move(lock));
+}
+
 void OutputCall::ended(JobId) {
   {
     const Lock lock(mutex_);
@@ -165,6 +166,12 @@ void OutputCall::send_next() {
         return end(filled.error());
       }
       if (!*filled) fill_end();
+      return StartWrite(&out_);
+    }
+    if (progress_) {
+      Progress progress = std::move(*std::exchange(progress_, std::nullopt));
+      lock.unlock();
+      fill_progress(std::move(progress));
       return StartWrite(&out_);
     }
     if (!chunks_.empty()) {
@@ -216,6 +223,12 @@ bool OutputCall::fill_from_chunk(Chunk chunk) {
   out_.set_data(std::move(chunk.data));
   next = end;
   return true;
+}
+
+void OutputCall::fill_progress(Progress progress) {
+  out_.set_attempt(progress.attempt);
+  out_.set_progress(progress.fraction);
+  out_.set_progress_message(std::move(progress.message));
 }
 
 // False: nothing is left.

@@ -1,4 +1,4 @@
-// OutputCall: what a command wrote, from the store, or live and then the rest from the store.
+// OutputCall: what a job wrote, from the store, or live and then the rest from the store; and how far it says it is.
 #pragma once
 
 #include <array>
@@ -27,6 +27,7 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
 
   // The loop's thread.
   void chunk(const OutputChunk& chunk) override;
+  void progress(const JobProgress& progress) override;
   void ended(JobId job) override;
 
  private:
@@ -42,6 +43,12 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
     std::uint64_t offset = 0;
     std::string data;
   };
+  struct Progress {
+    std::uint32_t attempt = 0;
+    double fraction = 0;
+    std::string message;
+  };
+  static constexpr std::size_t kStreams = 4;
   struct Stored {
     CapturedOutput output;
     BytesSource source;
@@ -58,6 +65,7 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
   // In the sender's role.
   void send_next();
   [[nodiscard]] bool fill_from_chunk(Chunk chunk);
+  void fill_progress(Progress progress);
   [[nodiscard]] Result<bool> fill_from_store();
   void fill_end();
   void begin_attempt(std::uint32_t attempt);
@@ -72,9 +80,9 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
   // The sender's role; kStored: set before the phase.
   api::ReadOutputResponse out_;
   bool end_told_ = false;
-  std::uint32_t attempt_ = 0;            // of what was sent last; 0: nothing yet
-  std::array<std::uint64_t, 2> next_{};  // offset wanted next, of each stream
-  std::array<bool, 2> begun_{};
+  std::uint32_t attempt_ = 0;                   // of what was sent last; 0: nothing yet
+  std::array<std::uint64_t, kStreams> next_{};  // offset wanted next, of each stream
+  std::array<bool, kStreams> begun_{};
   std::string result_;  // what `stored_` are views into
   std::vector<Stored> stored_;
   std::optional<api::Outcome> outcome_;
@@ -89,6 +97,7 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
   std::optional<Error> failure_;
   std::deque<Chunk> chunks_;
   std::size_t chunk_bytes_ = 0;
+  std::optional<Progress> progress_;  // the latest that was not sent
 };
 
 }  // namespace futured::rpc

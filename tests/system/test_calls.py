@@ -354,7 +354,8 @@ def test_output_is_read_from_an_offset_or_from_its_tail(api):
     assert read(kind=words.OUTPUT_KIND_STDOUT, stdout_offset=8) == b"89\n"
     assert read(kind=words.OUTPUT_KIND_STDOUT, tail_bytes=3) == b"89\n"
     refused(lambda: read(attempt=2), NOT_FOUND, "attempt 2")
-    refused(lambda: read(kind=words.OUTPUT_KIND_LOG), UNIMPLEMENTED, "LOG")
+    assert read(kind=words.OUTPUT_KIND_LOG) == b""
+    refused(lambda: read(kind=9), INVALID, "kind", "9")
 
 
 def test_a_follower_that_comes_late_gets_the_whole_output(api, gate, tmp_path):

@@ -218,14 +218,15 @@ std::optional<Head> HostEnd::look(const Offer& offer) {
   const RunRecord& record = run_at(offer.position);
   const std::uint32_t state = record.state.load(std::memory_order_acquire);
   const Instant taken_at{record.taken_at_ns.load(std::memory_order_relaxed)};
-  if (state == static_cast<std::uint32_t>(RunState::kOffered)) return Head{offer.fence, RunState::kOffered, {}};
+  const Instant alive_at{record.alive_at_ns.load(std::memory_order_relaxed)};
+  if (state == static_cast<std::uint32_t>(RunState::kOffered)) return Head{offer.fence, RunState::kOffered, {}, {}};
   const bool known =
       state == static_cast<std::uint32_t>(RunState::kTaken) || state == static_cast<std::uint32_t>(RunState::kFinished);
-  if (!known || taken_at.ns < 0) {
-    fail("a run's state word or start time is impossible");
+  if (!known || taken_at.ns < 0 || alive_at.ns < 0) {
+    fail("a run's state word or one of its times is impossible");
     return {};
   }
-  return Head{offer.fence, static_cast<RunState>(state), taken_at};
+  return Head{offer.fence, static_cast<RunState>(state), taken_at, alive_at};
 }
 
 std::optional<Head> HostEnd::head() {

@@ -70,17 +70,7 @@ struct Progress {
   std::string_view message;
 };
 
-struct Heartbeat {
-  Fence fence;
-};
-
-struct Log {
-  Fence fence;
-  std::uint32_t level = 0;
-  std::string_view message;
-};
-
-using Response = std::variant<Done, Emit, Progress, Heartbeat, Log>;
+using Response = std::variant<Done, Emit, Progress>;
 
 enum class Read { kResponse, kNothing, kBroken };
 
@@ -89,6 +79,7 @@ struct Head {
   Fence fence;
   RunState state = RunState::kOffered;
   Instant taken_at;  // unless kOffered
+  Instant alive_at;  // its last sign of life; 0: none since it was taken
 };
 
 enum class Revoked {
@@ -164,7 +155,6 @@ class HostEnd {
   [[nodiscard]] Read parse_done(const RecordHeader& header, Response& response);
   [[nodiscard]] Read parse_emit(const RecordHeader& header, Response& response);
   [[nodiscard]] Read parse_progress(const RecordHeader& header, Response& response);
-  [[nodiscard]] Read parse_log(const RecordHeader& header, Response& response);
   template <typename Record>
   [[nodiscard]] bool copy_fixed(const RecordHeader& header, Record& record);
   [[nodiscard]] bool copy_variable(const RecordHeader& header, std::size_t fixed, std::uint64_t variable);

@@ -44,7 +44,7 @@ Read HostEnd::read(Response& response) {
   const std::uint64_t left = *published - cursor_;
   if (left == 0) return Read::kNothing;
   const RecordHeader header = read_header(map_.response(cursor_));
-  if (header.bytes % 8 != 0 || header.bytes < sizeof(HeartbeatRecord) || header.bytes > left) {
+  if (header.bytes % 8 != 0 || header.bytes < sizeof(RecordHeader) + sizeof(WireFence) || header.bytes > left) {
     fail("a response has an impossible size");
     return Read::kBroken;
   }
@@ -61,14 +61,6 @@ Read HostEnd::parse(const RecordHeader& header, Response& response) {
       return parse_emit(header, response);
     case RecordType::kProgress:
       return parse_progress(header, response);
-    case RecordType::kLog:
-      return parse_log(header, response);
-    case RecordType::kHeartbeat: {
-      HeartbeatRecord record;
-      if (!copy_fixed(header, record)) return Read::kBroken;
-      response = Heartbeat{from_wire(record.fence)};
-      return Read::kResponse;
-    }
     case RecordType::kRun:
     case RecordType::kStop:
     case RecordType::kReply:
@@ -171,7 +163,7 @@ Read HostEnd::parse_done(const RecordHeader& header, Response& response) {
 Read HostEnd::parse_emit(const RecordHeader& header, Response& response) {
   EmitRecord record;
   if (!copy_fixed(header, record)) return Read::kBroken;
-  if (record.data_bytes > kEmitBytesMax || record.stream == 0 || record.stream > 3) {
+  if (record.data_bytes > kEmitBytesMax || record.stream == 0 || record.stream > kStreamsMax) {
     fail("an EMIT has a field out of bounds");
     return Read::kBroken;
   }
@@ -189,18 +181,6 @@ Read HostEnd::parse_progress(const RecordHeader& header, Response& response) {
   }
   if (!copy_variable(header, sizeof record, record.message_bytes)) return Read::kBroken;
   response = Progress{from_wire(record.fence), record.done, record.total, scratch_};
-  return Read::kResponse;
-}
-
-Read HostEnd::parse_log(const RecordHeader& header, Response& response) {
-  LogRecord record;
-  if (!copy_fixed(header, record)) return Read::kBroken;
-  if (record.message_bytes > limits::kErrorMessageBytesMax || record.level > 5) {
-    fail("a LOG has a field out of bounds");
-    return Read::kBroken;
-  }
-  if (!copy_variable(header, sizeof record, record.message_bytes)) return Read::kBroken;
-  response = Log{from_wire(record.fence), record.level, scratch_};
   return Read::kResponse;
 }
 

@@ -27,6 +27,7 @@ inline constexpr std::size_t kDoneReserveBytes = 256;
 // Kept free in the request ring for STOP records, so that a ring full of offers can still be stopped.
 inline constexpr std::size_t kStopReserveBytes = 4096;
 inline constexpr std::size_t kEmitBytesMax = limits::kInlineBytesMax;  // one EMIT record's data
+inline constexpr std::uint32_t kStreamsMax = 4;                        // numbers of streams begin with 1
 
 // A position counts bytes since the generation began and never wraps; its place is position % ring bytes. Records are
 // multiples of 8 bytes, so a record header is never split; both ends map a ring twice, back to back, to read across.
@@ -68,8 +69,6 @@ enum class RecordType : std::uint16_t {
   kDone = 16,
   kEmit = 17,
   kProgress = 18,
-  kHeartbeat = 19,
-  kLog = 20,
 };
 
 struct RecordHeader {
@@ -111,8 +110,8 @@ struct RunRecord {  // followed by payload_bytes of payload, unless it lies in a
   std::uint32_t task;
   std::atomic<std::int64_t> taken_at_ns;  // CLOCK_MONOTONIC; written before state becomes kTaken
   std::uint32_t payload_bytes;
-  std::uint32_t descriptor_count;  // sent beside the record, in one packet tagged with its position
-  std::uint64_t reserved;
+  std::uint32_t descriptor_count;         // sent beside the record, in one packet tagged with its position
+  std::atomic<std::int64_t> alive_at_ns;  // CLOCK_MONOTONIC of its last sign of life; 0: none since it was taken
 };
 static_assert(std::is_standard_layout_v<RunRecord> && sizeof(RunRecord) == 56);
 
@@ -167,7 +166,7 @@ struct EmitRecord {  // followed by data_bytes
   RecordHeader header;
   WireFence fence;
   std::uint64_t offset;  // of the data in its stream: what was dropped shows as a gap
-  std::uint32_t stream;  // 1 stdout, 2 stderr, 3 chunks of a task
+  std::uint32_t stream;  // 1 stdout, 2 stderr, 3 chunks of a task, 4 its log
   std::uint32_t data_bytes;
 };
 static_assert(sizeof(EmitRecord) == 40);
@@ -181,20 +180,6 @@ struct ProgressRecord {  // followed by message_bytes
   std::uint32_t reserved;
 };
 static_assert(sizeof(ProgressRecord) == 48);
-
-struct HeartbeatRecord {
-  RecordHeader header;
-  WireFence fence;
-};
-static_assert(sizeof(HeartbeatRecord) == 24);
-
-struct LogRecord {  // followed by message_bytes
-  RecordHeader header;
-  WireFence fence;
-  std::uint32_t level;  // 0 trace … 5 critical
-  std::uint32_t message_bytes;
-};
-static_assert(sizeof(LogRecord) == 32);
 
 // The packet that carries a record's descriptors over the slot's descriptor socket, in the order of the records.
 inline constexpr std::uint32_t kTagMagic = 0x67617464;  // "dtag"

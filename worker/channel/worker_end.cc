@@ -61,6 +61,8 @@ void WorkerEnd::done(Run& run, const Outcome& outcome) { state_->done(run, outco
 bool WorkerEnd::stop_requested(const Fence& fence) { return state_->stop_reason(fence).has_value(); }
 std::optional<StopReason> WorkerEnd::stop_reason(const Fence& fence) { return state_->stop_reason(fence); }
 
+void WorkerEnd::beat(const Run& run) { state_->beat(run.position); }
+
 bool WorkerEnd::try_emit(const Fence& fence, std::uint32_t stream, std::uint64_t offset, std::string_view data) {
   if (data.size() > kEmitBytesMax) return false;
   EmitRecord record{header_of(RecordType::kEmit), to_wire(fence), offset, stream,
@@ -80,18 +82,6 @@ bool WorkerEnd::try_progress(const Fence& fence, std::uint64_t done, std::uint64
   message = message.substr(0, limits::kErrorMessageBytesMax);
   ProgressRecord record{
       header_of(RecordType::kProgress), to_wire(fence), done, total, static_cast<std::uint32_t>(message.size()), 0};
-  return state_->try_append(fixed_part(record), message);
-}
-
-bool WorkerEnd::try_heartbeat(const Fence& fence) {
-  HeartbeatRecord record{header_of(RecordType::kHeartbeat), to_wire(fence)};
-  return state_->try_append(fixed_part(record), {});
-}
-
-bool WorkerEnd::try_log(const Fence& fence, std::uint32_t level, std::string_view message) {
-  message = message.substr(0, limits::kErrorMessageBytesMax);
-  LogRecord record{header_of(RecordType::kLog), to_wire(fence), std::min<std::uint32_t>(level, 5),
-                   static_cast<std::uint32_t>(message.size())};
   return state_->try_append(fixed_part(record), message);
 }
 
@@ -159,8 +149,6 @@ Intake WorkerEnd::State::intake_one(std::uint64_t published, Run& run) {
     case RecordType::kDone:
     case RecordType::kEmit:
     case RecordType::kProgress:
-    case RecordType::kHeartbeat:
-    case RecordType::kLog:
       break;
   }
   return Intake::kBroken;

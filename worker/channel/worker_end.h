@@ -95,6 +95,8 @@ class WorkerEnd {
   [[nodiscard]] bool stop_requested(const Fence& fence);
   [[nodiscard]] std::optional<StopReason> stop_reason(const Fence& fence);
 
+  // A sign of life of a taken run: one store, which the daemon looks at when it has heard nothing for too long.
+  void beat(const Run& run);
   // False: no room now; nothing was written. Data over kEmitBytesMax is refused so too.
   [[nodiscard]] bool try_emit(const Fence& fence, std::uint32_t stream, std::uint64_t offset, std::string_view data);
   // Waits for room, at most `patience`, and not once the lifeline has closed.
@@ -102,8 +104,6 @@ class WorkerEnd {
                           Duration patience);
   [[nodiscard]] bool try_progress(const Fence& fence, std::uint64_t done, std::uint64_t total,
                                   std::string_view message);
-  [[nodiscard]] bool try_heartbeat(const Fence& fence);
-  [[nodiscard]] bool try_log(const Fence& fence, std::uint32_t level, std::string_view message);
 
   static constexpr Duration kRoomWait = std::chrono::milliseconds(20);
 

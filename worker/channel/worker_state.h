@@ -27,6 +27,10 @@ class WorkerEnd::State {
   [[nodiscard]] Take take(Run& run);
   void done(Run& run, const Outcome& outcome);
   [[nodiscard]] std::optional<StopReason> stop_reason(const Fence& fence);
+  void beat(std::uint64_t position) {
+    auto& record = *reinterpret_cast<RunRecord*>(map_.request(position));
+    record.alive_at_ns.store(monotonic_now().ns, std::memory_order_relaxed);
+  }
   // Appends one record that may have to wait: the fixed part, whose size field is filled in here, and its text.
   [[nodiscard]] bool try_append(std::span<char> fixed, std::string_view text);
   [[nodiscard]] bool append(std::span<char> fixed, std::string_view text, Duration patience);

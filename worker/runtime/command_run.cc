@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "base/payload.h"
 #include "segment/memory.h"
+#include "worker/runtime/spool.h"
 
 namespace futured::runtime {
 
@@ -32,13 +33,6 @@ constexpr Duration kEmitPatience = std::chrono::milliseconds(200);
 volatile std::sig_atomic_t g_command_runs = 0;
 volatile std::sig_atomic_t g_command_pid = 0;
 volatile std::sig_atomic_t g_must_end = 0;
-
-// "/spool/42.1.3.stdout": job, epoch, attempt; empty without a spool directory.
-std::string spool_path(const std::string& directory, const Fence& fence, std::string_view stream) {
-  if (directory.empty()) return {};
-  return directory + "/" + std::to_string(fence.job.value) + "." + std::to_string(fence.epoch.value) + "." +
-         std::to_string(fence.attempt) + "." + std::string(stream);
-}
 
 struct Pipe {
   Fd read_end;
@@ -59,22 +53,6 @@ void refuse(CommandOutcome& outcome, DoneStatus status, std::string_view error_c
   outcome.error_class = error_class;
   outcome.error_message = std::move(message);
   outcome.no_retry = status != DoneStatus::kWorkerError;
-}
-
-void append_output(std::string& encoded, std::string_view type, const OutputCapture& capture) {
-  std::string content_type(type);
-  std::string shown;
-  std::string_view bytes = capture.memory();
-  if (capture.is_spooled()) {
-    shown = capture.tail(limits::kOutputTailBytes);
-    bytes = shown;
-    content_type += "; file=\"" + capture.spool_path().substr(capture.spool_path().rfind('/') + 1) + "\"";
-  }
-  if (capture.total() != bytes.size()) content_type += "; total=" + std::to_string(capture.total());
-  if (capture.dropped() > 0) {
-    content_type += "; dropped=" + std::to_string(capture.dropped()) + "; at=" + std::to_string(capture.dropped_at());
-  }
-  append_part(encoded, {.content_type = content_type, .bytes = bytes});
 }
 
 }  // namespace
@@ -249,6 +227,7 @@ void CommandRun::drain(Stream& stream) {
     const std::string_view bytes(buffer, static_cast<std::size_t>(size));
     // What does not fit into memory could not be sent later.
     if (!is_live_ && stream.capture.total() + bytes.size() > options_.capture.memory_bytes_max) emit_backlog();
+    end_.beat(run_);
     stream.capture.append(bytes);
     if (is_live_) emit(stream, bytes);
   }

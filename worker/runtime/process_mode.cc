@@ -92,7 +92,7 @@ void ProcessWorker::run_one(channel::Run& run) {
   const channel::Take take = end_.take(run);
   if (take == channel::Take::kRevoked) return;
   set_busy(true);
-  TaskContext context(end_, run.fence, jobs_run_);
+  TaskContext context(end_, run, jobs_run_, spool_directory_);
   result_.begin(context);
   std::optional<Failure> failure;
   if (take == channel::Take::kUnreadable) {
@@ -115,10 +115,11 @@ void ProcessWorker::run_one(channel::Run& run) {
     outcome.error_class = failure->error_class;
     outcome.error_message = failure->message;
     outcome.no_retry = failure->no_retry;
-  } else {
-    outcome.result = result_.encoded();
-    outcome.descriptors = result_.descriptors();
+    result_.discard();
   }
+  context.streams().append_to(result_.encoded());
+  outcome.result = result_.encoded();
+  outcome.descriptors = result_.descriptors();
   // Views into the payload end with the run.
   parts_.clear();
   end_.done(run, outcome);

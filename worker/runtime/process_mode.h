@@ -16,7 +16,9 @@ namespace futured::runtime {
 
 class ProcessWorker {
  public:
-  ProcessWorker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks) : end_(end), tasks_(tasks) {}
+  // `spool_directory`: where long output goes; empty: memory is all there is.
+  ProcessWorker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks, std::string spool_directory = {})
+      : end_(end), tasks_(tasks), spool_directory_(std::move(spool_directory)) {}
 
   // Works until the lifeline closes (0) or the channel breaks (1): the exit status of the worker process. Between two
   // short jobs no system call is made, as long as offers are there. A task that closes the channel's descriptors breaks
@@ -44,6 +46,7 @@ class ProcessWorker {
 
   channel::WorkerEnd& end_;
   std::span<const sdk::RegisteredTask> tasks_;
+  const std::string spool_directory_;
   MappingCache mappings_;
   std::vector<PartView> parts_;  // of the current run
   ResultEncoder result_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <cmath>
 #include <new>
 
 #include "base/payload.h"
@@ -15,8 +16,8 @@ namespace futured::runtime {
 
 namespace {
 
-constexpr std::uint32_t kChunkStream = 3;
-constexpr Duration kEmitPatience = std::chrono::milliseconds(100);  // between two looks for a stop
+constexpr double kProgressStep = 0.001;
+constexpr Duration kProgressAgain = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -35,27 +36,35 @@ bool TaskContext::wait_for(std::chrono::nanoseconds time) {
   }
 }
 
-void TaskContext::progress(std::uint64_t done, std::uint64_t total, std::string_view message) {
-  (void)end_.try_progress(fence_, done, total, message);
-}
-
-void TaskContext::log(LogLevel level, std::string_view message) {
-  (void)end_.try_log(fence_, static_cast<std::uint32_t>(level), message);
-}
-
-void TaskContext::heartbeat() { (void)end_.try_heartbeat(fence_); }
-
-void TaskContext::emit(std::string_view bytes) {
-  const std::lock_guard lock(mutex_);  // chunks of several threads follow one another whole
-  while (!bytes.empty()) {
-    const std::string_view piece = bytes.substr(0, channel::kEmitBytesMax / 2);
-    if (end_.emit(fence_, kChunkStream, emitted_, piece, kEmitPatience)) {
-      emitted_ += piece.size();
-      bytes.remove_prefix(piece.size());
-    } else if (stop_requested()) {
-      throw Stopped();
-    }
+StopReason TaskContext::stop_reason() {
+  const auto reason = end_.stop_reason(fence_);
+  if (!reason) return StopReason::kNone;
+  switch (*reason) {
+    case channel::StopReason::kCancel:
+      return StopReason::kCancelled;
+    case channel::StopReason::kTimeout:
+      return StopReason::kTimedOut;
+    case channel::StopReason::kSoftTimeout:
+      return StopReason::kSoftTimeout;
+    case channel::StopReason::kShutdown:
+      return StopReason::kShutdown;
   }
+  return StopReason::kCancelled;
+}
+
+// A task may call this in its innermost loop: what nobody could see a difference in is not sent.
+void TaskContext::progress(std::uint64_t done, std::uint64_t total, std::string_view message) {
+  end_.beat(run_);
+  const double fraction = total == 0 ? 0 : static_cast<double>(std::min(done, total)) / static_cast<double>(total);
+  const std::lock_guard lock(mutex_);
+  const Instant now = monotonic_now();
+  const bool is_news = progress_.sent_at.ns == 0 || now - progress_.sent_at >= kProgressAgain ||
+                       std::abs(fraction - progress_.fraction) >= kProgressStep || done == total ||
+                       message != progress_.message;
+  if (!is_news || !end_.try_progress(fence_, done, total, message)) return;
+  progress_.sent_at = now;
+  progress_.fraction = fraction;
+  progress_.message = message;
 }
 
 Context::Shared TaskContext::make_shared_memory(std::size_t bytes) {

@@ -11,6 +11,7 @@
 #include "futured/task.h"
 #include "segment/memory.h"
 #include "worker/channel/worker_end.h"
+#include "worker/runtime/task_streams.h"
 
 namespace futured::runtime {
 
@@ -24,20 +25,29 @@ struct SharedMemory {
 // One run. Lives on the worker's stack; everything of it may be used from any thread of the task, except for wait_for.
 class TaskContext final : public Context {
  public:
-  TaskContext(channel::WorkerEnd& end, const Fence& fence, std::uint64_t jobs_run_before)
-      : end_(end), fence_(fence), jobs_run_before_(jobs_run_before) {}
+  TaskContext(channel::WorkerEnd& end, const channel::Run& run, std::uint64_t jobs_run_before,
+              const std::string& spool_directory)
+      : end_(end),
+        run_(run),
+        fence_(run.fence),
+        jobs_run_before_(jobs_run_before),
+        streams_(end, run, spool_directory) {}
 
   [[nodiscard]] std::uint64_t job_id() const override { return fence_.job.value; }
   [[nodiscard]] std::uint32_t epoch() const override { return fence_.epoch.value; }
   [[nodiscard]] std::uint32_t attempt() const override { return fence_.attempt; }
   [[nodiscard]] std::uint64_t jobs_run_before() const override { return jobs_run_before_; }
   [[nodiscard]] bool stop_requested() override { return end_.stop_requested(fence_); }
+  [[nodiscard]] StopReason stop_reason() override;
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds time) override;
+  using Context::progress;
   void progress(std::uint64_t done, std::uint64_t total, std::string_view message) override;
-  void log(LogLevel level, std::string_view message) override;
-  void heartbeat() override;
+  void log(LogLevel level, std::string_view message) override { streams_.log(level, message); }
+  void heartbeat() override { end_.beat(run_); }
   using Context::emit;
-  void emit(std::string_view bytes) override;
+  void emit(std::string_view bytes) override { streams_.emit(bytes); }
+
+  [[nodiscard]] TaskStreams& streams() { return streams_; }
 
   // The memory that holds all of `bytes`, if this context gave it out.
   [[nodiscard]] SharedMemory* find_shared(std::span<const std::byte> bytes);
@@ -48,11 +58,19 @@ class TaskContext final : public Context {
   [[nodiscard]] Shared make_shared_memory(std::size_t bytes) override;
 
  private:
+  struct Progress {
+    Instant sent_at;  // 0: nothing was
+    double fraction = 0;
+    std::string message;
+  };
+
   channel::WorkerEnd& end_;
+  const channel::Run& run_;
   const Fence fence_;
   const std::uint64_t jobs_run_before_;
+  TaskStreams streams_;
   std::mutex mutex_;
-  std::uint64_t emitted_ = 0;
+  Progress progress_;
   std::vector<std::shared_ptr<SharedMemory>> shared_;
 };
 
@@ -66,7 +84,7 @@ class ResultEncoder final : public ResultWriter {
   void add_array(std::string_view dtype, const std::vector<std::uint64_t>& shape,
                  std::span<const std::byte> bytes) override;
 
-  [[nodiscard]] std::string_view encoded() const { return encoded_; }
+  [[nodiscard]] std::string& encoded() { return encoded_; }
   // The result's segments, in the order of its kSegment parts.
   [[nodiscard]] std::span<const int> descriptors() const { return descriptors_; }
   void discard();

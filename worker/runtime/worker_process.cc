@@ -39,7 +39,7 @@ int work(const ZygoteOptions& options, channel::WorkerEnd& end) {
         std::fprintf(stderr, "futured worker: %s\n", watched.error().message.c_str());
         return kExitBroken;
       }
-      ProcessWorker worker(end, sdk::registered_tasks());
+      ProcessWorker worker(end, sdk::registered_tasks(), options.spool_directory);
       return worker.work();
     }
     case zygote::Mode::kFresh:

@@ -20,7 +20,7 @@ constexpr std::string_view kUsage =
     "  --mode process     workers that run tasks: the built-in ones and those of the plugins\n"
     "  --mode command     workers that run command lines\n"
     "  --plugin PATH      a shared object that defines tasks with futured/task.h; may be given several times\n"
-    "  --spool DIRECTORY  where commands' long output goes\n";
+    "  --spool DIRECTORY  where long output goes\n";
 
 int complain(const char* why, const char* what = "") {
   std::fprintf(stderr, "futured-zygote: %s%s\n", why, what);

@@ -1,4 +1,4 @@
-// Built-in tasks for trying futured out: noop, echo, sleep, fail, fail_until, crash.
+// Built-in tasks for trying futured out: noop, echo, sleep, count, fail, fail_until, crash.
 #include <futured/task.h>
 #include <unistd.h>
 
@@ -32,6 +32,23 @@ FUTURED_TASK("sleep", [](Context& context, double seconds) {
   }
   const std::chrono::duration<double> time(seconds);
   if (!context.wait_for(std::chrono::duration_cast<std::chrono::nanoseconds>(time))) throw futured::Stopped();
+});
+
+// count N SECONDS: emits the numbers 1 to N, one a line, each after so many seconds; reports its progress; returns N.
+FUTURED_TASK("count", [](Context& context, std::uint32_t last, double seconds) {
+  if (!(seconds >= 0 && seconds <= kSleepSecondsMax)) {
+    throw futured::BadArgument("argument 2 is not a number of seconds between 0 and a year");
+  }
+  const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds));
+  for (std::uint32_t number = 1; number <= last; ++number) {
+    if (!context.wait_for(time)) {
+      context.log(futured::LogLevel::kWarning, "stopped before " + std::to_string(number));
+      throw futured::Stopped();
+    }
+    context.emit(std::to_string(number) + "\n");
+    context.progress(number, last, "counted to " + std::to_string(number));
+  }
+  return last;
 });
 
 // fail MESSAGE: always fails.

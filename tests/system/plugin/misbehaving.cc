@@ -90,6 +90,40 @@ FUTURED_TASK("test.hang", [](std::string gate) {
   wait_for_ever();
 });
 
+// Emits its first argument, tells the gate, and waits for its stop.
+FUTURED_TASK("test.stream", [](futured::Context& context, std::string text, std::string gate) {
+  context.emit(text);
+  report(gate);
+  while (context.wait_for(std::chrono::seconds(60))) {
+  }
+  context.emit("stopped;");
+  context.throw_if_stopped();
+});
+
+FUTURED_TASK("test.emit_and_throw", [](futured::Context& context, std::string text) {
+  context.emit(text);
+  context.log(futured::LogLevel::kError, "cannot go on");
+  throw futured::TaskError("Failed", "on purpose");
+});
+
+// So many MiB, each of bytes of its own number.
+FUTURED_TASK("test.emit_much", [](futured::Context& context, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) context.emit(std::string(1 << 20, static_cast<char>(i)));
+});
+
+FUTURED_TASK("test.progress", [](futured::Context& context, double fraction, std::string message, std::string gate) {
+  context.progress(fraction, message);
+  report(gate);
+  while (context.wait_for(std::chrono::seconds(60))) {
+  }
+  context.throw_if_stopped();
+});
+
+FUTURED_TASK("test.talk", [](futured::Context& context, std::string text) {
+  context.log(futured::LogLevel::kWarning, text);
+  context.emit(text);
+});
+
 // Returns the worker's pid.
 FUTURED_TASK("test.close_and_return", []() {
   for (int descriptor = 3; descriptor < kDescriptorsMax; ++descriptor) close(descriptor);

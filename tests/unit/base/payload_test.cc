@@ -46,7 +46,7 @@ TEST(Payload, NothingIsThePayloadOfNoParts) {
 
 TEST(Payload, TooManyPartsAreRefused) {
   std::string encoded;
-  for (std::size_t i = 0; i < limits::kPayloadPartsMax; ++i) append_part(encoded, {});
+  for (std::size_t i = 0; i < limits::kStoredPartsMax; ++i) append_part(encoded, {});
   EXPECT_TRUE(decode_parts(encoded).ok());
   append_part(encoded, {});
   EXPECT_FALSE(decode_parts(encoded).ok());

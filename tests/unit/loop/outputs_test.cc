@@ -13,11 +13,13 @@ struct Follower : OutputSink {
     text += chunk.data;
     next = chunk.offset + chunk.data.size();
   }
+  void progress(const JobProgress& progress) override { said = progress.fraction(); }
   void ended(JobId) override { has_ended = true; }
   std::string text;
   std::uint64_t next = 0;
   int gaps = 0;
   bool has_ended = false;
+  double said = 0;
 };
 
 const Fence kFirst{JobId{1}, Epoch{1}, 1};
@@ -64,6 +66,26 @@ TEST(Outputs, NewAttemptBeginsAnew) {
   const auto follower = std::make_shared<Follower>();
   outputs.follow(JobId{1}, follower);
   EXPECT_EQ(follower->text, "second");
+}
+
+TEST(Outputs, ProgressIsToldToFollowersAndToLateOnesAndEndsWithTheAttempt) {
+  Outputs outputs;
+  const auto early = std::make_shared<Follower>();
+  outputs.follow(JobId{1}, early);
+  outputs.progress({kFirst, 1, 4, "a quarter"});
+  EXPECT_EQ(early->said, 0.25);
+  const auto late = std::make_shared<Follower>();
+  outputs.follow(JobId{1}, late);
+  EXPECT_EQ(late->said, 0.25);
+  EXPECT_EQ(outputs.progress_of(JobId{1}).message, "a quarter");
+  outputs.add({{JobId{1}, Epoch{1}, 2}, 3, 0, "again"});
+  EXPECT_EQ(outputs.progress_of(JobId{1}).total, 0u);
+  EXPECT_EQ(outputs.progress_of(JobId{2}).total, 0u);
+}
+
+TEST(Outputs, ProgressBeyondItsWholeIsTheWhole) {
+  EXPECT_EQ((JobProgress{kFirst, 7, 4, ""}.fraction()), 1.0);
+  EXPECT_EQ((JobProgress{kFirst, 7, 0, ""}.fraction()), 0.0);
 }
 
 }  // namespace

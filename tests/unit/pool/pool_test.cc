@@ -64,7 +64,6 @@ struct Recorder : PoolHandler {
   }
   void on(SlotId, const channel::Emit& emit) override { emitted += emit.data; }
   void on(SlotId, const channel::Progress&) override {}
-  void on(SlotId, const channel::Log&) override {}
 
   std::vector<PoolReady> ready;
   std::vector<PoolFailed> failed;

@@ -21,6 +21,15 @@ TEST(CapturedOutput, WithoutParametersThePartIsAll) {
   EXPECT_EQ(found->place_of(99).bytes, 0u);
 }
 
+TEST(CapturedOutput, WhatATaskEmitsAndLogsIsNoPartOfItsResult) {
+  EXPECT_EQ(captured_output(output(kEmittedType, "x"))->stream, OutputStream::kEmitted);
+  EXPECT_EQ(captured_output(output(kLogType, "x"))->stream, OutputStream::kLog);
+  EXPECT_TRUE(is_beside_result(output(kEmittedType, "x")));
+  EXPECT_TRUE(is_beside_result(output("application/x-futured-log; total=9; dropped=8; at=0", "x")));
+  EXPECT_FALSE(is_beside_result(output(kStdoutType, "x")));
+  EXPECT_FALSE(is_beside_result(output("text/plain", "x")));
+}
+
 TEST(CapturedOutput, AGapIsSkippedAndCounted) {
   // 100 written, 90 dropped after the first 4: kept are 0..4 and 94..100.
   const auto found = captured_output(output("application/x-futured-stdout; total=100; dropped=90; at=4", "0123456789"));

@@ -47,7 +47,6 @@ struct Ended {
   std::map<std::uint32_t, std::uint64_t> emitted_until;
   bool has_gap = false;
   std::uint64_t progress = 0;
-  std::string log;
 
   [[nodiscard]] std::vector<Part> parts() const {
     auto decoded = decode_parts(result);
@@ -109,8 +108,6 @@ class Daemon {
         ended.emitted[emit->stream] += emit->data;
       } else if (const auto* progress = std::get_if<channel::Progress>(&response)) {
         ended.progress = progress->done;
-      } else if (const auto* log = std::get_if<channel::Log>(&response)) {
-        ended.log = log->message;
       } else if (auto* done = std::get_if<channel::Done>(&response)) {
         ended.status = done->status;
         ended.error_class = done->error_class;

@@ -214,16 +214,73 @@ TEST_F(ProcessWorkerTest, EmitsProgressAndLogsReachTheDaemonInOrder) {
   std::string seen;
   while (host_.read(response) == channel::Read::kResponse) {
     if (const auto* emit = std::get_if<channel::Emit>(&response)) {
-      seen += "emit@" + std::to_string(emit->offset) + ":" + std::string(emit->data) + " ";
+      const bool is_log = emit->stream == 4;
+      const std::string_view text = is_log ? emit->data.substr(sizeof("2026-11-27T08:00:00.123Z")) : emit->data;
+      seen += (is_log ? "log@" : "emit@") + std::to_string(emit->offset) + ":" + std::string(text) + " ";
     } else if (const auto* progress = std::get_if<channel::Progress>(&response)) {
       seen += "progress:" + std::string(progress->message) + " ";
-    } else if (const auto* log = std::get_if<channel::Log>(&response)) {
-      seen += "log:" + std::to_string(log->level) + std::string(log->message) + " ";
     } else if (std::holds_alternative<channel::Done>(response)) {
       seen += "done";
     }
   }
-  EXPECT_EQ(seen, "emit@0:one progress:half emit@3:two log:3look done");
+  EXPECT_EQ(seen, "emit@0:one progress:half emit@3:two log@0:WARNING look\n done");
+}
+
+TEST_F(ProcessWorkerTest, WhatATaskEmitsAndLogsIsKeptBehindItsResultAlsoWhenItFails) {
+  const Ended ended = run([](Context& context) -> int {
+    context.emit("chunk");
+    context.log(LogLevel::kError, "no good\n");
+    throw TaskError("Failed", "on purpose");
+  });
+  EXPECT_EQ(ended.status, DoneStatus::kTaskError);
+  const auto parts = decode_parts(ended.result);
+  ASSERT_TRUE(parts.ok());
+  ASSERT_EQ(parts->size(), 2u);
+  EXPECT_EQ((*parts)[0].content_type, "application/x-futured-emitted");
+  EXPECT_EQ((*parts)[0].bytes, "chunk");
+  EXPECT_EQ((*parts)[1].content_type, "application/x-futured-log");
+  EXPECT_TRUE((*parts)[1].bytes.ends_with(" ERROR no good\n")) << (*parts)[1].bytes;
+}
+
+TEST_F(ProcessWorkerTest, ProgressInAnInnerLoopIsSentAsFarAsItCanBeSeen) {
+  const std::vector<sdk::RegisteredTask> tasks{task("loops", [](Context& context) {
+    for (std::uint64_t i = 0; i <= 100'000; ++i) context.progress(i, 100'000);
+    context.progress(0.5, "back");
+  })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  work(worker);
+  channel::Response response;
+  std::vector<channel::Progress> seen;
+  while (host_.read(response) == channel::Read::kResponse) {
+    if (const auto* progress = std::get_if<channel::Progress>(&response)) seen.push_back(*progress);
+  }
+  EXPECT_LE(seen.size(), 1'200u);
+  ASSERT_GE(seen.size(), 1'000u);
+  EXPECT_EQ(seen[seen.size() - 2].done, 100'000u);
+  EXPECT_EQ(seen.back().done * 2, seen.back().total);
+}
+
+TEST_F(ProcessWorkerTest, EverySignOfLifeIsSeenByTheDaemon) {
+  const auto alive_after = [this](auto sign) {
+    Instant before;
+    Instant after;
+    const std::vector<sdk::RegisteredTask> tasks{task("lives", [&](Context& context) {
+      before = host_.head()->alive_at;
+      sign(context);
+      after = host_.head()->alive_at;
+    })};
+    ProcessWorker worker(worker_end_, tasks);
+    offer("");
+    work(worker);
+    static_cast<void>(read());
+    return before.ns == 0 && after.ns != 0;
+  };
+  EXPECT_TRUE(alive_after([](Context& context) { context.heartbeat(); }));
+  EXPECT_TRUE(alive_after([](Context& context) { context.progress(1, 2); }));
+  EXPECT_TRUE(alive_after([](Context& context) { context.emit("x"); }));
+  EXPECT_TRUE(alive_after([](Context& context) { context.log(LogLevel::kInfo, "x"); }));
+  EXPECT_FALSE(alive_after([](Context& context) { static_cast<void>(context.stop_requested()); }));
 }
 
 // ---- Processes ------------------------------------------------------------------------------------------------------

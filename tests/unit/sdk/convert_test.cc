@@ -32,6 +32,7 @@ struct NoContext final : Context {
   std::uint32_t attempt() const override { return 1; }
   std::uint64_t jobs_run_before() const override { return 0; }
   bool stop_requested() override { return false; }
+  [[nodiscard]] StopReason stop_reason() override { return StopReason::kNone; }
   bool wait_for(std::chrono::nanoseconds) override { return true; }
   void progress(std::uint64_t, std::uint64_t, std::string_view) override {}
   void log(LogLevel, std::string_view) override {}

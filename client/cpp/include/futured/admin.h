@@ -84,6 +84,8 @@ struct JobInfo {
   std::uint64_t payload_bytes = 0;
   std::uint64_t result_bytes = 0;
   bool at_most_once = false;
+  double progress = 0;  // of a running task: 0 to 1, as it reported last; 0 = not told
+  std::string progress_message;
   Cause cause;
   std::vector<AttemptInfo> attempt_history;  // only where details were asked for
 };

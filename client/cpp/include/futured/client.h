@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,15 +36,26 @@ struct ConnectOptions {
   std::function<void(const Future&, std::exception_ptr)> on_callback_error;
 };
 
-enum class OutputKind : std::uint8_t { kBoth, kStdout, kStderr, kEmitted, kLog };
+// kEmitted: the chunks that a task streams. kLog: its log lines.
+enum class OutputKind : std::uint8_t { kAll, kStdout, kStderr, kEmitted, kLog };
+
+// What a running task says of its progress.
+struct ProgressReport {
+  std::uint32_t attempt = 0;
+  double fraction = 0;  // 0 to 1
+  std::string message;
+};
 
 struct OutputOptions {
-  OutputKind kind = OutputKind::kBoth;
+  OutputKind kind = OutputKind::kAll;
   std::uint32_t attempt = 0;  // 0 = the last
   bool follow = false;        // until the job has ended
   std::uint64_t tail_bytes = 0;
   std::uint64_t stdout_offset = 0;  // begin there, in that attempt; a later attempt begins at its beginning
   std::uint64_t stderr_offset = 0;
+  std::uint64_t emitted_offset = 0;
+  std::uint64_t log_offset = 0;
+  std::function<void(const ProgressReport&)> on_progress;  // set: reports are sent too; the latest where they are many
 };
 
 struct OutputChunk {
@@ -51,6 +64,59 @@ struct OutputChunk {
   std::uint64_t offset = 0;
   std::uint64_t dropped_bytes = 0;  // missing before `bytes`: over the bound of what is kept
   std::string_view bytes;           // valid during the call
+};
+
+// A job's output piece by piece, as an input range. For one thread. A break of the connection is mended within the
+// reconnect timeout, without loss or repetition.
+//
+//   for (const OutputStream::Piece& piece : client.stream(id)) std::cout << piece.bytes;
+class OutputStream {
+ public:
+  struct Piece {
+    OutputKind kind = OutputKind::kEmitted;
+    std::uint32_t attempt = 0;
+    std::uint64_t offset = 0;
+    std::uint64_t dropped_bytes = 0;  // missing before `bytes`
+    std::string bytes;
+  };
+
+  OutputStream(OutputStream&&) noexcept;
+  OutputStream& operator=(OutputStream&&) noexcept;
+  ~OutputStream();
+
+  // Waits for the next piece; nothing when the job has ended and all of it was given. Throws Error.
+  [[nodiscard]] std::optional<Piece> next();
+  // How the job ended, once next() has given nothing; without result.
+  [[nodiscard]] const Outcome& outcome() const;
+
+  class Iterator {
+   public:
+    using value_type = Piece;
+    using difference_type = std::ptrdiff_t;
+    Iterator() = default;
+    explicit Iterator(OutputStream* from) : from_(from), current_(from->next()) {}
+    const Piece& operator*() const { return *current_; }
+    const Piece* operator->() const { return &*current_; }
+    Iterator& operator++() {
+      current_ = from_->next();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& it, std::default_sentinel_t) { return !it.current_.has_value(); }
+
+   private:
+    OutputStream* from_ = nullptr;
+    std::optional<Piece> current_;
+  };
+  [[nodiscard]] Iterator begin() { return Iterator(this); }
+  [[nodiscard]] static std::default_sentinel_t end() { return {}; }
+
+ private:
+  friend class Client;
+  class State;
+  explicit OutputStream(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
 };
 
 // Copyable handle, safe from any thread; the connection closes with the last copy, once what was submitted has been
@@ -83,6 +149,9 @@ class Client {
   // has ended, else one of state kUnknown. Resumes by itself, without loss or repetition, when the connection breaks.
   Outcome read_output(std::uint64_t id, const OutputOptions& options,
                       const std::function<bool(const OutputChunk&)>& sink) const;
+  // The same as a range, until the job has ended; what a task emits, unless another kind is asked for.
+  [[nodiscard]] OutputStream stream(std::uint64_t id, OutputKind kind = OutputKind::kEmitted,
+                                    std::uint64_t offset = 0) const;
   // In one line: what it waits for.
   [[nodiscard]] std::string why(std::uint64_t id) const;
 

@@ -46,6 +46,10 @@ class Stopped : public std::exception {
   [[nodiscard]] const char* what() const noexcept override { return "the task stopped as it was asked to"; }
 };
 
+// Why a task is asked to stop. kSoftTimeout: its job has a soft_timeout; a result that it returns within its grace
+// counts.
+enum class StopReason : std::uint32_t { kNone = 0, kCancelled = 1, kTimedOut = 2, kSoftTimeout = 3, kShutdown = 4 };
+
 enum class LogLevel : std::uint32_t { kTrace = 0, kDebug = 1, kInfo = 2, kWarning = 3, kError = 4, kCritical = 5 };
 
 // One run of a task. Valid during the call; any thread of the task may use it, except for wait_for, which belongs to
@@ -64,21 +68,32 @@ class Context {
   // True once the job is cancelled or out of time. Costs a load and a compare, so ask often. After a grace the whole
   // process is killed.
   [[nodiscard]] virtual bool stop_requested() = 0;
+  [[nodiscard]] virtual StopReason stop_reason() = 0;
   void throw_if_stopped() {
     if (stop_requested()) throw Stopped();
   }
   // Sleeps. False: a stop came first (at once, without polling).
   [[nodiscard]] virtual bool wait_for(std::chrono::nanoseconds time) = 0;
 
-  // The latest progress and log lines are kept by the daemon as far as its bounds go; both are dropped, never waited
-  // for, while it has no room. `total` 0: not known.
+  // How far the task is, shown with its job while it runs. Never waits, and may be called in an inner loop: what
+  // differs by less than a thousandth, or comes while the daemon has no room, is not sent. `total` 0: not known. The
+  // message has at most 4 KiB.
   virtual void progress(std::uint64_t done, std::uint64_t total, std::string_view message = {}) = 0;
+  // The same as a fraction, 0 to 1.
+  void progress(double fraction, std::string_view message = {}) {
+    constexpr std::uint64_t kWhole = 1'000'000'000;
+    const double shown = fraction >= 0 ? (fraction < 1 ? fraction : 1) : 0;
+    progress(static_cast<std::uint64_t>(shown * static_cast<double>(kWhole)), kWhole, message);
+  }
+  // One line of the job's log, with the time; at most 4 KiB. Never waits.
   virtual void log(LogLevel level, std::string_view message) = 0;
-  // Tells the daemon that the task is alive (heartbeat timeout).
+  // A sign of life, for jobs with a heartbeat_timeout. Costs about as much as reading the clock. progress(), log() and
+  // emit() are signs of life as well.
   virtual void heartbeat() = 0;
 
-  // Appends to the job's output stream, which can be read while it runs. Waits while the daemon has no room, as a write
-  // to a pipe does; throws Stopped when a stop comes meanwhile.
+  // Appends to the job's stream, which can be read while it runs and is kept with its result: 64 MiB of it, the middle
+  // being dropped first. A stream of bytes: a reader sees no borders between chunks. Waits while the daemon has no
+  // room, as a write to a pipe does; throws Stopped when a stop comes meanwhile.
   virtual void emit(std::string_view bytes) = 0;
   void emit(std::span<const std::byte> bytes) {
     emit(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));

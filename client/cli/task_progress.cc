@@ -1,0 +1,45 @@
+#include "client/cli/task_progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+namespace futured::cli {
+
+namespace {
+
+constexpr std::size_t kBarWidth = 30;
+constexpr std::size_t kMessageBytesMax = 40;  // one line, whatever the terminal's width
+
+}  // namespace
+
+std::string progress_text(double fraction, const std::string& message) {
+  const double shown = std::clamp(fraction, 0.0, 1.0);
+  const auto filled = static_cast<std::size_t>(shown * kBarWidth);
+  std::string text = "[" + std::string(filled, '#') + std::string(kBarWidth - filled, '.') + "] " +
+                     std::to_string(static_cast<int>(shown * 100)) + " %";
+  std::string note = message.substr(0, kMessageBytesMax);
+  std::erase_if(note, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  if (!note.empty()) text += " " + note;
+  return text;
+}
+
+TaskProgress::TaskProgress() : shown_(::isatty(STDERR_FILENO) != 0) {}
+
+void TaskProgress::draw(const client::ProgressReport& report) {
+  if (!shown_) return;
+  std::fputs(("\r" + progress_text(report.fraction, report.message) + "\x1b[K").c_str(), stderr);
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+void TaskProgress::clear() {
+  if (!drawn_) return;
+  std::fputs("\r\x1b[K", stderr);
+  std::fflush(stderr);
+  drawn_ = false;
+}
+
+}  // namespace futured::cli

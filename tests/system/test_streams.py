@@ -1,0 +1,122 @@
+"""What a running task streams: its chunks, its log, its progress. Read live, resumed, and kept with the job."""
+import os
+
+import pytest
+from private_daemon import BIN
+
+PLUGIN = os.path.join(os.path.dirname(BIN), "tests", "misbehaving.so")
+
+
+@pytest.fixture
+def daemon(make_daemon):
+    return make_daemon(f"[pools.default]\nsize = 2\nplugins = ['{PLUGIN}']\n").start()
+
+
+def submit(api, task, *arguments, **spec):
+    data = [argument if isinstance(argument, bytes) else str(argument).encode() for argument in arguments]
+    parts = [api.words.Part(data=each) for each in data]
+    (job,) = api.submit([api.words.Item(parts=parts)], task=task, **spec)
+    return job
+
+
+def read(api, job, **fields):
+    return api.stream("Jobs", "ReadOutput", api.words.ReadOutputRequest(id=job, **fields))
+
+
+def bytes_of(answers, kind):
+    return b"".join(answer.data for answer in answers if answer.kind == kind)
+
+
+def test_chunks_are_read_while_the_task_runs_and_again_when_it_has_ended(api, gate):
+    words = api.words
+    job = submit(api, "test.stream", "first;second;", gate.path)
+    pid = gate.line()
+    answers = read(api, job, kind=words.OUTPUT_KIND_EMITTED, follow=True)
+    live = b""
+    for answer in answers:
+        live += answer.data
+        if live == b"first;second;":
+            break
+    assert api.get(job).state == words.JOB_STATE_RUNNING
+    api.cancel(job)
+    rest = list(answers)
+    assert rest[-1].end and rest[-1].outcome.state == words.JOB_STATE_CANCELLED
+    assert pid
+
+    stored = list(read(api, job, kind=words.OUTPUT_KIND_EMITTED))
+    assert bytes_of(stored, words.OUTPUT_KIND_EMITTED) == b"first;second;stopped;"
+    resumed = list(read(api, job, kind=words.OUTPUT_KIND_EMITTED, emitted_offset=6))
+    assert (resumed[0].offset, bytes_of(resumed, words.OUTPUT_KIND_EMITTED)) == (6, b"second;stopped;")
+
+
+def test_chunks_and_log_are_no_part_of_the_result(api):
+    words = api.words
+    job = submit(api, "count", 3, 0)
+    outcome = api.outcome(job)
+    assert [part.data for part in outcome.result] == [b"3"]
+    assert outcome.result_bytes == 1
+    (first, *pieces) = api.stream("Jobs", "GetResult", words.GetResultRequest(id=job))
+    assert list(first.part_sizes) == [1] and b"".join(piece.data for piece in pieces) == b"3"
+    assert bytes_of(read(api, job), words.OUTPUT_KIND_EMITTED) == b"1\n2\n3\n"
+
+
+def test_a_task_that_failed_keeps_what_it_emitted_and_logged(api):
+    words = api.words
+    job = submit(api, "test.emit_and_throw", "half a result")
+    outcome = api.outcome(job)
+    assert outcome.state == words.JOB_STATE_FAILED and not outcome.result
+    answers = list(read(api, job))
+    assert bytes_of(answers, words.OUTPUT_KIND_EMITTED) == b"half a result"
+    assert bytes_of(answers, words.OUTPUT_KIND_LOG).endswith(b" ERROR cannot go on\n")
+
+
+def test_of_a_stream_over_its_bound_head_and_tail_are_kept_and_the_gap_is_told(api):
+    words = api.words
+    mib = 80
+    job = submit(api, "test.emit_much", mib)
+    assert api.outcome(job).state == words.JOB_STATE_SUCCEEDED
+    answers = list(read(api, job, kind=words.OUTPUT_KIND_EMITTED))
+    kept = sum(len(answer.data) for answer in answers)
+    dropped = sum(answer.dropped_bytes for answer in answers)
+    assert kept == 64 << 20 and kept + dropped == mib << 20
+    tail = list(read(api, job, kind=words.OUTPUT_KIND_EMITTED, tail_bytes=1 << 20))
+    assert bytes_of(tail, words.OUTPUT_KIND_EMITTED) == bytes([mib - 1]) * (1 << 20)
+
+
+def test_progress_is_shown_with_a_running_job_and_told_to_who_follows(api, gate):
+    words = api.words
+    job = submit(api, "test.progress", 0.25, b"reading \xff", gate.path)
+    gate.line()
+    for answer in read(api, job, follow=True, progress=True):
+        if answer.progress_message:
+            break
+    assert (answer.progress, answer.progress_message, answer.data) == (0.25, "reading \ufffd", b"")
+    seen = api.get(job)
+    assert (seen.progress, seen.progress_message) == (0.25, answer.progress_message)
+    listed = api.call("Jobs", "List", words.ListJobsRequest(filter=words.JobFilter(states=[words.JOB_STATE_RUNNING])))
+    assert [(entry.id, entry.progress) for entry in listed.jobs] == [(job, 0.25)]
+    api.cancel(job, kill_at_once=True, wait=True)
+    assert api.get(job).progress == 0
+
+
+def test_a_stream_that_nobody_reads_goes_on_without_the_daemon(api_of, daemon, gate):
+    api = api_of(daemon)
+    words = api.words
+    job = submit(api, "test.stream", "a;b;c;", gate.path)
+    gate.line()
+    daemon.kill()
+    daemon.start()
+    api = api_of(daemon)
+    api.cancel(job, wait=True)
+    assert bytes_of(read(api, job), words.OUTPUT_KIND_EMITTED) == b"a;b;c;stopped;"
+
+
+def test_fut_follows_chunks_on_standard_output_and_the_log_on_standard_error(daemon):
+    (job,) = daemon.fut_json("call", "--detach", "test.talk", "hello")
+    done = daemon.fut("logs", "-f", job["id"], check=True)
+    assert done.stdout == "hello"
+    assert done.stderr.endswith(" WARNING hello\n")
+    assert daemon.fut("logs", "--emitted", job["id"], check=True).stderr == ""
+    assert daemon.fut("logs", "--log", job["id"], check=True).stdout == ""
+    streams = {line["stream"] for line in daemon.fut_json("logs", job["id"])}
+    assert streams == {"emitted", "log"}
