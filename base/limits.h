@@ -16,6 +16,7 @@ inline constexpr std::size_t kInlineBytesMax = 16 * 1024;         // larger ones
 inline constexpr std::size_t kPayloadBytesMax = 4 * 1024 * 1024;  // sum of inline parts of one submitted job
 inline constexpr std::size_t kPayloadPartsMax = 64;
 inline constexpr std::size_t kStoredPartsMax = kPayloadPartsMax + 2;   // a result with what its task emitted and logged
+inline constexpr std::size_t kResultBytesMax = 256 * 1024 * 1024;      // of one result, besides arrays
 inline constexpr std::size_t kSegmentBytesMax = std::size_t{1} << 36;  // 64 GiB, one segment
 inline constexpr std::size_t kSegmentsHeldMax = 4096;
 inline constexpr std::size_t kContentTypeBytesMax = 1024;
@@ -59,7 +60,10 @@ inline constexpr std::size_t kSegmentBytesTotalMax = std::size_t{16} << 30;
 inline constexpr std::uint32_t kAttemptsMax = 1'000;
 inline constexpr std::int64_t kTimeoutMsMax = 366LL * 24 * 3600 * 1000;  // one year
 inline constexpr std::int64_t kBackoffMsMax = 24LL * 3600 * 1000;
-inline constexpr std::uint32_t kCrashesMax = 3;  // workers a job may take down before it is given up
+inline constexpr std::uint32_t kCrashesDefault = 3;  // workers a job may take down before it is given up
+inline constexpr std::uint32_t kCrashesMax = 100;    // that it may ask for
+inline constexpr std::uint32_t kLossesMax = 20;      // times it may be lost with its spawner at no charge
+inline constexpr std::size_t kRetryClassesMax = 32;  // error classes in one list of a job's options
 
 // Core.
 inline constexpr std::size_t kWindowBytesMax = 48 * 1024 * 1024;  // resident jobs of all queues, payloads included

@@ -25,6 +25,16 @@ void JobFlags::add_to(CLI::App& verb) {
     add_duration(option.c_str(), value, what)->check(duration_over_zero(option, way_out));
   };
   add_duration("--backoff", backoff, "Wait before the second attempt; doubles")->check(duration("--backoff"));
+  verb.add_option("--retry-only", retry_only,
+                  "Retry only this error: its class, TIMEOUT, OUT_OF_MEMORY, exit:N or signal:N; may be given again")
+      ->group("Job")
+      ->allow_extra_args(false);
+  verb.add_option("--retry-except", retry_except, "Never retry this error; may be given again")
+      ->group("Job")
+      ->allow_extra_args(false);
+  verb.add_option("--crashes", crashes, "Workers it may take down before it is quarantined (default: 3)")
+      ->group("Job")
+      ->check(at_least_one());
   add_limit("--timeout", timeout, "Kill an attempt that runs longer");
   add_limit("--queue-timeout", queue_timeout, "Give up when not started by then");
   add_limit("--total-timeout", total_timeout, "Over all attempts");
@@ -48,6 +58,11 @@ client::JobOptions JobFlags::options() const {
   options.priority = priority;
   options.retries.max_attempts = attempts;
   options.retries.backoff = given(backoff, "--backoff");
+  for (const std::string& entry : retry_only) require_utf8("--retry-only", entry);
+  for (const std::string& entry : retry_except) require_utf8("--retry-except", entry);
+  options.retries.only_classes = retry_only;
+  options.retries.except_classes = retry_except;
+  options.crashes_max = crashes;
   options.timeouts.run = given(timeout, "--timeout");
   options.timeouts.queue = given(queue_timeout, "--queue-timeout");
   options.timeouts.total = given(total_timeout, "--total-timeout");

@@ -14,6 +14,9 @@ struct JobFlags {
   int priority = 0;
   std::uint32_t attempts = 0;
   std::string backoff;
+  std::vector<std::string> retry_only;
+  std::vector<std::string> retry_except;
+  std::uint32_t crashes = 0;
   std::string timeout;
   std::string queue_timeout;
   std::string total_timeout;

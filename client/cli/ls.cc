@@ -20,6 +20,7 @@ struct Options {
   std::string task;
   std::string name;
   bool mine = false;
+  bool quarantined = false;
   bool all = false;
   std::uint64_t limit = 20;
   std::string page;
@@ -39,6 +40,7 @@ client::JobFilter filter_of(const Options& options) {
     }
     filter.states.push_back(state);
   }
+  if (options.quarantined) filter.causes = {client::CauseKind::kQuarantined};
   if (options.mine) filter.owner_uid = ::getuid();
   return filter;
 }
@@ -91,6 +93,7 @@ void add_ls(CLI::App& app, Globals& globals) {
   verb.add_option("-q,--queue", options->queue, "Of this queue");
   verb.add_option("--task", options->task, "Of this task");
   verb.add_option("--name", options->name, "With this name");
+  verb.add_flag("--quarantined", options->quarantined, "Given up because they took down too many workers");
   verb.add_flag("--mine", options->mine, "Submitted by me");
   verb.add_option("-n,--limit", options->limit, "At most so many (default: 20)")->check(at_least_one());
   verb.add_flag("--all", options->all, "All of them, page by page");

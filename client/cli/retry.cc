@@ -16,13 +16,14 @@ namespace {
 struct Options {
   std::vector<std::string> ids;
   bool failed = false;
+  bool quarantined = false;
   std::string queue;
   std::string task;
   std::string name;
 };
 
-// Those that failed or timed out and were not retried since, oldest first. A list is newest first, so that a retry is
-// seen before the job it names.
+// Those that failed or timed out (or, of them, only the quarantined ones) and were not retried since, oldest first. A
+// list is newest first, so that a retry is seen before the job it names.
 std::vector<std::uint64_t> failed_jobs(const client::Client& client, const Options& options) {
   const client::JobFilter filter{.queue = options.queue, .task = options.task, .name = options.name};
   std::vector<std::uint64_t> failed;
@@ -32,7 +33,8 @@ std::vector<std::uint64_t> failed_jobs(const client::Client& client, const Optio
     const client::JobPage page = client.jobs(filter, limits::kListPageMax, token);
     for (const client::JobInfo& job : page.jobs) {
       if (job.retry_of != 0) retried.insert(job.retry_of);
-      const bool wanted = job.state == client::JobState::kFailed || job.state == client::JobState::kTimedOut;
+      const bool failed_somehow = job.state == client::JobState::kFailed || job.state == client::JobState::kTimedOut;
+      const bool wanted = options.quarantined ? job.cause.kind == client::CauseKind::kQuarantined : failed_somehow;
       if (wanted && !retried.contains(job.id)) failed.push_back(job.id);
     }
     token = page.next_page_token;
@@ -60,14 +62,18 @@ int retry(const Options& options, const Globals& globals) {
   require_utf8("--queue", options.queue);
   require_utf8("--task", options.task);
   require_utf8("--name", options.name);
-  if (options.ids.empty() != options.failed) throw UsageError("give numbers of jobs, or --failed");
+  const bool chosen = options.failed || options.quarantined;
+  if (options.ids.empty() != chosen) throw UsageError("give numbers of jobs, or --failed, or --quarantined");
+  if (options.failed && options.quarantined) throw UsageError("--failed takes the quarantined ones along; give one");
   const bool filtered = !options.queue.empty() || !options.task.empty() || !options.name.empty();
-  if (filtered && !options.failed) throw UsageError("--queue, --task and --name choose among --failed ones");
-  const std::vector<std::uint64_t> named = options.failed ? std::vector<std::uint64_t>{} : parse_ids(options.ids);
+  if (filtered && !chosen) throw UsageError("--queue, --task and --name choose among --failed or --quarantined ones");
+  const std::vector<std::uint64_t> named = chosen ? std::vector<std::uint64_t>{} : parse_ids(options.ids);
   const client::Client client = connect(globals);
-  const std::vector<std::uint64_t> ids = options.failed ? failed_jobs(client, options) : named;
-  if (!options.failed) return retry_some(client, ids, globals.json) ? kOk : kRefused;
-  if (ids.empty()) complain("no job has failed that was not retried");
+  const std::vector<std::uint64_t> ids = chosen ? failed_jobs(client, options) : named;
+  if (!chosen) return retry_some(client, ids, globals.json) ? kOk : kRefused;
+  if (ids.empty())
+    complain(options.quarantined ? "no job is quarantined that was not retried"
+                                 : "no job has failed that was not retried");
   bool all = true;
   for (std::span<const std::uint64_t> left(ids); !left.empty();) {
     const auto some = left.first(std::min(left.size(), kAtOnce));
@@ -84,14 +90,16 @@ void add_retry(CLI::App& app, Globals& globals) {
   CLI::App& verb = *app.add_subcommand("retry", "Run ended jobs once more; prints the new jobs' numbers");
   verb.add_option("ids", options->ids, "Numbers of jobs, or ranges such as 3-10");
   verb.add_flag("--failed", options->failed, "All that failed or timed out, but for those retried already");
-  verb.add_option("-q,--queue", options->queue, "With --failed: of this queue");
-  verb.add_option("--task", options->task, "With --failed: of this task");
-  verb.add_option("--name", options->name, "With --failed: with this name");
+  verb.add_flag("--quarantined", options->quarantined, "Of them, those that took down too many workers");
+  verb.add_option("-q,--queue", options->queue, "With --failed or --quarantined: of this queue");
+  verb.add_option("--task", options->task, "With --failed or --quarantined: of this task");
+  verb.add_option("--name", options->name, "With --failed or --quarantined: with this name");
   verb.footer(
       "The old job stays as it is; fut show names the one in the other.\n\n"
       "Examples:\n"
       "  fut retry 42\n"
-      "  fut retry --failed --queue nightly\n");
+      "  fut retry --failed --queue nightly\n"
+      "  fut retry --quarantined\n");
   verb.callback([&globals, options] { globals.action = [&globals, options] { return retry(*options, globals); }; });
 }
 

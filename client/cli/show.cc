@@ -24,15 +24,29 @@ std::string joined(const std::map<std::string, std::string>& labels) {
   return text;
 }
 
-void show_attempt(const client::AttemptInfo& attempt) {
-  std::string text = std::to_string(attempt.number) + ": " + std::string(client::to_string(attempt.state));
-  if (attempt.finished_us != 0) text += " after " + duration_text(attempt.finished_us - attempt.started_us);
-  if (!attempt.worker.empty()) text += ", worker " + attempt.worker;
-  if (attempt.worker_pid != 0) text += " (pid " + std::to_string(attempt.worker_pid) + ")";
-  if (attempt.peak_memory_bytes != 0) text += ", peak memory " + bytes_text(attempt.peak_memory_bytes);
-  const std::string why = describe(attempt.cause);
-  if (!why.empty()) text += ": " + why;
-  line("attempt", text);
+std::string end_of(const client::AttemptInfo& attempt) {
+  if (attempt.cause.signal != 0) return "signal " + std::to_string(attempt.cause.signal);
+  if (attempt.cause.exit_code != 0) return "exit " + std::to_string(attempt.cause.exit_code);
+  return "-";
+}
+
+void show_attempts(const std::vector<client::AttemptInfo>& attempts) {
+  Table table({"ATTEMPT", "STATE", "STARTED", "TOOK", "WORKER", "PID", "END", "MEMORY", "CAUSE"});
+  const auto or_dash = [](std::string text) { return text.empty() ? "-" : text; };
+  for (const client::AttemptInfo& attempt : attempts) {
+    const bool ended = attempt.finished_us != 0;
+    table.add({std::to_string(attempt.number), std::string(client::to_string(attempt.state)),
+               or_dash(time_text(attempt.started_us)),
+               ended ? duration_text(attempt.finished_us - attempt.started_us) : "-", or_dash(attempt.worker),
+               or_dash(number(static_cast<std::uint64_t>(attempt.worker_pid))), end_of(attempt),
+               attempt.peak_memory_bytes == 0 ? "-" : bytes_text(attempt.peak_memory_bytes), describe(attempt.cause)});
+  }
+  table.print();
+}
+
+// What is printed last is read first: of the attempts before, fut show --json has the output.
+void show_output(const char* title, const std::string& tail) {
+  if (!tail.empty()) print(title + tail + (tail.ends_with('\n') ? "" : "\n"));
 }
 
 void show(const client::JobInfo& job) {
@@ -61,8 +75,9 @@ void show(const client::JobInfo& job) {
   if (job.at_most_once) line("runs", "at most once");
   line("payload", bytes_text(static_cast<std::int64_t>(job.payload_bytes)));
   line("result", job.result_bytes == 0 ? "" : bytes_text(static_cast<std::int64_t>(job.result_bytes)));
-  for (const client::AttemptInfo& attempt : job.attempt_history) show_attempt(attempt);
-  if (!job.cause.stderr_tail.empty()) print("last of standard error:\n" + job.cause.stderr_tail + "\n");
+  if (!job.attempt_history.empty()) show_attempts(job.attempt_history);
+  show_output("last of standard output:\n", job.cause.stdout_tail);
+  show_output("last of standard error:\n", job.cause.stderr_tail);
 }
 
 int show_all(const std::vector<std::string>& words, const Globals& globals) {

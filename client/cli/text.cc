@@ -223,6 +223,7 @@ Json to_json(const client::Cause& cause) {
   if (cause.peak_memory_bytes != 0) json["peak_memory_bytes"] = cause.peak_memory_bytes;
   if (!cause.stdout_tail.empty()) put_bytes(json, "stdout_tail", cause.stdout_tail);
   if (!cause.stderr_tail.empty()) put_bytes(json, "stderr_tail", cause.stderr_tail);
+  if (cause.retry_refused) json["retry_refused"] = true;
   return json;
 }
 
@@ -248,6 +249,44 @@ Json to_json(const client::Outcome& outcome) {
   if (!outcome.succeeded() || !outcome.cause.message.empty()) json["cause"] = to_json(outcome.cause);
   return json;
 }
+
+namespace {
+
+Json to_json(const client::JobOptions& options) {
+  const client::Retries& retries = options.retries;
+  const client::Timeouts& timeouts = options.timeouts;
+  Json json;
+  json["retries"] = {{"max_attempts", retries.max_attempts},
+                     {"backoff_ms", retries.backoff.count()},
+                     {"factor", retries.factor},
+                     {"backoff_ms_max", retries.backoff_max.count()},
+                     {"jitter", retries.jitter},
+                     {"only_classes", retries.only_classes},
+                     {"except_classes", retries.except_classes}};
+  json["timeouts"] = {{"queue_ms", timeouts.queue.count()},
+                      {"run_ms", timeouts.run.count()},
+                      {"total_ms", timeouts.total.count()},
+                      {"grace_ms", timeouts.grace.count()}};
+  json["crashes_max"] = options.crashes_max;
+  return json;
+}
+
+Json to_json(const client::AttemptInfo& attempt) {
+  Json json;
+  json["number"] = attempt.number;
+  json["epoch"] = attempt.epoch;
+  json["state"] = client::to_string(attempt.state);
+  put_time(json, "started_us", attempt.started_us);
+  put_time(json, "finished_us", attempt.finished_us);
+  if (!attempt.worker.empty()) json["worker"] = attempt.worker;
+  if (attempt.worker_pid != 0) json["worker_pid"] = attempt.worker_pid;
+  json["cpu_us"] = attempt.cpu_us;
+  json["peak_memory_bytes"] = attempt.peak_memory_bytes;
+  json["cause"] = cli::to_json(attempt.cause);
+  return json;
+}
+
+}  // namespace
 
 Json to_json(const client::JobInfo& job, Detail detail) {
   Json json;
@@ -281,21 +320,10 @@ Json to_json(const client::JobInfo& job, Detail detail) {
     json["progress_message"] = job.progress_message;
   }
   if (job.cause.kind != client::CauseKind::kNone) json["cause"] = to_json(job.cause);
+  if (job.options) json["spec"] = to_json(*job.options);
   if (job.attempt_history.empty()) return json;
   json["attempt_history"] = Json::array();
-  for (const client::AttemptInfo& attempt : job.attempt_history) {
-    Json& entry = json["attempt_history"].emplace_back(Json::object());
-    entry["number"] = attempt.number;
-    entry["epoch"] = attempt.epoch;
-    entry["state"] = client::to_string(attempt.state);
-    put_time(entry, "started_us", attempt.started_us);
-    put_time(entry, "finished_us", attempt.finished_us);
-    if (!attempt.worker.empty()) entry["worker"] = attempt.worker;
-    entry["worker_pid"] = attempt.worker_pid;
-    entry["cpu_us"] = attempt.cpu_us;
-    entry["peak_memory_bytes"] = attempt.peak_memory_bytes;
-    entry["cause"] = to_json(attempt.cause);
-  }
+  for (const client::AttemptInfo& attempt : job.attempt_history) json["attempt_history"].push_back(to_json(attempt));
   return json;
 }
 

@@ -58,6 +58,7 @@ JobPage Client::jobs(const JobFilter& filter, std::uint32_t page_size, const std
   api::ListJobsRequest request;
   api::JobFilter& out = *request.mutable_filter();
   for (const JobState state : filter.states) out.add_states(static_cast<api::JobState>(state));
+  for (const CauseKind cause : filter.causes) out.add_causes(static_cast<api::CauseKind>(cause));
   out.set_queue(filter.queue);
   out.set_pool(filter.pool);
   out.set_task(filter.task);

@@ -46,6 +46,8 @@ void to_retries(const Retries& retries, api::Retries& out) {
   out.set_factor(retries.factor);
   out.set_backoff_ms_max(retries.backoff_max.count());
   out.set_jitter(retries.jitter);
+  for (const std::string& entry : retries.only_classes) out.add_only_classes(entry);
+  for (const std::string& entry : retries.except_classes) out.add_except_classes(entry);
 }
 
 void to_timeouts(const Timeouts& timeouts, api::Timeouts& out) {
@@ -63,6 +65,31 @@ void add_dependencies(const std::vector<std::uint64_t>& ids, api::DependencyCond
     dependency.set_job_id(id);
     dependency.set_condition(condition);
   }
+}
+
+// As far as this server serves them.
+JobOptions from_spec(const api::JobSpec& spec) {
+  JobOptions out;
+  out.queue = spec.queue();
+  out.pool = spec.pool();
+  out.priority = spec.priority();
+  out.retries.max_attempts = spec.retries().max_attempts();
+  out.retries.backoff = Milliseconds(spec.retries().backoff_ms());
+  out.retries.factor = spec.retries().factor();
+  out.retries.backoff_max = Milliseconds(spec.retries().backoff_ms_max());
+  out.retries.jitter = spec.retries().jitter();
+  out.retries.only_classes.assign(spec.retries().only_classes().begin(), spec.retries().only_classes().end());
+  out.retries.except_classes.assign(spec.retries().except_classes().begin(), spec.retries().except_classes().end());
+  out.timeouts.queue = Milliseconds(spec.timeouts().queue_ms());
+  out.timeouts.soft = Milliseconds(spec.timeouts().soft_ms());
+  out.timeouts.run = Milliseconds(spec.timeouts().run_ms());
+  out.timeouts.heartbeat = Milliseconds(spec.timeouts().heartbeat_ms());
+  out.timeouts.total = Milliseconds(spec.timeouts().total_ms());
+  out.timeouts.grace = Milliseconds(spec.timeouts().grace_ms());
+  out.crashes_max = spec.crashes_max();
+  out.at_most_once = spec.at_most_once();
+  out.name = spec.name();
+  return out;
 }
 
 AttemptInfo from_attempt(const api::Attempt& attempt) {
@@ -91,6 +118,7 @@ api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   to_retries(options.retries, *spec.mutable_retries());
   to_timeouts(options.timeouts, *spec.mutable_timeouts());
   spec.set_at_most_once(options.at_most_once);
+  spec.set_crashes_max(options.crashes_max);
   spec.set_name(options.name);
   spec.mutable_labels()->insert(options.labels.begin(), options.labels.end());
   spec.set_front(options.front);
@@ -180,6 +208,7 @@ Cause from_cause(const api::Cause& cause) {
   out.peak_memory_bytes = cause.peak_memory_bytes();
   out.stdout_tail = cause.stdout_tail();
   out.stderr_tail = cause.stderr_tail();
+  out.retry_refused = cause.retry_refused();
   return out;
 }
 
@@ -229,6 +258,7 @@ JobInfo from_job(const api::Job& job) {
   out.progress = job.progress();
   out.progress_message = job.progress_message();
   out.cause = from_cause(job.cause());
+  if (job.has_spec()) out.options = from_spec(job.spec());
   for (const api::Attempt& attempt : job.attempt_history()) out.attempt_history.push_back(from_attempt(attempt));
   return out;
 }

@@ -51,7 +51,7 @@ std::string headline(const Cause& cause) {
     case CauseKind::kCancelled:
       return "cancelled";
     case CauseKind::kQuarantined:
-      return "took down too many workers and is not tried again";
+      return "quarantined";
     case CauseKind::kMayHaveRun:
       return "may have run; at most once, so not tried again";
     case CauseKind::kPayloadLost:

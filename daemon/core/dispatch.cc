@@ -109,7 +109,7 @@ void Scheduler::offer(Slot& slot, Job& job, Moment now, Effects& effects) {
     auto cause = std::make_unique<Cause>();
     cause->kind = CauseKind::kUnknownTask;
     cause->message = "pool \"" + slot.pool->row.name + "\" has no task \"" + spec.task + "\" any more";
-    return end(job, {JobState::kFailed, std::move(cause), {}, {}, now.at}, now, effects);
+    return end(job, {JobState::kFailed, std::move(cause), {}, {{}, {}, now.at}}, now, effects);
   }
   ++job.attempt;
   job.epoch = setup_.epoch;
@@ -183,6 +183,7 @@ void Scheduler::on(const event::SlotReady& ready, Moment, Effects&) {
   slot->ready = true;
   slot->full = false;
   slot->generation = ready.generation;
+  slot->worker_pid = ready.worker_pid;
 }
 
 void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "base/limits.h"
 #include "daemon/core/scheduler.h"
@@ -7,10 +6,6 @@
 namespace futured {
 
 namespace {
-
-WallTime wall_of(Instant at, Moment now) {
-  return at.ns == 0 ? WallTime{} : now.wall + (std::min(at, now.at) - now.at);
-}
 
 std::unique_ptr<Cause> copy_of(const Cause* cause) {
   return cause != nullptr ? std::make_unique<Cause>(*cause) : nullptr;
@@ -65,14 +60,13 @@ void Scheduler::on(const event::Done& done, Moment now, Effects& effects) {
     return end_doomed(*job, done.result, done.cause, ran, now, effects);
   }
   if (done.status == event::DoneStatus::kSucceeded) {
-    return end(*job, {JobState::kSucceeded, copy_of(done.cause), done.result, started, finished}, now, effects);
+    return end(*job, {JobState::kSucceeded, copy_of(done.cause), done.result, ran}, now, effects);
   }
-  const JobSpec& spec = job->spec->spec;
-  const std::uint32_t failures = job->attempt - job->crashes;
-  if (!done.do_not_retry && !spec.at_most_once && failures < spec.max_attempts) {
-    return retry_later(*job, done.cause != nullptr ? *done.cause : Cause{}, ran, backoff(spec, failures), now, effects);
+  Cause cause = done.cause != nullptr ? *done.cause : Cause{};
+  if (!done.do_not_retry && is_tried_again(*job, cause)) {
+    return retry(*job, std::move(cause), done.result, done.retry_after, ran, now, effects);
   }
-  end(*job, {JobState::kFailed, copy_of(done.cause), done.result, started, finished}, now, effects);
+  end(*job, {JobState::kFailed, copy_of(done.cause), done.result, ran}, now, effects);
 }
 
 void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) {
@@ -100,7 +94,7 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
     if (job.doom != Doom::kNone) {
       end_doomed(job, {}, &ended.cause, ran, now, effects);
     } else {
-      crashed(job, ended.cause, ran, now, effects);
+      crashed(job, ended, ran, now, effects);
     }
   }
   // A pool whose workers die at once must not spend the machine on starting them.
@@ -110,43 +104,6 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
   }
   const auto wait = Duration(std::chrono::milliseconds(50)) * (1 << std::min<std::uint32_t>(slot->failures, 7));
   timers_.add({now.at + wait, TimerKind::kRestartWorker, 0, slot->id.value});
-}
-
-// A worker can die between finishing a job and reporting it, so the job may run twice: we promise at-least-once. The
-// crash budget is apart from max_attempts, and keeps a job that kills its workers from doing so for ever.
-void Scheduler::crashed(Job& job, Cause cause, Ran ran, Moment now, Effects& effects) {
-  ++job.crashes;
-  if (job.spec->spec.at_most_once || job.crashes >= limits::kCrashesMax) {
-    return end(job, {JobState::kFailed, std::make_unique<Cause>(std::move(cause)), {}, ran.started, now.at}, now,
-               effects);
-  }
-  retry_later(job, std::move(cause), ran, Duration(0), now, effects);
-}
-
-void Scheduler::retry_later(Job& job, Cause cause, Ran ran, Duration delay, Moment now, Effects& effects) {
-  AttemptRow row{job.fence(), wall_of(ran.started, now), wall_of(ran.finished, now), ran.slot, {}, std::move(cause)};
-  job.doom = Doom::kNone;
-  if (delay.count() > 0) {
-    row.retry_at = now.wall + delay;
-    add_job_timer(job, TimerKind::kRetry, now.at + delay);
-  } else {
-    make_ready(job);
-  }
-  effects.rows.attempts.push_back(std::move(row));
-}
-
-Duration Scheduler::backoff(const JobSpec& spec, std::uint32_t failures) {
-  const double most = spec.backoff_max.count() > 0 ? static_cast<double>(spec.backoff_max.count())
-                                                   : static_cast<double>(limits::kBackoffMsMax) * 1e6;
-  const double delay = std::min(most, static_cast<double>(spec.backoff.count()) *
-                                          std::pow(spec.backoff_factor, static_cast<double>(failures - 1)));
-  random_ += 0x9e3779b97f4a7c15ULL;  // splitmix64
-  std::uint64_t bits = random_;
-  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebULL;
-  bits ^= bits >> 31;
-  const double share = static_cast<double>(bits >> 11) / static_cast<double>(1ULL << 53);
-  return Duration(static_cast<std::int64_t>(std::min(most, delay * (1 + spec.jitter * (2 * share - 1)))));
 }
 
 // Decides that the job must end. At once if nothing runs; else its attempt is got out of the way first.
@@ -196,22 +153,26 @@ void Scheduler::end_doomed(Job& job, std::string_view result, const Cause* measu
   if (const auto wish = cancel_wishes_.find(job.id); job.doom == Doom::kCancel && wish != cancel_wishes_.end()) {
     if (!wish->second.reason.empty()) cause.message += ": " + wish->second.reason;
   }
-  const JobSpec& spec = job.spec->spec;
-  const std::uint32_t failures = job.attempt - std::min<std::uint32_t>(job.crashes, job.attempt);
-  if (job.doom == Doom::kRunTimeout && !spec.at_most_once && failures < spec.max_attempts) {
-    return retry_later(job, std::move(cause), {ran.slot, ran.started, now.at}, backoff(spec, failures), now, effects);
+  ran.finished = now.at;
+  if (job.doom == Doom::kRunTimeout && is_tried_again(job, cause)) {
+    return retry(job, std::move(cause), result, std::nullopt, ran, now, effects);
   }
-  end(job, {verdict.state, std::make_unique<Cause>(std::move(cause)), result, ran.started, now.at}, now, effects);
+  end(job, {verdict.state, std::make_unique<Cause>(std::move(cause)), result, ran}, now, effects);
 }
 
 void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   Ending& ending = effects.ending_of(job.id);
   ending.state = end.state;
   // An at-most-once job that ran is not offered again, so one that did not run now never did.
-  ending.attempt = job.spec->spec.at_most_once && end.started.ns == 0 ? 0 : job.attempt;
+  ending.attempt = job.spec->spec.at_most_once && end.ran.started.ns == 0 ? 0 : job.attempt;
   ending.epoch = job.epoch;
-  ending.started_at = wall_of(end.started, now);
-  ending.finished_at = wall_of(end.finished, now);
+  ending.started_at = wall_of(end.ran.started, now);
+  ending.finished_at = wall_of(end.ran.finished, now);
+  // The history of a job that simply succeeded is its ending; that path writes nothing more.
+  const bool has_history = end.state != JobState::kSucceeded || job.attempt > 1;
+  if (has_history && end.ran.slot.is_set() && end.ran.started.ns != 0) {
+    effects.rows.attempts.push_back(attempt_row(job, end.ran, Charge::kLast, {}, now));
+  }
   ending.result = end.result;
   ending.cause = std::move(end.cause);
   leave_backlog(job, effects);
@@ -275,7 +236,7 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
 
 // Jobs that were not resident when somebody asked to cancel them.
 void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
-  for (const SpecRow& row : loaded.answer.specs) know_spec(row);
+  know_specs(loaded.answer.specs);
   if (loaded.due) return due_loaded(loaded, now, effects);
   for (const JobId asked : loaded.asked) {
     const auto loading = cancels_loading_.extract(asked);

@@ -1,6 +1,7 @@
 // Events: everything that can happen to the scheduler. Plain values; views in them live only for the step.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -20,6 +21,11 @@ struct Moment {
   Instant at;
   WallTime wall;
 };
+
+// An instant of this turn or before it, by the other clock; 0 stays 0.
+[[nodiscard]] inline WallTime wall_of(Instant at, Moment now) {
+  return at.ns == 0 ? WallTime{} : now.wall + (std::min(at, now.at) - now.at);
+}
 
 // Names a request whose answer is owed. Given out by the loop; 0 is never used.
 using Token = std::uint64_t;
@@ -61,6 +67,7 @@ struct PoolReady {
 struct SlotReady {
   SlotId slot;
   std::uint32_t generation = 0;
+  std::int32_t worker_pid = 0;
 };
 
 // The worker of a slot and everything it had started are gone.
@@ -69,7 +76,8 @@ struct SlotEnded {
   std::uint32_t generation = 0;
   std::optional<Fence> taken;  // the job it had taken and not finished
   Instant taken_at;
-  Cause cause;  // kWorkerCrashed or kBrokenWorker
+  Cause cause;           // kWorkerCrashed, kOutOfMemory or kBrokenWorker
+  bool is_lost = false;  // every worker ended with the spawner: no job is to blame
 };
 
 // A running attempt of an earlier daemon that this one can see in a channel. Before any other event of its slot.
@@ -89,8 +97,9 @@ struct Done {
   bool do_not_retry = false;
   Instant started_at;
   Instant finished_at;
-  std::string_view result;       // encoded parts
-  const Cause* cause = nullptr;  // null: nothing to tell
+  std::string_view result;              // encoded parts
+  const Cause* cause = nullptr;         // null: nothing to tell
+  std::optional<Duration> retry_after;  // what the task asks for instead of the job's backoff
 };
 
 // The answer to a Revoke.

@@ -20,21 +20,24 @@ JobState state_of(const Job& job) {
   return JobState::kQueued;
 }
 
-LiveJob live_job(const Job& job) { return {job.id, state_of(job), job.taken_at, job.attempt, job.slot}; }
+LiveJob live_job(const Job& job, const Slot* slot) {
+  return {
+      job.id, state_of(job), job.taken_at, job.attempt, job.epoch, job.slot, slot != nullptr ? slot->worker_pid : 0};
+}
 
 }  // namespace
 
 std::optional<LiveJob> Scheduler::live(JobId id) const {
   const Job* const job = jobs_.find(id);
   if (job == nullptr) return std::nullopt;
-  return live_job(*job);
+  return live_job(*job, job->slot.is_set() ? slots_[job->slot.value - 1].get() : nullptr);
 }
 
 std::vector<LiveJob> Scheduler::running() const {
   std::vector<LiveJob> found;
   for (const auto& slot : slots_) {
     for (const Job* job = slot->offers.front(); job != nullptr; job = job->next) {
-      if (job->phase == Phase::kTaken) found.push_back(live_job(*job));
+      if (job->phase == Phase::kTaken) found.push_back(live_job(*job, slot.get()));
     }
   }
   std::ranges::sort(found, {}, &LiveJob::id);
@@ -69,7 +72,7 @@ std::vector<SlotFigures> Scheduler::slots() const {
     SlotFigures one{slot->id,  slot->pool->row.name, slot->ready, static_cast<std::uint32_t>(slot->offers.size()), {},
                     slot->mean};
     const Job* const head = slot->offers.front();
-    if (head != nullptr) one.job = live_job(*head);
+    if (head != nullptr) one.job = live_job(*head, slot.get());
     figures.push_back(std::move(one));
   }
   return figures;

@@ -63,6 +63,7 @@ struct Slot {
   SlotId id;
   PoolState* pool = nullptr;
   std::uint32_t generation = 0;
+  std::int32_t worker_pid = 0;
   bool ready = false;      // a worker takes offers
   bool exclusive = false;  // holds an at-most-once job: gets nothing beside it
   bool killing = false;    // asked to end

@@ -42,12 +42,18 @@ struct Job {
   SlotId slot;                // kOffered, kTaken
   Phase phase = Phase::kFree;
   Doom doom = Doom::kNone;
-  std::uint8_t crashes = 0;
+  std::uint8_t crashes = 0;  // attempts charged to crashes_max
+  std::uint8_t spared = 0;   // attempts charged to nothing
   Instant doomed_at;
   std::uint32_t timers = 0;  // entries in the timer heap that may still mean this job
   bool in_backlog = false;   // has a row in the store's backlog
   bool counted = false;      // that row is still counted in Lane::backlog_jobs
 
+  // Attempts charged to max_attempts, the current one included.
+  [[nodiscard]] std::uint32_t failures() const {
+    const std::uint32_t others = std::uint32_t{crashes} + spared;
+    return attempt - (others < attempt ? others : attempt);
+  }
   [[nodiscard]] Fence fence() const { return {id, epoch, attempt}; }
   [[nodiscard]] std::size_t cost() const { return sizeof(Job) + payload.size; }
 };

@@ -42,7 +42,16 @@ struct OutcomeRow {
   Ending ending;
 };
 
-// One attempt that ended without ending its job. The attempt that ended it is told in the Ending.
+// What the end of an attempt cost its job. Values are stored.
+enum class Charge : std::uint8_t {
+  kRetry = 0,    // one of max_attempts
+  kCrash = 1,    // one of crashes_max
+  kNothing = 2,  // the worker was lost for no fault of the job
+  kLast = 3,     // the job ended with this attempt
+};
+
+// One attempt that ended. Of the last one the Ending tells the rest, but for the cause of a job that was quarantined; a
+// job that succeeded at its first attempt has no such row at all.
 struct AttemptRow {
   Fence fence;
   WallTime started_at;
@@ -50,6 +59,8 @@ struct AttemptRow {
   SlotId slot;
   WallTime retry_at;  // 0: no further attempt follows from this one, or at once
   Cause cause;
+  Charge charge = Charge::kRetry;
+  std::int32_t worker_pid = 0;  // 0: not known
 };
 
 // An at-most-once job is about to be offered.
@@ -124,9 +135,18 @@ struct StoredJob {
   JobState state = JobState::kQueued;  // kQueued, or terminal
   bool in_backlog = false;
   std::uint32_t attempts = 0;  // number of the last attempt with a row; 0: none
-  std::uint32_t crashes = 0;   // attempts among them that ended kWorkerCrashed or kBrokenWorker
+  std::uint32_t crashes = 0;   // attempts among them that were charged as such
+  std::uint32_t spared = 0;    // attempts among them that were charged to nothing
   WallTime retry_at;           // of that attempt
   bool started = false;        // at most once: a `starts` row exists
+
+  // One more attempt with a row, in ascending order.
+  void count_attempt(std::uint32_t number, Charge charge, WallTime next_at) {
+    attempts = number;
+    retry_at = next_at;
+    crashes += charge == Charge::kCrash ? 1 : 0;
+    spared += charge == Charge::kNothing ? 1 : 0;
+  }
 };
 
 // The first jobs of a lane's order on disk, after `after` (from its beginning when empty).

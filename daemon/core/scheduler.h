@@ -46,7 +46,9 @@ struct LiveJob {
   JobState state = JobState::kQueued;
   Instant taken_at;
   std::uint32_t attempt = 0;
+  Epoch epoch;  // in which that attempt was offered
   SlotId slot;
+  std::int32_t worker_pid = 0;
 };
 
 struct LaneFigures {
@@ -91,6 +93,7 @@ class Scheduler {
   [[nodiscard]] PoolId pool_of(SlotId slot) const;
   [[nodiscard]] PoolId pool_named(const std::string& name) const;  // unset: none
   [[nodiscard]] const std::string& pool_name(PoolId pool) const;
+  [[nodiscard]] bool has_queue(const std::string& name) const { return queue_by_name_.contains(name); }
   [[nodiscard]] std::uint32_t slot_count() const { return static_cast<std::uint32_t>(slots_.size()); }
 
   // The offer still stands. One that waited for its commit must be asked for before it leaves: its slot may have lost
@@ -127,6 +130,9 @@ class Scheduler {
   [[nodiscard]] Result<PoolState*> pool_for(const JobSpec& spec) const;
   [[nodiscard]] PoolState* pool_named_state(const std::string& name) const;
   SpecState& know_spec(const SpecRow& row);
+  // Those of a store's answer. One whose queue is gone is passed over: the loop sees to it that only ended jobs name
+  // it.
+  void know_specs(const std::vector<SpecRow>& rows);
   void resolve_task(SpecState& spec) const;
   void forget_unused_specs();
   [[nodiscard]] JobId take_ids(std::uint64_t count, Effects& effects);
@@ -192,18 +198,23 @@ class Scheduler {
     Instant started;  // 0: the attempt never began
     Instant finished;
   };
-  void crashed(Job& job, Cause cause, Ran ran, Moment now, Effects& effects);
-  void retry_later(Job& job, Cause cause, Ran ran, Duration delay, Moment now, Effects& effects);
   void end_doomed(Job& job, std::string_view result, const Cause* measured, Ran ran, Moment now, Effects& effects);
   struct End {
     JobState state = JobState::kSucceeded;
     std::unique_ptr<Cause> cause;
     std::string_view result;
-    Instant started;  // 0: this attempt never ran
-    Instant finished;
+    Ran ran;
   };
   void end(Job& job, End end, Moment now, Effects& effects);
   void drop(Job& job);  // from memory
+
+  // retries.cc
+  [[nodiscard]] static bool is_tried_again(const Job& job, const Cause& cause);
+  void retry(Job& job, Cause cause, std::string_view result, std::optional<Duration> after, Ran ran, Moment now,
+             Effects& effects);
+  void crashed(Job& job, const event::SlotEnded& ended, Ran ran, Moment now, Effects& effects);
+  void run_again(Job& job, AttemptRow row, Duration delay, Moment now, Effects& effects);
+  [[nodiscard]] AttemptRow attempt_row(const Job& job, Ran ran, Charge charge, Cause cause, Moment now) const;
   [[nodiscard]] Duration backoff(const JobSpec& spec, std::uint32_t failures);
 
   // timers.cc

@@ -31,8 +31,8 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
   for (const DeadlineRow& row : snapshot.deadlines) deadlines_[{row.at, row.first}] = row.count;
   arm_deadlines(now);
 
-  for (const SpecRow& row : live.specs) know_spec(row);
-  for (const SpecRow& row : snapshot.specs) know_spec(row);
+  know_specs(live.specs);
+  know_specs(snapshot.specs);
   for (const StoredJob& stored : live.jobs) {
     if (is_terminal(stored.state)) continue;
     Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);

@@ -152,7 +152,7 @@ SpecState& Scheduler::know_spec(const SpecRow& row) {
   slot = std::make_unique<SpecState>(SpecState{row.id, row.spec, nullptr, std::nullopt, 0});
   SpecState& spec = *slot;
   const auto queue = queue_by_name_.find(row.spec.queue);
-  FUTURED_CHECK(queue != queue_by_name_.end(), "queues are never removed");
+  FUTURED_CHECK(queue != queue_by_name_.end(), "a spec is known once its queue was found");
   const auto pool = pool_for(row.spec);
   PoolState* home = pool.ok() ? *pool : nullptr;
   if (home == nullptr) home = pool_named_state(row.spec.pool);
@@ -164,6 +164,12 @@ SpecState& Scheduler::know_spec(const SpecRow& row) {
   resolve_task(spec);
   specs_[row.spec] = &spec;
   return spec;
+}
+
+void Scheduler::know_specs(const std::vector<SpecRow>& rows) {
+  for (const SpecRow& row : rows) {
+    if (has_queue(row.spec.queue)) know_spec(row);
+  }
 }
 
 void Scheduler::resolve_task(SpecState& spec) const {
@@ -215,6 +221,7 @@ Job& Scheduler::take_up_held(const StoredJob& stored, Lane& lane) {
   job.submitted_at = stored.submitted_at;
   job.attempt = stored.attempts;
   job.crashes = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.crashes, 255));
+  job.spared = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.spared, 255));
   job.in_backlog = stored.in_backlog;
   return job;
 }
@@ -228,7 +235,7 @@ void Scheduler::place(Job& job, const StoredJob& stored, Moment now, Effects& ef
     auto cause = std::make_unique<Cause>();
     cause->kind = CauseKind::kMayHaveRun;
     cause->message = "the job was started at most once, and its worker was lost with the daemon or the machine";
-    return end(job, {JobState::kFailed, std::move(cause), {}, {}, now.at}, now, effects);
+    return end(job, {JobState::kFailed, std::move(cause), {}, {{}, {}, now.at}}, now, effects);
   }
   arm_submit_timers(job, now);
   if (stored.retry_at > now.wall) {

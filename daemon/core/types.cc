@@ -71,6 +71,12 @@ std::string_view to_string(CauseKind kind) {
       return "BROKEN_WORKER";
     case CauseKind::kBadPayload:
       return "BAD_PAYLOAD";
+    case CauseKind::kOutOfMemory:
+      return "OUT_OF_MEMORY";
+    case CauseKind::kResultTooLarge:
+      return "RESULT_TOO_LARGE";
+    case CauseKind::kQuarantined:
+      return "QUARANTINED";
   }
   return "UNKNOWN";
 }

@@ -5,8 +5,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/id.h"
+#include "base/limits.h"
 #include "base/time.h"
 
 namespace futured {
@@ -42,6 +44,9 @@ enum class CauseKind : std::uint8_t {
   kUnknownTask = 12,   // accepted, but no pool has this task any more
   kBrokenWorker = 13,  // the worker wrote what no sound worker writes, and was killed
   kBadPayload = 14,    // the payload cannot be read as what the task takes
+  kOutOfMemory = 15,   // the worker, or the command, was killed for want of memory, or the task could get none
+  kResultTooLarge = 16,
+  kQuarantined = 17,  // it took down too many workers and is not tried again
 };
 
 struct Cause {
@@ -52,7 +57,9 @@ struct Cause {
   std::int64_t cpu_us = 0;              // user + system; 0: not measured
   std::string error_class;              // at most limits::kErrorClassBytesMax
   std::string message;                  // at most limits::kErrorMessageBytesMax
-  std::string output_tail;              // last bytes of the output, at most limits::kOutputTailBytes
+  std::string stdout_tail;              // last bytes of the output, at most limits::kOutputTailBytes: of an attempt
+  std::string stderr_tail;              // that the job went on after, for its result is not kept
+  bool retry_refused = false;           // the task asked not to be tried again
 
   bool operator==(const Cause&) const = default;
 };
@@ -76,6 +83,9 @@ struct JobSpec {
   Duration total_timeout{0};  // over all attempts, from the submit
   Duration grace{0};          // between the stop request and the kill; 0: limits::kKillGraceMs
   bool at_most_once = false;
+  std::vector<std::string> retry_only;                  // retry_classes.h; empty: every error may be retried
+  std::vector<std::string> retry_except;                // these never
+  std::uint32_t crashes_max = limits::kCrashesDefault;  // workers it may take down; the last of them ends it
 
   bool operator==(const JobSpec&) const = default;
 };

@@ -110,7 +110,7 @@ void Scheduler::on(const event::Claimed& claimed, Moment now, Effects& effects) 
   const ClaimAnswer& answer = claimed.answer;
   Lane& lane = *lanes_.at({answer.claim.queue, answer.claim.pool});
   if (!lane.claim_is_void) {
-    for (const SpecRow& row : answer.specs) know_spec(row);
+    know_specs(answer.specs);
     for (const ClaimedJob& row : answer.jobs) {
       if (lane.spilled_first && row.key >= *lane.spilled_first) break;
       lane.boundary = row.key;

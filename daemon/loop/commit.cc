@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "daemon/loop/loop.h"
+#include "daemon/loop/soundness.h"
 
 namespace futured {
 
@@ -103,9 +104,23 @@ void Loop::committed(StoreAnswer answer) {
   const std::shared_ptr<const Batch> batch = std::move(answer.batch);
   count(*batch);
   let_out(batch, std::exchange(deferred_, {}), moment);
-  for (ClaimAnswer& claimed : answer.claimed) step(event::Claimed{std::move(claimed)}, moment);
+  take_answers(std::move(answer), moment);
+}
+
+void Loop::take_answers(StoreAnswer answer, Moment moment) {
+  const HasQueue has_queue = [this](const std::string& name) { return scheduler_->has_queue(name); };
+  const auto is_sound = [&](const auto& rows) {
+    const Status sound = check(rows, has_queue);
+    if (!sound.ok()) fatal_ = sound.error();
+    return sound.ok();
+  };
+  for (ClaimAnswer& claimed : answer.claimed) {
+    if (!is_sound(claimed)) return;
+    step(event::Claimed{std::move(claimed)}, moment);
+  }
   for (std::size_t i = 0; i < answer.loaded.size(); ++i) {
     if (answer.loads[i].empty()) continue;
+    if (!is_sound(answer.loaded[i])) return;
     step(event::Loaded{std::move(answer.loads[i]), std::move(answer.loaded[i]), /*due=*/i == 1}, moment);
   }
 }
@@ -161,7 +176,8 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
 
 void Loop::count(const Batch& batch) {
   figures_.submitted += batch.jobs.size();
-  figures_.retries += batch.attempts.size();
+  figures_.retries += static_cast<std::uint64_t>(
+      std::ranges::count_if(batch.attempts, [](const AttemptRow& row) { return row.charge != Charge::kLast; }));
   figures_.commit_jobs += batch.jobs.size() + batch.outcomes.size() + batch.attempts.size();
   const auto add = [this](JobState state) {
     switch (state) {

@@ -177,6 +177,7 @@ class Loop {
   void send_batch(Moment now);
   [[nodiscard]] bool commit_here(std::unique_ptr<Batch>& batch);
   void committed(StoreAnswer answer);
+  void take_answers(StoreAnswer answer, Moment now);
   void commit_failed(StoreAnswer answer);
   void refuse_waiting();
   void let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred, Moment now);

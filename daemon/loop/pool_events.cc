@@ -3,42 +3,10 @@
 #include <algorithm>
 #include <string>
 
+#include "base/limits.h"
+#include "daemon/loop/causes.h"
+
 namespace futured {
-
-namespace {
-
-// Whether a cause has anything to tell: most jobs end well and were not measured.
-bool tells(const channel::Done& done) {
-  return done.status != channel::DoneStatus::kSucceeded || done.peak_rss_bytes != 0 || done.cpu_ns != 0 ||
-         !done.error_message.empty();
-}
-
-CauseKind kind_of(const channel::Done& done) {
-  switch (done.status) {
-    case channel::DoneStatus::kSucceeded:
-      return CauseKind::kNone;
-    case channel::DoneStatus::kBadPayload:
-      return CauseKind::kBadPayload;
-    case channel::DoneStatus::kTaskError:
-    case channel::DoneStatus::kStopped:
-    case channel::DoneStatus::kWorkerError:
-      return CauseKind::kTaskError;
-    case channel::DoneStatus::kUnknownTask:
-      return CauseKind::kUnknownTask;
-    case channel::DoneStatus::kCommandFailed:
-      return done.signal != 0 ? CauseKind::kSignal : CauseKind::kExitCode;
-    case channel::DoneStatus::kStartFailed:
-      return CauseKind::kNotStarted;
-  }
-  return CauseKind::kBrokenWorker;
-}
-
-bool is_final(channel::DoneStatus status) {
-  return status == channel::DoneStatus::kBadPayload || status == channel::DoneStatus::kUnknownTask ||
-         status == channel::DoneStatus::kStartFailed;
-}
-
-}  // namespace
 
 void Loop::PoolEvents::step(const Event& event) { loop_.step(event, Loop::now()); }
 
@@ -58,28 +26,15 @@ void Loop::PoolEvents::on(const pool::PoolFailed& event) {
 void Loop::PoolEvents::on(const pool::WorkerStarted& event) {
   if (!loop_.scheduler_) return;
   if (const std::string* const pool = pool_of(event.slot)) loop_.pool_problems_.erase(*pool);
-  step(event::SlotReady{event.slot, event.generation});
+  step(event::SlotReady{event.slot, event.generation, event.pid});
 }
 
 void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
   if (!loop_.scheduler_) return;
   if (!event.not_started.empty()) tell_not_started(event);
-  Cause cause;
-  cause.kind = event.broken.empty() ? CauseKind::kWorkerCrashed : CauseKind::kBrokenWorker;
-  cause.exit_code = event.exit_code;
-  cause.signal = event.signal;
-  cause.peak_memory_bytes = event.peak_rss_bytes;
-  cause.cpu_us = event.cpu_us;
-  if (!event.broken.empty()) {
-    cause.message = event.broken;
-  } else if (event.signal != 0) {
-    cause.message = "the worker was ended by signal " + std::to_string(event.signal) +
-                    (event.out_of_memory ? ": out of memory" : "");
-  } else {
-    cause.message = "the worker exited with code " + std::to_string(event.exit_code) + " in the middle of the job";
-  }
+  Cause cause = cause_of(event);
   if (event.taken) ++loop_.figures_.workers_died;
-  step(event::SlotEnded{event.slot, event.generation, event.taken, event.taken_at, std::move(cause)});
+  step(event::SlotEnded{event.slot, event.generation, event.taken, event.taken_at, std::move(cause), event.is_lost});
 }
 
 // It is tried again, ever more seldom; meanwhile whoever asks why nothing runs is told.
@@ -109,40 +64,48 @@ void Loop::PoolEvents::on(const pool::SpawnerLost& event) {
   loop_.reattach_at_ = monotonic_now();
 }
 
+// A worker is held to the bound here, whatever it knows of it.
+Cause Loop::PoolEvents::keep_result(channel::Done& done, std::string& with_ids) {
+  if (done.result.size() > limits::kResultBytesMax) {
+    return {.kind = CauseKind::kResultTooLarge,
+            .error_class = "ResultTooLarge",
+            .message = "the result has " + std::to_string(done.result.size()) + " bytes, more than " +
+                       std::to_string(limits::kResultBytesMax)};
+  }
+  if (done.descriptors.empty()) return {};
+  auto kept = loop_.parts_.keep_segments(done.fence.job, done.result, done.descriptors);
+  if (kept.ok()) {
+    with_ids = std::move(*kept);
+    done.result = with_ids;
+    return {};
+  }
+  const bool too_large = kept.error().code == ErrorCode::kResourceExhausted;
+  return {.kind = too_large ? CauseKind::kResultTooLarge : CauseKind::kTaskError,
+          .error_class = too_large ? "ResultTooLarge" : "ResultNotKept",
+          .message = kept.error().message};
+}
+
 void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {
   event::Done told;
   told.slot = slot;
   told.fence = done.fence;
   told.started_at = done.started_at;
   told.finished_at = done.finished_at;
+  std::string with_ids;
+  Cause cause = keep_result(done, with_ids);
+  if (cause.kind != CauseKind::kNone) {
+    told.status = event::DoneStatus::kFailed;
+    told.do_not_retry = cause.kind == CauseKind::kResultTooLarge;
+    told.cause = &cause;
+    return step(told);
+  }
   told.result = done.result;
   told.status =
       done.status == channel::DoneStatus::kSucceeded ? event::DoneStatus::kSucceeded : event::DoneStatus::kFailed;
   told.do_not_retry = done.no_retry || is_final(done.status);
-  std::string kept;
-  if (!done.descriptors.empty()) {
-    auto with_ids = loop_.parts_.keep_segments(done.fence.job, done.result, done.descriptors);
-    if (with_ids.ok()) {
-      kept = std::move(*with_ids);
-      told.result = kept;
-    } else {
-      const Cause lost{
-          .kind = CauseKind::kTaskError, .error_class = "ResultNotKept", .message = with_ids.error().message};
-      told.status = event::DoneStatus::kFailed;
-      told.result = {};
-      told.cause = &lost;
-      return step(told);
-    }
-  }
+  if (done.retry_after_ms != 0) told.retry_after = Duration(std::chrono::milliseconds(done.retry_after_ms));
   if (!tells(done)) return step(told);
-  Cause cause;
-  cause.kind = kind_of(done);
-  cause.exit_code = done.exit_code;
-  cause.signal = done.signal;
-  cause.peak_memory_bytes = done.peak_rss_bytes;
-  cause.cpu_us = static_cast<std::int64_t>(done.cpu_ns / 1000);
-  cause.error_class = done.error_class;
-  cause.message = done.error_message;
+  cause = cause_of(done);
   told.cause = &cause;
   step(told);
 }

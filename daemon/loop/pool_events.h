@@ -20,6 +20,8 @@ class Loop::PoolEvents : public pool::PoolHandler {
 
  private:
   void step(const Event& event);
+  // Takes over a result's segments, into done.result. Kind kNone when it is kept: else why it is not.
+  [[nodiscard]] Cause keep_result(channel::Done& done, std::string& with_ids);
   void tell_not_started(const pool::WorkerEnded& event);
   // Null: a slot that no pool of this configuration has.
   [[nodiscard]] const std::string* pool_of(SlotId slot) const;

@@ -5,41 +5,13 @@
 #include <unordered_set>
 
 #include "daemon/loop/pool_events.h"
+#include "daemon/loop/soundness.h"
 
 namespace futured {
 
 namespace {
 
 constexpr auto kReattachAgain = std::chrono::seconds(2);
-
-// The core takes it as a bug of ours when rows do not fit together; what a disk gives back need not.
-Status check(const Snapshot& snapshot) {
-  std::unordered_set<std::string> queues{"default"};  // which always exists
-  std::unordered_set<QueueId> queue_ids;
-  std::unordered_set<PoolId> pool_ids;
-  std::unordered_set<SpecId> specs;
-  for (const QueueRow& row : snapshot.queues) {
-    queues.insert(row.name);
-    queue_ids.insert(row.id);
-  }
-  for (const PoolRow& row : snapshot.pools) pool_ids.insert(row.id);
-  for (const SpecRow& row : snapshot.specs) specs.insert(row.id);
-  const auto damaged = [](const std::string& what) {
-    return Error{ErrorCode::kDataLoss, "the database is damaged: " + what + "; restore it from a backup"};
-  };
-  for (const LaneBacklog& lane : snapshot.backlog) {
-    if (!queue_ids.contains(lane.queue) || !pool_ids.contains(lane.pool)) {
-      return damaged("jobs wait in a queue or for a pool that it does not list");
-    }
-  }
-  for (const SpecRow& row : snapshot.specs) {
-    if (!queues.contains(row.spec.queue)) return damaged("queue \"" + row.spec.queue + "\" is not in it");
-  }
-  for (const StoredJob& job : snapshot.resident) {
-    if (!specs.contains(job.spec)) return damaged("job " + std::to_string(job.id.value) + " has lost its options");
-  }
-  return {};
-}
 
 }  // namespace
 
@@ -62,6 +34,7 @@ Status Loop::start() {
   const std::vector<pool::RecoveredRun> recovered = parts_.pools->recovered();
   auto live = load_recovered(recovered);
   if (!live.ok()) return live.error();
+  if (const Status sound = check(*live, queues_of(*snapshot)); !sound.ok()) return sound;
   const Moment moment = now();
   scheduler_ = std::make_unique<Scheduler>(parts_.setup, std::move(*snapshot), std::move(*live), moment, effects_);
   set_up_slots(recovered, moment);
@@ -139,7 +112,7 @@ void Loop::set_up_slots(const std::vector<pool::RecoveredRun>& recovered, Moment
   for (const auto& [name, tasks] : parts_.pools->tasks()) pool_events_->on(pool::PoolReady{name, tasks});
   for (const pool::WorkerStarted& worker : parts_.pools->live()) {
     alive.insert(worker.slot);
-    step(event::SlotReady{worker.slot, worker.generation}, moment);
+    step(event::SlotReady{worker.slot, worker.generation, worker.pid}, moment);
   }
   for (const pool::RecoveredRun& run : recovered)
     step(event::Adopt{run.slot, run.fence, run.taken_at, run.done}, moment);

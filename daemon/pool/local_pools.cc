@@ -116,7 +116,7 @@ Status LocalPools::reattach() {
     impl_->instance = before;
     return begun;
   }
-  for (const spawner::WorkerEnded& end : std::exchange(impl_->unseen, {})) impl_->slot(SlotId{end.slot}).ended(end);
+  for (const spawner::WorkerEnded& end : std::exchange(impl_->unseen, {})) impl_->slot(SlotId{end.slot}).lost(end);
   for (const auto& slot : impl_->slots) {
     slot->start_sent = false;  // what was asked of the last spawner
     impl_->start_if_due(*slot);

@@ -52,6 +52,11 @@ struct WorkerStarted {
   std::uint32_t generation = 0;
   std::int32_t pid = 0;
 };
+enum class OutOfMemory : std::uint8_t {
+  kNo,
+  kLikely,  // it died of a SIGKILL that was not ours, and the kernel has killed for memory since it began
+  kYes,     // its control group says so
+};
 // The worker and all that it had started are gone; every response that it had published was handed out before.
 struct WorkerEnded {
   SlotId slot;
@@ -62,7 +67,8 @@ struct WorkerEnded {
   std::int32_t signal = 0;  // 0: it exited
   std::uint64_t peak_rss_bytes = 0;
   std::int64_t cpu_us = 0;
-  bool out_of_memory = false;
+  OutOfMemory out_of_memory = OutOfMemory::kNo;
+  bool is_lost = false;     // it ended with its spawner, for no fault of what it ran
   std::string broken;       // not empty: it was killed for what it wrote into its channel
   std::string not_started;  // not empty: it could not be forked, and this is why
 };

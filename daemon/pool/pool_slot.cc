@@ -33,6 +33,7 @@ Status PoolSlot::started(const spawner::WorkerStarted& message, std::vector<Fd> 
   end_.reset();
   kept_.clear();
   ended_.reset();
+  is_lost_ = false;
   if (!end.ok()) return end.error();
   end_.emplace(std::move(*end));
   return {};
@@ -105,13 +106,18 @@ void PoolSlot::tell_end(PoolHandler& handler) {
   WorkerEnded told;
   told.slot = id_;
   told.generation = message.generation;
+  told.is_lost = std::exchange(is_lost_, false);
   if (message.wait_status >= 0) {
     if (WIFSIGNALED(message.wait_status)) told.signal = WTERMSIG(message.wait_status);
     if (WIFEXITED(message.wait_status)) told.exit_code = WEXITSTATUS(message.wait_status);
   }
   told.peak_rss_bytes = message.peak_rss_bytes;
   told.cpu_us = static_cast<std::int64_t>(message.cpu_ns / 1000);
-  told.out_of_memory = message.out_of_memory != static_cast<std::uint32_t>(spawner::OutOfMemory::kNo);
+  if (message.out_of_memory == static_cast<std::uint32_t>(spawner::OutOfMemory::kYes)) {
+    told.out_of_memory = OutOfMemory::kYes;
+  } else if (message.out_of_memory == static_cast<std::uint32_t>(spawner::OutOfMemory::kLikely)) {
+    told.out_of_memory = OutOfMemory::kLikely;
+  }
   if (end_ && end_->generation() == message.generation) {
     const auto head = end_->head();
     if (head && (head->state == channel::RunState::kTaken || head->state == channel::RunState::kFinished)) {

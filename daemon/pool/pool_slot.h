@@ -38,6 +38,11 @@ class PoolSlot {
   [[nodiscard]] Status started(const spawner::WorkerStarted& message, std::vector<Fd> descriptors, WallTime now);
   // The process tree is gone. What it wrote can still be read.
   void ended(const spawner::WorkerEnded& message) { ended_ = message; }
+  // The same, because its spawner ended.
+  void lost(const spawner::WorkerEnded& message) {
+    ended_ = message;
+    is_lost_ = true;
+  }
 
   // After attaching: takes back what no worker has taken, reads what was reported and not released.
   void recover(std::vector<RecoveredRun>& runs);
@@ -70,6 +75,7 @@ class PoolSlot {
   std::optional<channel::HostEnd> end_;
   std::deque<KeptDone> kept_;
   std::optional<spawner::WorkerEnded> ended_;
+  bool is_lost_ = false;
 };
 
 }  // namespace futured::pool

@@ -176,7 +176,7 @@ Result<std::string> SegmentTable::keep_result(JobId job, std::string_view result
     result_order_.pop_front();
   }
   if (usage_.segments + segments.size() > quotas_.segments) {
-    return over("segments of all clients", usage_.segments + segments.size(), quotas_.segments);
+    return Error{ErrorCode::kUnavailable, "there are too many segments for those of this result"};
   }
   std::string with_ids;
   std::size_t next = 0;

@@ -58,6 +58,8 @@ using SegmentSize = std::function<Result<std::uint64_t>(SegmentId)>;
 [[nodiscard]] api::JobState to_api(JobState state);
 // Unset for a number that no state has.
 [[nodiscard]] Result<JobState> from_api(api::JobState state, std::string_view field);
+// Those that the API tells as this one; empty for one that no job ends by.
+[[nodiscard]] std::vector<CauseKind> from_api(api::CauseKind kind);
 [[nodiscard]] api::QueueDiscipline to_api(Discipline discipline);
 void to_api(const Cause& cause, api::Cause& out);
 void to_api(const JobSpec& spec, api::JobSpec& out);

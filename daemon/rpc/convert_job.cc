@@ -31,12 +31,15 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
   out.set_name(spec.name);
   out.set_priority(spec.priority);
   out.set_at_most_once(spec.at_most_once);
+  out.set_crashes_max(spec.crashes_max);
   api::Retries& retries = *out.mutable_retries();
   retries.set_max_attempts(spec.max_attempts);
   retries.set_backoff_ms(ms_of(spec.backoff));
   retries.set_factor(spec.backoff_factor);
   retries.set_backoff_ms_max(ms_of(spec.backoff_max));
   retries.set_jitter(spec.jitter);
+  for (const std::string& entry : spec.retry_only) retries.add_only_classes(entry);
+  for (const std::string& entry : spec.retry_except) retries.add_except_classes(entry);
   api::Timeouts& timeouts = *out.mutable_timeouts();
   timeouts.set_queue_ms(ms_of(spec.queue_timeout));
   timeouts.set_run_ms(ms_of(spec.run_timeout));
@@ -50,6 +53,7 @@ void to_api(const AttemptRow& attempt, api::Attempt& out) {
   out.set_state(attempt.cause.kind == CauseKind::kRunTimeout ? api::JOB_STATE_TIMED_OUT : api::JOB_STATE_FAILED);
   out.set_started_us(attempt.started_at.us);
   out.set_finished_us(attempt.finished_at.us);
+  out.set_worker_pid(attempt.worker_pid);
   to_api(attempt.cause, *out.mutable_cause());
   out.set_cpu_us(attempt.cause.cpu_us);
   out.set_peak_memory_bytes(static_cast<std::int64_t>(attempt.cause.peak_memory_bytes));

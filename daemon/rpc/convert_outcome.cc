@@ -53,6 +53,12 @@ CauseWords words_of(CauseKind kind) {
       return {api::CAUSE_KIND_PROTOCOL};
     case CauseKind::kBadPayload:
       return {api::CAUSE_KIND_BAD_PAYLOAD};
+    case CauseKind::kOutOfMemory:
+      return {api::CAUSE_KIND_OUT_OF_MEMORY};
+    case CauseKind::kResultTooLarge:
+      return {api::CAUSE_KIND_RESULT_TOO_LARGE};
+    case CauseKind::kQuarantined:
+      return {api::CAUSE_KIND_QUARANTINED};
   }
   return {api::CAUSE_KIND_NONE};
 }
@@ -66,10 +72,12 @@ std::uint64_t size_of(const Part& part) {
 void add_tails(const std::vector<Part>& parts, api::Cause& cause) {
   for (const Part& part : parts) {
     const auto output = captured_output(part);
-    if (!output || is_beside_result(part)) continue;
+    if (!output) continue;
     const std::size_t keep = std::min(output->bytes.size(), limits::kOutputTailBytes);
     const std::string_view tail = output->bytes.substr(output->bytes.size() - keep);
-    (output->stream == OutputStream::kStdout ? cause.mutable_stdout_tail() : cause.mutable_stderr_tail())->assign(tail);
+    // Of a task: what it emitted, and its log.
+    const bool is_output = output->stream == OutputStream::kStdout || output->stream == OutputStream::kEmitted;
+    (is_output ? cause.mutable_stdout_tail() : cause.mutable_stderr_tail())->assign(tail);
   }
 }
 
@@ -79,6 +87,7 @@ void add_result(const Ending& ending, ResultWanted wanted, api::Outcome& out) {
     out.set_result_elided(true);
     return;
   }
+  if (ending.cause && ending.state != JobState::kSucceeded) add_tails(*parts, *out.mutable_cause());
   std::erase_if(*parts, is_beside_result);
   std::uint64_t bytes = 0;
   bool elided = wanted == ResultWanted::kNone;
@@ -95,7 +104,6 @@ void add_result(const Ending& ending, ResultWanted wanted, api::Outcome& out) {
   if (!elided) {
     for (const Part& part : *parts) to_api(part, true, *out.add_result());
   }
-  if (ending.cause && ending.state != JobState::kSucceeded) add_tails(*parts, *out.mutable_cause());
 }
 
 enum class Packing { kNone, kEmpty, kOnePart };
@@ -160,6 +168,15 @@ Result<JobState> from_api(api::JobState state, std::string_view field) {
   return static_cast<JobState>(state);
 }
 
+std::vector<CauseKind> from_api(api::CauseKind kind) {
+  std::vector<CauseKind> kinds;
+  for (unsigned value = 1; value <= UINT8_MAX && kind != api::CAUSE_KIND_NONE; ++value) {
+    const auto candidate = static_cast<CauseKind>(value);
+    if (words_of(candidate).kind == kind) kinds.push_back(candidate);
+  }
+  return kinds;
+}
+
 void to_api(const Cause& cause, api::Cause& out) {
   const CauseWords words = words_of(cause.kind);
   out.set_kind(words.kind);
@@ -169,7 +186,9 @@ void to_api(const Cause& cause, api::Cause& out) {
   out.set_exit_code(cause.exit_code);
   out.set_signal(cause.signal);
   out.set_peak_memory_bytes(static_cast<std::int64_t>(cause.peak_memory_bytes));
-  out.set_stderr_tail(cause.output_tail);
+  out.set_stdout_tail(cause.stdout_tail);
+  out.set_stderr_tail(cause.stderr_tail);
+  out.set_retry_refused(cause.retry_refused);
 }
 
 void to_api(const Part& part, bool with_bytes, api::Part& out) {

@@ -69,10 +69,41 @@ Result<Duration> to_duration(std::int64_t ms, std::int64_t ms_max, std::string_v
   return Duration(std::chrono::milliseconds(ms));
 }
 
+// Causes that no retry follows, or that crashes_max is for, are no mistake to be silent about.
+Status check_class(const std::string& entry, const std::string& field) {
+  if (const Status sound = check_name(entry, field); !sound.ok()) return sound;
+  api::CauseKind kind = api::CAUSE_KIND_NONE;
+  if (!api::CauseKind_Parse("CAUSE_KIND_" + entry, &kind)) return {};
+  switch (kind) {
+    case api::CAUSE_KIND_TASK_ERROR:
+    case api::CAUSE_KIND_COMMAND_EXIT:
+    case api::CAUSE_KIND_COMMAND_SIGNAL:
+    case api::CAUSE_KIND_OUT_OF_MEMORY:
+    case api::CAUSE_KIND_TIMEOUT:
+      return {};
+    case api::CAUSE_KIND_WORKER_DIED:
+    case api::CAUSE_KIND_PROTOCOL:
+      return invalid(field, entry + " spends no attempt; spec.crashes_max bounds it");
+    default:  // the others, and what is no value of it
+      return invalid(field, entry + " is never retried");
+  }
+}
+
+Status add_classes(const google::protobuf::RepeatedPtrField<std::string>& asked, const std::string& field,
+                   std::vector<std::string>& classes) {
+  if (static_cast<std::size_t>(asked.size()) > limits::kRetryClassesMax) {
+    return too_much(field, std::to_string(asked.size()) + " are over " + std::to_string(limits::kRetryClassesMax));
+  }
+  for (int i = 0; i < asked.size(); ++i) {
+    const Status sound = check_class(asked[i], field + "[" + std::to_string(i) + "]");
+    if (!sound.ok()) return sound;
+    classes.push_back(asked[i]);
+  }
+  return {};
+}
+
 Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec) {
   const Unbuilt unbuilt_fields[] = {
-      {!retries.only_classes().empty(), "spec.retries.only_classes"},
-      {!retries.except_classes().empty(), "spec.retries.except_classes"},
       {retries.memory_factor() != 0, "spec.retries.memory_factor"},
       {retries.memory_bytes_max() != 0, "spec.retries.memory_bytes_max"},
   };
@@ -85,6 +116,9 @@ Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec
     return invalid("spec.retries.max_attempts", "a job that runs at most once has one attempt");
   }
   if (retries.max_attempts() != 0) spec.max_attempts = retries.max_attempts();
+  Status classes = add_classes(retries.only_classes(), "spec.retries.only_classes", spec.retry_only);
+  if (classes.ok()) classes = add_classes(retries.except_classes(), "spec.retries.except_classes", spec.retry_except);
+  if (!classes.ok()) return classes;
 
   const auto backoff = to_duration(retries.backoff_ms(), limits::kBackoffMsMax, "spec.retries.backoff_ms");
   if (!backoff.ok()) return backoff.error();
@@ -153,7 +187,6 @@ Status refuse_unbuilt_options(const api::JobSpec& spec) {
       {spec.parent_id() != 0, "spec.parent_id"},
       {!spec.task_version().empty(), "spec.task_version"},
       {spec.max_failures() != 0, "spec.max_failures"},
-      {spec.crashes_max() != 0, "spec.crashes_max"},
       {spec.compression_level() != 0, "spec.compression_level"},
   };
   return refuse_unbuilt(fields);
@@ -213,6 +246,11 @@ Result<JobSpec> to_spec(const api::JobSpec& asked) {
   if (const Status known = refuse_unbuilt_options(asked); !known.ok()) return known.error();
   spec.priority = asked.priority();
   spec.at_most_once = asked.at_most_once();
+  if (asked.crashes_max() > limits::kCrashesMax) {
+    return too_much("spec.crashes_max",
+                    std::to_string(asked.crashes_max()) + " is over " + std::to_string(limits::kCrashesMax));
+  }
+  if (asked.crashes_max() != 0) spec.crashes_max = asked.crashes_max();
   if (asked.has_retries()) {
     if (const Status added = add_retries(asked.retries(), asked.at_most_once(), spec); !added.ok())
       return added.error();

@@ -11,37 +11,39 @@ namespace futured::rpc {
 
 namespace {
 
-std::uint64_t result_bytes(const Ending& ending) {
-  api::Outcome outcome;
-  to_outcome(JobId{}, ending, ResultWanted::kNone, outcome);
-  return outcome.result_bytes();
-}
-
-void add_attempts(const JobView& view, api::Job& out) {
+// Attempts that the job went on after, then the last one: as its ending tells it, or as it runs.
+void add_attempts(const JobView& view, const api::Outcome& outcome, api::Job& out) {
+  const bool has_ended = is_terminal(view.record.ending.state);
+  const auto tell_ending = [&](api::Attempt& last) {
+    last.set_number(outcome.attempts());
+    last.set_epoch(view.record.ending.epoch.value);
+    last.set_state(outcome.state());
+    last.set_started_us(outcome.started_us());
+    last.set_finished_us(outcome.finished_us());
+    if (outcome.has_cause() && !last.has_cause()) *last.mutable_cause() = outcome.cause();
+    if (!view.record.ending.cause) return;
+    last.set_cpu_us(view.record.ending.cause->cpu_us);
+    last.set_peak_memory_bytes(outcome.cause().peak_memory_bytes());
+  };
+  bool is_told = false;
   for (const AttemptRow& row : view.record.attempts) {
     api::Attempt& attempt = *out.add_attempt_history();
     to_api(row, attempt);
     attempt.set_worker(view.pool + "/" + std::to_string(row.slot.value));
+    if (row.charge != Charge::kLast || !has_ended) continue;
+    if (row.cause.kind == CauseKind::kNone) attempt.clear_cause();
+    tell_ending(attempt);
+    is_told = true;
   }
-  const Ending& ending = view.record.ending;
-  if (is_terminal(ending.state) && ending.started_at.us != 0) {
-    api::Attempt& last = *out.add_attempt_history();
-    last.set_number(ending.attempt);
-    last.set_epoch(ending.epoch.value);
-    last.set_state(to_api(ending.state));
-    last.set_started_us(ending.started_at.us);
-    last.set_finished_us(ending.finished_at.us);
-    if (!ending.cause) return;
-    to_api(*ending.cause, *last.mutable_cause());
-    last.set_cpu_us(ending.cause->cpu_us);
-    last.set_peak_memory_bytes(static_cast<std::int64_t>(ending.cause->peak_memory_bytes));
-  } else if (view.live && view.live->state == JobState::kRunning) {
-    api::Attempt& now = *out.add_attempt_history();
-    now.set_number(view.live->attempt);
-    now.set_state(api::JOB_STATE_RUNNING);
-    now.set_started_us(view.live->taken_at.us);
-    now.set_worker(view.live->worker);
-  }
+  if (has_ended && !is_told && outcome.started_us() != 0) tell_ending(*out.add_attempt_history());
+  if (has_ended || !view.live || view.live->state != JobState::kRunning) return;
+  api::Attempt& now = *out.add_attempt_history();
+  now.set_number(view.live->attempt);
+  now.set_epoch(view.live->epoch.value);
+  now.set_state(api::JOB_STATE_RUNNING);
+  now.set_started_us(view.live->taken_at.us);
+  now.set_worker_pid(view.live->worker_pid);
+  now.set_worker(view.live->worker);
 }
 
 std::uint32_t attempts_of(const JobView& view) {
@@ -55,7 +57,7 @@ std::uint32_t attempts_of(const JobView& view) {
 std::optional<LiveView> live_view(const Loop& loop, JobId id) {
   const auto live = loop.scheduler().live(id);
   if (!live) return std::nullopt;
-  LiveView view{.state = live->state, .attempt = live->attempt};
+  LiveView view{.state = live->state, .attempt = live->attempt, .epoch = live->epoch, .worker_pid = live->worker_pid};
   if (live->state == JobState::kRunning) {
     view.taken_at = wall_now() + (live->taken_at - monotonic_now());
     view.worker = worker_name(loop, live->slot);
@@ -119,11 +121,13 @@ void to_api(const JobView& view, bool details, api::Job& out) {
     api::Command command;
     if (to_command(record.job.payload.view(), command)) *out.mutable_command() = std::move(command);
   }
+  api::Outcome outcome;
   if (is_terminal(ending.state)) {
-    out.set_started_us(ending.started_at.us);
-    out.set_finished_us(ending.finished_at.us);
-    out.set_result_bytes(result_bytes(ending));
-    if (ending.cause) to_api(*ending.cause, *out.mutable_cause());
+    to_outcome(record.job.id, ending, ResultWanted::kNone, outcome);
+    out.set_started_us(outcome.started_us());
+    out.set_finished_us(outcome.finished_us());
+    out.set_result_bytes(outcome.result_bytes());
+    if (outcome.has_cause()) *out.mutable_cause() = outcome.cause();
   } else if (view.live && view.live->state == JobState::kRunning) {
     out.set_started_us(view.live->taken_at.us);
     out.set_progress(view.live->progress);
@@ -133,7 +137,7 @@ void to_api(const JobView& view, bool details, api::Job& out) {
   }
   if (!details) return;
   to_api(record.spec, *out.mutable_spec());
-  add_attempts(view, out);
+  add_attempts(view, outcome, out);
 }
 
 void add_live(Front& front, std::vector<JobRecord> records, ViewsReady done) {

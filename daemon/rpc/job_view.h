@@ -16,6 +16,8 @@ struct LiveView {
   JobState state = JobState::kQueued;
   WallTime taken_at;  // kRunning
   std::uint32_t attempt = 0;
+  Epoch epoch;
+  std::int32_t worker_pid = 0;
   std::string worker;   // pool and slot, "default/3"
   double progress = 0;  // kRunning: as its task says
   std::string progress_message;

@@ -84,6 +84,14 @@ Status read_filter(const api::JobFilter& filter, Asked& asked) {
   asked.wanted.after_us = filter.submitted_after_us();
   asked.wanted.before_us = filter.submitted_before_us();
   asked.wanted.retry_of = JobId{filter.retry_of()};
+  for (int i = 0; i < filter.causes_size(); ++i) {
+    const std::vector<CauseKind> kinds = from_api(filter.causes(i));
+    if (kinds.empty()) {
+      return invalid("filter.causes[" + std::to_string(i) + "]", std::to_string(static_cast<int>(filter.causes(i))) +
+                                                                     " is no cause that a job of this server ends by");
+    }
+    asked.query.causes.insert(asked.query.causes.end(), kinds.begin(), kinds.end());
+  }
   return {};
 }
 
@@ -171,7 +179,8 @@ grpc::ServerUnaryReactor* open_list(Front& front, grpc::CallbackServerContext* c
   auto asked = std::make_shared<const Asked>(std::move(*read));
   auto answer = Answer<api::ListJobsResponse>::open(front, context, response);
   const std::vector<JobState>& states = asked->wanted.states;
-  if (!states.empty() && std::ranges::all_of(states, [](JobState state) { return state == JobState::kRunning; })) {
+  if (!states.empty() && std::ranges::all_of(states, [](JobState state) { return state == JobState::kRunning; }) &&
+      asked->query.causes.empty()) {
     list_running(front, answer, asked);
     return answer->reactor();
   }

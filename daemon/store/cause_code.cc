@@ -17,7 +17,8 @@ std::int64_t unzigzag(std::uint64_t value) {
 
 std::string encode_cause(const Cause& cause) {
   std::string out;
-  out.reserve(24 + cause.error_class.size() + cause.message.size() + cause.output_tail.size());
+  out.reserve(24 + cause.error_class.size() + cause.message.size() + cause.stdout_tail.size() +
+              cause.stderr_tail.size());
   append_varint(out, static_cast<std::uint64_t>(cause.kind));
   append_varint(out, zigzag(cause.exit_code));
   append_varint(out, zigzag(cause.signal));
@@ -25,7 +26,10 @@ std::string encode_cause(const Cause& cause) {
   append_varint(out, zigzag(cause.cpu_us));
   append_bytes(out, cause.error_class);
   append_bytes(out, cause.message);
-  append_bytes(out, cause.output_tail);
+  append_bytes(out, cause.stderr_tail);
+  if (cause.stdout_tail.empty() && !cause.retry_refused) return out;
+  append_bytes(out, cause.stdout_tail);
+  append_varint(out, cause.retry_refused ? 1 : 0);
   return out;
 }
 
@@ -39,7 +43,11 @@ std::optional<Cause> decode_cause(std::string_view encoded) {
   cause.cpu_us = unzigzag(reader.varint());
   cause.error_class = reader.bytes();
   cause.message = reader.bytes();
-  cause.output_tail = reader.bytes();
+  cause.stderr_tail = reader.bytes();
+  if (!reader.at_end()) {
+    cause.stdout_tail = reader.bytes();
+    cause.retry_refused = reader.varint() != 0;
+  }
   // Bytes after the last field belong to a later version of futured and are passed over.
   if (reader.failed()) return std::nullopt;
   return cause;

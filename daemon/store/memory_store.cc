@@ -56,10 +56,7 @@ std::vector<SpecRow> specs_of(const Rows& rows, const std::set<SpecId>& wanted) 
 
 void count_attempts(const Job& job, StoredJob& stored) {
   for (const auto& [key, attempt] : job.attempts) {
-    stored.attempts = attempt.fence.attempt;
-    stored.retry_at = attempt.retry_at;
-    const CauseKind kind = attempt.cause.kind;
-    if (kind == CauseKind::kWorkerCrashed || kind == CauseKind::kBrokenWorker) ++stored.crashes;
+    stored.count_attempt(attempt.fence.attempt, attempt.charge, attempt.retry_at);
   }
 }
 
@@ -258,6 +255,7 @@ Result<JobPage> MemoryReader::list(const JobQuery& query) {
     if (scanned == query.scan_max || page.jobs.size() == query.jobs_max) return page;
     page.next_before = at->first.value;
     const Job& job = at->second;
+    if (!query.wants(job.ending)) continue;
     const JobSpec& spec = rows_->specs.at(job.row.spec);
     if (!query.states.empty() && std::ranges::find(query.states, job.ending.state) == query.states.end()) continue;
     if (!wanted(query.queue, spec.queue) || !wanted(query.name, spec.name) || !wanted(query.task, spec.task)) continue;

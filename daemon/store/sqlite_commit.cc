@@ -116,6 +116,11 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind(14, spec.total_timeout.count());
     statement.bind(15, spec.grace.count());
     statement.bind(16, std::int32_t{spec.at_most_once});
+    const std::string retry_only = join_words(spec.retry_only);
+    const std::string retry_except = join_words(spec.retry_except);
+    statement.bind_text(17, retry_only);
+    statement.bind_text(18, retry_except);
+    statement.bind(19, spec.crashes_max);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const QueueRow& row : batch.queues) {
@@ -183,6 +188,8 @@ int SqliteStore::write_attempts(const std::vector<AttemptRow>& attempts) {
     }
     statement.bind(8, static_cast<std::int32_t>(row.cause.kind));
     statement.bind_blob(9, cause);
+    statement.bind(10, static_cast<std::int32_t>(row.charge));
+    statement.bind(11, row.worker_pid);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;

@@ -106,10 +106,7 @@ Status SqliteReader::read_attempts(JobRecord& record) {
   while (row.next()) {
     Result<AttemptRow> attempt = read_attempt(row);
     if (!attempt) return attempt.error().in("database " + path_);
-    record.job.attempts = attempt->fence.attempt;
-    record.job.retry_at = attempt->retry_at;
-    const CauseKind kind = attempt->cause.kind;
-    if (kind == CauseKind::kWorkerCrashed || kind == CauseKind::kBrokenWorker) ++record.job.crashes;
+    record.job.count_attempt(attempt->fence.attempt, attempt->charge, attempt->retry_at);
     record.attempts.push_back(*std::move(attempt));
   }
   if (row.code() != SQLITE_OK) return fault(row.code());
@@ -142,11 +139,12 @@ Result<JobPage> SqliteReader::list(const JobQuery& query) {
     const Result<const JobSpec*> spec = spec_of(SpecId{row.number(1)});
     if (!spec) return spec.error();
     if (!matches(query, **spec)) continue;
+    Result<Ending> ending = read_ending(row, 5, false);
+    if (!ending) return ending.error().in("database " + path_);
+    if (!query.wants(*ending)) continue;
     JobRecord& record = page.jobs.emplace_back();
     read_head(row, record.job);
     record.spec = **spec;
-    Result<Ending> ending = read_ending(row, 5, false);
-    if (!ending) return ending.error().in("database " + path_);
     record.ending = *std::move(ending);
     record.job.state = record.ending.state;
   }

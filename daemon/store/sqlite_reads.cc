@@ -103,10 +103,7 @@ Status SqliteStore::complete(StoredJob& job) {
   reads_.attempts.bind(1, job.id.value);
   Execution row(reads_.attempts);
   while (row.next()) {
-    const auto kind = static_cast<CauseKind>(row.integer(1));
-    job.attempts = row.number32(0);
-    job.retry_at = WallTime{row.integer(2)};
-    if (kind == CauseKind::kWorkerCrashed || kind == CauseKind::kBrokenWorker) ++job.crashes;
+    job.count_attempt(row.number32(0), static_cast<Charge>(row.integer(1)), WallTime{row.integer(2)});
   }
   if (row.code() != SQLITE_OK) return fault(row.code());
   return {};

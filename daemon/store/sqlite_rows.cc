@@ -1,8 +1,35 @@
 #include "daemon/store/sqlite_rows.h"
 
+#include <algorithm>
+
 #include "daemon/store/cause_code.h"
 
 namespace futured {
+
+namespace {
+
+constexpr char kBetweenWords = '\n';
+
+std::vector<std::string> split_words(std::string_view joined) {
+  std::vector<std::string> words;
+  while (!joined.empty()) {
+    const std::size_t end = std::min(joined.find(kBetweenWords), joined.size());
+    words.emplace_back(joined.substr(0, end));
+    joined.remove_prefix(std::min(end + 1, joined.size()));
+  }
+  return words;
+}
+
+}  // namespace
+
+std::string join_words(const std::vector<std::string>& words) {
+  std::string joined;
+  for (const std::string& word : words) {
+    if (!joined.empty()) joined += kBetweenWords;
+    joined += word;
+  }
+  return joined;
+}
 
 SpecRow read_spec(const Execution& row) {
   JobSpec spec;
@@ -21,6 +48,9 @@ SpecRow read_spec(const Execution& row) {
   spec.total_timeout = Duration(row.integer(13));
   spec.grace = Duration(row.integer(14));
   spec.at_most_once = row.integer(15) != 0;
+  spec.retry_only = split_words(row.bytes(16));
+  spec.retry_except = split_words(row.bytes(17));
+  spec.crashes_max = row.number32(18);
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 
@@ -51,6 +81,8 @@ Result<AttemptRow> read_attempt(const Execution& row) {
   std::optional<Cause> cause = decode_cause(row.bytes(7));
   if (!cause) return Error{ErrorCode::kDataLoss, "the stored cause of an attempt is damaged"};
   attempt.cause = *std::move(cause);
+  attempt.charge = static_cast<Charge>(row.integer(8));
+  attempt.worker_pid = static_cast<std::int32_t>(row.integer(9));
   return attempt;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "daemon/core/rows.h"
@@ -11,15 +12,20 @@ namespace futured {
 
 inline constexpr const char* kSpecColumns =
     "id, queue, pool, task, name, priority, max_attempts, backoff_ns, backoff_factor, backoff_max_ns, jitter, "
-    "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once";
+    "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
+    "retry_except, crashes_max";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 // From column `first` on: state, attempt, epoch, started_at, finished_at, cause; and result when `with_result`.
 inline constexpr const char* kEndingColumns = "state, attempt, epoch, started_at, finished_at, cause";
 [[nodiscard]] Result<Ending> read_ending(const Execution& row, int first, bool with_result);
 
-inline constexpr const char* kAttemptColumns = "job, epoch, attempt, slot, finished_at, ran, retry_at, cause";
+inline constexpr const char* kAttemptColumns =
+    "job, epoch, attempt, slot, finished_at, ran, retry_at, cause, charge, worker_pid";
 [[nodiscard]] Result<AttemptRow> read_attempt(const Execution& row);
+
+// Words without control characters, as one column.
+[[nodiscard]] std::string join_words(const std::vector<std::string>& words);
 
 // How a start that never was (0) and the time between start and end are stored. docs/formats/database.md.
 void bind_ran(Statement& statement, int parameter, WallTime started_at, WallTime finished_at);

@@ -131,7 +131,17 @@ CREATE TABLE deadlines (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2};
+// Before it, attempts were charged by their kind: 4 a worker that died, 13 one that broke its channel.
+constexpr const char* kVersion3 = R"sql(
+ALTER TABLE specs ADD COLUMN retry_only TEXT NOT NULL DEFAULT '';
+ALTER TABLE specs ADD COLUMN retry_except TEXT NOT NULL DEFAULT '';
+ALTER TABLE specs ADD COLUMN crashes_max INTEGER NOT NULL DEFAULT 3;
+ALTER TABLE attempts ADD COLUMN charge INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN worker_pid INTEGER NOT NULL DEFAULT 0;
+UPDATE attempts SET charge = 1 WHERE kind IN (4, 13);
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +

@@ -103,7 +103,7 @@ Status SqliteStore::prepare() {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
-      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.queue, "INSERT OR REPLACE INTO queues VALUES (?,?,?,?)"},
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
       {&writes_.job, "INSERT INTO jobs (id, spec, owner, retry_of, submitted_at, payload) VALUES (?,?,?,?,?,?)"},
@@ -112,7 +112,7 @@ Status SqliteStore::prepare() {
        "ran, "
        "cause, result) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.outcome, "INSERT INTO outcomes VALUES (?,?,?,?,?,?,?,?)"},
-      {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?)"},
+      {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.start, "INSERT OR REPLACE INTO starts VALUES (?,?,?)"},
       {&writes_.backlog_add, "INSERT INTO backlog VALUES (?,?,?,?)"},
       {&writes_.backlog_remove, "DELETE FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND ord = ?"},
@@ -130,7 +130,7 @@ Status SqliteStore::prepare() {
        "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, j.state,"
        " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id)"
        " FROM job_state j WHERE j.id = ?"},
-      {&reads_.attempts, "SELECT attempt, kind, retry_at FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
+      {&reads_.attempts, "SELECT attempt, charge, retry_at FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
       {&reads_.spec, "SELECT * FROM specs WHERE id = ?"},
   };
   for (const auto& [statement, sql] : statements) {

@@ -1,6 +1,7 @@
 // Store: the durable side of the scheduler. Rows in, rows out; it decides nothing.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -41,6 +42,11 @@ struct JobQuery {
   std::string queue;                 // empty: any
   std::string name;                  // empty: any
   std::string task;                  // empty: any
+  std::vector<CauseKind> causes;     // empty: any; else it ended by one of these
+
+  [[nodiscard]] bool wants(const Ending& ending) const {
+    return causes.empty() || (ending.cause && std::ranges::find(causes, ending.cause->kind) != causes.end());
+  }
 };
 
 struct JobPage {

@@ -119,6 +119,8 @@ void Daemon::report(SlotId slot, const Report& report, Moment now) {
   done.result = report.result;
   Cause cause;
   cause.kind = CauseKind::kTaskError;
+  cause.error_class = report.error_class;
+  done.retry_after = report.retry_after;
   if (!report.succeeded) done.cause = &cause;
   step(done, now);
 }

@@ -125,6 +125,9 @@ void History::draw_specs() {
     if (random_.chance(250)) spec.total_timeout = random_.duration(milliseconds(1), seconds(10));
     if (random_.chance(500)) spec.grace = random_.duration(milliseconds(1), milliseconds(300));
     spec.at_most_once = random_.chance(200);
+    if (random_.chance(200)) spec.retry_only = {random_.chance(500) ? "Flaky" : "TASK_ERROR"};
+    if (random_.chance(200)) spec.retry_except = {random_.chance(500) ? "Other" : "TIMEOUT"};
+    if (random_.chance(500)) spec.crashes_max = static_cast<std::uint32_t>(random_.between(1, 4));
     specs_.push_back(std::move(spec));
   }
 }

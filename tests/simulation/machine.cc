@@ -149,7 +149,9 @@ void Machine::finish(Slot& slot, Run& run, Instant now) {
                 now,
                 {}};
   if (report.succeeded) report.result = "result " + std::to_string(random_.next());
-  oracle_.finished(run.fence, report.succeeded, report.final, report.result);
+  if (!report.succeeded) report.error_class = random_.chance(500) ? "Flaky" : "Other";
+  if (!report.succeeded && random_.chance(100)) report.retry_after = random_.duration(microseconds(1), seconds(2));
+  oracle_.finished(run.fence, report.succeeded, report.final, report.succeeded ? report.result : report.error_class);
   std::erase_if(slot.ring,
                 [&](const Run& other) { return other.fence == report.fence && other.state == State::kTaken; });
   slot.reports.push_back(std::move(report));

@@ -33,6 +33,8 @@ struct Report {
   Instant started;
   Instant finished;
   std::string result;
+  std::string error_class;              // of a failure
+  std::optional<Duration> retry_after;  // that it asks for
 };
 
 struct Notice {

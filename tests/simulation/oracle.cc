@@ -14,6 +14,14 @@ std::string name(const Fence& fence) {
          std::to_string(fence.epoch.value);
 }
 
+// Whether a job with these options is tried again after an error of this class, or after a cause of this name.
+bool retries(const JobSpec& spec, const std::string& error_class, const std::string& cause) {
+  const auto names_it = [&](const std::vector<std::string>& entries) {
+    return std::ranges::count(entries, error_class) + std::ranges::count(entries, cause) > 0;
+  };
+  return (spec.retry_only.empty() || names_it(spec.retry_only)) && !names_it(spec.retry_except);
+}
+
 void hold(bool condition, const std::string& what) {
   if (!condition) throw Violation(what);
 }
@@ -148,11 +156,11 @@ void Oracle::took(const Fence& fence) {
   hold(!facts.spec->at_most_once || facts.takes == 1, name(fence) + " is taken again, but at most once");
 }
 
-void Oracle::finished(const Fence& fence, bool succeeded, bool final, const std::string& result) {
+void Oracle::finished(const Fence& fence, bool succeeded, bool final, const std::string& text) {
   facts_.at(fence.job).attempts.at(fence) = {succeeded ? Run::kSucceeded
                                              : final   ? Run::kFailedForGood
                                                        : Run::kFailed,
-                                             result};
+                                             text};
 }
 
 void Oracle::died(const Fence& fence) { facts_.at(fence.job).attempts.at(fence).run = Run::kDied; }
@@ -164,10 +172,33 @@ void Oracle::committed(const Batch& batch) {
     Facts& facts = facts_[row.id];
     facts.is_committed = true;
     ++committed_jobs_;
-    if (is_terminal(row.ending.state)) ended(facts, row.id, row.ending);
+  }
+  for (const AttemptRow& row : batch.attempts) went_on(row);
+  for (const JobRow& row : batch.jobs) {
+    if (is_terminal(row.ending.state)) ended(facts_[row.id], row.id, row.ending);
   }
   for (const OutcomeRow& row : batch.outcomes) ended(facts_[row.id], row.id, row.ending);
   if (in_flight_ == &batch) in_flight_ = nullptr;
+}
+
+// Both budgets are kept on disk, so that no restart gives any of them back.
+void Oracle::went_on(const AttemptRow& row) {
+  Facts& facts = facts_.at(row.fence.job);
+  const JobSpec& spec = *facts.spec;
+  if (row.charge == Charge::kLast) return;
+  hold(!facts.end, name(row.fence) + " goes on after its job's end");
+  if (row.charge == Charge::kCrash) {
+    hold(++facts.crashes < spec.crashes_max, name(row.fence) + ": its crash budget was spent");
+    return;
+  }
+  hold(row.charge == Charge::kRetry, name(row.fence) + " is charged to nothing, though no spawner was lost");
+  hold(++facts.retries < spec.max_attempts, name(row.fence) + ": its attempts were spent");
+  const std::string cause = row.cause.kind == CauseKind::kRunTimeout ? "TIMEOUT" : "TASK_ERROR";
+  hold(retries(spec, row.cause.error_class, cause), name(row.fence) + ": its options forbid a retry");
+  const auto attempt = facts.attempts.find(row.fence);
+  hold(attempt == facts.attempts.end() || row.cause.kind == CauseKind::kRunTimeout ||
+           attempt->second.run != Run::kFailedForGood,
+       name(row.fence) + " refused a retry");
 }
 
 void Oracle::ended(Facts& facts, JobId job, const Ending& ending) {
@@ -186,24 +217,28 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
   const bool one_life = facts.born_in == life_;
   const std::string who = name(job) + " ended " + std::string(to_string(end.state)) + " " +
                           std::string(to_string(end.cause)) + " by attempt " + std::to_string(end.attempt);
-  hold(end.attempt <= spec.max_attempts + limits::kCrashesMax || spec.at_most_once, who + ": over its attempts");
+  hold(end.attempt <= spec.max_attempts + spec.crashes_max || spec.at_most_once, who + ": over its attempts");
   for (const auto& [fence, run] : facts.attempts) {
     hold(run.run != Run::kTaken, who + ", but " + name(fence) + " still runs");
   }
   switch (end.state) {
     case JobState::kSucceeded:
       hold(attempt != nullptr && attempt->run == Run::kSucceeded, who + ", which did not succeed");
-      hold(attempt->result == end.result, who + ", with another result");
+      hold(attempt->text == end.result, who + ", with another result");
       return;
     case JobState::kFailed:
       if (end.cause == CauseKind::kTaskError) {
         hold(attempt != nullptr && (attempt->run == Run::kFailed || attempt->run == Run::kFailedForGood),
              who + ", which did not fail");
-        hold(attempt->run == Run::kFailedForGood || spec.at_most_once || end.attempt >= spec.max_attempts,
+        hold(attempt->run == Run::kFailedForGood || spec.at_most_once || end.attempt >= spec.max_attempts ||
+                 !retries(spec, attempt->text, "TASK_ERROR"),
              who + ": attempts are left");
       } else if (end.cause == CauseKind::kWorkerCrashed) {
         hold(attempt != nullptr && attempt->run == Run::kDied, who + ", whose worker did not die");
-        hold(spec.at_most_once || end.attempt >= limits::kCrashesMax, who + ": its crash budget is not spent");
+        hold(spec.at_most_once, who + ", but may run again");
+      } else if (end.cause == CauseKind::kQuarantined) {
+        hold(attempt != nullptr && attempt->run == Run::kDied, who + ", whose worker did not die");
+        hold(facts.crashes + 1 == spec.crashes_max, who + ": its crash budget is not spent");
       } else {
         hold(end.cause == CauseKind::kMayHaveRun, who + ": not a cause that can happen here");
         hold(spec.at_most_once && !one_life, who + ", though its daemon lived on");
@@ -271,7 +306,28 @@ void Oracle::at_rest(StoreReader& reader) const {
     const Ending& ending = (*record)->ending;
     hold(ending.state == facts.end->state && ending.attempt == facts.end->attempt && ending.result == facts.end->result,
          name(job) + ": its end changed in the store");
+    check_history(job, **record);
   }
+}
+
+// What happened to a job can be told from first to last; one that simply succeeded costs no row.
+void Oracle::check_history(JobId job, const JobRecord& record) const {
+  const Ending& ending = record.ending;
+  const bool simple = ending.state == JobState::kSucceeded && ending.attempt == 1;
+  hold(!simple || record.attempts.empty(), name(job) + " succeeded at once and has rows of attempts");
+  std::uint32_t last = 0;
+  std::size_t ends = 0;
+  for (const AttemptRow& row : record.attempts) {
+    hold(row.fence.attempt > last, name(row.fence) + " is told out of order");
+    last = row.fence.attempt;
+    ends += row.charge == Charge::kLast ? 1 : 0;
+  }
+  const bool told = !simple && ending.started_at.us != 0;
+  hold(ends == (told ? 1u : 0u), name(job) + " has " + std::to_string(ends) + " last attempts");
+  if (!told) return;
+  const AttemptRow& row = record.attempts.back();
+  hold(row.charge == Charge::kLast && row.fence.attempt == ending.attempt && row.fence.epoch == ending.epoch,
+       name(job) + ": its history does not end with its end");
 }
 
 }  // namespace futured::simulation

@@ -37,7 +37,8 @@ class Oracle {
 
   // Workers.
   void took(const Fence& fence);
-  void finished(const Fence& fence, bool succeeded, bool final, const std::string& result);
+  // `text`: the result, or the class of the error.
+  void finished(const Fence& fence, bool succeeded, bool final, const std::string& text);
   void died(const Fence& fence);  // the worker, in the middle of this attempt
 
   // The store, and crashes.
@@ -59,7 +60,7 @@ class Oracle {
   enum class Run { kTaken, kSucceeded, kFailed, kFailedForGood, kDied };
   struct Attempt {
     Run run = Run::kTaken;
-    std::string result;
+    std::string text;  // its result, or the class of its error
   };
   struct Told {  // an ending, as committed
     JobState state = JobState::kQueued;
@@ -73,6 +74,8 @@ class Oracle {
     bool is_committed = false;
     bool is_acknowledged = false;
     std::uint32_t takes = 0;
+    std::uint32_t retries = 0;  // attempts on disk, by what they were charged to
+    std::uint32_t crashes = 0;
     std::uint32_t born_in = 0;  // life of the daemon
     std::map<Fence, Attempt> attempts;
     std::optional<Told> end;
@@ -80,7 +83,9 @@ class Oracle {
   using LaneName = std::pair<std::string, std::string>;
 
   void answered(Token token, const char* what);
+  void went_on(const AttemptRow& row);
   void ended(Facts& facts, JobId job, const Ending& ending);
+  void check_history(JobId job, const JobRecord& record) const;
   void check_end(const Facts& facts, JobId job, const Told& end) const;
   [[nodiscard]] bool ended_in_core(JobId job) const;
   void waiting_forget(JobId job);

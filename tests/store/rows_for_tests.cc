@@ -11,7 +11,8 @@ std::string text(const Cause& cause) {
   std::ostringstream out;
   out << "cause(" << to_string(cause.kind) << " exit " << cause.exit_code << " signal " << cause.signal << " peak "
       << cause.peak_memory_bytes << " cpu " << cause.cpu_us << " '" << cause.error_class << "' '" << cause.message
-      << "' '" << cause.output_tail << "')";
+      << "' '" << cause.stdout_tail << "' '" << cause.stderr_tail << "'" << (cause.retry_refused ? " no retry" : "")
+      << ")";
   return out.str();
 }
 
@@ -41,6 +42,9 @@ SpecRow spec_row(std::uint64_t id, const std::string& queue) {
   spec.total_timeout = Duration(31'622'400'000'000'000);
   spec.grace = Duration(4);
   spec.at_most_once = true;
+  spec.retry_only = {"std::out_of_range", "exit:75"};
+  spec.retry_except = {"näme"};
+  spec.crashes_max = 7;
   return {SpecId{id}, spec};
 }
 
@@ -70,7 +74,9 @@ Ending ending_of(JobState state, std::uint32_t attempt) {
                                                .cpu_us = 123'456,
                                                .error_class = "Error",
                                                .message = "it\0broke",
-                                               .output_tail = "last words\n"});
+                                               .stdout_tail = "last output\n",
+                                               .stderr_tail = "last words\n",
+                                               .retry_refused = true});
   return ending;
 }
 
@@ -84,6 +90,9 @@ AttemptRow attempt_row(std::uint64_t id, std::uint32_t attempt, CauseKind kind) 
   row.slot = SlotId{3};
   row.retry_at = WallTime{kNow + 1'000'000 * attempt};
   row.cause = {.kind = kind, .message = "attempt failed"};
+  const bool died = kind == CauseKind::kWorkerCrashed || kind == CauseKind::kBrokenWorker;
+  row.charge = died ? Charge::kCrash : Charge::kRetry;
+  row.worker_pid = 4242;
   return row;
 }
 
@@ -134,7 +143,10 @@ std::string text(const JobSpec& spec) {
       << ' ' << spec.max_attempts << ' ' << spec.backoff.count() << ' ' << spec.backoff_factor << ' '
       << spec.backoff_max.count() << ' ' << spec.jitter << ' ' << spec.queue_timeout.count() << ' '
       << spec.run_timeout.count() << ' ' << spec.total_timeout.count() << ' ' << spec.grace.count() << ' '
-      << spec.at_most_once << ")";
+      << spec.at_most_once << ' ' << spec.crashes_max;
+  for (const std::string& entry : spec.retry_only) out << " +" << entry;
+  for (const std::string& entry : spec.retry_except) out << " -" << entry;
+  out << ")";
   return out.str();
 }
 
@@ -143,8 +155,8 @@ std::string text(const SpecRow& row) { return std::to_string(row.id.value) + " "
 std::string text(const AttemptRow& row) {
   std::ostringstream out;
   out << row.fence.job.value << '/' << row.fence.epoch.value << '/' << row.fence.attempt << " slot " << row.slot.value
-      << " started " << row.started_at.us << " finished " << row.finished_at.us << " retry " << row.retry_at.us << ' '
-      << text(row.cause);
+      << " started " << row.started_at.us << " finished " << row.finished_at.us << " retry " << row.retry_at.us
+      << " charge " << static_cast<int>(row.charge) << " pid " << row.worker_pid << ' ' << text(row.cause);
   return out.str();
 }
 
@@ -153,7 +165,7 @@ std::string text(const StoredJob& job) {
   out << job.id.value << " spec " << job.spec.value << " owner " << job.owner << " retry of " << job.retry_of.value
       << " at " << job.submitted_at.us << " '" << job.payload.view() << "' " << to_string(job.state)
       << (job.in_backlog ? " in backlog" : "") << " attempts " << job.attempts << " crashes " << job.crashes
-      << " retry at " << job.retry_at.us << (job.started ? " started" : "");
+      << " spared " << job.spared << " retry at " << job.retry_at.us << (job.started ? " started" : "");
   return out.str();
 }
 

@@ -242,6 +242,30 @@ TEST(SqliteMigration, FailedOneLeavesTheVersionBefore) {
   EXPECT_TRUE(migrate(database, std::span(steps, 1)).ok());
 }
 
+TEST(SqliteMigration, CrashesOfVersion2KeepTheirCharge) {
+  Scratch scratch;
+  std::ofstream(scratch.database()).close();
+  {
+    auto database = *Database::open(scratch.database(), {});
+    ASSERT_TRUE(migrate(database, schema_migrations().first(2)).ok());
+    const Status written = database.run(
+        "INSERT INTO meta VALUES ('epoch', 1), ('spawner_instance', ''), ('ids_reserved_until', 9), ('low_water', 0);"
+        "INSERT INTO specs VALUES (1, 'default', 'p', 't', '', 0, 4, 0, 2.0, 0, 0.0, 0, 0, 0, 0, 0);"
+        "INSERT INTO jobs (id, spec, owner, submitted_at, payload) VALUES (1, 1, 0, 5, x'');"
+        "INSERT INTO attempts VALUES (1, 1, 1, 1, 9, 2, NULL, 4, x'0400160000000000'),"
+        " (1, 2, 1, 1, 9, 2, NULL, 1, x'0100000000000000'), (1, 3, 1, 1, 9, 2, NULL, 13, x'0d00000000000000');");
+    ASSERT_TRUE(written.ok()) << written.error().message;
+  }
+  auto store = open_sqlite_store(scratch.database());
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  const auto snapshot = (*store)->snapshot();
+  ASSERT_TRUE(snapshot.ok()) << snapshot.error().message;
+  EXPECT_EQ(snapshot->resident.at(0).crashes, 2u);
+  EXPECT_EQ(snapshot->resident.at(0).attempts, 3u);
+  EXPECT_EQ(snapshot->specs.at(0).spec.crashes_max, limits::kCrashesDefault);
+  EXPECT_TRUE(snapshot->specs.at(0).spec.retry_only.empty());
+}
+
 TEST(SqliteCrash, CopyTakenAfterACommitHoldsIt) {
   Scratch scratch;
   Scratch copies;

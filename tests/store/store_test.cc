@@ -242,6 +242,62 @@ TEST_P(StoreTest, AttemptsAreCountedAndListed) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(text(record.attempts[i]), text(attempts.attempts[i]));
 }
 
+TEST_P(StoreTest, AttemptsAreCountedByWhatTheyWereChargedTo) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  const Charge charges[] = {Charge::kCrash, Charge::kNothing, Charge::kRetry, Charge::kCrash, Charge::kNothing};
+  for (std::uint32_t i = 0; i < 5; ++i) {
+    batch.attempts.push_back(attempt_row(1, i + 1, CauseKind::kOutOfMemory));
+    batch.attempts.back().charge = charges[i];
+  }
+  commit(batch);
+  reopen();
+  const StoredJob job = load(1);
+  EXPECT_EQ(job.attempts, 5u);
+  EXPECT_EQ(job.crashes, 2u);
+  EXPECT_EQ(job.spared, 2u);
+  EXPECT_EQ(text(snapshot().resident.at(0)), text(job));
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_EQ(get(1).attempts.at(i).charge, charges[i]);
+}
+
+TEST_P(StoreTest, TheLastAttemptIsKeptBesideTheEndingOfItsJob) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.jobs[0].ending = ending_of(JobState::kFailed);
+  batch.attempts.push_back(attempt_row(1, 1, CauseKind::kNone));
+  batch.attempts[0].charge = Charge::kLast;
+  batch.attempts[0].cause = {};
+  commit(batch);
+  reopen();
+  EXPECT_EQ(text(get(1).attempts.at(0)), text(batch.attempts[0]));
+  EXPECT_EQ(text(get(1).ending), text(batch.jobs[0].ending));
+}
+
+TEST_P(StoreTest, JobsAreListedByTheCauseOfTheirEnd) {
+  Batch batch;
+  const CauseKind kinds[] = {CauseKind::kQuarantined, CauseKind::kTaskError, CauseKind::kRunTimeout,
+                             CauseKind::kQuarantined};
+  for (std::uint64_t id = 1; id <= 4; ++id) {
+    batch.jobs.push_back(job_row(id));
+    batch.jobs.back().ending = ending_of(JobState::kFailed);
+    batch.jobs.back().ending.cause->kind = kinds[id - 1];
+  }
+  batch.jobs.push_back(job_row(5));
+  batch.jobs.push_back(job_row(6));
+  batch.jobs.back().ending = ending_of(JobState::kSucceeded);
+  batch.jobs.back().ending.cause.reset();
+  ASSERT_FALSE(store_->commit(batch).has_value());
+  const auto listed = [&](std::vector<CauseKind> causes) {
+    JobQuery query;
+    query.causes = std::move(causes);
+    return ids_of(*store_->reader()->list(query));
+  };
+  EXPECT_EQ(listed({CauseKind::kQuarantined}), (std::vector<std::uint64_t>{4, 1}));
+  EXPECT_EQ(listed({CauseKind::kTaskError, CauseKind::kRunTimeout}), (std::vector<std::uint64_t>{3, 2}));
+  EXPECT_EQ(listed({CauseKind::kCancelled}), std::vector<std::uint64_t>{});
+  EXPECT_EQ(listed({}).size(), 6u);
+}
+
 TEST_P(StoreTest, RetryTimeIsThatOfTheLastAttempt) {
   Batch batch;
   batch.jobs.push_back(job_row(1));

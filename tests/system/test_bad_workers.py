@@ -64,9 +64,44 @@ def test_a_worker_that_crashes_once_costs_one_attempt_and_no_retry(api, tmp_path
 def test_a_job_that_crashes_every_worker_is_given_up(api):
     outcome = run(api, "test.crash")
     assert outcome.state == api.words.JOB_STATE_FAILED
-    assert outcome.cause.kind in (api.words.CAUSE_KIND_QUARANTINED, api.words.CAUSE_KIND_WORKER_DIED)
+    assert outcome.cause.kind == api.words.CAUSE_KIND_QUARANTINED
     assert outcome.cause.signal == 6
-    assert api.get(outcome.id).attempts == 3
+    assert outcome.cause.message == "it took down 3 workers; the last time: the worker was ended by signal 6"
+    told = api.get(outcome.id, details=True)
+    assert told.attempts == 3
+    causes = [(attempt.number, attempt.cause.kind, attempt.cause.signal) for attempt in told.attempt_history]
+    assert causes == [(number, api.words.CAUSE_KIND_WORKER_DIED, 6) for number in (1, 2, 3)]
+    pids = [attempt.worker_pid for attempt in told.attempt_history]
+    assert len(set(pids)) == 3 and 0 not in pids
+    assert all(attempt.worker.startswith("default/") for attempt in told.attempt_history)
+
+
+def test_the_crash_budget_is_the_jobs_own_and_apart_from_its_attempts(api):
+    outcome = run(api, "test.crash", crashes_max=1, retries={"max_attempts": 5})
+    assert (outcome.cause.kind, outcome.attempts) == (api.words.CAUSE_KIND_QUARANTINED, 1)
+    assert run(api, "test.crash", crashes_max=4).attempts == 4
+
+
+def test_a_result_over_its_bound_is_an_error_of_its_own_and_not_tried_again(api):
+    outcome = run(api, "test.too_large", retries={"max_attempts": 5})
+    assert outcome.cause.kind == api.words.CAUSE_KIND_RESULT_TOO_LARGE
+    assert "268435456 bytes" in outcome.cause.message
+    assert outcome.attempts == 1
+
+
+def test_a_task_that_gets_no_memory_is_out_of_memory(api):
+    outcome = run(api, "test.no_memory", retries={"max_attempts": 2})
+    assert outcome.cause.kind == api.words.CAUSE_KIND_OUT_OF_MEMORY
+    assert outcome.attempts == 2
+
+
+def test_a_worker_that_claims_not_to_have_taken_its_job_is_killed_and_its_job_ends_as_it_was_to(api, gate):
+    item = api.words.Item(parts=[api.words.Part(data=gate.path.encode())])
+    (job,) = api.submit([item], task="test.untake", timeouts={"grace_ms": 300})
+    pid = int(gate.line())
+    api.cancel(job, wait=True)
+    assert api.outcome(job).state == api.words.JOB_STATE_CANCELLED
+    assert ended_within([pid], 0) == []
 
 
 def test_a_worker_that_exits_in_the_middle_of_a_job_is_told_with_its_code(api):

@@ -1,4 +1,5 @@
 """A world that does not fit: disks, databases, sockets. The daemon says what is wrong and what would mend it, and keeps what it has."""
+import contextlib
 import os
 import socket
 import sqlite3
@@ -42,6 +43,72 @@ def test_a_database_of_a_newer_schema_is_refused_and_left_as_it_is(make_daemon):
         database.execute("PRAGMA user_version = 9999")
     database.close()
     does_not_start(daemon, "9999", "newer")
+
+
+def edit(daemon, *statements):
+    """Changes the database by hand, while no daemon has it."""
+    database = sqlite3.connect(database_of(daemon))
+    with database:
+        for statement in statements:
+            database.execute(statement)
+    database.close()
+
+
+def make_queue(api, name):
+    api.call("Queues", "Create", api.words.CreateQueueRequest(name=name))
+    api.call("Queues", "Pause", api.words.PauseQueueRequest(name=name))
+
+
+def test_a_queue_removed_from_the_database_by_hand_is_named_at_the_start_and_its_jobs_are_kept(daemon, api_of):
+    api = api_of(daemon)
+    make_queue(api, "side")
+    waiting = api.submit_tasks("noop", 3, queue="side")
+    assert daemon.end_processes() == []
+    edit(daemon, "CREATE TABLE kept AS SELECT * FROM queues", "DELETE FROM queues WHERE name = 'side'")
+    does_not_start(daemon, 'waits in queue "side"', "backup")
+    edit(daemon, "DELETE FROM queues", "INSERT INTO queues SELECT * FROM kept", "DROP TABLE kept")
+    daemon.start()
+    api = api_of(daemon)
+    api.call("Queues", "Resume", api.words.ResumeQueueRequest(name="side"))
+    assert sorted(api.wait(waiting)) == waiting
+
+
+def test_an_ended_job_outlives_its_queue(daemon, api_of):
+    api = api_of(daemon)
+    api.call("Queues", "Create", api.words.CreateQueueRequest(name="side"))
+    (job,) = api.submit_tasks("echo", data=b"still here", queue="side")
+    api.outcome(job)
+    assert daemon.end_processes() == []
+    edit(daemon, "DELETE FROM queues WHERE name = 'side'")
+    daemon.start()
+    api = api_of(daemon)
+    assert api.outcome(job).result[0].data == b"still here"
+    assert api.cancel(job).entries[0].disposition == api.words.CANCEL_DISPOSITION_ALREADY_ENDED
+    retried = api.call("Jobs", "Retry", api.words.RetryRequest(ids=[api.words.IdRange(first=job)]))
+    assert 'no queue "side"' in retried.entries[0].error.message
+
+
+def test_a_queue_renamed_in_the_database_stops_the_daemon_when_its_jobs_are_read(daemon, api_of):
+    api = api_of(daemon)
+    make_queue(api, "side")
+    waiting = []
+    for _ in range(8):  # more than is kept in memory: from the next start on, all of it lies on disk only
+        waiting += api.submit_tasks("echo", 10, data=b"x" * 1_000_000, queue="side")
+    daemon.kill()
+    daemon.start()
+    api = api_of(daemon)
+    api.wait(api.submit_tasks("noop"))  # so that what the start changed is on disk
+    daemon.kill()
+    edit(daemon, "UPDATE queues SET name = 'other' WHERE name = 'side'")
+    daemon.start()
+    api = api_of(daemon)
+    with contextlib.suppress(grpc.RpcError):  # it may be gone before it can answer
+        api.call("Queues", "Resume", api.words.ResumeQueueRequest(name="other"))
+    assert daemon.process.wait(30) > 0, "it must stop, not crash"
+    assert 'waits in queue "side"' in daemon.log_text()
+    edit(daemon, "UPDATE queues SET name = 'side', paused = 0 WHERE name = 'other'")
+    daemon.start()
+    assert sorted(api_of(daemon).wait(waiting)) == waiting
 
 
 def test_a_state_that_another_daemon_uses_is_refused(make_daemon, api_of, daemon):

@@ -204,6 +204,10 @@ Revoked HostEnd::revoke(const Fence& fence) {
   if (run_at(offer->position)
           .state.compare_exchange_strong(expected, static_cast<std::uint32_t>(RunState::kRevoked),
                                          std::memory_order_acq_rel)) {
+    if (offer->taken) {
+      fail("a run that was taken is offered again");
+      return Revoked::kTaken;
+    }
     close(*offer);
     return Revoked::kYes;
   }
@@ -214,23 +218,28 @@ Revoked HostEnd::revoke(const Fence& fence) {
   return Revoked::kTaken;
 }
 
-std::optional<Head> HostEnd::look(const Offer& offer) {
+std::optional<Head> HostEnd::look(Offer& offer) {
   const RunRecord& record = run_at(offer.position);
   const std::uint32_t state = record.state.load(std::memory_order_acquire);
   const Instant taken_at{record.taken_at_ns.load(std::memory_order_relaxed)};
   const Instant alive_at{record.alive_at_ns.load(std::memory_order_relaxed)};
-  if (state == static_cast<std::uint32_t>(RunState::kOffered)) return Head{offer.fence, RunState::kOffered, {}, {}};
+  if (state == static_cast<std::uint32_t>(RunState::kOffered)) {
+    if (!offer.taken) return Head{offer.fence, RunState::kOffered, {}, {}};
+    fail("a run that was taken is offered again");
+    return {};
+  }
   const bool known =
       state == static_cast<std::uint32_t>(RunState::kTaken) || state == static_cast<std::uint32_t>(RunState::kFinished);
   if (!known || taken_at.ns < 0 || alive_at.ns < 0) {
     fail("a run's state word or one of its times is impossible");
     return {};
   }
+  offer.taken = true;
   return Head{offer.fence, static_cast<RunState>(state), taken_at, alive_at};
 }
 
 std::optional<Head> HostEnd::head() {
-  for (const Offer& offer : offers_) {
+  for (Offer& offer : offers_) {
     if (!offer.closed) return look(offer);
   }
   return {};
@@ -244,7 +253,7 @@ std::optional<Fence> HostEnd::oldest() const {
 }
 
 std::optional<Head> HostEnd::find(const Fence& fence) {
-  const Offer* offer = find_open(fence);
+  Offer* offer = find_open(fence);
   return offer == nullptr ? std::nullopt : look(*offer);
 }
 

@@ -48,6 +48,7 @@ struct Done {
   std::int32_t exit_code = 0;
   std::int32_t signal = 0;
   bool no_retry = false;
+  std::uint32_t retry_after_ms = 0;  // 0: not said
   bool message_cut = false;
   std::string_view error_class;
   std::string_view error_message;
@@ -132,6 +133,7 @@ class HostEnd {
     Fence fence;
     std::uint64_t position = 0;
     bool closed = false;  // finished or revoked
+    bool taken = false;   // the worker was seen to have it, which no later state may deny
   };
   struct Arrived {  // a packet that lies in the socket until its record is released
     DescriptorTag tag;
@@ -146,7 +148,7 @@ class HostEnd {
   void fail(std::string why);
   [[nodiscard]] bool request_room(std::size_t bytes, std::size_t keep_free);
   [[nodiscard]] RunRecord& run_at(std::uint64_t position) const;
-  [[nodiscard]] std::optional<Head> look(const Offer& offer);
+  [[nodiscard]] std::optional<Head> look(Offer& offer);
   [[nodiscard]] Offer* find_open(const Fence& fence);
   void close(Offer& offer);
 

@@ -134,9 +134,11 @@ enum class DoneStatus : std::uint32_t {
   kCommandFailed = 5,  // the command ended with an exit code other than 0, or by a signal
   kStartFailed = 6,    // the command could not be started: no such program, not executable, …
   kStopped = 7,        // it heeded its stop
-  kWorkerError = 8,    // the worker itself failed: no memory for the result, lost descriptors, …
+  kWorkerError = 8,    // the worker itself failed: lost descriptors, …
+  kResultTooLarge = 9,
+  kOutOfMemory = 10,  // the task could get no memory, or the command was killed for want of it
 };
-[[nodiscard]] constexpr bool is_done_status(std::uint32_t value) { return value >= 1 && value <= 8; }
+[[nodiscard]] constexpr bool is_done_status(std::uint32_t value) { return value >= 1 && value <= 10; }
 
 inline constexpr std::uint16_t kDoneResultInDescriptor = 1;  // the first descriptor is a sealed memfd with the result
 inline constexpr std::uint16_t kDoneNoRetry = 2;             // the task says that another attempt is pointless
@@ -154,9 +156,9 @@ struct DoneRecord {  // followed by class, message, result, without gaps
   std::int32_t signal;           // that ended the command; 0: none
   std::uint32_t class_bytes;
   std::uint32_t message_bytes;
-  std::uint32_t result_bytes;      // inline; 0 with kDoneResultInDescriptor
-  std::uint32_t descriptor_count;  // sent beside the record, in one packet tagged with its position
-  std::uint32_t reserved;
+  std::uint32_t result_bytes;             // inline; 0 with kDoneResultInDescriptor
+  std::uint32_t descriptor_count;         // sent beside the record, in one packet tagged with its position
+  std::uint32_t retry_after_ms;           // what the task asks for; 0: the job's own backoff
   std::uint64_t descriptor_result_bytes;  // with kDoneResultInDescriptor
 };
 static_assert(std::is_standard_layout_v<DoneRecord> && sizeof(DoneRecord) == 96);

@@ -42,9 +42,10 @@ struct Outcome {
   std::int32_t exit_code = 0;
   std::int32_t signal = 0;
   bool no_retry = false;
-  std::string_view error_class;    // cut to limits::kErrorClassBytesMax
-  std::string_view error_message;  // cut to limits::kErrorMessageBytesMax
-  std::string_view result;         // encoded parts; goes by memfd when it does not fit the ring
+  std::uint32_t retry_after_ms = 0;  // 0: not said
+  std::string_view error_class;      // cut to limits::kErrorClassBytesMax
+  std::string_view error_message;    // cut to limits::kErrorMessageBytesMax
+  std::string_view result;           // encoded parts; goes by memfd when it does not fit the ring
   std::span<const int> descriptors =
       {};  // the result's segments, in the order of its kSegment parts; still the caller's
 };

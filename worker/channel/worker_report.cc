@@ -165,6 +165,7 @@ void WorkerEnd::State::append_done(std::unique_lock<std::mutex>& lock, Run& run,
   record.message_bytes = static_cast<std::uint32_t>(message.size());
   record.result_bytes = memfd.is_open() ? 0 : static_cast<std::uint32_t>(result.size());
   record.descriptor_count = static_cast<std::uint32_t>(segments.size() + (memfd.is_open() ? 1 : 0));
+  record.retry_after_ms = outcome.retry_after_ms;
   record.descriptor_result_bytes = memfd.is_open() ? result.size() : 0;
 
   if (record.descriptor_count > 0) {

@@ -19,8 +19,9 @@ void on_terminate(int) {
   g_end_after_this = 1;
 }
 
-void run_one(channel::WorkerEnd& end, const CommandOptions& options, channel::Run& run, bool& is_orphaned) {
-  CommandRun command(end, options, run);
+void run_one(channel::WorkerEnd& end, const CommandOptions& options, channel::Run& run, OutOfMemoryWatch& memory,
+             bool& is_orphaned) {
+  CommandRun command(end, options, memory, run);
   const CommandOutcome outcome = command.execute();
   is_orphaned = command.is_orphaned();
   if (is_orphaned) return;
@@ -52,6 +53,7 @@ int run_command_worker(channel::WorkerEnd& end, const CommandOptions& options) {
   terminate.sa_handler = on_terminate;
   sigaction(SIGTERM, &terminate, nullptr);
 
+  OutOfMemoryWatch memory(options.vmstat);
   channel::Run run;
   while (g_end_after_this == 0) {
     switch (end.next(run)) {
@@ -72,7 +74,7 @@ int run_command_worker(channel::WorkerEnd& end, const CommandOptions& options) {
         report_unreadable(end, run);
         continue;
       case channel::Take::kTaken:
-        run_one(end, options, run, is_orphaned);
+        run_one(end, options, run, memory, is_orphaned);
     }
     if (is_orphaned) return 0;
   }

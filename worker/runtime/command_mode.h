@@ -12,6 +12,7 @@ namespace futured::runtime {
 struct CommandOptions {
   std::string spool_directory;  // where output goes that is too long for a report; empty: it is reported whole
   CaptureLimits capture;
+  std::string vmstat = "/proc/vmstat";  // tells whether the kernel killed for want of memory
 };
 
 // Works until the lifeline closes (0) or the channel breaks (1): the exit status of the worker process. The process is

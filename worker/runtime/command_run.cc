@@ -64,9 +64,11 @@ bool terminate_current_command() {
   return true;
 }
 
-CommandRun::CommandRun(channel::WorkerEnd& end, const CommandOptions& options, channel::Run& run)
+CommandRun::CommandRun(channel::WorkerEnd& end, const CommandOptions& options, OutOfMemoryWatch& memory,
+                       channel::Run& run)
     : end_(end),
       options_(options),
+      memory_(memory),
       run_(run),
       stdout_{{}, 1, {spool_path(options.spool_directory, run.fence, "stdout"), options.capture}},
       stderr_{{}, 2, {spool_path(options.spool_directory, run.fence, "stderr"), options.capture}},
@@ -288,6 +290,10 @@ void CommandRun::describe_ending(int wait_status, CommandOutcome& outcome) const
     outcome.error_class = "Stopped";
     outcome.error_message =
         "stopped as it was asked to" + (outcome.error_message.empty() ? std::string() : ": " + outcome.error_message);
+  } else if (outcome.signal == SIGKILL && memory_.look()) {
+    outcome.status = DoneStatus::kOutOfMemory;
+    outcome.error_class = "OutOfMemory";
+    outcome.error_message += ", and the kernel has killed for want of memory meanwhile";
   }
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/command.h"
+#include "base/out_of_memory.h"
 #include "base/payload.h"
 #include "worker/channel/worker_end.h"
 #include "worker/runtime/command_mode.h"
@@ -28,7 +29,7 @@ struct CommandOutcome {
 
 class CommandRun {
  public:
-  CommandRun(channel::WorkerEnd& end, const CommandOptions& options, channel::Run& run);
+  CommandRun(channel::WorkerEnd& end, const CommandOptions& options, OutOfMemoryWatch& memory, channel::Run& run);
 
   // Starts the command, waits for its end, kills what it left. Once.
   [[nodiscard]] CommandOutcome execute();
@@ -60,6 +61,7 @@ class CommandRun {
 
   channel::WorkerEnd& end_;
   const CommandOptions& options_;
+  OutOfMemoryWatch& memory_;
   channel::Run& run_;
   Command command_;
   Fd stdin_;

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <typeinfo>
 
 #include "base/limits.h"
@@ -115,6 +116,7 @@ void ProcessWorker::run_one(channel::Run& run) {
     outcome.error_class = failure->error_class;
     outcome.error_message = failure->message;
     outcome.no_retry = failure->no_retry;
+    outcome.retry_after_ms = failure->retry_after_ms;
     result_.discard();
   }
   context.streams().append_to(result_.encoded());
@@ -142,6 +144,13 @@ std::optional<ProcessWorker::Failure> ProcessWorker::execute(channel::Run& run, 
   } catch (const Stopped& error) {
     if (context.stop_requested()) return Failure{DoneStatus::kStopped, "Stopped", error.what()};
     return Failure{DoneStatus::kTaskError, "futured::Stopped", "the task stopped though nobody asked it to"};
+  } catch (const ResultTooLarge& error) {
+    return Failure{DoneStatus::kResultTooLarge, "ResultTooLarge", error.what(), true};
+  } catch (const std::bad_alloc& error) {
+    return Failure{DoneStatus::kOutOfMemory, demangled(typeid(error).name()), "the task could get no more memory"};
+  } catch (const RetryAfter& error) {
+    const auto ms = std::clamp<std::int64_t>(error.delay().count(), 1, UINT32_MAX);  // 0 would not be said
+    return Failure{DoneStatus::kTaskError, error.error_class(), error.what(), false, static_cast<std::uint32_t>(ms)};
   } catch (const TaskError& error) {
     return Failure{DoneStatus::kTaskError, error.error_class(), error.what(), error.retry() == Retry::kPointless};
   } catch (const std::exception& error) {

@@ -36,6 +36,7 @@ class ProcessWorker {
     std::string error_class;
     std::string message;
     bool no_retry = false;
+    std::uint32_t retry_after_ms = 0;
   };
 
   [[nodiscard]] channel::Intake wait(channel::Run& run);

@@ -18,6 +18,8 @@ namespace {
 
 constexpr double kProgressStep = 0.001;
 constexpr Duration kProgressAgain = std::chrono::milliseconds(100);
+constexpr std::size_t kBesideBytes =
+    64 * 1024;  // of the result's bound: heads of parts, and what was emitted and logged
 
 }  // namespace
 
@@ -121,15 +123,19 @@ void ResultEncoder::discard() {
   context_ = nullptr;
 }
 
-void ResultEncoder::count_part() {
+// Before the part is copied: a result that is refused costs no memory.
+void ResultEncoder::count_part(std::size_t bytes) {
   if (++parts_ > limits::kPayloadPartsMax) {
-    throw TaskError("ResultTooLarge", "the result has more than " + std::to_string(limits::kPayloadPartsMax) + " parts",
-                    Retry::kPointless);
+    throw ResultTooLarge("the result has more than " + std::to_string(limits::kPayloadPartsMax) + " parts");
+  }
+  if (encoded_.size() + bytes > limits::kResultBytesMax - kBesideBytes) {
+    throw ResultTooLarge("the result has more than " + std::to_string(limits::kResultBytesMax) +
+                         " bytes; return an array, or leave them in a file");
   }
 }
 
 void ResultEncoder::add(std::string_view content_type, std::string_view bytes) {
-  count_part();
+  count_part(content_type.size() + bytes.size());
   append_part(encoded_, {.content_type = content_type, .bytes = bytes});
 }
 
@@ -139,7 +145,7 @@ void ResultEncoder::add_array(std::string_view dtype, const std::vector<std::uin
   if (bytes.size() <= limits::kInlineBytesMax / 2) {
     return add(type, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
-  count_part();
+  count_part(type.size());
   Part part{.kind = PartKind::kSegment, .content_type = type, .end = bytes.size()};
   if (SharedMemory* shared = context_->find_shared(bytes); shared != nullptr) {
     part.begin = static_cast<std::uint64_t>(bytes.data() - shared->writer.bytes().data());

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,12 @@ class TaskContext final : public Context {
   std::vector<std::shared_ptr<SharedMemory>> shared_;
 };
 
+// What a task returned is over limits::kResultBytesMax or limits::kPayloadPartsMax.
+class ResultTooLarge : public std::length_error {
+ public:
+  using std::length_error::length_error;
+};
+
 // Collects the parts of one result. Reused from run to run, for its memory.
 class ResultEncoder final : public ResultWriter {
  public:
@@ -90,7 +97,7 @@ class ResultEncoder final : public ResultWriter {
   void discard();
 
  private:
-  void count_part();
+  void count_part(std::size_t bytes);
 
   TaskContext* context_ = nullptr;
   std::string encoded_;

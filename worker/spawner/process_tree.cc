@@ -172,11 +172,4 @@ std::vector<pid_t> find_by_environment(const std::string& entry) {
   return found;
 }
 
-std::uint64_t out_of_memory_kills() {
-  const auto text = read_file("/proc/vmstat");
-  if (!text) return 0;
-  const std::size_t at = text->find("\noom_kill ");
-  return at == std::string::npos ? 0 : std::strtoull(text->c_str() + at + 10, nullptr, 10);
-}
-
 }  // namespace futured::spawner

@@ -30,7 +30,4 @@ std::size_t kill_trees(std::span<const pid_t> roots);
 // Living processes whose environment has exactly this KEY=VALUE, except this process and its ancestors.
 [[nodiscard]] std::vector<pid_t> find_by_environment(const std::string& entry);
 
-// Times that the kernel has killed a process for want of memory since boot; 0 when it does not say.
-[[nodiscard]] std::uint64_t out_of_memory_kills();
-
 }  // namespace futured::spawner

@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/out_of_memory.h"
 #include "worker/channel/channel.h"
 #include "worker/spawner/process_tree.h"
 #include "worker/spawner/spawner.h"

@@ -71,6 +71,44 @@ FUTURED_TASK("test.flaky", [](futured::Context& context, std::int64_t succeeds_a
 
 FUTURED_TASK("test.hopeless", []() { throw futured::TaskError("Hopeless", "never", futured::Retry::kPointless); });
 
+FUTURED_TASK("test.do_not_retry", []() { throw futured::DoNotRetry("NoSuchUser", "bob is gone"); });
+
+// Fails as it is told, and then, at its third attempt, succeeds.
+FUTURED_TASK("test.fails_as", [](futured::Context& context, std::string error_class) {
+  if (context.attempt() < 3) throw futured::TaskError(error_class, "as asked");
+  return static_cast<std::int64_t>(context.attempt());
+});
+
+// Asks for a delay, in milliseconds, once.
+FUTURED_TASK("test.retry_after", [](futured::Context& context, std::int64_t delay_ms) {
+  if (context.attempt() < 2) throw futured::RetryAfter(std::chrono::milliseconds(delay_ms), "Busy", "come back");
+  return static_cast<std::int64_t>(context.attempt());
+});
+
+FUTURED_TASK("test.too_large", []() { return std::string(300 * 1024 * 1024, 'x'); });
+
+// More than the machine has addresses for.
+FUTURED_TASK("test.no_memory", [](futured::Context& context) {
+  return context.make_array<double>({std::uint64_t{1} << 40, std::uint64_t{1} << 40});
+});
+
+// As if it had never been taken: writes OFFERED over TAKEN in its own record, once it was asked to stop.
+FUTURED_TASK("test.untake", [](futured::Context& context, std::string gate) {
+  report(gate);
+  while (context.wait_for(std::chrono::seconds(60))) {
+  }
+  const std::uint64_t job = context.job_id();
+  for (const Mapping& mapping : shared_mappings()) {
+    for (std::size_t at = 4096; at + 56 <= mapping.bytes; at += 8) {  // docs/formats/channel.md: a RUN and its fence
+      auto* const record = reinterpret_cast<volatile std::uint32_t*>(mapping.from + at);
+      const bool is_mine = record[2] == static_cast<std::uint32_t>(job) && record[3] == 0 &&
+                           record[4] == context.epoch() && record[5] == context.attempt();
+      if (is_mine && record[6] == 2) record[6] = 1;
+    }
+  }
+  wait_for_ever();
+});
+
 FUTURED_TASK("test.crash", []() { std::abort(); });
 
 FUTURED_TASK("test.exit", [](std::int64_t code) { _exit(static_cast<int>(code)); });

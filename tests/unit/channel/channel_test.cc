@@ -45,6 +45,7 @@ TEST(Channel, ARunGoesOverAndItsOutcomeComesBack) {
   outcome.cpu_ns = 9;
   outcome.peak_rss_bytes = 10;
   outcome.no_retry = true;
+  outcome.retry_after_ms = 11;
   worker.done(run, outcome);
 
   Response response;
@@ -64,6 +65,7 @@ TEST(Channel, ARunGoesOverAndItsOutcomeComesBack) {
   EXPECT_EQ(done->cpu_ns, 9u);
   EXPECT_EQ(done->peak_rss_bytes, 10u);
   EXPECT_TRUE(done->no_retry);
+  EXPECT_EQ(done->retry_after_ms, 11u);
   EXPECT_GE(done->finished_at, done->started_at);
   EXPECT_EQ(done->started_at, run.taken_at);
   EXPECT_EQ(host.read(response), Read::kNothing);

@@ -148,6 +148,49 @@ TEST(ChannelFuzz, ARunThatIsNotHereCannotBeFinished) {
   EXPECT_EQ(host.read(response), Read::kBroken);
 }
 
+// The place of the first request's state word.
+constexpr std::size_t kFirstState = kHeaderBytes + offsetof(RunRecord, state);
+
+TEST(ChannelFuzz, ARunThatWasSeenTakenIsNotOnOfferAgain) {
+  for (const bool by_revoke : {false, true}) {
+    TestSlot slot(kSmall);
+    RawMemory raw(slot);
+    HostEnd host = slot.host();
+    WorkerEnd worker = slot.worker();
+    ASSERT_TRUE(host.offer(request(1)));
+    host.publish();
+    channel::Run run;
+    ASSERT_EQ(worker.try_next(run), Intake::kRun);
+    ASSERT_EQ(worker.take(run), Take::kTaken);
+    ASSERT_EQ(host.head()->state, RunState::kTaken);
+    raw.put(kFirstState, static_cast<std::uint32_t>(RunState::kOffered));
+    if (by_revoke) {
+      EXPECT_EQ(host.revoke(fence(1)), Revoked::kTaken) << "else it would run twice at once";
+    } else {
+      EXPECT_FALSE(host.head().has_value());
+    }
+    EXPECT_TRUE(host.is_broken());
+    EXPECT_EQ(host.oldest(), fence(1)) << "the one to charge";
+  }
+}
+
+TEST(ChannelFuzz, ARunThatWasGivenBackUnseenAndRevokedCannotReport) {
+  TestSlot slot(kSmall);
+  RawMemory raw(slot);
+  HostEnd host = slot.host();
+  WorkerEnd worker = slot.worker();
+  ASSERT_TRUE(host.offer(request(1)));
+  host.publish();
+  channel::Run run;
+  ASSERT_EQ(worker.try_next(run), Intake::kRun);
+  ASSERT_EQ(worker.take(run), Take::kTaken);
+  raw.put(kFirstState, static_cast<std::uint32_t>(RunState::kOffered));
+  EXPECT_EQ(host.revoke(fence(1)), Revoked::kYes);
+  worker.done(run, {});
+  Response response;
+  EXPECT_EQ(host.read(response), Read::kBroken) << "the job may have run elsewhere meanwhile";
+}
+
 TEST(ChannelFuzz, NoRunIsFinishedTwice) {
   TestSlot slot(kSmall);
   HostEnd host = slot.host();

@@ -49,7 +49,7 @@ TEST(Retry, AFailureIsTriedAgainUntilTheAttemptsAreSpent) {
   EXPECT_THAT(stage.turn({stage.failed(1)}), ElementsAre("offer 1.3 slot 1"));
   EXPECT_THAT(stage.turn({stage.failed(1)}), IsEmpty());
   EXPECT_THAT(stage.rows(), ElementsAre("spec 1", "job 1", "attempt 1.1 TASK_ERROR", "attempt 1.2 TASK_ERROR",
-                                        "end 1 FAILED TASK_ERROR"));
+                                        "end 1 FAILED TASK_ERROR", "last attempt 1.3"));
   EXPECT_EQ(stage.ending(1)->attempt, 3u);
 }
 
@@ -126,14 +126,14 @@ TEST(Crash, AWorkerThatDiesInAJobSpendsTheCrashBudgetNotTheAttempts) {
 TEST(Crash, AJobThatKillsItsWorkersIsGivenUp) {
   Stage stage;
   stage.turn({stage.submit()});
-  for (std::uint32_t crash = 1; crash <= limits::kCrashesMax; ++crash) {
+  for (std::uint32_t crash = 1; crash <= limits::kCrashesDefault; ++crash) {
     ASSERT_EQ(stage.ending(1), nullptr);
     stage.turn({stage.slot_ended(1, 1)});
     stage.turn({stage.slot_ready(1)});
   }
   ASSERT_NE(stage.ending(1), nullptr);
   EXPECT_EQ(stage.ending(1)->state, JobState::kFailed);
-  EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kWorkerCrashed);
+  EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kQuarantined);
 }
 
 TEST(Crash, WorkersThatDieInARowAreStartedMoreAndMoreSlowly) {

@@ -55,7 +55,9 @@ Lines told(const Batch& rows) {
   }
   for (const OutcomeRow& row : rows.outcomes) lines.push_back("end " + number(row.id.value) + " " + told(row.ending));
   for (const AttemptRow& row : rows.attempts) {
-    lines.push_back("attempt " + name_of(row.fence) + " " + std::string(to_string(row.cause.kind)));
+    const bool last = row.charge == Charge::kLast && row.cause.kind == CauseKind::kNone;
+    lines.push_back((last ? "last attempt " : "attempt ") + name_of(row.fence) +
+                    (last ? "" : " " + std::string(to_string(row.cause.kind))));
   }
   for (const StartRow& row : rows.starts) lines.push_back("start " + name_of(row.fence));
   for (const BacklogKey& row : rows.backlog_added) lines.push_back("backlog + " + number(job_of(row.key).value));
@@ -158,7 +160,9 @@ Event Stage::revoked(std::uint64_t job, bool revoked) {
   return event::Revoked{scheduler->live(JobId{job})->slot, fence_of(job), revoked};
 }
 
-Event Stage::slot_ready(std::uint32_t slot) { return event::SlotReady{SlotId{slot}, ++generations_[slot]}; }
+Event Stage::slot_ready(std::uint32_t slot) {
+  return event::SlotReady{SlotId{slot}, ++generations_[slot], static_cast<std::int32_t>(4000 + slot)};
+}
 
 Event Stage::slot_ended(std::uint32_t slot, std::uint64_t taken) {
   busy_.erase(slot);
@@ -210,7 +214,7 @@ Lines Stage::attempts(std::uint64_t job) const {
   Lines lines;
   for (const Effects& turn : history) {
     for (const AttemptRow& row : turn.rows.attempts) {
-      if (row.fence.job.value != job) continue;
+      if (row.fence.job.value != job || row.charge == Charge::kLast) continue;
       lines.push_back(number(row.fence.attempt) + " " + std::string(to_string(row.cause.kind)));
     }
   }

@@ -251,6 +251,21 @@ TEST_F(PoolTest, AWorkerThatScribblesIsKilledAndNamed) {
   EXPECT_EQ(seen_.dones[0].result, "clean");
 }
 
+TEST_F(PoolTest, AWorkerThatWritesOfferedOverTakenIsKilledAndItsRunIsCharged) {
+  open(1, TEST_ZYGOTE);
+  configure();
+  start();
+  run(1, "untake");
+  wait_taken();
+  pools_->stop(kSlot, fence(1), channel::StopReason::kCancel);
+  pools_->publish();
+  wait([&] { return !seen_.emitted.empty(); }, "the word that it is done");
+  EXPECT_FALSE(pools_->revoke(kSlot, fence(1))) << "it would run twice at once";
+  wait([&] { return !seen_.ended.empty(); }, "the worker's end");
+  EXPECT_FALSE(seen_.ended[0].broken.empty());
+  EXPECT_EQ(seen_.ended[0].taken, fence(1));
+}
+
 TEST_F(PoolTest, TheNextDaemonTakesOverWhatRunsAndWhatWasNotCommitted) {
   open(1, TEST_ZYGOTE);
   configure();
@@ -325,6 +340,7 @@ TEST_F(PoolTest, ASpawnerThatDiesIsNoticedAndTheNextOneClearsUp) {
   wait([&] { return !seen_.ended.empty(); }, "the worker's end");
   ASSERT_EQ(seen_.ended.size(), 1u);
   EXPECT_EQ(seen_.ended[0].taken, fence(1));
+  EXPECT_TRUE(seen_.ended[0].is_lost);
 }
 
 TEST_F(PoolTest, AnOlderDaemonIsRefused) {

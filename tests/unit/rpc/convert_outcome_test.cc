@@ -154,6 +154,9 @@ TEST(Outcome, EveryCauseHasItsWord) {
       {CauseKind::kNotStarted, api::CAUSE_KIND_COMMAND_NOT_STARTED},
       {CauseKind::kUnknownTask, api::CAUSE_KIND_UNKNOWN_TASK},
       {CauseKind::kBrokenWorker, api::CAUSE_KIND_PROTOCOL},
+      {CauseKind::kOutOfMemory, api::CAUSE_KIND_OUT_OF_MEMORY},
+      {CauseKind::kResultTooLarge, api::CAUSE_KIND_RESULT_TOO_LARGE},
+      {CauseKind::kQuarantined, api::CAUSE_KIND_QUARANTINED},
       {CauseKind::kBadPayload, api::CAUSE_KIND_BAD_PAYLOAD},
   };
   for (const auto& [kind, word] : kinds) {

@@ -36,6 +36,7 @@ TEST(Spec, DefaultsAreThoseOfTheApi) {
   EXPECT_EQ(spec->max_attempts, 1u);
   EXPECT_TRUE(spec->task.empty());
   EXPECT_EQ(spec->backoff_factor, 2.0);
+  EXPECT_EQ(spec->crashes_max, 3u);
 }
 
 TEST(Spec, EveryFieldThatIsBuiltComesThrough) {
@@ -50,6 +51,10 @@ TEST(Spec, EveryFieldThatIsBuiltComesThrough) {
   asked.mutable_retries()->set_factor(3);
   asked.mutable_retries()->set_backoff_ms_max(500);
   asked.mutable_retries()->set_jitter(0.25);
+  asked.mutable_retries()->add_only_classes("std::map<int, größer>");
+  asked.mutable_retries()->add_only_classes("TIMEOUT");
+  asked.mutable_retries()->add_except_classes("exit:75");
+  asked.set_crashes_max(9);
   asked.mutable_timeouts()->set_queue_ms(1);
   asked.mutable_timeouts()->set_run_ms(2);
   asked.mutable_timeouts()->set_total_ms(3);
@@ -70,7 +75,10 @@ TEST(Spec, EveryFieldThatIsBuiltComesThrough) {
                          .queue_timeout = milliseconds(1),
                          .run_timeout = milliseconds(2),
                          .total_timeout = milliseconds(3),
-                         .grace = milliseconds(4)};
+                         .grace = milliseconds(4),
+                         .retry_only = {"std::map<int, größer>", "TIMEOUT"},
+                         .retry_except = {"exit:75"},
+                         .crashes_max = 9};
   EXPECT_EQ(*spec, expected);
 
   api::JobSpec told;
@@ -105,15 +113,10 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
       {"spec.parent_id", ErrorCode::kUnimplemented, [](auto& s) { s.set_parent_id(1); }},
       {"spec.task_version", ErrorCode::kUnimplemented, [](auto& s) { s.set_task_version("1"); }},
       {"spec.max_failures", ErrorCode::kUnimplemented, [](auto& s) { s.set_max_failures(1); }},
-      {"spec.crashes_max", ErrorCode::kUnimplemented, [](auto& s) { s.set_crashes_max(1); }},
       {"spec.compression_level", ErrorCode::kUnimplemented, [](auto& s) { s.set_compression_level(1); }},
       {"spec.timeouts.soft_ms", ErrorCode::kUnimplemented, [](auto& s) { s.mutable_timeouts()->set_soft_ms(1); }},
       {"spec.timeouts.heartbeat_ms", ErrorCode::kUnimplemented,
        [](auto& s) { s.mutable_timeouts()->set_heartbeat_ms(1); }},
-      {"spec.retries.only_classes", ErrorCode::kUnimplemented,
-       [](auto& s) { s.mutable_retries()->add_only_classes("x"); }},
-      {"spec.retries.except_classes", ErrorCode::kUnimplemented,
-       [](auto& s) { s.mutable_retries()->add_except_classes("x"); }},
       {"spec.retries.memory_factor", ErrorCode::kUnimplemented,
        [](auto& s) { s.mutable_retries()->set_memory_factor(2); }},
       {"spec.retries.memory_bytes_max", ErrorCode::kUnimplemented,
@@ -124,8 +127,8 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
 
 // A field that is added to the API must be taken up here or be refused: silence would be a lie.
 TEST(Spec, EveryFieldOfTheMessageIsEitherBuiltOrRefused) {
-  const std::set<std::string> built = {"queue",    "pool",    "task",     "name",
-                                       "priority", "retries", "timeouts", "at_most_once"};
+  const std::set<std::string> built = {"queue",   "pool",     "task",         "name",       "priority",
+                                       "retries", "timeouts", "at_most_once", "crashes_max"};
   const auto* descriptor = api::JobSpec::descriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const auto* field = descriptor->field(i);
@@ -181,6 +184,18 @@ TEST(Spec, NumbersThatCannotBeRightAreRefusedByName) {
       {"spec.timeouts.grace_ms", kTooMuch,
        [](auto& s) { s.mutable_timeouts()->set_grace_ms(limits::kTimeoutMsMax + 1); }},
       {"spec.retries.max_attempts", kTooMuch, [](auto& s) { s.mutable_retries()->set_max_attempts(1001); }},
+      {"spec.crashes_max", kTooMuch, [](auto& s) { s.set_crashes_max(101); }},
+      {"spec.retries.only_classes[0]", kInvalid, [](auto& s) { s.mutable_retries()->add_only_classes(""); }},
+      {"spec.retries.only_classes[0]", kInvalid,
+       [](auto& s) { s.mutable_retries()->add_only_classes(std::string(129, 'x')); }},
+      {"spec.retries.except_classes[0]", kInvalid, [](auto& s) { s.mutable_retries()->add_except_classes("a\nb"); }},
+      {"spec.retries.except_classes[0]", kInvalid,
+       [](auto& s) { s.mutable_retries()->add_except_classes("WORKER_DIED"); }},
+      {"spec.retries.only_classes[0]", kInvalid, [](auto& s) { s.mutable_retries()->add_only_classes("BAD_PAYLOAD"); }},
+      {"spec.retries.only_classes", kTooMuch,
+       [](auto& s) {
+         for (std::size_t i = 0; i <= limits::kRetryClassesMax; ++i) s.mutable_retries()->add_only_classes("x");
+       }},
       {"spec.retries.backoff_ms", kInvalid, [](auto& s) { s.mutable_retries()->set_backoff_ms(-1); }},
       {"spec.retries.backoff_ms_max", kTooMuch,
        [](auto& s) { s.mutable_retries()->set_backoff_ms_max(limits::kBackoffMsMax + 1); }},

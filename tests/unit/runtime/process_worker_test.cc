@@ -31,6 +31,7 @@ struct Ended {
   std::string error_class;
   std::string message;
   bool no_retry;
+  std::uint32_t retry_after_ms;
   std::string result;
   std::vector<Fd> descriptors;
 };
@@ -81,8 +82,13 @@ class ProcessWorkerTest : public ::testing::Test {
     while (host_.read(response) == channel::Read::kResponse) {
       auto* done = std::get_if<channel::Done>(&response);
       if (done == nullptr) continue;
-      Ended ended{done->status,   std::string(done->error_class), std::string(done->error_message),
-                  done->no_retry, std::string(done->result),      {}};
+      Ended ended{done->status,
+                  std::string(done->error_class),
+                  std::string(done->error_message),
+                  done->no_retry,
+                  done->retry_after_ms,
+                  std::string(done->result),
+                  {}};
       for (Fd& fd : done->descriptors) ended.descriptors.push_back(std::move(fd));
       host_.release(host_.cursor());
       return ended;
@@ -127,6 +133,26 @@ TEST_F(ProcessWorkerTest, ATaskErrorSaysWhetherToRetry) {
   EXPECT_EQ(pointless.error_class, "NoSuchUser");
   EXPECT_TRUE(pointless.no_retry);
   EXPECT_FALSE(run([] { throw TaskError("Busy", "later"); }).no_retry);
+}
+
+TEST_F(ProcessWorkerTest, DoNotRetryRefusesOne) {
+  const Ended plain = run([] { throw DoNotRetry("bob is gone"); });
+  EXPECT_EQ(plain.error_class, "DoNotRetry");
+  EXPECT_EQ(plain.message, "bob is gone");
+  EXPECT_TRUE(plain.no_retry);
+  EXPECT_EQ(run([] { throw DoNotRetry("NoSuchUser", "bob"); }).error_class, "NoSuchUser");
+}
+
+TEST_F(ProcessWorkerTest, RetryAfterAsksForADelay) {
+  const Ended later = run([] { throw RetryAfter(std::chrono::seconds(5), "Busy", "later"); });
+  EXPECT_EQ(later.status, DoneStatus::kTaskError);
+  EXPECT_EQ(later.error_class, "Busy");
+  EXPECT_FALSE(later.no_retry);
+  EXPECT_EQ(later.retry_after_ms, 5'000u);
+  EXPECT_EQ(run([] { throw RetryAfter(std::chrono::milliseconds(0), "now"); }).retry_after_ms, 1u);
+  EXPECT_EQ(run([] { throw RetryAfter(-std::chrono::hours(1), "earlier"); }).retry_after_ms, 1u);
+  EXPECT_EQ(run([] { throw RetryAfter(std::chrono::hours(1'000'000), "never"); }).retry_after_ms, UINT32_MAX);
+  EXPECT_EQ(run([] { throw std::runtime_error("plain"); }).retry_after_ms, 0u);
 }
 
 TEST_F(ProcessWorkerTest, SomethingThatIsNoExceptionIsStillCaught) {
@@ -496,10 +522,27 @@ TEST_F(ProcessWorkerTest, ALongTextResultTravelsBesideTheRing) {
   EXPECT_EQ(first_part(ended).size(), 1'000'000u);
 }
 
-TEST_F(ProcessWorkerTest, AResultOfTooManyPartsIsTheTasksError) {
+TEST_F(ProcessWorkerTest, AResultOfTooManyPartsIsTooLarge) {
   const Ended ended = run([] { return std::vector<Output>(limits::kPayloadPartsMax + 1); });
-  EXPECT_EQ(ended.status, DoneStatus::kTaskError);
+  EXPECT_EQ(ended.status, DoneStatus::kResultTooLarge);
   EXPECT_EQ(ended.error_class, "ResultTooLarge");
+  EXPECT_TRUE(ended.no_retry);
+}
+
+TEST_F(ProcessWorkerTest, AResultOfTooManyBytesIsTooLargeAndIsNotCopied) {
+  const Ended ended = run([] { return std::string(limits::kResultBytesMax, 'x'); });
+  EXPECT_EQ(ended.status, DoneStatus::kResultTooLarge);
+  EXPECT_NE(ended.message.find("return an array"), std::string::npos) << ended.message;
+  EXPECT_TRUE(ended.result.empty());
+}
+
+TEST_F(ProcessWorkerTest, ATaskThatGetsNoMemoryIsOutOfMemoryAndMayBeTriedAgain) {
+  const Ended ended = run([](Context& context) {
+    return context.make_array<double>({std::uint64_t{1} << 40, std::uint64_t{1} << 40});
+  });
+  EXPECT_EQ(ended.status, DoneStatus::kOutOfMemory);
+  EXPECT_EQ(ended.error_class, "std::bad_alloc");
+  EXPECT_FALSE(ended.no_retry);
 }
 
 TEST_F(ProcessWorkerTest, OneFailureLeavesNothingToTheNextJob) {

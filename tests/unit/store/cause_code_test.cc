@@ -15,7 +15,9 @@ Cause sample() {
           .cpu_us = INT64_MIN,
           .error_class = "E",
           .message = std::string("a\0b", 3),
-          .output_tail = std::string(300, 't')};
+          .stdout_tail = std::string(200, 'o'),
+          .stderr_tail = std::string(300, 't'),
+          .retry_refused = true};
 }
 
 TEST(CauseCode, EveryFieldSurvives) {
@@ -26,7 +28,13 @@ TEST(CauseCode, EveryFieldSurvives) {
 
 TEST(CauseCode, EveryTruncationIsRefused) {
   const std::string encoded = encode_cause(sample());
+  Cause earlier = sample();  // as versions before wrote it, which is whole
+  earlier.stdout_tail.clear();
+  earlier.retry_refused = false;
+  const std::size_t whole = encode_cause(earlier).size();
+  EXPECT_EQ(decode_cause(encoded.substr(0, whole)), earlier);
   for (std::size_t size = 0; size < encoded.size(); ++size) {
+    if (size == whole) continue;
     EXPECT_FALSE(decode_cause(std::string_view(encoded).substr(0, size)).has_value()) << size;
   }
 }

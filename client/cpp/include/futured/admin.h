@@ -87,11 +87,14 @@ struct JobInfo {
   double progress = 0;  // of a running task: 0 to 1, as it reported last; 0 = not told
   std::string progress_message;
   Cause cause;
-  std::vector<AttemptInfo> attempt_history;  // only where details were asked for
+  // Only where details were asked for:
+  std::optional<JobOptions> options;
+  std::vector<AttemptInfo> attempt_history;  // in their order; the last may still run
 };
 
 struct JobFilter {
   std::vector<JobState> states;
+  std::vector<CauseKind> causes;  // ended by any of them
   std::string queue;
   std::string pool;
   std::string task;

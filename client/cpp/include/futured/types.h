@@ -68,6 +68,7 @@ struct Cause {
   std::int64_t peak_memory_bytes = 0;  // 0 = not known
   std::string stdout_tail;             // the last 4 KiB of an attempt that failed
   std::string stderr_tail;
+  bool retry_refused = false;  // the task asked not to be tried again
 };
 // One line for people: "exit code 3", "run timeout: …", "std::runtime_error: …".
 [[nodiscard]] std::string describe(const Cause& cause);
@@ -123,6 +124,11 @@ struct Retries {
   double factor = 0;
   Milliseconds backoff_max{0};
   double jitter = 0;
+  // Error classes, names of causes (TASK_ERROR, COMMAND_EXIT, COMMAND_SIGNAL, OUT_OF_MEMORY, TIMEOUT), or a command's
+  // end
+  // ("exit:75", "signal:9"); at most 32 each.
+  std::vector<std::string> only_classes;    // retry only these; empty = all
+  std::vector<std::string> except_classes;  // never retry these
 };
 
 struct Timeouts {
@@ -141,6 +147,7 @@ struct JobOptions {
   std::int32_t priority = 0;
   Retries retries;
   Timeouts timeouts;
+  std::uint32_t crashes_max = 0;  // workers it may take down before it is QUARANTINED; 0 = 3
   bool at_most_once = false;
   std::string name;
   std::map<std::string, std::string> labels;

@@ -34,6 +34,28 @@ class TaskError : public std::runtime_error {
   Retry retry_;
 };
 
+// Another attempt would be pointless, whatever attempts the job has left.
+class DoNotRetry : public TaskError {
+ public:
+  explicit DoNotRetry(const std::string& message) : DoNotRetry("DoNotRetry", message) {}
+  DoNotRetry(std::string error_class, const std::string& message)
+      : TaskError(std::move(error_class), message, Retry::kPointless) {}
+};
+
+// The next attempt, if the job has one left, begins so long after this one, in place of the job's own backoff: at least
+// 1 ms, at most the job's longest backoff.
+class RetryAfter : public TaskError {
+ public:
+  RetryAfter(std::chrono::milliseconds delay, const std::string& message) : RetryAfter(delay, "RetryAfter", message) {}
+  RetryAfter(std::chrono::milliseconds delay, std::string error_class, const std::string& message)
+      : TaskError(std::move(error_class), message), delay_(delay) {}
+
+  [[nodiscard]] std::chrono::milliseconds delay() const { return delay_; }
+
+ private:
+  std::chrono::milliseconds delay_;
+};
+
 // Thrown when an argument is not what the task takes: the job fails as a bad payload, and is not tried again.
 class BadArgument : public std::invalid_argument {
  public:
