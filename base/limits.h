@@ -50,6 +50,8 @@ inline constexpr std::size_t kInboxBytesTotalMax = 512 * 1024 * 1024;   // and f
 inline constexpr std::size_t kHeldOutcomesBytesMax = 16 * 1024 * 1024;  // kept by a wait that answers at its end
 inline constexpr std::size_t kFollowBytesMax = 8 * 1024 * 1024;         // live output waiting for one follower
 inline constexpr std::size_t kCancelEntriesMax = 10'000;                // jobs told one by one in an answer
+inline constexpr std::size_t kEventsKeptMax = 64 * 1024;                // changes of state, for those who watch
+inline constexpr std::size_t kEventsBytesMax = 32 * 1024 * 1024;        // of them, causes included
 inline constexpr std::size_t kQuestionsMax = 1'024;                     // reads of the store that wait
 inline constexpr std::int64_t kRetryAfterMs = 100;  // advice to a client that was refused for lack of room
 
@@ -81,6 +83,7 @@ inline constexpr std::size_t kTurnEventsMax = 8'192;          // responses of wo
 inline constexpr std::size_t kTurnJobsMax = 8'192;            // submitted jobs that one turn takes
 inline constexpr std::size_t kExactDeadlinesMax = 64 * 1024;  // entries of timeouts on disk before they become coarse
 inline constexpr std::size_t kDueLoadJobsMax = 256;           // timed-out jobs of the backlog read at once
+inline constexpr std::size_t kKeyQueriesMax = 8'192;          // idempotency keys looked up at once, and one batch more
 inline constexpr std::size_t kSubmitLaneJobsMax = 64 * 1024;  // jobs waiting to be stepped before readers pause
 inline constexpr std::size_t kGatherJobsMax = 64 * 1024;      // row changes gathered before intake pauses
 

@@ -48,6 +48,7 @@ void add_submit(CLI::App& app, Globals& globals);
 void add_call(CLI::App& app, Globals& globals);
 void add_map(CLI::App& app, Globals& globals);
 void add_wait(CLI::App& app, Globals& globals);
+void add_watch(CLI::App& app, Globals& globals);
 void add_result(CLI::App& app, Globals& globals);
 void add_logs(CLI::App& app, Globals& globals);
 void add_ls(CLI::App& app, Globals& globals);

@@ -31,15 +31,8 @@ client::JobFilter filter_of(const Options& options) {
   require_utf8("--task", options.task);
   require_utf8("--name", options.name);
   require_utf8("--page", options.page);
-  client::JobFilter filter{.queue = options.queue, .task = options.task, .name = options.name};
-  for (const std::string& word : options.states) {
-    const client::JobState state = client::job_state_from(word);
-    if (state == client::JobState::kUnknown) {
-      throw UsageError("--state: \"" + word +
-                       "\" is none of scheduled, blocked, queued, running, succeeded, failed, cancelled, timed_out");
-    }
-    filter.states.push_back(state);
-  }
+  client::JobFilter filter{
+      .states = parse_states(options.states), .queue = options.queue, .task = options.task, .name = options.name};
   if (options.quarantined) filter.causes = {client::CauseKind::kQuarantined};
   if (options.mine) filter.owner_uid = ::getuid();
   return filter;

@@ -118,6 +118,19 @@ std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words) {
   return ids;
 }
 
+std::vector<client::JobState> parse_states(const std::vector<std::string>& words) {
+  std::vector<client::JobState> states;
+  for (const std::string& word : words) {
+    const client::JobState state = client::job_state_from(word);
+    if (state == client::JobState::kUnknown) {
+      throw UsageError("--state: \"" + word +
+                       "\" is none of scheduled, blocked, queued, running, succeeded, failed, cancelled, timed_out");
+    }
+    states.push_back(state);
+  }
+  return states;
+}
+
 std::vector<std::string> fill_in(const std::vector<std::string>& words, const std::string& argument) {
   std::vector<std::string> filled;
   bool found = false;
@@ -173,6 +186,16 @@ std::string time_text(std::int64_t us) {
   char text[32];
   std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
   return text;
+}
+
+std::string clock_text(std::int64_t us) {
+  const std::time_t seconds = us / 1'000'000;
+  std::tm local = {};
+  ::localtime_r(&seconds, &local);
+  char text[32];
+  const std::size_t length = std::strftime(text, sizeof text, "%H:%M:%S", &local);
+  const std::string millis = std::to_string(1'000 + us / 1'000 % 1'000);
+  return std::string(text, length) + "." + millis.substr(1);
 }
 
 std::string duration_text(std::int64_t us) {

@@ -19,6 +19,8 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] client::Milliseconds parse_duration(std::string_view word, std::string_view option);
 // "42", "3-10" and lists of them. Throws UsageError; at most a million ids.
 [[nodiscard]] std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words);
+// Names of states, in any case. Throws UsageError naming --state.
+[[nodiscard]] std::vector<client::JobState> parse_states(const std::vector<std::string>& words);
 // {} in every word, or the argument as one more word where there is none.
 [[nodiscard]] std::vector<std::string> fill_in(const std::vector<std::string>& words, const std::string& argument);
 
@@ -28,6 +30,7 @@ using Json = nlohmann::ordered_json;
 // Words as one would type them into a shell.
 [[nodiscard]] std::string quoted(const std::vector<std::string>& argv);
 [[nodiscard]] std::string time_text(std::int64_t us);      // local time, "" for 0
+[[nodiscard]] std::string clock_text(std::int64_t us);     // "12:34:56.789", local time
 [[nodiscard]] std::string duration_text(std::int64_t us);  // "12 ms", "3.4 s", "2 h 5 min"; never below 0
 [[nodiscard]] std::string bytes_text(std::int64_t bytes);
 

@@ -56,17 +56,7 @@ JobInfo ClientState::get_job(std::uint64_t id, bool details) {
 JobPage Client::jobs(const JobFilter& filter, std::uint32_t page_size, const std::string& page_token,
                      bool oldest_first) const {
   api::ListJobsRequest request;
-  api::JobFilter& out = *request.mutable_filter();
-  for (const JobState state : filter.states) out.add_states(static_cast<api::JobState>(state));
-  for (const CauseKind cause : filter.causes) out.add_causes(static_cast<api::CauseKind>(cause));
-  out.set_queue(filter.queue);
-  out.set_pool(filter.pool);
-  out.set_task(filter.task);
-  out.set_name(filter.name);
-  out.mutable_labels()->insert(filter.labels.begin(), filter.labels.end());
-  if (filter.owner_uid) out.set_owner_uid(*filter.owner_uid);
-  out.set_submitted_after_us(filter.submitted_after_us);
-  out.set_submitted_before_us(filter.submitted_before_us);
+  to_filter(filter, *request.mutable_filter());
   request.set_page_size(page_size);
   request.set_page_token(page_token);
   request.set_oldest_first(oldest_first);

@@ -41,16 +41,23 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   bool connect_briefly();
   [[nodiscard]] std::string unreachable() const;
 
-  // One unary call. `repeatable`: tried again within the reconnect timeout when the connection broke. Throws.
+  // One call. `repeatable`: tried again within the reconnect timeout when the connection broke. Throws.
   template <typename Call>
   void call(const Call& make_call, bool repeatable) {
     check_process();
-    const Instant until = monotonic_now() + (repeatable ? options.reconnect_timeout : Milliseconds(0));
+    const Milliseconds patience = repeatable ? options.reconnect_timeout : Milliseconds(0);
+    Instant until = monotonic_now() + patience;
     std::int64_t backoff_ms = 0;
     while (true) {
       grpc::ClientContext context;
+      const Instant begun = monotonic_now();
       const grpc::Status status = make_call(context);
       if (status.ok()) return;
+      // A call that went on for a while was connected: it broke only now.
+      if (monotonic_now() - begun > std::chrono::seconds(1)) {
+        until = monotonic_now() + patience;
+        backoff_ms = 0;
+      }
       if (!is_transient(status) || !pause_before_retry(until, backoff_ms)) {
         std::rethrow_exception(describe_failure(status));
       }

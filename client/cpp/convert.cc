@@ -197,6 +197,19 @@ Part from_part(api::Part&& part) {
   return out;
 }
 
+void to_filter(const JobFilter& filter, api::JobFilter& out) {
+  for (const JobState state : filter.states) out.add_states(static_cast<api::JobState>(state));
+  for (const CauseKind cause : filter.causes) out.add_causes(static_cast<api::CauseKind>(cause));
+  out.set_queue(filter.queue);
+  out.set_pool(filter.pool);
+  out.set_task(filter.task);
+  out.set_name(filter.name);
+  out.mutable_labels()->insert(filter.labels.begin(), filter.labels.end());
+  if (filter.owner_uid) out.set_owner_uid(*filter.owner_uid);
+  out.set_submitted_after_us(filter.submitted_after_us);
+  out.set_submitted_before_us(filter.submitted_before_us);
+}
+
 Cause from_cause(const api::Cause& cause) {
   Cause out;
   out.kind = static_cast<CauseKind>(cause.kind());

@@ -23,6 +23,8 @@ void to_command(const CommandLine& command, api::Command& out);
 // A set of ids as ranges: those of one batch are consecutive.
 void add_ranges(std::vector<std::uint64_t> ids, google::protobuf::RepeatedPtrField<api::IdRange>& out);
 
+void to_filter(const JobFilter& filter, api::JobFilter& out);
+
 [[nodiscard]] Outcome from_outcome(api::Outcome&& outcome);
 [[nodiscard]] Part from_part(api::Part&& part);
 [[nodiscard]] Cause from_cause(const api::Cause& cause);

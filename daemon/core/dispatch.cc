@@ -52,6 +52,7 @@ void end_idle_reservation(PoolState& pool) {
 
 void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   if (!held_.empty()) release_held(now, effects);
+  ask_for_keys(effects);
   for (const auto& pool : pools_) {
     if (pool->ready) dispatch(*pool, now, effects);
   }
@@ -202,7 +203,7 @@ void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) 
     case Doom::kCancel:
     case Doom::kRunTimeout:
     case Doom::kTotalTimeout:
-      mark_taken(*job, now.at);
+      mark_taken(*job, now.at, now, effects);
       return stop_taken(*job, now, effects);
   }
 }
@@ -222,8 +223,9 @@ void Scheduler::spare(Job& job) {
   if (job.doom == Doom::kQueueTimeout) job.doom = Doom::kNone;
 }
 
-void Scheduler::mark_taken(Job& job, Instant taken_at) {
+void Scheduler::mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects) {
   if (job.phase == Phase::kTaken) return;
+  note_change(job, JobState::kRunning, taken_at, nullptr, now, effects);
   job.phase = Phase::kTaken;
   job.taken_at = taken_at;
   const Duration run_timeout = job.spec->spec.run_timeout;
@@ -248,7 +250,7 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
     return;
   }
   spare(*job);
-  mark_taken(*job, std::min(head.taken_at, now.at));
+  mark_taken(*job, std::min(head.taken_at, now.at), now, effects);
   if (now.at - job->taken_at < again) {
     if (!slot->check_armed) arm_head_check(*slot, job->taken_at + again);
     return;
@@ -294,7 +296,7 @@ void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
   slot->offers.push_back(*job);
   slot->progress = now.at;
   arm_submit_timers(*job, now);
-  mark_taken(*job, std::min(adopt.taken_at, now.at));  // a worker wrote it
+  mark_taken(*job, std::min(adopt.taken_at, now.at), now, effects);  // a worker wrote it
 }
 
 }  // namespace futured

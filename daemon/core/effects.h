@@ -1,6 +1,7 @@
 // Effects: everything the scheduler asks of the world. Gathered over a turn; the loop carries it out.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,11 @@ namespace effect {
 
 struct Accepted {
   Token token = 0;
-  JobId first;
+  JobId first;  // of the jobs that were made now; their ids are consecutive
   std::uint32_t count = 0;
+  // Only when a key had made some of the batch's jobs before:
+  std::vector<JobId> ids;                // of every item
+  std::vector<std::uint32_t> old_items;  // ascending indices
 };
 
 struct Refused {
@@ -27,6 +31,17 @@ struct Cancelled {
   Token token = 0;
   JobId job;
   JobState state = JobState::kCancelled;  // how the job ended; kSucceeded when it was faster
+};
+
+// A job came into a state. Only while event::Record asks for it.
+struct JobChange {
+  JobId job;
+  JobState state = JobState::kQueued;
+  std::uint32_t attempt = 0;  // 0: none has begun
+  WallTime at;
+  std::uint32_t owner = 0;
+  std::shared_ptr<const JobSpec> spec;
+  std::shared_ptr<const Cause> cause;  // without its output; null: nothing to tell
 };
 
 struct QueuePut {
@@ -70,12 +85,14 @@ struct Effects {
   std::vector<Claim> claims;  // to be read after `rows` is committed
   std::vector<JobId> loads;   // likewise
   std::vector<JobId> due;     // likewise: jobs of the backlog that may have timed out
+  std::vector<KeyQuery> key_queries;  // likewise
 
   // After the commit.
   std::vector<effect::Accepted> accepted;
   std::vector<effect::Cancelled> cancelled;
   std::vector<effect::QueuePut> queues_put;
   std::vector<effect::Offer> offers_after_commit;
+  std::vector<effect::JobChange> changes;
 
   // At once.
   std::vector<effect::Refused> refused;
@@ -89,6 +106,10 @@ struct Effects {
   // Where the end of `job` is to be written: into its own row if that is not committed yet, else into a new outcome.
   Ending& ending_of(JobId job);
 
+  // Nothing is to be read.
+  [[nodiscard]] bool asks_nothing() const {
+    return claims.empty() && loads.empty() && due.empty() && key_queries.empty();
+  }
   // The group that leaves at once is empty.
   [[nodiscard]] bool nothing_at_once() const {
     return refused.empty() && offers.empty() && revokes.empty() && stops.empty() && kills.empty() && inspects.empty() &&

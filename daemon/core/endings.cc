@@ -51,6 +51,7 @@ void Scheduler::on(const event::Done& done, Moment now, Effects& effects) {
   slot.progress = now.at;
   slot.failures = 0;
   slot.full = false;
+  note_ran(*job, started, now, effects);
   withdraw(*job);
   spare(*job);
   if (!slot.offers.empty() && !slot.check_armed) arm_head_check(slot, now.at + Duration(limits::kHeadCheckNs));
@@ -89,6 +90,7 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
     }
     const Instant started = job.phase == Phase::kTaken ? job.taken_at : std::min(ended.taken_at, now.at);
     const Ran ran{slot->id, started, now.at};
+    note_ran(job, started, now, effects);
     withdraw(job);
     spare(job);
     if (job.doom != Doom::kNone) {
@@ -161,6 +163,7 @@ void Scheduler::end_doomed(Job& job, std::string_view result, const Cause* measu
 }
 
 void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
+  note_change(job, end.state, end.ran.finished, end.cause.get(), now, effects);
   Ending& ending = effects.ending_of(job.id);
   ending.state = end.state;
   // An at-most-once job that ran is not offered again, so one that did not run now never did.

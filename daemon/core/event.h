@@ -32,6 +32,12 @@ using Token = std::uint64_t;
 
 namespace event {
 
+// An idempotency key, and what the jobs that it stands for are.
+struct SubmitKey {
+  std::string key;  // empty: none
+  std::uint64_t fingerprint = 0;
+};
+
 // One batch of jobs. Accepted whole or refused whole.
 struct Submit {
   Token token = 0;
@@ -40,7 +46,8 @@ struct Submit {
   std::shared_ptr<const std::string> bytes;  // the payloads, one after another
   std::vector<std::uint32_t> ends;           // where each payload ends in `bytes`; its size is the number of jobs
   JobId retry_of;
-  bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
+  std::vector<SubmitKey> keys;  // none; one for the whole batch; or one for each job
+  bool has_segments = false;    // some payload names a segment: the batch is as lasting as that
 };
 
 struct Cancel {
@@ -131,6 +138,16 @@ struct Loaded {
   bool due = false;  // answers Effects::due, else Effects::loads
 };
 
+// Answers Effects::key_queries, all of them at once.
+struct KeysFound {
+  KeyAnswer answer;
+};
+
+// Somebody watches: Effects::changes are wanted from now on, or no longer.
+struct Record {
+  bool on = false;
+};
+
 // The instant that Scheduler::next_timer() named has come.
 struct TimerDue {};
 
@@ -141,6 +158,7 @@ struct TurnEnd {};
 
 using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
                            event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Claimed, event::Loaded, event::TimerDue, event::TurnEnd>;
+                           event::Head, event::Claimed, event::Loaded, event::KeysFound, event::Record, event::TimerDue,
+                           event::TurnEnd>;
 
 }  // namespace futured

@@ -96,11 +96,15 @@ bool Scheduler::is_nearly_done(Duration time) const {
 }
 
 bool Scheduler::idle() const {
-  if (jobs_.size() > 0) return false;
+  if (jobs_.size() > 0 || keyed_.jobs > 0) return false;
   return std::ranges::all_of(lanes_, [](const auto& entry) { return entry.second->backlog_jobs == 0; });
 }
 
 void Scheduler::audit() const {
+  std::size_t keyed = 0;
+  for (const event::Submit& submit : keyed_.waiting) keyed += submit.ends.size();
+  for (const event::Submit& submit : keyed_.asked) keyed += submit.ends.size();
+  FUTURED_CHECK(keyed == keyed_.jobs, "keyed jobs that wait are counted");
   std::size_t bytes = 0;
   std::size_t in_slots = 0;
   std::map<const Lane*, std::size_t> resident;

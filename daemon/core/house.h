@@ -26,7 +26,8 @@ struct Lane;
 // An interned JobSpec and where it leads.
 struct SpecState {
   SpecId id;
-  JobSpec spec;
+  std::shared_ptr<const JobSpec> shared;
+  const JobSpec& spec;  // *shared
   Lane* lane = nullptr;
   std::optional<std::uint32_t> task;  // index in its pool; commands: 0; empty: the pool does not have it now
   std::uint64_t jobs = 0;             // resident jobs that point here

@@ -75,6 +75,7 @@ void Scheduler::crashed(Job& job, const event::SlotEnded& ended, Ran ran, Moment
 
 void Scheduler::run_again(Job& job, AttemptRow row, Duration delay, Moment now, Effects& effects) {
   job.doom = Doom::kNone;
+  note_change(job, delay.count() > 0 ? JobState::kScheduled : JobState::kQueued, now.at, &row.cause, now, effects);
   if (delay.count() > 0) {
     row.retry_at = now.wall + delay;
     add_job_timer(job, TimerKind::kRetry, now.at + delay);

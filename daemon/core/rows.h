@@ -102,6 +102,24 @@ struct DeadlineRow {
   std::uint32_t count = 0;
 };
 
+// Whose key: what an idempotency key is looked up by.
+struct KeyQuery {
+  std::uint32_t owner = 0;
+  std::string key;
+
+  auto operator<=>(const KeyQuery&) const = default;
+};
+
+// An idempotency key stands for `count` jobs from `first`.
+struct KeyRow {
+  KeyQuery key;
+  JobId first;
+  std::uint32_t count = 0;
+  std::uint64_t fingerprint = 0;  // of what was submitted with it
+
+  bool operator==(const KeyRow&) const = default;
+};
+
 // All row changes of one or more turns. Committed whole or not at all.
 struct Batch {
   std::vector<SpecRow> specs;
@@ -115,12 +133,13 @@ struct Batch {
   std::vector<BacklogKey> backlog_removed;   // those of a batch never meet its own backlog_added
   std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
   std::vector<DeadlineRow> deadlines_removed;
+  std::vector<KeyRow> keys_added;    // none of them is known
   std::uint64_t ids_reserved_until = 0;  // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
            starts.empty() && backlog_added.empty() && backlog_removed.empty() && deadlines_added.empty() &&
-           deadlines_removed.empty() && ids_reserved_until == 0;
+           deadlines_removed.empty() && keys_added.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -188,6 +207,9 @@ struct Snapshot {
   std::vector<StoredJob> resident;  // unfinished and not in the backlog; ascending ids
   std::vector<SpecRow> specs;       // each spec that `resident` names
 };
+
+// One for each key asked, in that order; empty: nobody has used it.
+using KeyAnswer = std::vector<std::optional<KeyRow>>;
 
 struct LoadAnswer {
   std::vector<StoredJob> jobs;  // those that exist, finished or not; ascending ids

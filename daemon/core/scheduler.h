@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -107,6 +108,8 @@ class Scheduler {
   [[nodiscard]] std::vector<SlotFigures> slots() const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
+  // Submitted with a key, and not accepted or refused yet.
+  [[nodiscard]] std::size_t keyed_jobs() const { return keyed_.jobs; }
   [[nodiscard]] std::size_t window_bytes() const { return window_bytes_; }
   // A few jobs are resident, all of them in workers' hands, and all may be done within `time`.
   [[nodiscard]] bool is_nearly_done(Duration time) const;
@@ -126,6 +129,8 @@ class Scheduler {
   // submit.cc
   void on(const event::Submit& submit, Moment now, Effects& effects);
   void on(const event::PutQueue& put, Moment now, Effects& effects);
+  [[nodiscard]] JobId add_jobs(const event::Submit& submit, const std::vector<std::uint32_t>& items, SpecState& spec,
+                               Moment now, Effects& effects);
   [[nodiscard]] Result<SpecState*> intern(const JobSpec& spec, Effects& effects);
   [[nodiscard]] Result<PoolState*> pool_for(const JobSpec& spec) const;
   [[nodiscard]] PoolState* pool_named_state(const std::string& name) const;
@@ -143,6 +148,12 @@ class Scheduler {
   void place(Job& job, const StoredJob& stored, Moment now, Effects& effects);
   void release_held(Moment now, Effects& effects);
   void arm_submit_timers(Job& job, Moment now);
+
+  // keys.cc
+  void ask_for_keys(Effects& effects);
+  void on(const event::KeysFound& found, Moment now, Effects& effects);
+  using KnownKeys = std::map<KeyQuery, KeyRow>;
+  void accept_keyed(const event::Submit& submit, KnownKeys& known, Moment now, Effects& effects);
 
   // window.cc
   Lane& lane_of(QueueState& queue, PoolState& pool);
@@ -182,8 +193,14 @@ class Scheduler {
   void on(const event::OfferRefused& refused, Moment now, Effects& effects);
   void on(const event::Head& head, Moment now, Effects& effects);
   void on(const event::Adopt& adopt, Moment now, Effects& effects);
-  void mark_taken(Job& job, Instant taken_at);
+  void mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects);
   void spare(Job& job);  // from its queue_timeout
+
+  // changes.cc
+  void on(const event::Record& record, Moment, Effects&) { recording_ = record.on; }
+  void note_change(const Job& job, JobState state, Instant at, const Cause* cause, Moment now, Effects& effects) const;
+  // The attempt is over; nobody may have seen that it ran.
+  void note_ran(const Job& job, Instant started, Moment now, Effects& effects) const;
 
   // endings.cc
   void on(const event::Done& done, Moment now, Effects& effects);
@@ -224,7 +241,8 @@ class Scheduler {
   void add_job_timer(Job& job, TimerKind kind, Instant at);
 
   SchedulerSetup setup_;
-  std::uint64_t random_;  // splitmix64 state
+  std::uint64_t random_;    // splitmix64 state
+  bool recording_ = false;  // event::Record
   std::size_t window_bytes_max_;
   std::size_t window_bytes_ = 0;
 
@@ -258,6 +276,13 @@ class Scheduler {
   std::vector<std::unique_ptr<PoolState>> pools_;  // configured ones first, in the order of the setup
   std::map<std::pair<QueueId, PoolId>, std::unique_ptr<Lane>> lanes_;
   std::vector<std::unique_ptr<Slot>> slots_;  // slots_[i] is SlotId i + 1
+
+  struct KeyedSubmits {
+    std::deque<event::Submit> waiting;  // not asked about yet
+    std::vector<event::Submit> asked;
+    std::size_t jobs = 0;  // of both
+  };
+  KeyedSubmits keyed_;
 
   std::vector<StoredJob> held_;  // resident for event::Adopt, until the first turn ends
   struct CancelWish {

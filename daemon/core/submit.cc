@@ -16,22 +16,33 @@ std::string joined(const std::vector<std::string>& names) {
 }  // namespace
 
 void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
-  const auto interned = intern(submit.spec, effects);
-  if (!interned.ok()) {
-    effects.refused.push_back({submit.token, interned.error()});
+  if (!submit.keys.empty()) {
+    keyed_.jobs += submit.ends.size();
+    keyed_.waiting.push_back(submit);
     return;
   }
-  SpecState& spec = **interned;
+  const auto spec = intern(submit.spec, effects);
+  if (!spec.ok()) {
+    effects.refused.push_back({submit.token, spec.error()});
+    return;
+  }
+  const JobId first = add_jobs(submit, {}, **spec, now, effects);
+  effects.accepted.push_back({submit.token, first, static_cast<std::uint32_t>(submit.ends.size()), {}, {}});
+}
+
+// Jobs for `items` of the batch, or for all of them when none is named. Their ids are consecutive from the one returned.
+JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::uint32_t>& items, SpecState& spec,
+                          Moment now, Effects& effects) {
   Lane& lane = *spec.lane;
-  const auto count = static_cast<std::uint32_t>(submit.ends.size());
+  const auto count = static_cast<std::uint32_t>(items.empty() ? submit.ends.size() : items.size());
   const JobId first = take_ids(count, effects);
-  std::uint32_t begin = 0;
   std::uint32_t spilled = 0;
   JobId first_spilled;
   for (std::uint32_t i = 0; i < count; ++i) {
     const JobId id{first.value + i};
-    SharedBytes payload{submit.bytes, begin, submit.ends[i] - begin};
-    begin = submit.ends[i];
+    const std::uint32_t item = items.empty() ? i : items[i];
+    const std::uint32_t begin = item == 0 ? 0 : submit.ends[item - 1];
+    SharedBytes payload{submit.bytes, begin, submit.ends[item] - begin};
     const OrderKey key = order_key(lane.queue->row.discipline, spec.spec.priority, id);
     const bool resident = !goes_to_backlog(lane, key, sizeof(Job) + payload.size);
     if (resident) {
@@ -46,6 +57,9 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
       if (spilled == 0) first_spilled = id;
       spilled = i + 1;
     }
+    if (recording_) {
+      effects.changes.push_back({id, JobState::kQueued, 0, now.wall, submit.who.uid, spec.shared, nullptr});
+    }
     effects.rows.jobs.push_back({id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}});
   }
   if (spilled != 0) {
@@ -54,7 +68,7 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
   }
   spill_excess(lane, now, effects);
   refill(lane, effects);
-  effects.accepted.push_back({submit.token, first, count});
+  return first;
 }
 
 void Scheduler::on(const event::PutQueue& put, Moment, Effects& effects) {
@@ -149,7 +163,8 @@ Result<PoolState*> Scheduler::pool_for(const JobSpec& spec) const {
 SpecState& Scheduler::know_spec(const SpecRow& row) {
   auto& slot = specs_by_id_[row.id];
   if (slot) return *slot;
-  slot = std::make_unique<SpecState>(SpecState{row.id, row.spec, nullptr, std::nullopt, 0});
+  const auto shared = std::make_shared<const JobSpec>(row.spec);
+  slot = std::make_unique<SpecState>(SpecState{row.id, shared, *shared, nullptr, std::nullopt, 0});
   SpecState& spec = *slot;
   const auto queue = queue_by_name_.find(row.spec.queue);
   FUTURED_CHECK(queue != queue_by_name_.end(), "a spec is known once its queue was found");

@@ -19,8 +19,7 @@ Error store_failing_error() {
 }
 
 bool Loop::has_batch() const {
-  return !effects_.rows.empty() || !effects_.claims.empty() || !effects_.loads.empty() || !effects_.due.empty() ||
-         !effects_.accepted.empty() || !effects_.cancelled.empty() || !effects_.queues_put.empty() ||
+  return !effects_.rows.empty() || !effects_.asks_nothing() || !effects_.changes.empty() || !effects_.accepted.empty() || !effects_.cancelled.empty() || !effects_.queues_put.empty() ||
          parts_.pools->has_unreleased();
 }
 
@@ -29,8 +28,7 @@ bool Loop::has_batch() const {
 bool Loop::holds_back(Moment moment) {
   const Batch& rows = effects_.rows;
   const bool fresh = !rows.jobs.empty() && rows.outcomes.empty() && rows.attempts.empty() && rows.starts.empty() &&
-                     effects_.claims.empty() && effects_.loads.empty() && effects_.due.empty() &&
-                     effects_.cancelled.empty();
+                     effects_.asks_nothing() && effects_.cancelled.empty();
   if (!fresh || stopping_ || !scheduler_->is_nearly_done(kHoldBackMax)) {
     hold_until_ = {};
     return false;
@@ -53,24 +51,26 @@ void Loop::send_batch(Moment moment) {
     const bool asks_for_room = store_failing_ && moment.at >= retry_at_;
     if (!has_batch() && !asks_for_room) return;
     work.batch = std::make_unique<Batch>(std::exchange(effects_.rows, {}));
-    work.claims = std::exchange(effects_.claims, {});
+    work.questions.claims = std::exchange(effects_.claims, {});
     if (!effects_.loads.empty() || !effects_.due.empty()) {
-      work.loads.push_back(std::exchange(effects_.loads, {}));
-      work.loads.push_back(std::exchange(effects_.due, {}));
+      work.questions.loads.push_back(std::exchange(effects_.loads, {}));
+      work.questions.loads.push_back(std::exchange(effects_.due, {}));
     }
+    work.questions.keys = std::exchange(effects_.key_queries, {});
     deferred_ = Deferred{std::exchange(effects_.accepted, {}),
                          std::exchange(effects_.cancelled, {}),
                          std::exchange(effects_.queues_put, {}),
                          std::exchange(effects_.offers_after_commit, {}),
+                         std::exchange(effects_.changes, {}),
                          parts_.pools->cursors(),
                          moment.at};
-    if (work.claims.empty() && work.loads.empty() && deferred_.offers.empty() && is_at_rest() &&
+    if (work.questions.empty() && deferred_.offers.empty() && is_at_rest() &&
         commit_here(work.batch)) {
       return;
     }
   }
   in_flight_ = true;
-  store_thread_->commit(std::move(work.batch), std::move(work.claims), std::move(work.loads),
+  store_thread_->commit(std::move(work.batch), std::move(work.questions),
                         [this](StoreAnswer answer) {
                           // std::function wants a copyable callable.
                           auto shared = std::make_shared<StoreAnswer>(std::move(answer));
@@ -119,10 +119,12 @@ void Loop::take_answers(StoreAnswer answer, Moment moment) {
     step(event::Claimed{std::move(claimed)}, moment);
   }
   for (std::size_t i = 0; i < answer.loaded.size(); ++i) {
-    if (answer.loads[i].empty()) continue;
+    std::vector<JobId>& asked = answer.questions.loads[i];
+    if (asked.empty()) continue;
     if (!is_sound(answer.loaded[i])) return;
-    step(event::Loaded{std::move(answer.loads[i]), std::move(answer.loaded[i]), /*due=*/i == 1}, moment);
+    step(event::Loaded{std::move(asked), std::move(answer.loaded[i]), /*due=*/i == 1}, moment);
   }
+  if (!answer.questions.keys.empty()) step(event::KeysFound{std::move(answer.keys)}, moment);
 }
 
 // A batch that was rolled back is kept and tried again: nothing of it has left. Anything else only a restart mends,
@@ -155,16 +157,17 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   for (const effect::Accepted& accepted : deferred.accepted) {
     const auto owed = owed_submits_.extract(accepted.token);
     FUTURED_CHECK(!owed.empty(), "a submit is answered once");
-    if (owed.mapped().sink) {
+    if (owed.mapped().sink && accepted.count != 0) {
       watchers_.watch_batch({accepted.first.value, accepted.first.value + accepted.count}, owed.mapped().sink);
     }
-    owed.mapped().reply(Accepted{accepted.first, accepted.count});
+    owed.mapped().reply(Accepted{accepted.first, accepted.count, accepted.ids, accepted.old_items});
   }
   watchers_.publish(batch);
   outputs_.publish(*batch);
   for (const effect::Cancelled& cancelled : deferred.cancelled) {
     if (const auto owed = owed_cancels_.extract(cancelled.token)) owed.mapped()(cancelled.state);
   }
+  if (!deferred.changes.empty() && !events_.append(std::move(deferred.changes))) step(event::Record{false}, moment);
   for (const effect::QueuePut& put : deferred.queues_put) {
     if (const auto owed = owed_queues_.extract(put.token)) owed.mapped()(put.queue);
   }

@@ -120,7 +120,8 @@ void Loop::take_control() {
 // Intake pauses while more is gathered than one commit should carry, or while the store cannot commit at all.
 bool Loop::takes_submits() const {
   return !stopping_ && !store_is_failing() &&
-         effects_.rows.jobs.size() + effects_.rows.outcomes.size() < limits::kGatherJobsMax;
+         effects_.rows.jobs.size() + effects_.rows.outcomes.size() < limits::kGatherJobsMax &&
+         scheduler_->keyed_jobs() < limits::kGatherJobsMax;
 }
 
 void Loop::take_submits(Moment moment) {
@@ -204,6 +205,14 @@ void Loop::forget_batches(std::shared_ptr<OutcomeSink> sink) {
     for (WaitingSubmit& waiting : submit_lane_) {
       if (waiting.sink == sink) waiting.sink.reset();
     }
+  });
+}
+
+void Loop::listen(std::shared_ptr<EventListener> listener, std::function<void()> ready) {
+  post([this, listener = std::move(listener), ready = std::move(ready)] {
+    step(event::Record{true}, now());
+    events_.listen(listener);
+    ready();
   });
 }
 

@@ -18,6 +18,7 @@
 #include "base/limits.h"
 #include "base/result.h"
 #include "daemon/core/scheduler.h"
+#include "daemon/loop/event_log.h"
 #include "daemon/loop/outputs.h"
 #include "daemon/loop/sinks.h"
 #include "daemon/loop/watchers.h"
@@ -101,6 +102,9 @@ class Loop {
   void watch(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink, std::function<void()> ready);
   void forget(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink);
   void forget_batches(std::shared_ptr<OutcomeSink> sink);
+  // Tells `listener` of changes of state from now on, as long as it lives; `ready` is called when that is so.
+  void listen(std::shared_ptr<EventListener> listener, std::function<void()> ready);
+  [[nodiscard]] const EventLog& events() const { return events_; }
   void follow(JobId job, std::shared_ptr<OutputSink> sink);
   void unfollow(JobId job, std::shared_ptr<OutputSink> sink);
   // Called at the end of each turn, until run() has returned: what callers were told in it may go out now. `at_rest`:
@@ -141,6 +145,7 @@ class Loop {
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
     std::vector<effect::Offer> offers;
+    std::vector<effect::JobChange> changes;
     std::vector<pool::SlotCursor> cursors;
     Instant sent;
   };
@@ -190,6 +195,7 @@ class Loop {
   std::function<void(bool)> turn_end_ = [](bool) {};
   Watchers watchers_;
   Outputs outputs_;
+  EventLog events_{limits::kEventsKeptMax, limits::kEventsBytesMax};
   LoopFigures figures_;
   std::map<std::string, std::string> pool_problems_;  // by pool: why it cannot run jobs now
 

@@ -39,8 +39,11 @@ class OutcomeSink {
 };
 
 struct Accepted {
-  JobId first;
+  JobId first;  // of the jobs that were made; their ids are consecutive
   std::uint32_t count = 0;
+  // Only when an idempotency key had made some of the batch's jobs before:
+  std::vector<JobId> ids;                // of every item
+  std::vector<std::uint32_t> old_items;  // ascending indices; nothing is told to the batch's sink of their jobs
 };
 
 using SubmitReply = std::function<void(const Result<Accepted>&)>;

@@ -73,6 +73,7 @@ api::StatsResponse stats_of(const Loop& loop) {
     stats.set_workers_busy(stats.workers_busy() + (slot.offers > 0 ? 1 : 0));
   }
   (*stats.mutable_counters())["watched_ranges"] = loop.watches();
+  (*stats.mutable_counters())["event_watches"] = loop.events().listeners();
   (*stats.mutable_counters())["store_failing"] = loop.store_is_failing() ? 1 : 0;
   return stats;
 }

@@ -64,7 +64,6 @@ class PayloadBuilder {
 
   Status add(const api::Item& item, int index) {
     const std::string field = indexed("items", index);
-    if (!item.idempotency_key().empty()) return unbuilt(field + ".idempotency_key");
     if (!item.name().empty()) return unbuilt(field + ".name");
     inline_bytes_ = 0;
     if (commands_) {

@@ -13,6 +13,7 @@
 #include "daemon/rpc/submit_stream.h"
 #include "daemon/rpc/unknown_fields.h"
 #include "daemon/rpc/wait.h"
+#include "daemon/rpc/watch.h"
 #include "daemon/rpc/why.h"
 
 namespace futured::rpc {
@@ -37,8 +38,7 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
                        front.pump.post([answer, accepted, is_volatile] {
                          if (!accepted.ok()) return answer->refuse(accepted.error());
                          answer->give([&](api::SubmitResponse& out) {
-                           out.set_first_id(accepted->first.value);
-                           out.set_count(accepted->count);
+                           to_api(*accepted, out);
                            out.set_volatile_payload(is_volatile);
                          });
                        });
@@ -71,6 +71,26 @@ grpc::ServerUnaryReactor* JobsService::Get(Context* context, const api::GetJobRe
   return answer->reactor();
 }
 
+grpc::ServerUnaryReactor* JobsService::Find(Context* context, const api::FindJobsRequest* request,
+                                            api::FindJobsResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
+  if (const Status sound = check_name(request->idempotency_key(), "idempotency_key"); !sound.ok()) {
+    return answer_now(context, sound.error());
+  }
+  auto answer = Answer<api::FindJobsResponse>::open(front_, context, response);
+  const KeyQuery key{front_.who(*context).uid, request->idempotency_key()};
+  ask_reader(front_, answer, [answer, key](StoreReader& reader) {
+    const auto row = reader.find_key(key);
+    if (!row.ok()) return answer->refuse(row.error());
+    if (!*row) return answer->refuse({ErrorCode::kNotFound, "no job of yours has the key \"" + key.key + "\""});
+    answer->give([&](api::FindJobsResponse& out) {
+      out.set_first_id((*row)->first.value);
+      out.set_count((*row)->count);
+    });
+  });
+  return answer->reactor();
+}
+
 grpc::ServerUnaryReactor* JobsService::List(Context* context, const api::ListJobsRequest* request,
                                             api::ListJobsResponse* response) {
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
@@ -84,9 +104,11 @@ grpc::ServerWriteReactor<api::WaitResponse>* JobsService::Wait(Context* context,
   return WaitCall::open(front_, context, *request);
 }
 
-grpc::ServerWriteReactor<api::WatchResponse>* JobsService::Watch(Context* context, const api::WatchRequest*) {
-  return new RefusedStream<api::WatchResponse>(
-      *context, {ErrorCode::kUnimplemented, "futured.v1.Jobs/Watch: this server cannot do that yet"});
+grpc::ServerWriteReactor<api::WatchResponse>* JobsService::Watch(Context* context, const api::WatchRequest* request) {
+  if (const Status known = check_known(*request); !known.ok()) {
+    return new RefusedStream<api::WatchResponse>(*context, known.error());
+  }
+  return WatchCall::open(front_, context, *request);
 }
 
 grpc::ServerUnaryReactor* JobsService::Cancel(Context* context, const api::CancelRequest* request,

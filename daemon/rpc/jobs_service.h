@@ -10,10 +10,10 @@ namespace futured::rpc {
 
 // SubmitStream takes and gives bytes, so that it parses and serialises where and when it likes; the rest are messages.
 using JobsMethods = api::Jobs::WithCallbackMethod_Submit<api::Jobs::WithRawCallbackMethod_SubmitStream<
-    api::Jobs::WithCallbackMethod_Get<api::Jobs::WithCallbackMethod_List<api::Jobs::WithCallbackMethod_Wait<
+    api::Jobs::WithCallbackMethod_Get<api::Jobs::WithCallbackMethod_Find<api::Jobs::WithCallbackMethod_List<api::Jobs::WithCallbackMethod_Wait<
         api::Jobs::WithCallbackMethod_Watch<api::Jobs::WithCallbackMethod_Cancel<api::Jobs::WithCallbackMethod_Retry<
             api::Jobs::WithCallbackMethod_GetResult<api::Jobs::WithCallbackMethod_ReadOutput<
-                api::Jobs::WithCallbackMethod_Why<api::Jobs::Service>>>>>>>>>>>;
+                api::Jobs::WithCallbackMethod_Why<api::Jobs::Service>>>>>>>>>>>>;
 
 class JobsService final : public JobsMethods {
  public:
@@ -24,6 +24,8 @@ class JobsService final : public JobsMethods {
                                    api::SubmitResponse* response) override;
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* SubmitStream(Context* context) override;
   grpc::ServerUnaryReactor* Get(Context* context, const api::GetJobRequest* request, api::Job* response) override;
+  grpc::ServerUnaryReactor* Find(Context* context, const api::FindJobsRequest* request,
+                                 api::FindJobsResponse* response) override;
   grpc::ServerUnaryReactor* List(Context* context, const api::ListJobsRequest* request,
                                  api::ListJobsResponse* response) override;
   grpc::ServerWriteReactor<api::WaitResponse>* Wait(Context* context, const api::WaitRequest* request) override;

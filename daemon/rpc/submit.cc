@@ -1,5 +1,7 @@
 #include "daemon/rpc/submit.h"
 
+#include "daemon/rpc/submit_keys.h"
+
 namespace futured::rpc {
 
 namespace {
@@ -24,7 +26,6 @@ class SegmentKeeper final : public OutcomeSink {
 }  // namespace
 
 Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const JobSpec& spec, const AskedBatch& asked) {
-  if (!asked.idempotency_key.empty()) return unbuilt("idempotency_key");
   if (asked.packed != nullptr && !asked.items.empty()) return invalid("packed", "refused beside items");
   CheckedBatch batch;
   const bool commands = spec.task.empty();
@@ -36,6 +37,9 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const Jo
                           return share->bytes;
                         });
   if (!payloads.ok()) return payloads.error();
+  auto keys = to_keys(spec, *payloads, asked.items, asked.idempotency_key);
+  if (!keys.ok()) return keys.error();
+  batch.submit.keys = std::move(*keys);
   batch.submit.who = who;
   batch.submit.spec = spec;
   batch.submit.has_segments = payloads->has_segments;

@@ -23,6 +23,20 @@ struct AskedBatch {
 [[nodiscard]] Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const JobSpec& spec,
                                                const AskedBatch& asked);
 
+// What a receipt (Out: SubmitResponse or Receipt) tells of a batch's jobs.
+template <typename Out>
+void to_api(const Accepted& accepted, Out& out) {
+  const std::vector<JobId>& ids = accepted.ids;
+  out.set_first_id(ids.empty() ? accepted.first.value : ids.front().value);
+  out.set_count(ids.empty() ? accepted.count : static_cast<std::uint32_t>(ids.size()));
+  for (const std::uint32_t item : accepted.old_items) out.add_old_items(item);
+  for (std::size_t i = 1; i < ids.size(); ++i) {
+    if (ids[i].value == ids[0].value + i) continue;
+    for (const JobId id : ids) out.add_ids(id.value);
+    return;
+  }
+}
+
 // The sink to submit a batch with: `sink` itself, or, for a batch that names segments, one that tells `sink` the same
 // and keeps their shares until the last job has ended, whatever becomes of `sink`.
 [[nodiscard]] std::shared_ptr<OutcomeSink> sink_of(SegmentHold segments, std::shared_ptr<OutcomeSink> sink);

@@ -169,8 +169,7 @@ bool SubmitStream::refuse_batch(const Error& error, bool names_field) {
 void SubmitStream::answered(std::uint64_t number, const Result<Accepted>& accepted) {
   api::Receipt receipt;
   if (accepted.ok()) {
-    receipt.set_first_id(accepted->first.value);
-    receipt.set_count(accepted->count);
+    to_api(*accepted, receipt);
   } else {
     tell_refusal(accepted.error(), receipt);
   }

@@ -45,6 +45,7 @@ struct Rows {
   std::set<BacklogKey> backlog;
   std::set<JobId> in_backlog;
   std::map<std::pair<WallTime, JobId>, std::uint32_t> deadlines;
+  std::map<KeyQuery, KeyRow> keys;
   std::set<JobId> open;  // unfinished and not in the backlog
 };
 
@@ -76,6 +77,7 @@ class MemoryReader : public StoreReader {
   Result<std::optional<JobRecord>> get(JobId id, bool with_payload) override;
   Result<JobPage> list(const JobQuery& query) override;
   Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) override;
+  Result<std::optional<KeyRow>> find_key(const KeyQuery& key) override;
 
  private:
   std::shared_ptr<Rows> rows_;
@@ -88,6 +90,7 @@ class MemoryStore : public Store {
   std::optional<CommitError> commit(const Batch& batch) override;
   Result<ClaimAnswer> claim(const Claim& claim) override;
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
+  Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
   std::unique_ptr<StoreReader> reader() override { return std::make_unique<MemoryReader>(rows_); }
 
  private:
@@ -109,7 +112,9 @@ bool contradicts(const Rows& rows, const Batch& batch) {
   }
   const auto has_key = [&](const BacklogKey& key) { return rows.backlog.contains(key); };
   const auto has_spec = [&](const SpecRow& row) { return rows.specs.contains(row.id); };
-  return std::ranges::any_of(batch.backlog_added, has_key) || std::ranges::any_of(batch.specs, has_spec);
+  const auto has_used = [&](const KeyRow& row) { return rows.keys.contains(row.key); };
+  return std::ranges::any_of(batch.backlog_added, has_key) || std::ranges::any_of(batch.keys_added, has_used) ||
+         std::ranges::any_of(batch.specs, has_spec);
 }
 
 std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
@@ -152,6 +157,7 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
   }
   for (const DeadlineRow& row : batch.deadlines_removed) rows.deadlines.erase({row.at, row.first});
   for (const DeadlineRow& row : batch.deadlines_added) rows.deadlines[{row.at, row.first}] = row.count;
+  for (const KeyRow& row : batch.keys_added) rows.keys.emplace(row.key, row);
   if (batch.ids_reserved_until != 0) rows.ids_reserved_until = batch.ids_reserved_until;
   return std::nullopt;
 }
@@ -223,6 +229,23 @@ Result<LoadAnswer> MemoryStore::load(const std::vector<JobId>& ids) {
   }
   answer.specs = specs_of(rows, specs);
   return answer;
+}
+
+std::optional<KeyRow> find(const Rows& rows, const KeyQuery& key) {
+  const auto found = rows.keys.find(key);
+  return found == rows.keys.end() ? std::nullopt : std::optional<KeyRow>(found->second);
+}
+
+Result<KeyAnswer> MemoryStore::find_keys(const std::vector<KeyQuery>& keys) {
+  const std::lock_guard lock(rows_->mutex);
+  KeyAnswer answer;
+  for (const KeyQuery& key : keys) answer.push_back(find(*rows_, key));
+  return answer;
+}
+
+Result<std::optional<KeyRow>> MemoryReader::find_key(const KeyQuery& key) {
+  const std::lock_guard lock(rows_->mutex);
+  return find(*rows_, key);
 }
 
 // What a page and a single job have in common: no payload, no attempts.

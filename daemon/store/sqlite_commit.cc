@@ -90,6 +90,7 @@ int SqliteStore::write_rows(const Batch& batch) {
   if (code == SQLITE_OK) code = write_starts(batch.starts);
   if (code == SQLITE_OK) code = write_backlog(batch);
   if (code == SQLITE_OK) code = write_deadlines(batch);
+  if (code == SQLITE_OK) code = write_keys(batch.keys_added);
   if (code == SQLITE_OK && batch.ids_reserved_until != 0) {
     code = write_meta("ids_reserved_until", batch.ids_reserved_until);
   }
@@ -288,6 +289,7 @@ int SqliteStore::remove_stragglers(const Batch& batch, std::uint64_t mark) {
 }
 
 void SqliteStore::remember(const Batch& batch) {
+  remember_keys(batch.keys_added);
   for (const JobRow& row : batch.jobs) {
     if (is_terminal(row.ending.state)) {
       open_jobs_.note(row.id.value);

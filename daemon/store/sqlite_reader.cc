@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "daemon/store/sqlite_keys.h"
 #include "daemon/store/sqlite_rows.h"
 
 namespace futured {
@@ -59,6 +60,8 @@ Status SqliteReader::prepare() {
       {&spec_, std::string("SELECT ") + kSpecColumns + " FROM specs WHERE id = ?"},
       {&page_, std::string("SELECT id, spec, owner, retry_of, submitted_at, ") + kEndingColumns +
                    " FROM job_state WHERE id < ? ORDER BY id DESC"},
+      {&buckets_, "SELECT coalesce(max(bucket), 0) + 1 FROM key_filters"},
+      {&key_, kFindKey},
       {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
   };
   for (const auto& [statement, sql] : statements) {
@@ -173,6 +176,26 @@ Result<std::vector<OutcomeRow>> SqliteReader::endings(const std::vector<JobId>& 
     }
   }
   return rows;
+}
+
+// Without filters: one search in each bucket, of which there are few.
+Result<std::optional<KeyRow>> SqliteReader::find_key(const KeyQuery& key) {
+  if (const Status ready = prepare(); !ready) return ready.error();
+  const OneState state(begin_, end_);
+  std::uint64_t buckets = 0;
+  {
+    Execution row(buckets_);
+    if (!row.next()) return fault(row.code());
+    buckets = row.number(0);
+  }
+  for (std::uint64_t bucket = buckets; bucket > 0; --bucket) {
+    key_.bind(1, bucket);
+    bind_key(key_, key);
+    Execution row(key_);
+    if (row.next()) return std::optional<KeyRow>(read_key(row, key));
+    if (row.code() != SQLITE_OK) return fault(row.code());
+  }
+  return std::optional<KeyRow>();
 }
 
 }  // namespace futured

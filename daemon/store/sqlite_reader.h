@@ -17,6 +17,7 @@ class SqliteReader : public StoreReader {
   Result<std::optional<JobRecord>> get(JobId id, bool with_payload) override;
   Result<JobPage> list(const JobQuery& query) override;
   Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) override;
+  Result<std::optional<KeyRow>> find_key(const KeyQuery& key) override;
 
  private:
   // Opens the connection at the first question, so that making a reader cannot fail.
@@ -30,7 +31,7 @@ class SqliteReader : public StoreReader {
   std::string vfs_;
   bool prepared_ = false;
   Database database_;
-  Statement begin_, end_, job_, attempts_, spec_, page_, ending_;
+  Statement begin_, end_, job_, attempts_, spec_, page_, ending_, buckets_, key_;
   std::map<SpecId, JobSpec> specs_;  // specs never change; emptied when it grows past kSpecsKeptMax
 };
 

@@ -139,6 +139,24 @@ ALTER TABLE specs ADD COLUMN crashes_max INTEGER NOT NULL DEFAULT 3;
 ALTER TABLE attempts ADD COLUMN charge INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN worker_pid INTEGER NOT NULL DEFAULT 0;
 UPDATE attempts SET charge = 1 WHERE kind IN (4, 13);
+
+-- Idempotency keys, the only rows in random order: a bucket holds so few that its pages stay in memory, and the filter
+-- of a bucket that is full says of most keys that they are not in it.
+CREATE TABLE keys (
+  bucket INTEGER NOT NULL,
+  hash INTEGER NOT NULL,
+  owner INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  first INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  fingerprint INTEGER NOT NULL,
+  PRIMARY KEY (bucket, hash, owner, key)
+) WITHOUT ROWID;
+
+CREATE TABLE key_filters (
+  bucket INTEGER PRIMARY KEY,
+  filter BLOB NOT NULL
+);
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3};

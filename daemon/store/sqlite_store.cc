@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "daemon/store/sqlite_keys.h"
 #include "daemon/store/sqlite_reader.h"
 #include "daemon/store/sqlite_schema.h"
 
@@ -121,6 +122,9 @@ Status SqliteStore::prepare() {
       {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
       {&writes_.straggler_remove, "DELETE FROM stragglers WHERE job = ?"},
       {&writes_.meta, "INSERT OR REPLACE INTO meta VALUES (?,?)"},
+      {&writes_.key_add, "INSERT INTO keys VALUES (?,?,?,?,?,?,?)"},
+      {&writes_.key_filter_add, "INSERT INTO key_filters VALUES (?,?)"},
+      {&reads_.key, kFindKey},
       {&reads_.claim,
        "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, 3,"
        " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
@@ -138,7 +142,7 @@ Status SqliteStore::prepare() {
     if (!prepared) return prepared.error();
     *statement = *std::move(prepared);
   }
-  return {};
+  return read_key_filters();
 }
 
 std::unique_ptr<StoreReader> SqliteStore::reader() { return std::make_unique<SqliteReader>(path_, options_.vfs); }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/store/key_filter.h"
 #include "daemon/store/lock_file.h"
 #include "daemon/store/open_jobs.h"
 #include "daemon/store/reserve_file.h"
@@ -25,6 +26,7 @@ struct SqliteOptions {
   std::int64_t checkpoint_pages = 1'500;  // of the WAL; 6 MiB: a longer one makes a checkpoint's commit wait longer
   std::int64_t reserve_bytes = 4 * 1024 * 1024;
   std::uint64_t mark_step_ids = 16 * 1024;  // the low-water mark is written when it can rise so far
+  std::size_t keys_per_bucket = 64 * 1024;
   std::uint64_t tail_ids_max = 256 * 1024;  // ids that a start looks through above the mark
 };
 
@@ -40,6 +42,7 @@ class SqliteStore : public Store {
   std::optional<CommitError> commit(const Batch& batch) override;
   Result<ClaimAnswer> claim(const Claim& claim) override;
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
+  Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
   void tend() override;
   [[nodiscard]] bool wants_tending() const override { return short_of_space_ || is_checkpoint_due(); }
   [[nodiscard]] bool short_of_space() const override { return short_of_space_; }
@@ -51,9 +54,10 @@ class SqliteStore : public Store {
     Statement begin, commit, rollback;
     Statement spec, queue, pool, job, job_ended, outcome, attempt, start;
     Statement backlog_add, backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
+    Statement key_add, key_filter_add;
   };
   struct Reads {
-    Statement claim, load, attempts, spec;
+    Statement claim, load, attempts, spec, key;
   };
   // How far the low-water mark can rise with a commit, and which open jobs it passes over.
   struct MarkStep {
@@ -85,6 +89,7 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_starts(const std::vector<StartRow>& starts);
   [[nodiscard]] int write_backlog(const Batch& batch);
   [[nodiscard]] int write_deadlines(const Batch& batch);
+  [[nodiscard]] int write_keys(const std::vector<KeyRow>& keys);
   [[nodiscard]] int write_mark(const MarkStep& step);
   [[nodiscard]] int remove_stragglers(const Batch& batch, std::uint64_t mark);
   [[nodiscard]] int write_meta(const char* name, std::uint64_t value);
@@ -99,6 +104,10 @@ class SqliteStore : public Store {
   [[nodiscard]] Result<std::optional<StoredJob>> load_one(std::uint64_t id);
   [[nodiscard]] Result<std::vector<SpecRow>> read_specs(std::vector<SpecId> wanted);
 
+  // Idempotency keys: sqlite_keys.cc.
+  [[nodiscard]] Status read_key_filters();
+  void remember_keys(const std::vector<KeyRow>& keys);
+
   LockFile lock_;
   Database database_;  // before the statements, which must go first
   std::string path_;
@@ -112,6 +121,9 @@ class SqliteStore : public Store {
   OpenJobs open_jobs_;
   bool open_jobs_known_ = false;
   std::uint64_t mark_ = 0;  // as stored: every open job is at or above it, or in `stragglers`
+
+  // One for each bucket of `keys`, in their order; the last one is that of the bucket that fills.
+  std::vector<KeyFilter> key_filters_;
 
   std::int64_t wal_pages_ = 0;           // in the WAL after the last commit
   std::int64_t checkpointed_pages_ = 0;  // of them, those the last checkpoint saw

@@ -63,6 +63,8 @@ class StoreReader {
   // Of those of `ids` that exist, in the order asked: how they ended (result included), or that they have not ended
   // (state kQueued). At most limits::kListPageMax ids.
   [[nodiscard]] virtual Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) = 0;
+  // The jobs that an idempotency key stands for; nothing: nobody has used it.
+  [[nodiscard]] virtual Result<std::optional<KeyRow>> find_key(const KeyQuery& key) = 0;
 };
 
 // The writer's side. One thread at a time (the store thread); blocking.
@@ -79,6 +81,7 @@ class Store {
   // Reads that see every commit made before them.
   [[nodiscard]] virtual Result<ClaimAnswer> claim(const Claim& claim) = 0;
   [[nodiscard]] virtual Result<LoadAnswer> load(const std::vector<JobId>& ids) = 0;
+  [[nodiscard]] virtual Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) = 0;
 
   // Housekeeping that need not keep an answer waiting: called between commits, after the answers left. A store whose
   // owner never calls it does the same at its next commit.

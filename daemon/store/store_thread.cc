@@ -23,13 +23,11 @@ StoreThread::~StoreThread() {
   thread_.join();
 }
 
-void StoreThread::commit(std::unique_ptr<Batch> batch, std::vector<Claim> claims, std::vector<std::vector<JobId>> loads,
-                         Callback callback) {
+void StoreThread::commit(std::unique_ptr<Batch> batch, StoreQuestions questions, Callback callback) {
   FUTURED_CHECK(batch != nullptr, "a commit without changes has an empty batch");
   StoreAnswer answer;
   answer.batch = std::move(batch);
-  answer.claims = std::move(claims);
-  answer.loads = std::move(loads);
+  answer.questions = std::move(questions);
   {
     const std::lock_guard lock(mutex_);
     FUTURED_CHECK(!in_flight_, "one commit at a time");
@@ -76,16 +74,20 @@ void StoreThread::execute(StoreAnswer& answer) {
   answer.short_of_space = store_->short_of_space();
   if (answer.error) return;
   const auto cannot_read = [&](const Error& error) { answer.error = CommitError{CommitFault::kUnknown, error}; };
-  for (const Claim& claim : answer.claims) {
+  for (const Claim& claim : answer.questions.claims) {
     Result<ClaimAnswer> claimed = store_->claim(claim);
     if (!claimed) return cannot_read(claimed.error());
     answer.claimed.push_back(*std::move(claimed));
   }
-  for (const std::vector<JobId>& ids : answer.loads) {
+  for (const std::vector<JobId>& ids : answer.questions.loads) {
     Result<LoadAnswer> loaded = store_->load(ids);
     if (!loaded) return cannot_read(loaded.error());
     answer.loaded.push_back(*std::move(loaded));
   }
+  if (answer.questions.keys.empty()) return;
+  Result<KeyAnswer> keys = store_->find_keys(answer.questions.keys);
+  if (!keys) return cannot_read(keys.error());
+  answer.keys = *std::move(keys);
 }
 
 ReaderThread::ReaderThread(std::unique_ptr<StoreReader> reader, std::size_t waiting_max)

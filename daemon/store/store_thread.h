@@ -16,16 +16,25 @@
 
 namespace futured {
 
+// What is read behind a commit; it sees the batch.
+struct StoreQuestions {
+  std::vector<Claim> claims;
+  std::vector<std::vector<JobId>> loads;
+  std::vector<KeyQuery> keys;
+
+  [[nodiscard]] bool empty() const { return claims.empty() && loads.empty() && keys.empty(); }
+};
+
 // What became of one StoreThread::commit.
 struct StoreAnswer {
   std::unique_ptr<Batch> batch;      // as it was given
-  std::optional<CommitError> error;  // nothing: batch is on disk, claims and loads are answered
-  // When error is kRolledBack, the claims and loads were not asked and come back with the batch, to be tried again.
-  std::vector<Claim> claims;
-  std::vector<std::vector<JobId>> loads;
-  // One for each claim and load, in their order; they see the batch.
+  std::optional<CommitError> error;  // nothing: batch is on disk, the questions are answered
+  // When error is kRolledBack, nothing was asked, and the questions come back with the batch, to be tried again.
+  StoreQuestions questions;
+  // One for each question, in their order.
   std::vector<ClaimAnswer> claimed;
   std::vector<LoadAnswer> loaded;
+  KeyAnswer keys;
   bool short_of_space = false;  // Store::short_of_space
 };
 
@@ -42,8 +51,7 @@ class StoreThread {
 
   // Commits the batch, then reads, then calls back on the store thread. One at a time: the next may be given from the
   // moment the callback is entered. Never waits. `batch` may be empty, never null.
-  void commit(std::unique_ptr<Batch> batch, std::vector<Claim> claims, std::vector<std::vector<JobId>> loads,
-              Callback callback);
+  void commit(std::unique_ptr<Batch> batch, StoreQuestions questions, Callback callback);
   // The same on the caller's thread, for a batch so small that waking another thread would cost as much. Nothing: the
   // store is being tended, or it is time that it were; the batch is still the caller's.
   [[nodiscard]] std::optional<StoreAnswer> commit_here(std::unique_ptr<Batch>& batch);

@@ -190,8 +190,7 @@ void Daemon::send_batch() {
     const SlotId slot{number};
     if (!world_.machine.is_released(slot)) deferred.cursors.push_back({slot, world_.machine.cursor(slot)});
   }
-  if (effects_.rows.empty() && effects_.claims.empty() && effects_.loads.empty() && effects_.due.empty() &&
-      effects_.accepted.empty() && effects_.cancelled.empty() && effects_.queues_put.empty() &&
+  if (effects_.rows.empty() && effects_.asks_nothing() && effects_.accepted.empty() && effects_.cancelled.empty() && effects_.queues_put.empty() &&
       deferred.cursors.empty()) {
     return;
   }
@@ -200,6 +199,7 @@ void Daemon::send_batch() {
   claims_ = std::exchange(effects_.claims, {});
   loads_ = std::exchange(effects_.loads, {});
   due_ = std::exchange(effects_.due, {});
+  keys_ = std::exchange(effects_.key_queries, {});
   deferred.accepted = std::exchange(effects_.accepted, {});
   deferred.cancelled = std::exchange(effects_.cancelled, {});
   deferred.queues_put = std::exchange(effects_.queues_put, {});
@@ -236,6 +236,11 @@ bool Daemon::commit(Moment now, Disk disk) {
   }
   load(std::exchange(loads_, {}), false);
   load(std::exchange(due_, {}), true);
+  if (!keys_.empty()) {
+    auto found = world_.store.find_keys(std::exchange(keys_, {}));
+    if (!found.ok()) throw Violation("no keys: " + found.error().message);
+    answer_->keys.emplace(event::KeysFound{std::move(*found)});
+  }
   return true;
 }
 
@@ -260,6 +265,7 @@ void Daemon::take_answer(Moment now) {
   }
   for (ClaimAnswer& claimed : answer.claimed) step(event::Claimed{std::move(claimed)}, now);
   for (event::Loaded& loaded : answer.loaded) step(std::move(loaded), now);
+  if (answer.keys) step(*std::move(answer.keys), now);
 }
 
 void Daemon::die(bool commit_landed) {
@@ -271,7 +277,7 @@ void Daemon::die(bool commit_landed) {
 
 bool Daemon::is_quiet() const {
   return !in_flight_ && !answer_ && requests_.empty() && late_.empty() && effects_.rows.empty() &&
-         effects_.claims.empty() && effects_.loads.empty() && effects_.due.empty() && effects_.accepted.empty() &&
+         effects_.asks_nothing() && effects_.accepted.empty() &&
          effects_.cancelled.empty() && effects_.queues_put.empty() && !world_.machine.has_notices();
 }
 

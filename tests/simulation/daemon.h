@@ -85,10 +85,12 @@ class Daemon {
   std::vector<Claim> claims_;
   std::vector<JobId> loads_;
   std::vector<JobId> due_;
+  std::vector<KeyQuery> keys_;
   Deferred deferred_;
   struct Answer {
     std::vector<ClaimAnswer> claimed;
     std::vector<event::Loaded> loaded;
+    std::optional<event::KeysFound> keys;
   };
   std::optional<Answer> answer_;  // the commit is done; the loop has not heard of it yet
   std::size_t steps_ = 0;

@@ -158,9 +158,29 @@ void History::submit() {
     submit.ends.push_back(end);
   }
   submit.bytes = std::make_shared<const std::string>(end, 'p');
-  oracle_.asked_submit(submit.token, count);
+  if (random_.chance(200)) add_keys(submit);
+  oracle_.asked_submit(submit.token, static_cast<std::uint32_t>(submit.ends.size()), submit.keys);
   say("submit %lu: %u to %s, task \"%s\"\n", submit.token, count, submit.spec.queue.c_str(), submit.spec.task.c_str());
   daemon_->request(std::move(submit));
+}
+
+// Few keys, so that they meet again: mostly for the same work, which is what it was called for first.
+void History::add_keys(event::Submit& submit) {
+  constexpr std::uint64_t kKeys = 40;
+  if (random_.chance(500)) {
+    const std::string key = "batch " + std::to_string(random_.below(kKeys));
+    submit.keys.push_back({key, 7});
+    const auto first = keyed_.emplace(key, submit).first->second;
+    submit.spec = first.spec;
+    submit.bytes = first.bytes;
+    submit.ends = first.ends;
+    if (random_.chance(100)) submit.keys[0].fingerprint = 8;
+  } else {
+    for (std::size_t i = 0; i < submit.ends.size(); ++i) {
+      const bool keyless = random_.chance(300);
+      submit.keys.push_back({keyless ? "" : "item " + std::to_string(random_.below(kKeys)), random_.chance(50) ? 9u : 7u});
+    }
+  }
 }
 
 void History::cancel() {

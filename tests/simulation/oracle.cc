@@ -28,7 +28,9 @@ void hold(bool condition, const std::string& what) {
 
 }  // namespace
 
-void Oracle::asked_submit(Token token, std::uint32_t count) { open_submits_[token] = count; }
+void Oracle::asked_submit(Token token, std::uint32_t count, std::vector<event::SubmitKey> keys) {
+  open_submits_[token] = {count, std::move(keys)};
+}
 void Oracle::asked_queue(Token token) { open_queues_.insert(token); }
 
 void Oracle::asked_cancel(Token token, JobId job) {
@@ -43,15 +45,46 @@ void Oracle::answered(Token token, const char* what) {
 
 void Oracle::heard_accepted(const effect::Accepted& accepted) {
   const auto asked = open_submits_.find(accepted.token);
-  hold(asked != open_submits_.end() && asked->second == accepted.count, "a receipt answers a submit of its size");
+  hold(asked != open_submits_.end(), "a receipt answers a submit");
+  const AskedSubmit submit = asked->second;
   answered(accepted.token, "accepted");
-  for (std::uint32_t i = 0; i < accepted.count; ++i) {
-    Facts& facts = facts_[JobId{accepted.first.value + i}];
-    hold(facts.is_committed, "acknowledged means on disk");
-    facts.is_acknowledged = true;
+  std::vector<JobId> ids = accepted.ids;
+  for (std::uint32_t i = 0; accepted.ids.empty() && i < accepted.count; ++i) ids.push_back({accepted.first.value + i});
+  hold(ids.size() == submit.jobs && accepted.count + accepted.old_items.size() == submit.jobs,
+       "a receipt tells of each job of its submit");
+  for (const JobId id : ids) {
+    hold(facts_[id].is_committed, "acknowledged means on disk");
+    facts_[id].is_acknowledged = true;
+  }
+  check_keys(submit, ids);
+}
+
+// A key stands for the jobs that it stood for first, whoever crashed meanwhile.
+void Oracle::check_keys(const AskedSubmit& asked, const std::vector<JobId>& ids) const {
+  const std::size_t items = asked.keys.empty() ? 1 : asked.jobs / asked.keys.size();
+  for (std::size_t i = 0; i < asked.keys.size(); ++i) {
+    const event::SubmitKey& key = asked.keys[i];
+    if (key.key.empty()) continue;
+    const auto row = keys_.find(key.key);
+    hold(row != keys_.end(), "key " + key.key + " is acknowledged and not on disk");
+    hold(row->second.fingerprint == key.fingerprint, "key " + key.key + " is acknowledged for other work");
+    for (std::size_t item = 0; item < items; ++item) {
+      hold(ids[i * items + item].value == row->second.first.value + item, "key " + key.key + " names other jobs");
+    }
   }
 }
 
+void Oracle::heard_refused(const effect::Refused& refused) {
+  if (const auto asked = open_submits_.find(refused.token); asked != open_submits_.end()) {
+    const auto& keys = asked->second.keys;
+    const bool other_work = std::ranges::any_of(keys, [&](const event::SubmitKey& key) {
+      const auto row = keys_.find(key.key);
+      return row == keys_.end() || row->second.fingerprint != key.fingerprint;
+    });
+    hold(refused.error.code != ErrorCode::kAlreadyExists || other_work, "a key is refused to its own work");
+  }
+  answered(refused.token, "refused");
+}
 void Oracle::heard_cancelled(const effect::Cancelled& cancelled) {
   const auto asked = open_cancels_.find(cancelled.token);
   hold(asked != open_cancels_.end() && asked->second == cancelled.job, "a cancel is answered for the job it named");
@@ -63,7 +96,6 @@ void Oracle::heard_cancelled(const effect::Cancelled& cancelled) {
   }
 }
 
-void Oracle::heard_refused(const effect::Refused& refused) { answered(refused.token, "refused"); }
 void Oracle::heard_queue(Token token) { answered(token, "queue"); }
 
 OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const {
@@ -168,6 +200,9 @@ void Oracle::died(const Fence& fence) { facts_.at(fence.job).attempts.at(fence).
 void Oracle::committed(const Batch& batch) {
   for (const QueueRow& row : batch.queues) queues_.try_emplace(row.name, row.discipline);
   for (const StartRow& row : batch.starts) starts_.insert(row.fence);
+  for (const KeyRow& row : batch.keys_added) {
+    hold(keys_.emplace(row.key.key, row).second, "key " + row.key.key + " is given out a second time");
+  }
   for (const JobRow& row : batch.jobs) {
     Facts& facts = facts_[row.id];
     facts.is_committed = true;

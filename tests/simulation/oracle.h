@@ -20,7 +20,8 @@ namespace futured::simulation {
 class Oracle {
  public:
   // Clients.
-  void asked_submit(Token token, std::uint32_t count);
+  // `keys` as in event::Submit.
+  void asked_submit(Token token, std::uint32_t count, std::vector<event::SubmitKey> keys = {});
   void asked_cancel(Token token, JobId job);
   void asked_queue(Token token);
   void heard_accepted(const effect::Accepted& accepted);
@@ -82,6 +83,7 @@ class Oracle {
   };
   using LaneName = std::pair<std::string, std::string>;
 
+  void check_keys(const AskedSubmit& asked, const std::vector<JobId>& ids) const;
   void answered(Token token, const char* what);
   void went_on(const AttemptRow& row);
   void ended(Facts& facts, JobId job, const Ending& ending);
@@ -91,7 +93,12 @@ class Oracle {
   void waiting_forget(JobId job);
   [[nodiscard]] OrderKey key_of(const JobSpec& spec, JobId job) const;
 
-  std::unordered_map<Token, std::uint32_t> open_submits_;  // its number of jobs
+  struct AskedSubmit {
+    std::uint32_t jobs = 0;
+    std::vector<event::SubmitKey> keys;
+  };
+  std::unordered_map<Token, AskedSubmit> open_submits_;
+  std::map<std::string, KeyRow> keys_;  // committed
   std::unordered_map<Token, JobId> open_cancels_;
   std::set<Token> open_queues_;
 

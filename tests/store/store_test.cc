@@ -26,6 +26,7 @@ SqliteOptions small_bounds() {
   options.mark_step_ids = 3;
   options.tail_ids_max = 8;
   options.reserve_bytes = 0;
+  options.keys_per_bucket = 2;
   return options;
 }
 
@@ -356,6 +357,42 @@ TEST_P(StoreTest, DeadlinesOfTheBacklogStayUntilTheyAreRemoved) {
   EXPECT_EQ(read.deadlines[0].at, WallTime{2'000});
   EXPECT_EQ(read.deadlines[0].first, JobId{1});
   EXPECT_EQ(read.deadlines[0].count, 20u);
+}
+
+TEST_P(StoreTest, KeysAreFoundByTheirOwnerAlone) {
+  std::vector<KeyRow> rows;
+  for (std::uint64_t i = 1; i <= 9; ++i) {  // over several buckets, where they are small
+    Batch batch;
+    rows.push_back({{1000, "key " + std::to_string(i)}, JobId{i * 10}, static_cast<std::uint32_t>(i), ~i});
+    batch.keys_added = {rows.back()};
+    if (i == 5) batch.keys_added.push_back({{1001, "key 1"}, JobId{77}, 1, 7});
+    commit(batch);
+  }
+  for (int life = 0; life < 2; ++life) {
+    std::vector<KeyQuery> asked{{1000, "no such key"}, {1001, "key 2"}};
+    for (const KeyRow& row : rows) asked.push_back(row.key);
+    const auto found = store_->find_keys(asked);
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    ASSERT_EQ(found->size(), asked.size());
+    EXPECT_FALSE((*found)[0] || (*found)[1]);
+    const auto reader = store_->reader();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      EXPECT_EQ((*found)[i + 2], rows[i]);
+      EXPECT_EQ(*reader->find_key(rows[i].key), rows[i]);
+    }
+    EXPECT_EQ((**reader->find_key({1001, "key 1"})).first, JobId{77});
+    EXPECT_FALSE(reader->find_key({1002, "key 1"})->has_value());
+    reopen();
+  }
+}
+
+TEST_P(StoreTest, AKeyThatIsKnownIsNotTakenAgain) {
+  Batch batch;
+  batch.keys_added = {{{1, "k"}, JobId{1}, 1, 5}};
+  commit(batch);
+  const auto error = store_->commit(batch);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->fault, CommitFault::kUnknown);
 }
 
 TEST_P(StoreTest, ResidentThatIsSpilledLaterLeavesTheSnapshot) {

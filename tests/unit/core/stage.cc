@@ -28,7 +28,11 @@ Lines told(const Effects& effects) {
   for (const SlotId slot : effects.inspects) lines.push_back("inspect slot " + number(slot.value));
   for (const auto& e : effects.starts) lines.push_back("start slot " + number(e.slot.value));
   for (const auto& e : effects.accepted) {
-    lines.push_back("accepted " + number(e.token) + ": " + number(e.first.value) + " x" + number(e.count));
+    std::string line = "accepted " + number(e.token) + ": " + number(e.first.value) + " x" + number(e.count);
+    for (const JobId id : e.ids) line += " " + number(id.value);
+    if (!e.old_items.empty()) line += " old";
+    for (const std::uint32_t item : e.old_items) line += " " + number(item);
+    lines.push_back(std::move(line));
   }
   for (const auto& e : effects.cancelled) {
     lines.push_back("cancelled " + number(e.token) + ": " + number(e.job.value) + " " +
@@ -41,6 +45,7 @@ Lines told(const Effects& effects) {
   }
   for (const JobId id : effects.loads) lines.push_back("load " + number(id.value));
   for (const JobId id : effects.due) lines.push_back("due " + number(id.value));
+  for (const KeyQuery& key : effects.key_queries) lines.push_back("key? " + key.key);
   return lines;
 }
 
@@ -62,6 +67,9 @@ Lines told(const Batch& rows) {
   for (const StartRow& row : rows.starts) lines.push_back("start " + name_of(row.fence));
   for (const BacklogKey& row : rows.backlog_added) lines.push_back("backlog + " + number(job_of(row.key).value));
   for (const BacklogKey& row : rows.backlog_removed) lines.push_back("backlog - " + number(job_of(row.key).value));
+  for (const KeyRow& row : rows.keys_added) {
+    lines.push_back("key " + row.key.key + ": " + number(row.first.value) + " x" + number(row.count));
+  }
   if (rows.ids_reserved_until != 0) lines.push_back("ids " + number(rows.ids_reserved_until));
   return lines;
 }

@@ -138,7 +138,6 @@ TEST(Parts, WhatCannotBeRightIsRefusedByName) {
   constexpr auto kTooMuch = ErrorCode::kResourceExhausted;
   constexpr auto kUnbuilt = ErrorCode::kUnimplemented;
   const WrongItem wrong[] = {
-      {"items[1].idempotency_key", kUnbuilt, [](auto& i) { i.set_idempotency_key("k"); }},
       {"items[1].name", kUnbuilt, [](auto& i) { i.set_name("n"); }},
       {"items[1].command", kInvalid, [](auto& i) { i.mutable_command(); }},
       {"items[1].parts[0].result_of", kUnbuilt, [](auto& i) { i.add_parts()->set_result_of(3); }},

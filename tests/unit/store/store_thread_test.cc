@@ -37,6 +37,7 @@ class TestStore : public Store {
     ++orders_->loads;
     return under_->load(ids);
   }
+  Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override { return under_->find_keys(keys); }
   void tend() override {
     if (orders_->tended != nullptr) std::exchange(orders_->tended, nullptr)->set_value();
   }
@@ -63,11 +64,10 @@ const Claim kEverything{QueueId{1}, PoolId{1}, {}, 100, 1'000'000};
 
 class StoreThreadTest : public testing::Test {
  protected:
-  StoreAnswer commit(std::unique_ptr<Batch> batch, std::vector<Claim> claims = {},
-                     std::vector<std::vector<JobId>> loads = {}) {
+  StoreAnswer commit(std::unique_ptr<Batch> batch, StoreQuestions questions = {}) {
     std::promise<StoreAnswer> promise;
     auto answer = promise.get_future();
-    thread_->commit(std::move(batch), std::move(claims), std::move(loads),
+    thread_->commit(std::move(batch), std::move(questions),
                     [&](StoreAnswer given) { promise.set_value(std::move(given)); });
     EXPECT_EQ(answer.wait_for(kPatience), std::future_status::ready);
     return answer.get();
@@ -78,7 +78,7 @@ class StoreThreadTest : public testing::Test {
 };
 
 TEST_F(StoreThreadTest, ClaimsAndLoadsSeeTheirBatch) {
-  const StoreAnswer answer = commit(job_in_backlog(1), {kEverything, kEverything}, {{JobId{1}}, {}});
+  const StoreAnswer answer = commit(job_in_backlog(1), {{kEverything, kEverything}, {{JobId{1}}, {}}, {{0, "k"}}});
   EXPECT_FALSE(answer.error.has_value());
   ASSERT_EQ(answer.claimed.size(), 2u);
   EXPECT_EQ(answer.claimed[0].jobs.size(), 1u);
@@ -86,18 +86,19 @@ TEST_F(StoreThreadTest, ClaimsAndLoadsSeeTheirBatch) {
   EXPECT_EQ(answer.loaded[0].jobs.size(), 1u);
   EXPECT_TRUE(answer.loaded[1].jobs.empty());
   EXPECT_EQ(answer.batch->jobs.size(), 1u);
-  EXPECT_EQ(answer.claims.size(), 2u);
+  EXPECT_EQ(answer.questions.claims.size(), 2u);
+  EXPECT_EQ(answer.keys, KeyAnswer{std::nullopt});
 }
 
 TEST_F(StoreThreadTest, RolledBackBatchComesBackWithItsQuestionsUnasked) {
   orders_->next_commit = CommitError{CommitFault::kRolledBack, {ErrorCode::kResourceExhausted, "full"}};
-  StoreAnswer answer = commit(job_in_backlog(1), {kEverything}, {{JobId{1}}});
+  StoreAnswer answer = commit(job_in_backlog(1), {{kEverything}, {{JobId{1}}}, {{0, "k"}}});
   ASSERT_TRUE(answer.error.has_value());
   EXPECT_EQ(answer.error->fault, CommitFault::kRolledBack);
   EXPECT_EQ(orders_->claims + orders_->loads, 0);
-  EXPECT_TRUE(answer.claimed.empty() && answer.loaded.empty());
+  EXPECT_TRUE(answer.claimed.empty() && answer.loaded.empty() && answer.keys.empty());
 
-  answer = commit(std::move(answer.batch), std::move(answer.claims), std::move(answer.loads));
+  answer = commit(std::move(answer.batch), std::move(answer.questions));
   EXPECT_FALSE(answer.error.has_value());
   EXPECT_EQ(answer.claimed.at(0).jobs.size(), 1u);
   EXPECT_EQ(answer.loaded.at(0).jobs.size(), 1u);
@@ -105,7 +106,7 @@ TEST_F(StoreThreadTest, RolledBackBatchComesBackWithItsQuestionsUnasked) {
 
 TEST_F(StoreThreadTest, FailedReadIsAnUnknownState) {
   orders_->next_claim = Error{ErrorCode::kDataLoss, "damaged"};
-  const StoreAnswer answer = commit(job_in_backlog(1), {kEverything});
+  const StoreAnswer answer = commit(job_in_backlog(1), {{kEverything}, {}, {}});
   ASSERT_TRUE(answer.error.has_value());
   EXPECT_EQ(answer.error->fault, CommitFault::kUnknown);
   EXPECT_EQ(answer.error->error.code, ErrorCode::kDataLoss);
@@ -122,7 +123,7 @@ TEST_F(StoreThreadTest, TendsTheStoreOnceTheAnswerLeft) {
   auto done = tended.get_future();
   orders_->tended = &tended;
   std::promise<bool> early;
-  thread_->commit(job_in_backlog(1), {}, {}, [&](StoreAnswer) {
+  thread_->commit(job_in_backlog(1), {}, [&](StoreAnswer) {
     early.set_value(done.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
   });
   EXPECT_FALSE(early.get_future().get());
@@ -135,16 +136,16 @@ TEST_F(StoreThreadTest, NextCommitMayBeGivenFromTheCallback) {
   std::function<void(StoreAnswer)> again = [&](StoreAnswer answer) {
     EXPECT_FALSE(answer.error.has_value());
     if (++done == 100) return finished.set_value(done);
-    thread_->commit(job_in_backlog(static_cast<std::uint64_t>(done) + 1), {}, {}, again);
+    thread_->commit(job_in_backlog(static_cast<std::uint64_t>(done) + 1), {}, again);
   };
-  thread_->commit(job_in_backlog(1), {}, {}, again);
+  thread_->commit(job_in_backlog(1), {}, again);
   auto all = finished.get_future();
   ASSERT_EQ(all.wait_for(kPatience), std::future_status::ready);
 }
 
 TEST_F(StoreThreadTest, EndsAfterWhatIsInFlight) {
   std::atomic<bool> called = false;
-  thread_->commit(job_in_backlog(1), {}, {}, [&](StoreAnswer) { called = true; });
+  thread_->commit(job_in_backlog(1), {}, [&](StoreAnswer) { called = true; });
   thread_.reset();
   EXPECT_TRUE(called);
 }
@@ -157,9 +158,9 @@ TEST_F(StoreThreadDeathTest, TwoAtATimeIsABug) {
       {
         std::promise<void> never;
         StoreThread thread(std::make_unique<TestStore>(orders_));
-        thread.commit(job_in_backlog(1), {}, {}, [&](StoreAnswer) { never.get_future().wait(); });
-        thread.commit(job_in_backlog(2), {}, {}, [&](StoreAnswer) { never.get_future().wait(); });
-        thread.commit(job_in_backlog(3), {}, {}, [](StoreAnswer) {});
+        thread.commit(job_in_backlog(1), {}, [&](StoreAnswer) { never.get_future().wait(); });
+        thread.commit(job_in_backlog(2), {}, [&](StoreAnswer) { never.get_future().wait(); });
+        thread.commit(job_in_backlog(3), {}, [](StoreAnswer) {});
       },
       "one commit at a time");
 }

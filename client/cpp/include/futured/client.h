@@ -119,6 +119,31 @@ class OutputStream {
   std::unique_ptr<State> state_;
 };
 
+struct WatchOptions {
+  JobFilter filter;                // served: states, queue, task, name, owner_uid
+  std::vector<std::uint64_t> ids;  // empty = any
+  std::uint32_t epoch = 0;         // go on behind this event; 0 and 0 = from now on
+  std::uint64_t sequence = 0;
+};
+
+// A job came into a state. Sequence numbers ascend by one within an epoch, over all jobs.
+struct JobEvent {
+  std::uint32_t epoch = 0;
+  std::uint64_t sequence = 0;
+  std::int64_t time_us = 0;
+  std::uint64_t id = 0;
+  JobState state = JobState::kUnknown;
+  std::uint32_t attempt = 0;
+  std::string queue;
+  std::string task;  // "" = a command
+  std::string name;
+  std::uint32_t owner_uid = 0;
+  Cause cause;
+  double progress = 0;  // with progress_message: a report, the state is as it was
+  std::string progress_message;
+  bool gap = false;  // some events before this one are gone
+};
+
 // Copyable handle, safe from any thread; the connection closes with the last copy, once what was submitted has been
 // acknowledged. A process that forks must connect anew in the child: a client carried over refuses.
 // Every call may throw Error (errors.h): Unavailable when the daemon cannot be reached, else what it refused and why.
@@ -152,6 +177,10 @@ class Client {
   // The same as a range, until the job has ended; what a task emits, unless another kind is asked for.
   [[nodiscard]] OutputStream stream(std::uint64_t id, OutputKind kind = OutputKind::kEmitted,
                                     std::uint64_t offset = 0) const;
+  // Calls `sink` for every change of state until it returns false or throws. `ready` is called when the watch is in place,
+  // and not again when it resumes, by itself, behind the last event that `sink` was given.
+  void watch(const WatchOptions& options, const std::function<bool(const JobEvent&)>& sink,
+             const std::function<void()>& ready = {}) const;
   // In one line: what it waits for.
   [[nodiscard]] std::string why(std::uint64_t id) const;
 

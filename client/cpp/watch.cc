@@ -1,0 +1,81 @@
+// Watching changes of state, across broken connections and restarts of the daemon.
+#include <exception>
+#include <utility>
+
+#include "client/cpp/client_state.h"
+#include "futured/client.h"
+
+namespace futured::client {
+
+namespace {
+
+api::WatchRequest to_request(const WatchOptions& options) {
+  api::WatchRequest request;
+  request.set_epoch(options.epoch);
+  request.set_sequence(options.sequence);
+  to_filter(options.filter, *request.mutable_filter());
+  add_ranges(options.ids, *request.mutable_filter()->mutable_ids());
+  return request;
+}
+
+JobEvent from_event(const api::Event& event) {
+  const api::JobEvent& job = event.job();
+  return {.epoch = event.epoch(),
+          .sequence = event.sequence(),
+          .time_us = event.time_us(),
+          .id = job.id(),
+          .state = static_cast<JobState>(job.state()),
+          .attempt = job.attempt(),
+          .queue = job.queue(),
+          .task = job.task(),
+          .name = job.name(),
+          .owner_uid = job.owner_uid(),
+          .cause = from_cause(job.cause()),
+          .progress = job.progress(),
+          .progress_message = job.progress_message()};
+}
+
+}  // namespace
+
+void Client::watch(const WatchOptions& options, const std::function<bool(const JobEvent&)>& sink,
+                   const std::function<void()>& ready) const {
+  api::WatchRequest request = to_request(options);
+  std::exception_ptr problem;  // of the caller's functions: the call must be ended before anybody hears of it
+  bool gap = false;
+  bool told_ready = false;
+  const auto hand_over = [&](const api::WatchResponse& answer) {
+    try {
+      if (!std::exchange(told_ready, true) && ready) ready();
+      gap = gap || answer.gap();
+      for (const api::Event& event : answer.events()) {
+        if (!event.has_job()) continue;
+        JobEvent told = from_event(event);
+        told.gap = std::exchange(gap, false);
+        request.set_epoch(event.epoch());
+        request.set_sequence(event.sequence());
+        if (!sink(told)) return false;
+      }
+      request.set_epoch(answer.epoch());
+      request.set_sequence(answer.sequence());
+      return true;
+    } catch (...) {
+      problem = std::current_exception();
+      return false;
+    }
+  };
+  const auto watch = [&](grpc::ClientContext& context) {
+    const auto reader = state_->jobs->Watch(&context, request);
+    api::WatchResponse answer;
+    while (reader->Read(&answer)) {
+      if (hand_over(answer)) continue;
+      context.TryCancel();
+      static_cast<void>(reader->Finish());
+      return grpc::Status::OK;
+    }
+    return reader->Finish();
+  };
+  state_->call(watch, true);
+  if (problem) std::rethrow_exception(problem);
+}
+
+}  // namespace futured::client

@@ -1,0 +1,196 @@
+#include "daemon/rpc/watch.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+#include "daemon/rpc/id_set.h"
+#include "daemon/rpc/refused_stream.h"
+
+namespace futured::rpc {
+
+namespace {
+
+constexpr std::size_t kPageEvents = 512;
+// A client whose filter takes nothing learns this often where to resume.
+constexpr std::uint64_t kSkippedMax = 16 * 1024;
+
+Status refuse_unbuilt(const api::WatchRequest& request) {
+  const api::JobFilter& filter = request.filter();
+  if (request.queues()) return unbuilt("queues");
+  if (request.workers()) return unbuilt("workers");
+  if (!filter.pool().empty()) return unbuilt("filter.pool");
+  if (!filter.labels().empty()) return unbuilt("filter.labels");
+  if (filter.submitted_after_us() != 0) return unbuilt("filter.submitted_after_us");
+  if (filter.submitted_before_us() != 0) return unbuilt("filter.submitted_before_us");
+  if (filter.causes_size() != 0) return unbuilt("filter.causes");
+  if (filter.retry_of() != 0) return unbuilt("filter.retry_of");
+  if (filter.parent_id() != 0) return unbuilt("filter.parent_id");
+  if (filter.batch_id() != 0) return unbuilt("filter.batch_id");
+  return {};
+}
+
+Result<WatchCall::Wanted> read_filter(const api::JobFilter& filter) {
+  WatchCall::Wanted wanted;
+  for (int i = 0; i < filter.states_size(); ++i) {
+    const auto state = from_api(filter.states(i), "filter.states[" + std::to_string(i) + "]");
+    if (!state.ok()) return state.error();
+    wanted.states.push_back(*state);
+  }
+  struct {
+    const std::string& name;
+    const char* field;
+    std::string* into;
+  } const names[] = {
+      {filter.queue(), "filter.queue", &wanted.queue},
+      {filter.task(), "filter.task", &wanted.task},
+      {filter.name(), "filter.name", &wanted.name},
+  };
+  for (const auto& name : names) {
+    if (name.name.empty()) continue;
+    if (const Status sound = check_name(name.name, name.field); !sound.ok()) return sound.error();
+    *name.into = name.name;
+  }
+  auto ids = to_ranges(filter.ids(), UINT64_MAX / 2);
+  if (!ids.ok()) return ids.error().in("filter");
+  wanted.ids = std::move(*ids);
+  if (filter.has_owner_uid()) wanted.owner = filter.owner_uid();
+  return wanted;
+}
+
+void to_api(const LoggedEvent& event, std::uint32_t epoch, api::Event& out) {
+  const effect::JobChange& change = event.change;
+  out.set_epoch(epoch);
+  out.set_sequence(event.sequence);
+  out.set_time_us(change.at.us);
+  api::JobEvent& job = *out.mutable_job();
+  job.set_id(change.job.value);
+  job.set_state(to_api(change.state));
+  job.set_attempt(change.attempt);
+  job.set_queue(change.spec->queue);
+  job.set_task(change.spec->task);
+  job.set_name(change.spec->name);
+  job.set_owner_uid(change.owner);
+  if (change.cause) to_api(*change.cause, *job.mutable_cause());
+}
+
+}  // namespace
+
+bool WatchCall::Wanted::takes(const effect::JobChange& change) const {
+  const JobSpec& spec = *change.spec;
+  if (!states.empty() && std::ranges::find(states, change.state) == states.end()) return false;
+  if (!ids.empty() && std::ranges::none_of(ids, [&](const JobRange& range) { return range.contains(change.job); })) {
+    return false;
+  }
+  return (queue.empty() || queue == spec.queue) && (task.empty() || task == spec.task) &&
+         (name.empty() || name == spec.name) && (!owner || *owner == change.owner);
+}
+
+grpc::ServerWriteReactor<api::WatchResponse>* WatchCall::open(Front& front, grpc::CallbackServerContext* context,
+                                                              const api::WatchRequest& request) {
+  if (const Status sound = refuse_unbuilt(request); !sound.ok()) {
+    return new RefusedStream<api::WatchResponse>(*context, sound.error());
+  }
+  auto wanted = read_filter(request.filter());
+  if (!wanted.ok()) return new RefusedStream<api::WatchResponse>(*context, wanted.error());
+  const auto call = std::make_shared<WatchCall>(front, context, std::move(*wanted),
+                                                Place{request.epoch(), request.sequence()});
+  if (call->begin(call)) call->start();
+  return call.get();
+}
+
+void WatchCall::start() {
+  front_.loop.listen(shared_from_this(), [self = shared_from_this()] {
+    self->find_place();
+    self->front_.pump.post([self] { self->send_next(); });
+  });
+}
+
+// On the loop's thread, while nothing is appended.
+void WatchCall::find_place() {
+  const std::uint64_t newest = front_.loop.events().newest();
+  if (asked_.epoch == 0 && asked_.sequence == 0) {
+    after_ = newest;
+  } else if (asked_.epoch == front_.loop.epoch().value) {
+    after_ = asked_.sequence;
+    if (asked_.sequence > newest) {
+      refusal_ = invalid("sequence", std::to_string(asked_.sequence) + " was never given out; the last one is " +
+                                         std::to_string(newest));
+    }
+  } else if (asked_.epoch > front_.loop.epoch().value) {
+    refusal_ = invalid("epoch", std::to_string(asked_.epoch) + " has not begun; this is " +
+                                    std::to_string(front_.loop.epoch().value));
+  } else {
+    gap_ = true;  // whatever an earlier daemon had to say, nobody knows
+  }
+}
+
+void WatchCall::appended() {
+  {
+    const std::lock_guard lock(mutex_);
+    again_ = true;
+    if (!resting_) return;
+    resting_ = false;
+  }
+  front_.pump.post([self = shared_from_this()] { self->send_next(); });
+}
+
+void WatchCall::send_next() {
+  if (refusal_) return end_now(*refusal_);
+  for (;;) {
+    if (is_interrupted()) return end_now({});
+    {
+      const std::lock_guard lock(mutex_);
+      again_ = false;
+    }
+    const EventLog::Page page = front_.loop.events().read(after_, kPageEvents);
+    fill(page);
+    after_ = page.next;
+    if (is_first_ || gap_ || out_.events_size() > 0 || after_ - told_ >= kSkippedMax) {
+      is_first_ = false;
+      out_.set_gap(std::exchange(gap_, false));
+      out_.set_epoch(front_.loop.epoch().value);
+      out_.set_sequence(after_);
+      told_ = after_;
+      return StartWrite(&out_);
+    }
+    if (!page.events.empty()) continue;
+    const std::lock_guard lock(mutex_);
+    if (again_) continue;
+    resting_ = true;
+    return;
+  }
+}
+
+void WatchCall::fill(const EventLog::Page& page) {
+  out_.Clear();
+  gap_ = gap_ || page.gap;
+  for (const LoggedEvent& event : page.events) {
+    if (wanted_.takes(event.change)) to_api(event, front_.loop.epoch().value, *out_.add_events());
+  }
+}
+
+void WatchCall::OnWriteDone(bool ok) {
+  if (ok) return send_next();
+  end_now({});
+}
+
+void WatchCall::end_now(const Status& status) {
+  {
+    const std::lock_guard lock(mutex_);
+    over_ = true;
+  }
+  end(status);
+}
+
+// Whoever rests would rest for ever.
+void WatchCall::interrupted() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (over_ || !resting_) return;
+    resting_ = false;
+    over_ = true;
+  }
+  end({});
+}
+
+}  // namespace futured::rpc

@@ -1,0 +1,165 @@
+"""Watch: what happens to jobs, as it happens, resumed where it broke off."""
+import json
+import threading
+
+import grpc
+import pytest
+
+
+class Watch:
+    """A watch on a thread of its own."""
+
+    def __init__(self, api, **request):
+        words = api.words
+        self.stream = api.stream("Jobs", "Watch", words.WatchRequest(**request), seconds=120)
+        first = next(self.stream)
+        self.begins = (first.epoch, first.sequence)
+        self.gap = first.gap
+        self.events = list(first.events)
+        self.arrived = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        try:
+            for answer in self.stream:
+                with self.arrived:
+                    self.gap = self.gap or answer.gap
+                    self.events += answer.events
+                    self.arrived.notify_all()
+        except grpc.RpcError:
+            pass
+
+    def until(self, count, seconds=30):
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.events) >= count, seconds), self.events
+            return list(self.events)
+
+    def close(self):
+        self.stream.cancel()
+
+
+def states(api, events):
+    return [(event.job.id, api.words.JobState.Name(event.job.state)[len("JOB_STATE_"):]) for event in events]
+
+
+def test_each_change_is_told_once_and_in_order(api):
+    watch = Watch(api)
+    first, second = api.submit_tasks("noop", 2, name="mine")
+    api.wait([first, second])
+    events = watch.until(6)
+    watch.close()
+    told = states(api, events)
+    for job in (first, second):
+        assert [state for id, state in told if id == job] == ["QUEUED", "RUNNING", "SUCCEEDED"]
+    sequences = [event.sequence for event in events]
+    assert sequences == list(range(sequences[0], sequences[0] + 6))
+    assert {event.epoch for event in events} == {watch.begins[0]}
+    assert {(event.job.task, event.job.name, event.job.queue) for event in events} == {("noop", "mine", "default")}
+    assert not watch.gap
+
+
+def test_a_watch_goes_on_where_another_ended(api):
+    watch = Watch(api)
+    jobs = api.submit_tasks("noop", 3)
+    api.wait(jobs)
+    events = watch.until(9)
+    watch.close()
+    later = api.submit_tasks("noop", 2)
+    api.wait(later)
+    resumed = Watch(api, epoch=events[4].epoch, sequence=events[4].sequence)
+    rest = resumed.until(4 + 6)
+    resumed.close()
+    assert not resumed.gap
+    assert [event.sequence for event in rest] == list(range(events[4].sequence + 1, events[4].sequence + 11))
+    assert {event.job.id for event in rest[4:]} == set(later)
+
+
+def test_filters_take_only_what_they_name(api):
+    watch = Watch(api, filter=api.words.JobFilter(states=[api.words.JOB_STATE_FAILED]))
+    api.wait(api.submit_tasks("noop", 5))
+    failed = api.submit_command("/bin/sh", "-c", "exit 3")
+    events = watch.until(1)
+    watch.close()
+    assert states(api, events) == [(failed, "FAILED")]
+    assert events[0].job.cause.exit_code == 3
+
+
+def test_another_life_of_the_daemon_is_a_gap(daemon, api_of):
+    api = api_of(daemon)
+    watch = Watch(api)
+    api.wait(api.submit_tasks("noop", 1))
+    last = watch.until(3)[-1]
+    watch.close()
+    daemon.kill()
+    daemon.start()
+    api = api_of(daemon)
+    again = Watch(api, epoch=last.epoch, sequence=last.sequence)
+    assert again.gap and again.begins[0] > last.epoch
+    api.wait(api.submit_tasks("noop", 1))
+    again.until(3)
+    again.close()
+
+
+def test_bad_watches_are_refused_by_name(api):
+    def refusal(**request):
+        with pytest.raises(grpc.RpcError) as error:
+            next(api.stream("Jobs", "Watch", api.words.WatchRequest(**request)))
+        return error.value.code(), error.value.details()
+
+    code, text = refusal(queues=True)
+    assert code == grpc.StatusCode.UNIMPLEMENTED and "queues" in text
+    code, text = refusal(filter=api.words.JobFilter(batch_id=3))
+    assert code == grpc.StatusCode.UNIMPLEMENTED and "filter.batch_id" in text
+    code, text = refusal(epoch=1, sequence=10**9)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "sequence" in text
+    code, text = refusal(epoch=10**6, sequence=1)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "epoch" in text
+    code, text = refusal(filter=api.words.JobFilter(states=[99]))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "states" in text
+
+
+def test_who_reads_slowly_is_told_of_the_gap(api):
+    """Nothing is kept for a client that does not read: it falls behind, and goes on from what there is."""
+    words = api.words
+    stream = api.stream("Jobs", "Watch", words.WatchRequest(), seconds=120)
+    next(stream)
+    for _ in range(8):
+        api.wait(api.submit_tasks("noop", 10_000), seconds=60)
+    seen, gap = 0, False
+    for answer in stream:
+        gap = gap or answer.gap
+        seen += len(answer.events)
+        if answer.events and answer.events[-1].sequence >= 240_000:
+            break
+    stream.cancel()
+    assert gap and seen < 240_000
+
+
+def test_fut_watch_survives_the_daemon(daemon, api_of):
+    watch = daemon.start_fut("watch", "--json", "--name", "seen", "-n", "4")
+    try:
+        wait_for_watch(api_of(daemon))
+        api = api_of(daemon)
+        api.wait(api.submit_tasks("noop", 1, name="seen"))
+        lines = [json.loads(watch.stdout.readline()) for _ in range(3)]
+        assert [line["state"] for line in lines] == ["QUEUED", "RUNNING", "SUCCEEDED"]
+        daemon.kill()
+        daemon.start()
+        wait_for_watch(api_of(daemon))
+        api_of(daemon).submit_tasks("noop", 1, name="seen")
+        line = json.loads(watch.stdout.readline())
+        assert line["state"] == "QUEUED" and line["gap"] and line["epoch"] > lines[0]["epoch"]
+        assert watch.wait(30) == 0
+    finally:
+        watch.kill()
+        watch.wait()
+
+
+def wait_for_watch(api):
+    """Until some watch is in place: what happens before is not told to it."""
+    for _ in range(600):
+        stats = api.call("Admin", "Stats", api.words.StatsRequest())
+        if stats.counters["event_watches"] > 0:
+            return
+        threading.Event().wait(0.05)
+    pytest.fail("no watch came")
