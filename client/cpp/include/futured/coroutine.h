@@ -122,7 +122,7 @@ class Promise {
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <typename P>
     [[nodiscard]] std::coroutine_handle<> await_suspend(std::coroutine_handle<P> ended) const noexcept {
-      return ended.promise().continuation_;
+      return ended.promise().end();
     }
     void await_resume() const noexcept {}
   };
@@ -130,9 +130,19 @@ class Promise {
   [[nodiscard]] Final final_suspend() const noexcept { return {}; }
   void unhandled_exception() noexcept { error_ = std::current_exception(); }
 
-  void begin(const Surroundings& here, std::coroutine_handle<> continuation) {
+  // Runs the coroutine to its first wait. False: it has ended already. So a loop over coroutines that need no wait needs
+  // no stack, which a transfer from one to the other would where the compiler makes no tail call of it.
+  [[nodiscard]] bool begin(const Surroundings& here, std::coroutine_handle<> self,
+                           std::coroutine_handle<> continuation) {
     here_ = here;
+    self.resume();
     continuation_ = continuation;
+    return !has_ended_;
+  }
+  // Who goes on now.
+  [[nodiscard]] std::coroutine_handle<> end() noexcept {
+    has_ended_ = true;
+    return continuation_ ? continuation_ : std::noop_coroutine();
   }
 
   [[nodiscard]] ResultAwaiter await_transform(Future future) { return {std::move(future), here_}; }
@@ -148,7 +158,8 @@ class Promise {
 
  private:
   Surroundings here_;
-  std::coroutine_handle<> continuation_;
+  std::coroutine_handle<> continuation_;  // set once begin() is over
+  bool has_ended_ = false;
   std::exception_ptr error_;
 };
 
@@ -202,9 +213,8 @@ class [[nodiscard]] Coroutine {
    public:
     Awaiter(Coroutine coroutine, const Surroundings& here) : coroutine_(std::move(coroutine)), here_(here) {}
     [[nodiscard]] bool await_ready() const noexcept { return false; }
-    [[nodiscard]] std::coroutine_handle<> await_suspend(std::coroutine_handle<> who) {
-      coroutine_.handle_.promise().begin(here_, who);
-      return coroutine_.handle_;
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> who) {
+      return coroutine_.handle_.promise().begin(here_, coroutine_.handle_, who);
     }
     T await_resume() { return coroutine_.handle_.promise().take(); }
 
