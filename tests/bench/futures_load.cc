@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <mutex>
 #include <ranges>
 #include <stdexcept>
 #include <string>
@@ -23,6 +25,7 @@ namespace {
 
 constexpr std::size_t kPayloadBytes = 100;
 constexpr std::uint64_t kRawBatch = 1'000;
+constexpr std::size_t kRawBatchesOut = 16;
 
 void map(const client::Client& daemon, std::uint64_t calls) {
   const client::Executor executor = daemon.executor();
@@ -53,18 +56,35 @@ void as_completed(const client::Client& daemon, std::uint64_t jobs) {
   print_rate(jobs, seconds);
 }
 
-std::uint64_t outcomes_in(const v1::SubmitStreamResponse& response) {
-  for (const v1::Receipt& receipt : response.receipts()) {
-    if (receipt.has_error()) throw std::runtime_error(receipt.error().message());
+// Bounds the batches on their way: more would only wait.
+class Window {
+ public:
+  void take() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return out_ < kRawBatchesOut || is_over_; });
+    ++out_;
   }
-  auto outcomes = static_cast<std::uint64_t>(response.outcomes_size());
-  for (const v1::PackedOutcomes& packed : response.packed()) outcomes += packed.count();
-  return outcomes;
-}
+  void give_back(std::size_t batches) {
+    const std::lock_guard lock(mutex_);
+    out_ -= batches;
+    changed_.notify_one();
+  }
+  void end() {
+    const std::lock_guard lock(mutex_);
+    is_over_ = true;
+    changed_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t out_ = 0;
+  bool is_over_ = false;
+};
 
 // The same jobs with nothing around the stream: batches in, outcomes counted.
-void raw_stream(const std::string& address, std::uint64_t jobs) {
-  const auto channel = grpc::CreateChannel("unix:" + address, grpc::InsecureChannelCredentials());
+void raw_stream(const std::string& socket, std::uint64_t jobs) {
+  const auto channel = grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials());
   const auto stub = v1::Jobs::NewStub(channel);
   v1::SubmitStreamRequest batch;
   batch.mutable_spec()->set_task("noop");
@@ -74,25 +94,33 @@ void raw_stream(const std::string& address, std::uint64_t jobs) {
 
   grpc::ClientContext context;
   const auto stream = stub->SubmitStream(&context);
+  const std::uint64_t batches = (jobs + kRawBatch - 1) / kRawBatch;
+  Window window;
   const Stopwatch watch;
   std::thread writer([&] {
-    for (std::uint64_t sent = 0; sent < jobs && stream->Write(batch); sent += kRawBatch) {
+    for (std::uint64_t i = 0; i < batches; ++i) {
+      window.take();
+      if (!stream->Write(batch)) return;
     }
     stream->WritesDone();
   });
   std::uint64_t ended = 0;
+  std::string refused;
   v1::SubmitStreamResponse response;
   while (stream->Read(&response)) {
-    ended += outcomes_in(response);
+    window.give_back(static_cast<std::size_t>(response.receipts_size()));
+    for (const v1::Receipt& receipt : response.receipts()) refused += receipt.error().message();
+    ended += static_cast<std::uint64_t>(response.outcomes_size());
+    for (const v1::PackedOutcomes& packed : response.packed()) ended += packed.count();
     response.Clear();
   }
   const double seconds = watch.seconds();
+  window.end();  // should the stream have ended early
   writer.join();
   const grpc::Status status = stream->Finish();
-  if (!status.ok()) throw std::runtime_error(status.error_message());
-  const std::uint64_t expected = (jobs + kRawBatch - 1) / kRawBatch * kRawBatch;
-  if (ended != expected) throw std::runtime_error("the stream gave " + std::to_string(ended) + " outcomes");
-  print_rate(expected, seconds);
+  if (!status.ok() || !refused.empty()) throw std::runtime_error(status.error_message() + refused);
+  if (ended != batches * kRawBatch) throw std::runtime_error("the stream gave " + std::to_string(ended) + " outcomes");
+  print_rate(ended, seconds);
 }
 
 double cpu_seconds_of(const std::string& pid) {

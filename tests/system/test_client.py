@@ -101,6 +101,14 @@ def test_output_is_followed_across_a_kill_of_the_daemon(daemon, driver, api, gat
     assert client.rest().splitlines() == expected
 
 
+def test_who_leaves_an_output_stream_leaves_the_job(driver, api, gate):
+    job = api.submit_command("sh", "-c", f"echo running >{gate.path}; sleep 1000")
+    assert gate.line() == "running"
+    assert driver("glance", job).rest() == "left\n"
+    assert api.get(job).state == api.words.JOB_STATE_RUNNING
+    api.cancel(job, kill_at_once=True)
+
+
 def release(path):
     with open(path, "w", encoding="ascii") as pipe:
         pipe.write("go\n")

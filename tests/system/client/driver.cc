@@ -127,6 +127,15 @@ Coroutine<void> print(Client client, std::uint64_t id) {
   say(std::string(to_string(output.outcome().state)));
 }
 
+// Follows a job's output for a moment, and leaves.
+Coroutine<void> glance(Client client, std::uint64_t id) {
+  try {
+    co_await within(Milliseconds(100), print(client, id));
+  } catch (const WaitTimeout&) {
+    say("left");
+  }
+}
+
 int run(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   const std::uint64_t number = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 0;
@@ -136,7 +145,8 @@ int run(int argc, char** argv) {
   if (what == "wait") return wait_all(client, number), 0;
   if (what == "submit") return submit(client), 0;
   if (what == "output") return RunLoop().run(print(client, number)), 0;
-  std::fprintf(stderr, "usage: client_driver pipeline|map|wait COUNT, submit, output ID\n");
+  if (what == "glance") return RunLoop().run(glance(client, number)), 0;
+  std::fprintf(stderr, "usage: client_driver pipeline|map|wait COUNT, submit, output|glance ID\n");
   return 2;
 }
 

@@ -130,8 +130,8 @@ class Promise {
   [[nodiscard]] Final final_suspend() const noexcept { return {}; }
   void unhandled_exception() noexcept { error_ = std::current_exception(); }
 
-  // Runs the coroutine to its first wait. False: it has ended already. So a loop over coroutines that need no wait needs
-  // no stack, which a transfer from one to the other would where the compiler makes no tail call of it.
+  // Runs the coroutine to its first wait. False: it has ended already. So a loop over coroutines that need no wait
+  // needs no stack, which a transfer from one to the other would where the compiler makes no tail call of it.
   [[nodiscard]] bool begin(const Surroundings& here, std::coroutine_handle<> self,
                            std::coroutine_handle<> continuation) {
     here_ = here;
