@@ -86,6 +86,10 @@ Mapped Executor::map(std::string_view task, Mapped::Source source, MapOptions op
 }
 
 void Executor::shutdown(bool wait, bool cancel_futures) const {
+  if (cancel_futures && !state_->options.follow) {
+    throw Error(ErrorKind::kFailedPrecondition,
+                "shutdown: an executor that does not follow its jobs does not know which are open: cancel them by number");
+  }
   state_->closed.store(true);
   ClientState& client = *state_->client;
   client.pipeline.flush();

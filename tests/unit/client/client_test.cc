@@ -139,6 +139,13 @@ TEST_F(Futures, ShutdownCancelsAndWaits) {
   EXPECT_THROW(executor.submit("echo", ""), Error);
 }
 
+TEST_F(Futures, ShutdownDoesNotPretendToCancelWhatItDoesNotFollow) {
+  const Executor executor = client_.executor({.follow = false});
+  EXPECT_THROW(executor.shutdown(true, true), Error);
+  executor.shutdown();
+  EXPECT_THROW(executor.submit("echo", ""), Error);
+}
+
 TEST_F(Batching, ALoneJobLeavesAtOnceAndAFloodGathers) {
   daemon_.hold_receipts(true);
   const Executor executor = client_.executor();

@@ -55,6 +55,15 @@ TEST_F(Keys, ABrokenStreamIsReplayedWithoutDoubles) {
   EXPECT_EQ(daemon_.jobs(), 500u);
 }
 
+TEST_F(Keys, ShutdownCancelsOldJobsToo) {
+  const Executor executor = client_.executor();
+  static_cast<void>(executor.submit("hold", "", key("k")).id());
+  const Executor again = client_.executor();
+  const Future same = again.submit("hold", "", key("k"));
+  again.shutdown(true, true);
+  EXPECT_TRUE(same.cancelled());
+}
+
 TEST_F(Keys, ADaemonThatHasNoneSaysSoForEach) {
   daemon_.refuse_keys();
   daemon_.hold_receipts(true);
