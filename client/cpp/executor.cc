@@ -87,8 +87,9 @@ Mapped Executor::map(std::string_view task, Mapped::Source source, MapOptions op
 
 void Executor::shutdown(bool wait, bool cancel_futures) const {
   if (cancel_futures && !state_->options.follow) {
-    throw Error(ErrorKind::kFailedPrecondition,
-                "shutdown: an executor that does not follow its jobs does not know which are open: cancel them by number");
+    throw Error(
+        ErrorKind::kFailedPrecondition,
+        "shutdown: an executor that does not follow its jobs does not know which are open: cancel them by number");
   }
   state_->closed.store(true);
   ClientState& client = *state_->client;

@@ -37,7 +37,8 @@ class Executor {
     return map(task, map_source(std::forward<Range>(inputs)), options);
   }
 
-  // Refuses further submits. `cancel_futures` cancels what has not ended; `wait` waits until all has ended.
+  // Refuses further submits. `cancel_futures` cancels what has not ended (refused where JobOptions::follow is false);
+  // `wait` waits until all has ended.
   void shutdown(bool wait = true, bool cancel_futures = false) const;
 
  private:
