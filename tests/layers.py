@@ -46,6 +46,7 @@ LIBRARIES = {
     "CLI11": (("CLI/",), ["daemon/main.cc", "client/cli", "tests"]),
     "libsystemd": (("systemd/",), ["daemon/ops"]),
     "nlohmann-json": (("nlohmann/",), ["client/cli", "tests"]),
+    "Asio": (("asio/", "asio.hpp"), ["client/cpp/include/futured/asio.h", "client/examples", "tests"]),
     "OpenSSL": (("openssl/",), ["worker/tasks"]),
     "GoogleTest": (("gtest/", "gmock/"), ["tests"]),
 }
@@ -184,6 +185,7 @@ def self_test():
         ("client/cli/run.cc", '#include "futured/v1/futured.pb.h"'),
         ("base/fd.cc", '#include "segment/segment.h"'),
         ("base/fd.cc", "#include <boost/asio.hpp>"),
+        ("client/cpp/include/futured/coroutine.h", "#include <asio/post.hpp>"),
         ("segment/segment.cc", '#include "segment.h"'),
         ("elsewhere/thing.cc", "#include <vector>"),
     ]

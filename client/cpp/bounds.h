@@ -17,6 +17,10 @@ inline constexpr std::size_t kGatheredBytesMax = 32 * 1024 * 1024;
 inline constexpr std::uint32_t kBlockSlotsMin = 4;  // futures that share one lock and one allocation
 inline constexpr std::uint32_t kBlockSlotsMax = 512;
 
+inline constexpr std::int64_t kChunkNs = 5'000'000;  // of work in an automatic chunk: a job's own cost is 1/1000 of it
+inline constexpr std::size_t kChunkGrowthMax = 8;    // times the last one that was measured
+inline constexpr std::size_t kChunksOutMax = 64;     // automatic ones submitted and not given out
+
 inline constexpr std::size_t kWaitCallsMax = 8;  // Wait streams open at once; then they are joined into one
 
 inline constexpr std::int64_t kBackoffFirstMs = 10;  // of reconnecting; doubles

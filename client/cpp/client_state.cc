@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <thread>
+#include <condition_variable>
 #include <utility>
 
 #include "client/cpp/bounds.h"
@@ -47,6 +47,7 @@ ClientState::ClientState(std::string daemon_address, const ConnectOptions& conne
       workers(api::Workers::NewStub(channel)),
       admin(api::Admin::NewStub(channel)),
       callbacks(options.on_callback_error),
+      fetcher(options.on_callback_error),
       follower(*this),
       pipeline(*this) {
   count_forks();
@@ -69,12 +70,17 @@ void ClientState::check_process() const {
 }
 
 void ClientState::follow(Block& block, std::uint32_t index) {
-  const std::uint64_t id = block.wait_for_id(index);
+  std::uint64_t id = 0;
   {
     const auto guard = block.lock();
     if (block.ended(index) || block.slot(index).followed) return;
     block.mark_followed(index);
+    id = block.id_of(index);
   }
+  if (id != 0) follow_known(id, block, index);  // else the pipeline does so with the receipt
+}
+
+void ClientState::follow_known(std::uint64_t id, Block& block, std::uint32_t index) {
   registry.attach(id, BlockRef::share(&block), index);
   follower.follow(id);
 }
@@ -111,14 +117,16 @@ std::exception_ptr ClientState::describe_failure(const grpc::Status& status) con
   return std::make_exception_ptr(Unavailable(unreachable() + " (" + status.error_message() + ")"));
 }
 
-bool ClientState::pause_before_retry(Instant until, std::int64_t& backoff_ms) {
+bool ClientState::pause_before_retry(Instant until, std::int64_t& backoff_ms, const std::stop_token& stop) {
   backoff_ms = next_backoff_ms(backoff_ms);
   const Instant next = monotonic_now() + Milliseconds(backoff_ms);
   if (next > until) return false;
   if (options.when_unreachable && channel->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY) {
     options.when_unreachable();
   }
-  std::this_thread::sleep_for(Milliseconds(backoff_ms));
+  std::mutex alone;
+  std::unique_lock lock(alone);
+  std::condition_variable_any().wait_for(lock, stop, Milliseconds(backoff_ms), [] { return false; });
   return true;
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   void check_process() const;
   // Asks the daemon for the outcome of an open future that is not followed yet.
   void follow(Block& block, std::uint32_t index);
+  void follow_known(std::uint64_t id, Block& block, std::uint32_t index);
   // Throws Unavailable unless the daemon answers within the timeout.
   void wait_until_ready();
 
@@ -41,9 +43,10 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   bool connect_briefly();
   [[nodiscard]] std::string unreachable() const;
 
-  // One call. `repeatable`: tried again within the reconnect timeout when the connection broke. Throws.
+  // One call. `repeatable`: tried again within the reconnect timeout when the connection broke. Throws. Returns when
+  // `stop` is requested, as soon as make_call does.
   template <typename Call>
-  void call(const Call& make_call, bool repeatable) {
+  void call(const Call& make_call, bool repeatable, const std::stop_token& stop = {}) {
     check_process();
     const Milliseconds patience = repeatable ? options.reconnect_timeout : Milliseconds(0);
     Instant until = monotonic_now() + patience;
@@ -52,13 +55,13 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
       grpc::ClientContext context;
       const Instant begun = monotonic_now();
       const grpc::Status status = make_call(context);
-      if (status.ok()) return;
+      if (status.ok() || stop.stop_requested()) return;
       // A call that went on for a while was connected: it broke only now.
       if (monotonic_now() - begun > std::chrono::seconds(1)) {
         until = monotonic_now() + patience;
         backoff_ms = 0;
       }
-      if (!is_transient(status) || !pause_before_retry(until, backoff_ms)) {
+      if (!is_transient(status) || !pause_before_retry(until, backoff_ms, stop)) {
         std::rethrow_exception(describe_failure(status));
       }
     }
@@ -92,13 +95,14 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   Network network;
   Registry registry;
   CallbackThread callbacks;
+  CallbackThread fetcher;  // for coroutines: calls that wait for the daemon, off the loop
   Keeper keeper;
   Follower follower;
   Pipeline pipeline;
 
  private:
   // Waits a little, longer each time; false when `until` would pass.
-  bool pause_before_retry(Instant until, std::int64_t& backoff_ms);
+  bool pause_before_retry(Instant until, std::int64_t& backoff_ms, const std::stop_token& stop = {});
 
   [[nodiscard]] SegmentClient connect_segments() const;
   static bool breaks_connection(const futured::Error& error) {

@@ -3,9 +3,9 @@
 #include <string>
 #include <utility>
 
+#include "base/chunk.h"
 #include "base/limits.h"
 #include "client/cpp/executor_state.h"
-#include "client/cpp/waiting.h"
 
 namespace futured::client {
 
@@ -34,13 +34,25 @@ std::shared_ptr<const Spec> ExecutorState::spec_for(std::string_view task) {
   return specs_.emplace(task, std::move(spec)).first->second;
 }
 
+std::shared_ptr<const Spec> ExecutorState::chunk_spec_for(std::string_view task) {
+  auto spec = std::make_shared<Spec>(*spec_for(task));
+  spec->content_type = kChunkType;
+  return spec;
+}
+
 Future Executor::submit(std::string_view task, std::string_view payload) const {
   return state_->client->pipeline.submit(state_->spec_for(task), payload);
 }
 
-Future Executor::submit(std::string_view task, const std::vector<Part>& payload) const {
+Future Executor::submit(std::string_view task, std::string_view payload, const SubmitOptions& options) const {
+  if (options.idempotency_key.empty()) return submit(task, payload);
+  return submit(task, {Part{.bytes = std::string(payload)}}, options);
+}
+
+Future Executor::submit(std::string_view task, const std::vector<Part>& payload, const SubmitOptions& options) const {
   api::Item item;
-  std::size_t bytes = 0;
+  item.set_idempotency_key(options.idempotency_key);
+  std::size_t bytes = options.idempotency_key.size();
   std::size_t inline_bytes = 0;
   for (const Part& part : payload) {
     to_part(part, *item.add_parts());
@@ -51,8 +63,9 @@ Future Executor::submit(std::string_view task, const std::vector<Part>& payload)
   return state_->client->pipeline.submit(state_->spec_for(task), std::move(item), bytes);
 }
 
-Future Executor::submit(const CommandLine& command) const {
+Future Executor::submit(const CommandLine& command, const SubmitOptions& options) const {
   api::Item item;
+  item.set_idempotency_key(options.idempotency_key);
   to_command(command, *item.mutable_command());
   const std::size_t bytes = item.ByteSizeLong();
   refuse_over(command.stdin_bytes.size(), "standard input", "let the command read a file");
@@ -73,6 +86,11 @@ Mapped Executor::map(std::string_view task, Mapped::Source source, MapOptions op
 }
 
 void Executor::shutdown(bool wait, bool cancel_futures) const {
+  if (cancel_futures && !state_->options.follow) {
+    throw Error(
+        ErrorKind::kFailedPrecondition,
+        "shutdown: an executor that does not follow its jobs does not know which are open: cancel them by number");
+  }
   state_->closed.store(true);
   ClientState& client = *state_->client;
   client.pipeline.flush();
@@ -84,76 +102,6 @@ void Executor::shutdown(bool wait, bool cancel_futures) const {
   Tally& tally = *state_->tally;
   std::unique_lock lock(tally.mutex);
   tally.none_open.wait(lock, [&] { return tally.open.load() == 0; });
-}
-
-struct Mapped::State {
-  Executor executor;
-  std::string task;
-  Source source;
-  MapOptions options;
-  Deadline deadline;
-  bool exhausted = false;
-  std::deque<Future> window;                   // ordered
-  std::shared_ptr<CompletionQueue> completed;  // or as they end
-  std::size_t out = 0;                         // submitted and not given out
-};
-
-Mapped::Mapped(const Executor& executor, std::string task, Source source, MapOptions options)
-    : state_(std::make_unique<State>(State{.executor = executor,
-                                           .task = std::move(task),
-                                           .source = std::move(source),
-                                           .options = options,
-                                           .deadline = deadline_after(options.timeout)})) {
-  if (options.look_ahead == 0)
-    throw Error(ErrorKind::kInvalidArgument, "MapOptions::look_ahead is 0: nothing could run");
-  if (!options.ordered) state_->completed = std::make_shared<CompletionQueue>();
-  fill();
-}
-
-Mapped::Mapped(Mapped&&) noexcept = default;
-Mapped& Mapped::operator=(Mapped&&) noexcept = default;
-Mapped::~Mapped() = default;
-
-// Keeps look_ahead jobs out. Refilled in one go when half of them are through, so that submissions share batches.
-void Mapped::fill() {
-  State& state = *state_;
-  if (state.exhausted || state.out > state.options.look_ahead / 2) return;
-  while (state.out < state.options.look_ahead) {
-    const std::optional<std::string> input = state.source();
-    if (!input) {
-      state.exhausted = true;
-      return;
-    }
-    Future future = state.executor.submit(state.task, *input);
-    ++state.out;
-    if (state.completed) {
-      state.completed->add(future);
-    } else {
-      state.window.push_back(std::move(future));
-    }
-  }
-}
-
-std::optional<Future> Mapped::next_future() {
-  State& state = *state_;
-  if (state.out == 0) return std::nullopt;
-  Future next;
-  if (state.completed) {
-    next = *state.completed->next(state.deadline);
-  } else {
-    next = state.window.front();
-    wait_for_end(next, state.deadline);
-    state.window.pop_front();
-  }
-  --state.out;
-  fill();
-  return next;
-}
-
-std::optional<std::string> Mapped::next() {
-  const std::optional<Future> future = next_future();
-  if (!future) return std::nullopt;
-  return future->result();
 }
 
 }  // namespace futured::client

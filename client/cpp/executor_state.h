@@ -18,6 +18,8 @@ class ExecutorState {
 
   // The options with this task ("" = commands), made once per task. Throws after shutdown.
   std::shared_ptr<const Spec> spec_for(std::string_view task);
+  // The same for jobs whose payload is a chunk of calls. A new one each time.
+  std::shared_ptr<const Spec> chunk_spec_for(std::string_view task);
 
   const std::shared_ptr<ClientState> client;
   const JobOptions options;

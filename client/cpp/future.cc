@@ -170,30 +170,10 @@ void Future::add_done_callback(std::function<void(const Future&)> callback) cons
 WaitResult wait(std::span<const Future> futures, WaitFor what, Milliseconds timeout) {
   const auto waiter = std::make_shared<Waiter>();
   const Deadline deadline = deadline_after(timeout);
-  std::size_t open = 0;
-  bool failed = false;
-  for (const Future& future : futures) {
-    need(FutureAccess::block(future));
-    if (listen(*FutureAccess::block(future), FutureAccess::index(future), waiter, 0)) {
-      ++open;
-    } else if (what == WaitFor::kFirstException) {
-      failed = failed || future.exception() != nullptr;
-    }
-  }
-  const std::size_t ended_before = futures.size() - open;
-  const bool enough_already = open == 0 || failed || (what == WaitFor::kFirstCompleted && ended_before > 0);
-  if (!enough_already) {
-    const std::size_t enough = what == WaitFor::kFirstCompleted ? 1 : open;
-    waiter->wait(enough, what == WaitFor::kFirstException, deadline);
-  }
-  WaitResult result;
-  for (const Future& future : futures) {
-    Block& block = *FutureAccess::block(future);
-    const bool ended = block.ended(FutureAccess::index(future));
-    if (!ended) block.remove_listener(FutureAccess::index(future), waiter.get());
-    (ended ? result.done : result.not_done).push_back(future);
-  }
-  return result;
+  const std::size_t enough = listen_to(futures, what, waiter);
+  if (enough > 0) waiter->wait(enough, what == WaitFor::kFirstException, deadline);
+  stop_listening(futures, waiter.get());
+  return sorted_by_end(futures);
 }
 
 AsCompleted::AsCompleted(std::span<const Future> futures, Milliseconds timeout)
@@ -206,6 +186,10 @@ AsCompleted::AsCompleted(AsCompleted&&) noexcept = default;
 AsCompleted& AsCompleted::operator=(AsCompleted&&) noexcept = default;
 AsCompleted::~AsCompleted() = default;
 
-std::optional<Future> AsCompleted::next() { return queue_->next(queue_->deadline()); }
+std::optional<Future> AsCompleted::next() {
+  std::optional<Completion> completion = queue_->next(queue_->deadline());
+  if (!completion) return std::nullopt;
+  return std::move(completion->future);
+}
 
 }  // namespace futured::client

@@ -103,6 +103,7 @@ Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
     }
   };
   const auto read = [&](grpc::ClientContext& context) {
+    const std::stop_callback cancel(options.stop, [&] { context.TryCancel(); });
     const auto reader = state_->jobs->ReadOutput(&context, request);
     api::ReadOutputResponse piece;
     bool wanted = true;
@@ -116,7 +117,7 @@ Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
     static_cast<void>(reader->Finish());
     return grpc::Status::OK;
   };
-  state_->call(read, true);
+  state_->call(read, true, options.stop);
   if (problem) std::rethrow_exception(problem);
   return outcome;
 }

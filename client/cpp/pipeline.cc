@@ -61,7 +61,7 @@ Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, std::string_vie
                                                    " of a submit: hand them over as a segment with put()");
   }
   Lock lock(mutex_);
-  Batch& batch = room_for(spec, true, payload.size(), lock);
+  Batch& batch = room_for(spec, Kind::kPacked, payload.size(), lock);
   api::PackedItems& packed = *batch.request->mutable_packed();
   packed.mutable_data()->append(payload);
   packed.add_sizes(static_cast<std::uint32_t>(payload.size()));
@@ -72,15 +72,14 @@ Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, std::string_vie
 
 Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, api::Item item, std::size_t bytes) {
   Lock lock(mutex_);
-  Batch& batch = room_for(spec, false, bytes, lock);
+  Batch& batch = room_for(spec, item.idempotency_key().empty() ? Kind::kItems : Kind::kKeyedItems, bytes, lock);
   *batch.request->add_items() = std::move(item);
   Future future = add_job(batch, bytes);
   send_next(std::move(lock));
   return future;
 }
 
-Pipeline::Batch& Pipeline::room_for(const std::shared_ptr<const Spec>& spec, bool packed, std::size_t bytes,
-                                    Lock& lock) {
+Pipeline::Batch& Pipeline::room_for(const std::shared_ptr<const Spec>& spec, Kind kind, std::size_t bytes, Lock& lock) {
   room_.wait(lock, [&] {
     return closing_ || gathered_jobs_ == 0 ||
            (gathered_jobs_ < kGatheredJobsMax && gathered_bytes_ + bytes <= kGatheredBytesMax);
@@ -89,7 +88,8 @@ Pipeline::Batch& Pipeline::room_for(const std::shared_ptr<const Spec>& spec, boo
   if (!gathered_.empty()) {
     Batch& last = gathered_.back();
     // A batch that goes again numbers its futures one by one, in the order of its items: nothing may join it.
-    const bool same_kind = last.request->has_packed() == packed && last.singles.empty();
+    const bool same_kind = last.request->has_packed() == (kind == Kind::kPacked) &&
+                           last.keyed == (kind == Kind::kKeyedItems) && last.singles.empty();
     if (same_kind && last.spec == spec && last.count < limits::kBatchItemsMax && last.bytes + bytes <= kBatchBytesMax) {
       return last;
     }
@@ -98,6 +98,8 @@ Pipeline::Batch& Pipeline::room_for(const std::shared_ptr<const Spec>& spec, boo
   batch.spec = spec;
   batch.request = std::make_unique<api::SubmitStreamRequest>();
   batch.request->set_deliver_outcomes(spec->follow);
+  batch.keyed = kind == Kind::kKeyedItems;
+  if (kind == Kind::kPacked) batch.request->mutable_packed()->set_content_type(spec->content_type);
   batch.client_ref = next_ref_++;
   batch.request->set_client_ref(batch.client_ref);
   return batch;
@@ -251,13 +253,17 @@ void Pipeline::acknowledge(const api::Receipt& receipt) {
 }
 
 void Pipeline::accept(Batch& batch, const api::Receipt& receipt) {
-  if (receipt.count() != batch.count || receipt.first_id() == 0) {
-    refuse_jobs(
-        batch, std::make_exception_ptr(Error(
-                   ErrorKind::kInternal, "the daemon acknowledged " + std::to_string(receipt.count()) + " jobs of " +
-                                             std::to_string(batch.count) + ": are client and daemon of one version?")));
+  // Where keys made some of them old jobs, their numbers do not follow one another.
+  const bool listed = receipt.ids_size() > 0;
+  const auto count = listed ? static_cast<std::uint32_t>(receipt.ids_size()) : receipt.count();
+  if (count != batch.count || (!listed && receipt.first_id() == 0)) {
+    refuse_jobs(batch,
+                std::make_exception_ptr(Error(ErrorKind::kInternal, "the daemon acknowledged " + std::to_string(count) +
+                                                                        " jobs of " + std::to_string(batch.count) +
+                                                                        ": are client and daemon of one version?")));
     return;
   }
+  if (listed) make_singles(batch);
   std::uint64_t id = receipt.first_id();
   for (BlockRef& block : batch.blocks) {
     {
@@ -265,19 +271,36 @@ void Pipeline::accept(Batch& batch, const api::Receipt& receipt) {
       block->set_first_id(id);
     }
     id += block->count();
-    if (batch.spec->follow) client_.registry.add(std::move(block));
+    if (batch.spec->follow) {
+      client_.registry.add(std::move(block));
+    } else {
+      follow_wanted(*block.get());
+    }
   }
-  for (auto& [block, index] : batch.singles) {
+  for (std::size_t i = 0; i < batch.singles.size(); ++i) {
+    auto& [block, index] = batch.singles[i];
+    if (listed) id = receipt.ids(static_cast<int>(i));
+    bool wanted = false;
     {
       const auto guard = block->lock();
       block->set_single_id(index, id);
+      wanted = block->slot(index).followed;
     }
-    if (batch.spec->follow) {
-      client_.registry.attach(id, std::move(block), index);
-      client_.follower.follow(id);
-    }
+    if (wanted) client_.follow_known(id, *block.get(), index);
     ++id;
   }
+}
+
+// Of jobs whose outcomes do not come by themselves: those that somebody waits for already.
+void Pipeline::follow_wanted(Block& block) {
+  std::vector<std::uint32_t> wanted;
+  {
+    const auto guard = block.lock();
+    for (std::uint32_t i = 0; i < block.count(); ++i) {
+      if (block.slot(i).followed && !block.ended(i)) wanted.push_back(i);
+    }
+  }
+  for (const std::uint32_t index : wanted) client_.follow_known(block.id_of(index), block, index);
 }
 
 // A batch is refused as a whole. Where one item is at fault and named, that one fails, and the others, which other
@@ -286,7 +309,8 @@ void Pipeline::refuse(Batch& batch, const api::Receipt& receipt) {
   const std::exception_ptr why = to_exception(receipt.error().code(), receipt.error().message());
   const std::string& field = receipt.error().field();
   constexpr std::string_view kItem = "items[";
-  if (!field.starts_with(kItem) || batch.request == nullptr || batch.count == 1) {
+  const bool of_all = receipt.error().code() == grpc::StatusCode::UNIMPLEMENTED;  // what one has, all have
+  if (of_all || !field.starts_with(kItem) || batch.request == nullptr || batch.count == 1) {
     refuse_jobs(batch, why);
     return;
   }
@@ -298,7 +322,7 @@ void Pipeline::refuse(Batch& batch, const api::Receipt& receipt) {
   make_singles(batch);
   auto rest = std::make_unique<api::SubmitStreamRequest>();
   rest->set_deliver_outcomes(batch.spec->follow);
-  Batch again{.spec = batch.spec, .bytes = batch.bytes};
+  Batch again{.spec = batch.spec, .keyed = batch.keyed, .bytes = batch.bytes};
   Batch wrong{.spec = batch.spec};
   for (std::uint32_t i = 0; i < batch.count; ++i) {
     Batch& side = i == culprit ? wrong : again;
@@ -307,14 +331,21 @@ void Pipeline::refuse(Batch& batch, const api::Receipt& receipt) {
     if (i != culprit) *rest->add_items() = std::move(*batch.request->mutable_items(static_cast<int>(i)));
   }
   refuse_jobs(wrong, why);
-  Lock lock(mutex_);
-  again.client_ref = next_ref_++;
-  rest->set_client_ref(again.client_ref);
   again.request = std::move(rest);
-  gathered_jobs_ += again.count;
-  gathered_bytes_ += again.bytes;
-  gathered_.push_front(std::move(again));
+  Lock lock(mutex_);
+  send_again(std::move(again));
   send_next(std::move(lock));
+}
+
+// Its futures are numbered one by one, so that nothing joins it meanwhile.
+void Pipeline::send_again(Batch batch) {
+  make_singles(batch);
+  batch.client_ref = next_ref_++;
+  batch.request->set_client_ref(batch.client_ref);
+  batch.request->clear_spec();  // set anew where the stream needs it
+  gathered_jobs_ += batch.count;
+  gathered_bytes_ += batch.bytes;
+  gathered_.push_front(std::move(batch));
 }
 
 void Pipeline::make_singles(Batch& batch) {
@@ -352,6 +383,13 @@ void Pipeline::ended(const grpc::Status& status) {
     const std::lock_guard guard(mutex_);
     dead_ = false;
     lost = std::exchange(sent_, {});
+    if (!closing_ && may_resume(status)) {
+      // From the last to the first, each before those gathered. Their keys keep the daemon from running any twice.
+      const auto keyed = std::stable_partition(lost.begin(), lost.end(),
+                                               [](const Batch& batch) { return !batch.keyed || !batch.request; });
+      for (auto at = lost.end(); at != keyed;) send_again(std::move(*--at));
+      lost.erase(keyed, lost.end());
+    }
     if (!closing_ && !may_resume(status)) hopeless = take_gathered();
     if (!closing_ && !gathered_.empty() && !connecting_) connect_later();
   }

@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -26,6 +27,7 @@ class SubmitStream;
 // Options and task that a batch shares.
 struct Spec {
   api::JobSpec proto;
+  std::string content_type;  // of payloads that are one part of bytes
   bool follow = true;
   std::shared_ptr<Tally> tally;
 };
@@ -36,7 +38,8 @@ class Pipeline {
 
   // A job with one part of bytes.
   Future submit(const std::shared_ptr<const Spec>& spec, std::string_view payload);
-  // Any other job; `bytes` is about what it takes on the wire.
+  // Any other job; `bytes` is about what it takes on the wire. One with an idempotency key is sent again when the
+  // stream breaks before its receipt.
   Future submit(const std::shared_ptr<const Spec>& spec, api::Item item, std::size_t bytes);
 
   // Until everything submitted so far is acknowledged or refused.
@@ -51,19 +54,22 @@ class Pipeline {
     std::unique_ptr<api::SubmitStreamRequest> request;
     std::vector<BlockRef> blocks;                             // their ids will be consecutive; or
     std::vector<std::pair<BlockRef, std::uint32_t>> singles;  // futures of a batch that goes again without an item
+    bool keyed = false;                                       // every item has an idempotency key: it may be sent twice
     std::uint64_t client_ref = 0;
     std::uint32_t count = 0;
     std::size_t bytes = 0;
   };
   using Lock = std::unique_lock<std::mutex>;
 
-  Batch& room_for(const std::shared_ptr<const Spec>& spec, bool packed, std::size_t bytes, Lock& lock);
+  enum class Kind : std::uint8_t { kPacked, kItems, kKeyedItems };
+  Batch& room_for(const std::shared_ptr<const Spec>& spec, Kind kind, std::size_t bytes, Lock& lock);
   Future add_job(Batch& batch, std::size_t bytes);
   void open_stream();         // under mutex_, with the channel connected
   void connect_later();       // under mutex_: on the keeper's thread, after the backoff
   void connect();             // on the keeper's thread
   void send_next(Lock lock);  // one batch, if it may leave now
   [[nodiscard]] std::deque<Batch> take_gathered();
+  void send_again(Batch batch);  // under mutex_: before all that is gathered
 
   // From the stream, on the network's thread.
   void written(bool ok);
@@ -74,6 +80,7 @@ class Pipeline {
 
   void acknowledge(const api::Receipt& receipt);
   void accept(Batch& batch, const api::Receipt& receipt);
+  void follow_wanted(Block& block);
   void refuse(Batch& batch, const api::Receipt& receipt);
   static void make_singles(Batch& batch);
   static void refuse_jobs(Batch& batch, const std::exception_ptr& why);

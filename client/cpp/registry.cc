@@ -34,6 +34,10 @@ std::vector<std::uint64_t> Registry::open_ids_of(const Tally* tally) {
       if (!block->ended(i)) ids.push_back(first + i);
     }
   }
+  if (tally == nullptr) return ids;
+  for (const auto& [id, future] : attached_) {
+    if (future.first->tally().get() == tally && !future.first->ended(future.second)) ids.push_back(id);
+  }
   return ids;
 }
 

@@ -25,7 +25,7 @@ class Registry {
   [[nodiscard]] bool is_open(std::uint64_t id);
   // Ids of the stream's own jobs whose outcomes have not come.
   [[nodiscard]] std::vector<std::uint64_t> open_ids();
-  // The same, of one executor.
+  // Those of one executor, whoever tells their outcomes.
   [[nodiscard]] std::vector<std::uint64_t> open_ids_of(const Tally* tally);
   // The connection is gone for good.
   void refuse(const std::vector<std::uint64_t>& ids, const std::exception_ptr& why);

@@ -95,8 +95,9 @@ std::string describe(const Cause& cause) {
 
 namespace {
 
-std::string sentence(const Outcome& outcome) {
-  std::string text = "job " + std::to_string(outcome.id) + ": " + std::string(to_string(outcome.state));
+std::string sentence(const Outcome& outcome, const std::string& what) {
+  std::string text = what.empty() ? "" : what + ": ";
+  text += "job " + std::to_string(outcome.id) + ": " + std::string(to_string(outcome.state));
   const std::string why = describe(outcome.cause);
   return why.empty() ? text : text + " (" + why + ")";
 }
@@ -123,13 +124,13 @@ Segment rows_of(const Segment& array, std::int64_t begin, std::int64_t end) {
   return slice;
 }
 
-JobFailed::JobFailed(Outcome outcome)
-    : Error(ErrorKind::kJobFailed, sentence(outcome)), outcome_(std::make_shared<Outcome>(std::move(outcome))) {}
+JobFailed::JobFailed(Outcome outcome, const std::string& what)
+    : Error(ErrorKind::kJobFailed, sentence(outcome, what)), outcome_(std::make_shared<Outcome>(std::move(outcome))) {}
 
-void throw_job_failed(Outcome outcome) {
-  if (outcome.state == JobState::kCancelled) throw JobCancelled(std::move(outcome));
-  if (outcome.state == JobState::kTimedOut) throw JobTimedOut(std::move(outcome));
-  throw JobFailed(std::move(outcome));
+void throw_job_failed(Outcome outcome, const std::string& what) {
+  if (outcome.state == JobState::kCancelled) throw JobCancelled(std::move(outcome), what);
+  if (outcome.state == JobState::kTimedOut) throw JobTimedOut(std::move(outcome), what);
+  throw JobFailed(std::move(outcome), what);
 }
 
 }  // namespace futured::client

@@ -1,5 +1,6 @@
 #include "client/cpp/waiting.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -33,39 +34,103 @@ bool listen(Block& block, std::uint32_t index, const std::shared_ptr<Sink>& sink
 }
 
 void Waiter::completed(const Notice* notices, std::size_t count) {
-  const std::lock_guard guard(mutex_);
-  ended_ += count;
-  for (std::size_t i = 0; i < count; ++i) failed_ = failed_ || !notices[i].succeeded;
-  if (ended_ >= enough_ || (failed_ && stop_at_failure_)) wake_.notify_all();
+  std::function<void()> then;
+  {
+    const std::lock_guard guard(mutex_);
+    ended_ += count;
+    for (std::size_t i = 0; i < count; ++i) failed_ = failed_ || !notices[i].succeeded;
+    if (!is_satisfied()) return;
+    wake_.notify_all();
+    then = std::exchange(then_, nullptr);
+  }
+  if (then) then();
 }
 
 bool Waiter::wait(std::size_t enough, bool stop_at_failure, Deadline deadline) {
   std::unique_lock lock(mutex_);
   enough_ = enough;
   stop_at_failure_ = stop_at_failure;
-  const auto satisfied = [&] { return ended_ >= enough_ || (failed_ && stop_at_failure_); };
+  const auto satisfied = [&] { return is_satisfied(); };
   if (deadline) return wake_.wait_until(lock, *deadline, satisfied);
   wake_.wait(lock, satisfied);
   return true;
 }
 
-void CompletionQueue::add(const Future& future) {
+bool Waiter::call_when(std::size_t enough, bool stop_at_failure, std::function<void()> then) {
+  const std::lock_guard guard(mutex_);
+  enough_ = enough;
+  stop_at_failure_ = stop_at_failure;
+  if (is_satisfied()) return false;
+  then_ = std::move(then);
+  return true;
+}
+
+void Waiter::forget_call() {
+  const std::lock_guard guard(mutex_);
+  then_ = nullptr;
+}
+
+std::size_t listen_to(std::span<const Future> futures, WaitFor what, const std::shared_ptr<Waiter>& waiter) {
+  std::size_t open = 0;
+  bool failed = false;
+  for (const Future& future : futures) {
+    if (!future.valid()) throw Error(ErrorKind::kInvalidArgument, "this Future is empty: it stands for no job");
+    if (listen(*FutureAccess::block(future), FutureAccess::index(future), waiter, 0)) {
+      ++open;
+    } else if (what == WaitFor::kFirstException) {
+      failed = failed || future.exception() != nullptr;
+    }
+  }
+  if (failed || (what == WaitFor::kFirstCompleted && open < futures.size())) return 0;
+  return what == WaitFor::kFirstCompleted ? std::min<std::size_t>(open, 1) : open;
+}
+
+void stop_listening(std::span<const Future> futures, const Waiter* waiter) {
+  for (const Future& future : futures) {
+    if (!future.valid()) continue;
+    Block& block = *FutureAccess::block(future);
+    if (!block.ended(FutureAccess::index(future))) block.remove_listener(FutureAccess::index(future), waiter);
+  }
+}
+
+WaitResult sorted_by_end(std::span<const Future> futures) {
+  WaitResult result;
+  for (const Future& future : futures) {
+    const bool ended = FutureAccess::block(future)->ended(FutureAccess::index(future));
+    (ended ? result.done : result.not_done).push_back(future);
+  }
+  return result;
+}
+
+void CompletionQueue::add(const Future& future, std::uint64_t cookie) {
   {
     const std::lock_guard guard(mutex_);
     ++open_;
   }
-  if (listen(*FutureAccess::block(future), FutureAccess::index(future), shared_from_this(), 0)) return;
-  const std::lock_guard guard(mutex_);
-  ready_.push_back(future);
+  if (listen(*FutureAccess::block(future), FutureAccess::index(future), shared_from_this(), cookie)) return;
+  std::function<void()> then;
+  {
+    const std::lock_guard guard(mutex_);
+    ready_.push_back({future, cookie});
+    then = std::exchange(then_, nullptr);
+  }
+  if (then) then();
 }
 
 void CompletionQueue::completed(const Notice* notices, std::size_t count) {
-  const std::lock_guard guard(mutex_);
-  for (std::size_t i = 0; i < count; ++i) ready_.push_back(notices[i].block->future(notices[i].index));
-  wake_.notify_all();
+  std::function<void()> then;
+  {
+    const std::lock_guard guard(mutex_);
+    for (std::size_t i = 0; i < count; ++i) {
+      ready_.push_back({notices[i].block->future(notices[i].index), notices[i].cookie});
+    }
+    wake_.notify_all();
+    then = std::exchange(then_, nullptr);
+  }
+  if (then) then();
 }
 
-std::optional<Future> CompletionQueue::next(Deadline deadline) {
+std::optional<Completion> CompletionQueue::next(Deadline deadline) {
   std::unique_lock lock(mutex_);
   if (open_ == 0) return std::nullopt;
   const auto some = [&] { return !ready_.empty(); };
@@ -74,7 +139,29 @@ std::optional<Future> CompletionQueue::next(Deadline deadline) {
   } else if (!wake_.wait_until(lock, *deadline, some)) {
     throw WaitTimeout(std::to_string(open_) + " futures have not ended in time; their jobs go on");
   }
-  Future next = std::move(ready_.front());
+  return take();
+}
+
+std::optional<Completion> CompletionQueue::try_next() {
+  const std::lock_guard guard(mutex_);
+  if (ready_.empty()) return std::nullopt;
+  return take();
+}
+
+bool CompletionQueue::call_when_ready(std::function<void()> then) {
+  const std::lock_guard guard(mutex_);
+  if (open_ == 0 || !ready_.empty()) return false;
+  then_ = std::move(then);
+  return true;
+}
+
+void CompletionQueue::forget_call() {
+  const std::lock_guard guard(mutex_);
+  then_ = nullptr;
+}
+
+Completion CompletionQueue::take() {
+  Completion next = std::move(ready_.front());
   ready_.pop_front();
   --open_;
   return next;

@@ -19,6 +19,10 @@ ARRAY_ROUNDS = 5
 COMMANDS = 1_000
 BACKLOG_JOBS = 1_000_000
 RESTART_JOBS = 5_000_000
+MAP_CALLS = 5_000_000
+FUTURES = 100_000
+IDLE_FUTURES = 10_000
+IDLE_SECONDS = 5
 
 
 @dataclasses.dataclass
@@ -175,6 +179,38 @@ def restart(setting, report):
     report.wanted("futured", "ready_after_seconds", "at most 5")
 
 
+def map_calls(setting, report):
+    """map with automatic chunks over no-op calls, each chunk a durable job, results in order"""
+    for _ in range(setting.rounds):
+        with setting.daemon() as daemon:
+            daemon.start()
+            figures = setting.run("bench-futures", "map", daemon.socket, setting.jobs(MAP_CALLS))
+        report.add("futured", calls_per_second=figures["per_second"])
+    report.show()
+    report.wanted("futured", "calls_per_second", "at least 1,000,000")
+
+
+def futures(setting, report):
+    """as_completed over 100,000 no-op futures beside the bare stream; 10,000 futures that only wait"""
+    for _ in range(setting.rounds):
+        with setting.daemon() as daemon:
+            daemon.start()
+            daemon.fut_json("bench", "noop", "-n", WARM_UP_JOBS, "--singles", 1)
+            count = setting.jobs(FUTURES)
+            report.add("bare stream", **only_rate(setting.run("bench-futures", "raw-stream", daemon.socket, count)))
+            report.add("as_completed", **only_rate(setting.run("bench-futures", "as-completed", daemon.socket, count)))
+        with setting.daemon() as daemon:
+            daemon.start()
+            daemon.fut_json("bench", "noop", "-n", WARM_UP_JOBS, "--singles", 1)
+            waiting = setting.jobs(IDLE_FUTURES)
+            arguments = (daemon.socket, waiting, IDLE_SECONDS, daemon.process.pid)
+            report.add("daemon, idle futures", **setting.run("bench-futures", "idle", *arguments))
+    report.show()
+    report.ratio("as_completed", "bare stream", "per_second", wanted="at least 0.8")
+    report.wanted("daemon, idle futures", "cpu_percent", "under 1")
+    report.wanted("daemon, idle futures", "grown_mib", "under 20")
+
+
 def only_rate(figures):
     return {"per_second": figures["per_second"]}
 
@@ -207,5 +243,14 @@ def peak_mib(pid):
     return memory_mib(pid, "VmHWM")
 
 
-ALL = {"noop": noop, "one": one, "array": array, "commands": commands, "backlog": backlog, "restart": restart}
-QUICK = ["noop", "one", "array", "commands", "backlog"]
+ALL = {
+    "noop": noop,
+    "one": one,
+    "array": array,
+    "commands": commands,
+    "map": map_calls,
+    "futures": futures,
+    "backlog": backlog,
+    "restart": restart,
+}
+QUICK = ["noop", "one", "array", "commands", "map", "futures", "backlog"]

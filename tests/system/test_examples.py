@@ -23,3 +23,23 @@ def test_the_snippet_of_the_readme_is_an_example_that_was_run():
         snippet = re.search(r"```cpp\n(.*?)```", file.read(), re.S).group(1)
     with open(os.path.join(SOURCES, "readme.cc"), encoding="utf-8") as file:
         assert snippet == file.read()
+
+
+def bare_lines(text):
+    return [line.strip() for line in text.splitlines()]
+
+
+def test_every_snippet_of_the_client_page_stands_in_an_example_that_was_run():
+    programs = []
+    for example in EXAMPLES:
+        with open(os.path.join(SOURCES, example + ".cc"), encoding="utf-8") as file:
+            programs.append(bare_lines(file.read()))
+    with open(os.path.join(ROOT, "docs", "client.md"), encoding="utf-8") as file:
+        snippets = re.findall(r"```cpp\n(.*?)```", file.read(), re.S)
+    assert snippets
+    for snippet in snippets:
+        wanted = bare_lines(snippet)
+        found = any(
+            program[start : start + len(wanted)] == wanted for program in programs for start in range(len(program))
+        )
+        assert found, snippet

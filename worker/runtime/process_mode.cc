@@ -15,6 +15,7 @@
 
 #include "base/limits.h"
 #include "base/payload.h"
+#include "worker/runtime/chunk.h"
 #include "worker/runtime/descendants.h"
 #include "worker/runtime/lifeline.h"
 
@@ -129,14 +130,23 @@ void ProcessWorker::run_one(channel::Run& run) {
   set_busy(false);
 }
 
-std::optional<ProcessWorker::Failure> ProcessWorker::execute(channel::Run& run, TaskContext& context) {
+std::optional<Failure> ProcessWorker::execute(channel::Run& run, TaskContext& context) {
   if (run.task >= tasks_.size()) {
     return Failure{DoneStatus::kUnknownTask, "UnknownTask",
                    "this worker has no task number " + std::to_string(run.task)};
   }
   if (auto failure = resolve(run)) return failure;
+  const sdk::TaskFunction& task = tasks_[run.task].function;
+  if (!is_chunk(parts_)) return call(task, context, parts_, result_);
+  return run_chunk(
+      parts_.front(), context, [&](Parts arguments, ResultWriter& out) { return call(task, context, arguments, out); },
+      result_);
+}
+
+std::optional<Failure> ProcessWorker::call(const sdk::TaskFunction& task, TaskContext& context, Parts arguments,
+                                           ResultWriter& out) {
   try {
-    tasks_[run.task].function(context, parts_, result_);
+    task(context, arguments, out);
     result_.finish();
     return std::nullopt;
   } catch (const BadArgument& error) {
@@ -162,7 +172,7 @@ std::optional<ProcessWorker::Failure> ProcessWorker::execute(channel::Run& run, 
 }
 
 // Gives every part of the payload its bytes: in the record, in the payload's memory, or in a mapped segment.
-std::optional<ProcessWorker::Failure> ProcessWorker::resolve(channel::Run& run) {
+std::optional<Failure> ProcessWorker::resolve(channel::Run& run) {
   if (run.payload.empty()) return std::nullopt;
   const auto parts = decode_parts(run.payload);
   if (!parts) return Failure{DoneStatus::kBadPayload, "BadPayload", parts.error().message, true};

@@ -9,6 +9,7 @@
 
 #include "segment/mapping_cache.h"
 #include "worker/channel/worker_end.h"
+#include "worker/runtime/failure.h"
 #include "worker/runtime/task_context.h"
 #include "worker/sdk/registry.h"
 
@@ -31,16 +32,10 @@ class ProcessWorker {
   [[nodiscard]] std::uint64_t jobs_run() const { return jobs_run_; }
 
  private:
-  struct Failure {
-    channel::DoneStatus status;
-    std::string error_class;
-    std::string message;
-    bool no_retry = false;
-    std::uint32_t retry_after_ms = 0;
-  };
-
   [[nodiscard]] channel::Intake wait(channel::Run& run);
   [[nodiscard]] std::optional<Failure> execute(channel::Run& run, TaskContext& context);
+  [[nodiscard]] std::optional<Failure> call(const sdk::TaskFunction& task, TaskContext& context, Parts arguments,
+                                            ResultWriter& out);
   [[nodiscard]] std::optional<Failure> resolve(channel::Run& run);
   void measure(channel::Outcome& outcome, Duration took);
   static void end_what_it_left(Duration took);

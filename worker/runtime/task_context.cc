@@ -105,6 +105,11 @@ Status TaskContext::seal_result() {
   return {};
 }
 
+void TaskContext::forget_shared_memory() {
+  const std::lock_guard lock(mutex_);
+  shared_.clear();
+}
+
 void ResultEncoder::begin(TaskContext& context) {
   discard();
   context_ = &context;

@@ -54,6 +54,8 @@ class TaskContext final : public Context {
   [[nodiscard]] SharedMemory* find_shared(std::span<const std::byte> bytes);
   // Seals what the result took; it can then no longer be written, nor read through the task's own arrays.
   [[nodiscard]] Status seal_result();
+  // Lets go of what no result has taken: of a call that is over, in a job of many.
+  void forget_shared_memory();
 
  protected:
   [[nodiscard]] Shared make_shared_memory(std::size_t bytes) override;

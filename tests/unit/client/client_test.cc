@@ -6,35 +6,19 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "futured/client.h"
-#include "tests/unit/client/fake_daemon.h"
+#include "tests/unit/client/client_fixture.h"
 
 namespace futured::client {
 namespace {
 
 using namespace std::chrono_literals;
-using test::FakeDaemon;
+using test::ClientTest;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-class ClientTest : public testing::Test {
- protected:
-  ClientTest() : daemon_(socket_path()), client_(connect()) {}
-
-  static std::string socket_path() {
-    static std::atomic<int> number{0};
-    return testing::TempDir() + "fut-" + std::to_string(::getpid()) + "-" + std::to_string(number++) + ".sock";
-  }
-  Client connect() { return Client::connect(daemon_.address(), {.connect_timeout = 2s, .reconnect_timeout = 10s}); }
-
-  FakeDaemon daemon_;
-  Client client_;
-};
 
 using Futures = ClientTest;
 using Batching = ClientTest;
@@ -130,30 +114,6 @@ TEST_F(Futures, AsCompletedThrowsWhenItsTimeRunsOut) {
   EXPECT_THROW(static_cast<void>(completed.next()), WaitTimeout);
 }
 
-TEST_F(Futures, MapKeepsOrderWithBoundedLookAhead) {
-  std::size_t drawn = 0;
-  auto source = [&]() -> std::optional<std::string> {
-    return drawn == 1'000 ? std::nullopt : std::optional(std::to_string(drawn++));
-  };
-  Mapped mapped = client_.executor().map("echo", source, {.look_ahead = 10});
-  std::size_t given = 0;
-  while (const auto result = mapped.next()) {
-    EXPECT_EQ(*result, std::to_string(given));
-    ++given;
-    EXPECT_LE(drawn, given + 10);
-  }
-  EXPECT_EQ(given, 1'000u);
-}
-
-TEST_F(Futures, UnorderedMapGivesEveryResult) {
-  std::vector<std::string> inputs;
-  for (int i = 0; i < 500; ++i) inputs.push_back(std::to_string(i));
-  Mapped mapped = client_.executor().map("echo", inputs, {.look_ahead = 64, .ordered = false});
-  std::set<std::string> seen;
-  while (const auto result = mapped.next()) seen.insert(*result);
-  EXPECT_EQ(seen.size(), 500u);
-}
-
 TEST_F(Futures, AreSafeFromManyThreads) {
   const Executor executor = client_.executor();
   std::atomic<int> right{0};
@@ -176,6 +136,13 @@ TEST_F(Futures, ShutdownCancelsAndWaits) {
   const Future future = executor.submit("hold", "");
   executor.shutdown(true, true);
   EXPECT_TRUE(future.cancelled());
+  EXPECT_THROW(executor.submit("echo", ""), Error);
+}
+
+TEST_F(Futures, ShutdownDoesNotPretendToCancelWhatItDoesNotFollow) {
+  const Executor executor = client_.executor({.follow = false});
+  EXPECT_THROW(executor.shutdown(true, true), Error);
+  executor.shutdown();
   EXPECT_THROW(executor.submit("echo", ""), Error);
 }
 
@@ -343,6 +310,18 @@ TEST_F(Reattach, JobsThatAreNotFollowedAreAskedFor) {
   EXPECT_NE(future.id(), 0u);
   EXPECT_TRUE(future.done());
   EXPECT_EQ(future.result(5s), "quiet");
+}
+
+TEST_F(Reattach, AWaitForAJobThatIsNotFollowedNeedsNoNumberYet) {
+  daemon_.hold_receipts(true);
+  const Executor executor = client_.executor({.follow = false});
+  std::vector<Future> futures;
+  for (int i = 0; i < 10; ++i) futures.push_back(executor.submit("echo", std::to_string(i)));
+  EXPECT_EQ(wait(futures, WaitFor::kAllCompleted, 0ms).done.size(), 0u);
+  EXPECT_THROW(static_cast<void>(futures[7].result(0ms)), WaitTimeout);
+  daemon_.hold_receipts(false);
+  EXPECT_EQ(futures[7].result(5s), "7");
+  EXPECT_EQ(wait(futures, WaitFor::kAllCompleted, 5s).done.size(), 10u);
 }
 
 TEST_F(Reattach, FuturesSurviveADaemonThatComesBack) {

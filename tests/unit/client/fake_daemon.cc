@@ -11,6 +11,8 @@
 #include <thread>
 #include <utility>
 
+#include "base/chunk.h"
+#include "base/payload.h"
 #include "futured/v1/futured.grpc.pb.h"
 
 namespace futured::test {
@@ -21,6 +23,7 @@ struct FakeDaemon::State {
   struct Job {
     std::string task;
     std::string payload;
+    bool is_chunk = false;
     bool ended = false;
     api::Outcome outcome;
   };
@@ -30,6 +33,8 @@ struct FakeDaemon::State {
   std::map<std::uint64_t, Job> jobs;
   std::vector<std::uint64_t> ended;  // in order
   std::uint64_t next_id = 1;
+  std::map<std::string, std::uint64_t> keys;
+  bool knows_keys = true;
   std::vector<std::size_t> batches;
   std::vector<std::uint64_t> cancelled;
   std::size_t waited = 0;
@@ -46,7 +51,9 @@ struct FakeDaemon::State {
     job.outcome.set_id(id);
     job.outcome.set_state(how);
     job.outcome.set_attempts(1);
-    if (how == api::JOB_STATE_SUCCEEDED && job.task == "big") {
+    if (how == api::JOB_STATE_SUCCEEDED && job.is_chunk) {
+      echo_calls(job.payload, *job.outcome.add_result());
+    } else if (how == api::JOB_STATE_SUCCEEDED && job.task == "big") {
       job.outcome.set_result_elided(true);
       job.outcome.set_result_bytes(job.payload.size());
     } else if (how == api::JOB_STATE_SUCCEEDED) {
@@ -60,9 +67,23 @@ struct FakeDaemon::State {
     changed.notify_all();
   }
 
-  std::uint64_t add(const std::string& task, std::string payload) {
+  // As a worker would: each call gives back what it was given, and one of "fail" fails.
+  static void echo_calls(const std::string& chunk, api::Part& result) {
+    std::string ends;
+    WireReader calls(chunk);
+    while (!calls.at_end()) {
+      const std::string_view payload = calls.bytes();
+      const bool fails = decode_parts(payload)->front().bytes == "fail";
+      append_end(ends, fails ? CallEnd{.status = CallStatus::kTaskError, .error_class = "Failed", .message = "as asked"}
+                             : CallEnd{.result = payload});
+    }
+    result.set_content_type(chunk_result_type(1'000));
+    result.set_data(ends);
+  }
+
+  std::uint64_t add(const std::string& task, std::string payload, bool is_chunk) {
     const std::uint64_t id = next_id++;
-    jobs[id] = {task, std::move(payload), false, {}};
+    jobs[id] = {task, std::move(payload), is_chunk, false, {}};
     if (task == "fail") end(id, api::JOB_STATE_FAILED);
     if (task != "fail" && task != "hold") end(id, api::JOB_STATE_SUCCEEDED);
     return id;
@@ -75,7 +96,7 @@ using State = FakeDaemon::State;
 
 // Packed when it can be, as the daemon does.
 void add_outcome(const State::Job& job, api::SubmitStreamResponse& response) {
-  if (job.task != "echo") {
+  if (job.task != "echo" || job.is_chunk) {
     *response.add_outcomes() = job.outcome;
     return;
   }
@@ -243,6 +264,7 @@ class FakeJobs final : public api::Jobs::Service {
       return receipt;
     }
     std::vector<std::string> payloads;
+    std::vector<std::string> keys;
     std::size_t at = 0;
     for (const std::uint32_t size : request.packed().sizes()) {
       payloads.push_back(request.packed().data().substr(at, size));
@@ -256,17 +278,38 @@ class FakeJobs final : public api::Jobs::Service {
         receipt.mutable_error()->set_message(receipt.error().field() + ": empty");
         return receipt;
       }
+      if (!item.idempotency_key().empty() && !state_->knows_keys) {
+        receipt.mutable_error()->set_code(grpc::StatusCode::UNIMPLEMENTED);
+        receipt.mutable_error()->set_field("items[" + std::to_string(i) + "].idempotency_key");
+        receipt.mutable_error()->set_message(receipt.error().field() + ": not served");
+        return receipt;
+      }
+      keys.push_back(item.idempotency_key());
       payloads.push_back(spec.task().empty()    ? item.command().argv(0)
                          : item.parts().empty() ? std::string()
                                                 : item.parts(0).data());
     }
     state_->batches.push_back(payloads.size());
-    receipt.set_first_id(state_->next_id);
-    receipt.set_count(static_cast<std::uint32_t>(payloads.size()));
-    for (std::string& payload : payloads) {
-      const std::uint64_t id = state_->add(spec.task(), std::move(payload));
-      if (request.deliver_outcomes()) followed.insert(id);
+    const std::uint64_t first = state_->next_id;
+    bool some_old = false;
+    std::vector<std::uint64_t> ids;
+    for (std::size_t i = 0; i < payloads.size(); ++i) {
+      const std::string key = i < keys.size() ? keys[i] : "";
+      const auto known = key.empty() ? state_->keys.end() : state_->keys.find(key);
+      some_old = some_old || known != state_->keys.end();
+      if (known != state_->keys.end()) {
+        ids.push_back(known->second);
+        receipt.add_old_items(static_cast<std::uint32_t>(i));
+        continue;
+      }
+      const bool is_chunk = request.packed().content_type() == kChunkType;
+      ids.push_back(state_->add(spec.task(), std::move(payloads[i]), is_chunk));
+      if (!key.empty()) state_->keys[key] = ids.back();
     }
+    receipt.set_first_id(some_old ? 0 : first);
+    receipt.set_count(static_cast<std::uint32_t>(ids.size()));
+    if (some_old) receipt.mutable_ids()->Assign(ids.begin(), ids.end());
+    if (request.deliver_outcomes()) followed.insert(ids.begin(), ids.end());
     return receipt;
   }
 
@@ -334,6 +377,16 @@ void FakeDaemon::read_only(std::size_t batches) {
   const std::lock_guard guard(state_->mutex);
   state_->batches_read_max = batches;
   state_->changed.notify_all();
+}
+
+void FakeDaemon::refuse_keys() {
+  const std::lock_guard guard(state_->mutex);
+  state_->knows_keys = false;
+}
+
+std::size_t FakeDaemon::jobs() const {
+  const std::lock_guard guard(state_->mutex);
+  return state_->jobs.size();
 }
 
 void FakeDaemon::end(std::uint64_t id, bool well) {

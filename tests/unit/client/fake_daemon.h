@@ -1,7 +1,8 @@
 // FakeDaemon: just enough of a daemon, in this process, to test the client against. No store, no workers.
 //
 // Tasks: "echo" succeeds at once with its payload; "fail" ends FAILED; "hold" waits for end(); "big" succeeds with a
-// result that is not sent unasked. A task named "unknown…" is refused. Of a command, an empty argv is refused.
+// result that is not sent unasked. Of a chunk of calls, each echoes or, given "fail", fails. A task named "unknown…" is
+// refused. Of a command, an empty argv is refused.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +26,8 @@ class FakeDaemon {
   void hold_receipts(bool hold);           // batches are accepted, but not acknowledged
   void acknowledge(std::size_t receipts);  // so many of those that are held, the oldest first
   void read_only(std::size_t batches);     // so many in all; then writes of the client stall
+  void refuse_keys();                      // from now on, as a daemon does that has none
+  [[nodiscard]] std::size_t jobs() const;  // accepted in all
   void end(std::uint64_t id, bool well);   // ends a "hold" job
   void end_all_held();
   void wait_for_jobs(std::size_t count);     // until so many have been accepted in all

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,7 @@ struct OutputOptions {
   std::uint64_t emitted_offset = 0;
   std::uint64_t log_offset = 0;
   std::function<void(const ProgressReport&)> on_progress;  // set: reports are sent too; the latest where they are many
+  std::stop_token stop;                                    // ends the reading, as a sink that returns false does
 };
 
 struct OutputChunk {

@@ -51,7 +51,8 @@ class WaitTimeout : public Error {
 // The job ended, but did not succeed. outcome().state says how.
 class JobFailed : public Error {
  public:
-  explicit JobFailed(Outcome outcome);
+  // `what`: of the job, for the message; "" = it is the job itself.
+  explicit JobFailed(Outcome outcome, const std::string& what = {});
   [[nodiscard]] const Outcome& outcome() const { return *outcome_; }
 
  private:
@@ -69,6 +70,6 @@ class JobTimedOut : public JobFailed {
 };
 
 // Throws the right one of the three above.
-[[noreturn]] void throw_job_failed(Outcome outcome);
+[[noreturn]] void throw_job_failed(Outcome outcome, const std::string& what = {});
 
 }  // namespace futured::client

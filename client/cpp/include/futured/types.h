@@ -169,6 +169,14 @@ struct JobOptions {
   bool follow = true;
 };
 
+// What is asked of one job only.
+struct SubmitOptions {
+  // The same key again, from whichever client, gives the job that was first submitted with it, for as long as that one
+  // is retained; with another task or payload it is refused. Such a submit is sent again by itself when the connection
+  // broke before its acknowledgement. "" = none; at most 128 bytes.
+  std::string idempotency_key;
+};
+
 struct Outcome {
   std::uint64_t id = 0;
   JobState state = JobState::kUnknown;
