@@ -26,9 +26,7 @@ class CallResult final : public ResultWriter {
 
   void add(std::string_view content_type, std::string_view bytes) override {
     if (++parts_ > limits::kPayloadPartsMax) {
-      throw TaskError("ResultTooLarge",
-                      "the result has more than " + std::to_string(limits::kPayloadPartsMax) + " parts",
-                      Retry::kPointless);
+      throw ResultTooLarge("the result has more than " + std::to_string(limits::kPayloadPartsMax) + " parts");
     }
     append_part(encoded_, {.content_type = content_type, .bytes = bytes});
   }
