@@ -15,6 +15,8 @@ namespace {
 
 using channel::DoneStatus;
 
+constexpr std::size_t kEndsBytesMax = limits::kResultBytesMax / 2;  // there must be room for one more, and for streams
+
 // The parts of one call's result, all of them inline: what a chunk gives back is one run of bytes.
 class CallResult final : public ResultWriter {
  public:
@@ -26,9 +28,7 @@ class CallResult final : public ResultWriter {
 
   void add(std::string_view content_type, std::string_view bytes) override {
     if (++parts_ > limits::kPayloadPartsMax) {
-      throw TaskError("ResultTooLarge",
-                      "the result has more than " + std::to_string(limits::kPayloadPartsMax) + " parts",
-                      Retry::kPointless);
+      throw ResultTooLarge("the result has more than " + std::to_string(limits::kPayloadPartsMax) + " parts");
     }
     append_part(encoded_, {.content_type = content_type, .bytes = bytes});
   }
@@ -76,6 +76,11 @@ std::optional<Failure> run_chunk(const PartView& chunk, TaskContext& context, co
     if (failure && failure->status == DoneStatus::kStopped) return failure;
     append_end(ends, failure ? end_of(*failure) : CallEnd{.result = result.encoded()});
     context.forget_shared_memory();
+    if (ends.size() > kEndsBytesMax) {
+      return Failure{DoneStatus::kResultTooLarge, "ResultTooLarge",
+                     "the results of a chunk's calls together have more than " + std::to_string(kEndsBytesMax) + " bytes",
+                     true};
+    }
   }
   out.add(chunk_result_type((monotonic_now() - began).count()), ends);
   return std::nullopt;
