@@ -34,6 +34,22 @@ struct QueuePut {
   QueueRow queue;
 };
 
+struct Registered {
+  Token token = 0;
+  CallbackId id;
+};
+
+struct Replayed {
+  Token token = 0;
+  std::uint64_t count = 0;
+};
+
+// Tell a receiver of an end. Answered with event::Delivered.
+struct Deliver {
+  CallbackId id;
+  std::uint32_t attempt = 0;  // 1: the first
+};
+
 // Hand a job to a slot. `payload` stays valid as long as the job is resident.
 struct Offer {
   SlotId slot;
@@ -67,15 +83,19 @@ struct Effects {
   // The gathering batch: what the store is asked to remember. Everything in the next group leaves only after it is
   // committed.
   Batch rows;
-  std::vector<Claim> claims;  // to be read after `rows` is committed
-  std::vector<JobId> loads;   // likewise
-  std::vector<JobId> due;     // likewise: jobs of the backlog that may have timed out
+  std::vector<Claim> claims;                   // to be read after `rows` is committed
+  std::vector<JobId> loads;                    // likewise
+  std::vector<JobId> due;                      // likewise: jobs of the backlog that may have timed out
+  std::vector<DeliveryClaim> delivery_claims;  // likewise
 
   // After the commit.
   std::vector<effect::Accepted> accepted;
   std::vector<effect::Cancelled> cancelled;
   std::vector<effect::QueuePut> queues_put;
   std::vector<effect::Offer> offers_after_commit;
+  std::vector<effect::Registered> registered;
+  std::vector<effect::Replayed> replayed;
+  std::vector<effect::Deliver> deliveries;
 
   // At once.
   std::vector<effect::Refused> refused;

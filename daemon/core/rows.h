@@ -10,6 +10,7 @@
 
 #include "base/id.h"
 #include "base/time.h"
+#include "daemon/core/callbacks.h"
 #include "daemon/core/types.h"
 
 namespace futured {
@@ -102,6 +103,34 @@ struct DeadlineRow {
   std::uint32_t count = 0;
 };
 
+// How a callback that is due, or was registered after the submit, stands. Replaced by id.
+struct DeliveryRow {
+  CallbackId id;
+  JobId job;  // whose outcome is told: of a whole batch, the job that ended last
+  std::uint32_t lane = 0;
+  DeliveryState state = DeliveryState::kWaiting;
+  std::uint32_t attempts = 0;
+  WallTime at;               // kDelivering: not before; kDelivered, kFailed: since
+  std::uint32_t behind = 0;  // places in the submit of those that are kBehind it, a bit each
+  std::string error;         // of the last attempt that failed
+};
+
+// A callback that was registered after the submit.
+struct CallbackRow {
+  CallbackId id;
+  JobId job;
+  std::uint32_t owner = 0;  // uid of who registered it
+  std::string spec;         // encoded, one
+};
+
+// A batch with a callback for the whole: how far it is. Replaced by its first job.
+struct WholeBatchRow {
+  JobId first;
+  std::uint32_t count = 0;
+  std::uint32_t ended = 0;
+  std::uint32_t failed = 0;  // of those, not SUCCEEDED
+};
+
 // All row changes of one or more turns. Committed whole or not at all.
 struct Batch {
   std::vector<SpecRow> specs;
@@ -115,12 +144,16 @@ struct Batch {
   std::vector<BacklogKey> backlog_removed;   // those of a batch never meet its own backlog_added
   std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
   std::vector<DeadlineRow> deadlines_removed;
-  std::uint64_t ids_reserved_until = 0;  // 0: unchanged; ids below it may have been handed out
+  std::vector<CallbackRow> callbacks;        // ascending ids
+  std::vector<DeliveryRow> deliveries;       // in this order: a later one with the same id holds
+  std::vector<WholeBatchRow> whole_batches;  // likewise
+  std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
            starts.empty() && backlog_added.empty() && backlog_removed.empty() && deadlines_added.empty() &&
-           deadlines_removed.empty() && ids_reserved_until == 0;
+           deadlines_removed.empty() && callbacks.empty() && deliveries.empty() && whole_batches.empty() &&
+           ids_reserved_until == 0;
   }
 };
 
@@ -169,6 +202,22 @@ struct ClaimAnswer {
   std::vector<SpecRow> specs;    // each spec that the jobs name
 };
 
+// The first deliveries of a lane that are kDelivering, by (at, id).
+struct DeliveryClaim {
+  std::uint32_t lane = 0;
+  std::uint32_t rows_max = 0;
+};
+
+struct DeliveryClaimAnswer {
+  DeliveryClaim claim;
+  std::vector<DeliveryRow> rows;  // their errors are not told
+};
+
+struct DeliveryLane {
+  std::uint32_t lane = 0;
+  WallTime first_at;
+};
+
 struct LaneBacklog {
   QueueId queue;
   PoolId pool;
@@ -185,8 +234,12 @@ struct Snapshot {
   std::vector<PoolRow> pools;
   std::vector<LaneBacklog> backlog;
   std::vector<DeadlineRow> deadlines;
-  std::vector<StoredJob> resident;  // unfinished and not in the backlog; ascending ids
-  std::vector<SpecRow> specs;       // each spec that `resident` names
+  std::vector<StoredJob> resident;             // unfinished and not in the backlog; ascending ids
+  std::vector<SpecRow> specs;                  // each spec that `resident` names
+  std::uint64_t callbacks_until = 1;           // numbers of later callbacks below it are taken
+  std::vector<DeliveryLane> deliveries;        // lanes with deliveries that are kDelivering
+  std::vector<CallbackRow> waiting_callbacks;  // registered later, and kWaiting
+  std::vector<WholeBatchRow> whole_batches;    // that have not ended
 };
 
 struct LoadAnswer {

@@ -22,9 +22,15 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
     return;
   }
   SpecState& spec = **interned;
+  if (const Status sound = check_submit(submit, spec); !sound.ok()) {
+    effects.refused.push_back({submit.token, sound.error()});
+    return;
+  }
   Lane& lane = *spec.lane;
   const auto count = static_cast<std::uint32_t>(submit.ends.size());
   const JobId first = take_ids(count, effects);
+  if (spec.has_whole_batch()) deliveries_.watch_batch(first, count, effects);
+  if (submit.settles.is_set()) deliveries_.on(event::Delivered{submit.settles, /*ok=*/true, {}, {}}, now, effects);
   std::uint32_t begin = 0;
   std::uint32_t spilled = 0;
   JobId first_spilled;
@@ -111,6 +117,7 @@ Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
   const auto pool = pool_for(spec);
   if (!pool.ok()) return pool.error();
   if (found != specs_.end()) return found->second;
+  if (const Status sound = check_callbacks(spec); !sound.ok()) return sound.error();
 
   // The pool is settled here, once: tasks that another pool has after a restart do not move a job.
   JobSpec settled = spec;
@@ -149,8 +156,11 @@ Result<PoolState*> Scheduler::pool_for(const JobSpec& spec) const {
 SpecState& Scheduler::know_spec(const SpecRow& row) {
   auto& slot = specs_by_id_[row.id];
   if (slot) return *slot;
-  slot = std::make_unique<SpecState>(SpecState{row.id, row.spec, nullptr, std::nullopt, 0});
+  slot = std::make_unique<SpecState>(SpecState{row.id, row.spec, {}, nullptr, std::nullopt, 0});
   SpecState& spec = *slot;
+  if (const auto callbacks = decode_callbacks(row.spec.callbacks); callbacks.ok()) {
+    for (const CallbackSpec& callback : *callbacks) spec.callbacks.push_back(terms_of(callback));
+  }
   const auto queue = queue_by_name_.find(row.spec.queue);
   FUTURED_CHECK(queue != queue_by_name_.end(), "a spec is known once its queue was found");
   const auto pool = pool_for(row.spec);

@@ -20,8 +20,9 @@ Error store_failing_error() {
 
 bool Loop::has_batch() const {
   return !effects_.rows.empty() || !effects_.claims.empty() || !effects_.loads.empty() || !effects_.due.empty() ||
-         !effects_.accepted.empty() || !effects_.cancelled.empty() || !effects_.queues_put.empty() ||
-         parts_.pools->has_unreleased();
+         !effects_.delivery_claims.empty() || !effects_.deliveries.empty() || !effects_.registered.empty() ||
+         !effects_.replayed.empty() || !effects_.accepted.empty() || !effects_.cancelled.empty() ||
+         !effects_.queues_put.empty() || parts_.pools->has_unreleased();
 }
 
 // A lone short job is done before its own commit could be, so the commit waits that long: one row and one sync instead
@@ -30,7 +31,8 @@ bool Loop::holds_back(Moment moment) {
   const Batch& rows = effects_.rows;
   const bool fresh = !rows.jobs.empty() && rows.outcomes.empty() && rows.attempts.empty() && rows.starts.empty() &&
                      effects_.claims.empty() && effects_.loads.empty() && effects_.due.empty() &&
-                     effects_.cancelled.empty();
+                     effects_.cancelled.empty() && effects_.delivery_claims.empty() && effects_.deliveries.empty() &&
+                     effects_.registered.empty() && effects_.replayed.empty();
   if (!fresh || stopping_ || !scheduler_->is_nearly_done(kHoldBackMax)) {
     hold_until_ = {};
     return false;
@@ -58,24 +60,27 @@ void Loop::send_batch(Moment moment) {
       work.loads.push_back(std::exchange(effects_.loads, {}));
       work.loads.push_back(std::exchange(effects_.due, {}));
     }
-    deferred_ = Deferred{std::exchange(effects_.accepted, {}),
+    work.delivery_claims = std::exchange(effects_.delivery_claims, {});
+    deferred_ = Deferred{std::exchange(effects_.registered, {}),
+                         std::exchange(effects_.replayed, {}),
+                         std::exchange(effects_.deliveries, {}),
+                         std::exchange(effects_.accepted, {}),
                          std::exchange(effects_.cancelled, {}),
                          std::exchange(effects_.queues_put, {}),
                          std::exchange(effects_.offers_after_commit, {}),
                          parts_.pools->cursors(),
                          moment.at};
-    if (work.claims.empty() && work.loads.empty() && deferred_.offers.empty() && is_at_rest() &&
-        commit_here(work.batch)) {
+    if (work.claims.empty() && work.loads.empty() && work.delivery_claims.empty() && deferred_.offers.empty() &&
+        is_at_rest() && commit_here(work.batch)) {
       return;
     }
   }
   in_flight_ = true;
-  store_thread_->commit(std::move(work.batch), std::move(work.claims), std::move(work.loads),
-                        [this](StoreAnswer answer) {
-                          // std::function wants a copyable callable.
-                          auto shared = std::make_shared<StoreAnswer>(std::move(answer));
-                          post([this, shared] { committed(std::move(*shared)); });
-                        });
+  store_thread_->commit(std::move(work), [this](StoreAnswer answer) {
+    // std::function wants a copyable callable.
+    auto shared = std::make_shared<StoreAnswer>(std::move(answer));
+    post([this, shared] { committed(std::move(*shared)); });
+  });
 }
 
 // The end of a lone job: nobody waits for the loop meanwhile, so it commits by itself, as long as the disk is quick.
@@ -123,6 +128,9 @@ void Loop::take_answers(StoreAnswer answer, Moment moment) {
     if (!is_sound(answer.loaded[i])) return;
     step(event::Loaded{std::move(answer.loads[i]), std::move(answer.loaded[i]), /*due=*/i == 1}, moment);
   }
+  for (DeliveryClaimAnswer& claimed : answer.deliveries_claimed) {
+    step(event::DeliveriesClaimed{std::move(claimed)}, moment);
+  }
 }
 
 // A batch that was rolled back is kept and tried again: nothing of it has left. Anything else only a restart mends,
@@ -168,6 +176,13 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   for (const effect::QueuePut& put : deferred.queues_put) {
     if (const auto owed = owed_queues_.extract(put.token)) owed.mapped()(put.queue);
   }
+  for (const effect::Registered& registered : deferred.registered) {
+    if (const auto owed = owed_registers_.extract(registered.token)) owed.mapped()(registered.id);
+  }
+  for (const effect::Replayed& replayed : deferred.replayed) {
+    if (const auto owed = owed_replays_.extract(replayed.token)) owed.mapped()(replayed.count);
+  }
+  if (!deferred.deliveries.empty()) parts_.deliver(std::move(deferred.deliveries));
   for (const pool::SlotCursor& cursor : deferred.cursors) parts_.pools->release(cursor);
   for (const effect::Offer& offer : deferred.offers) {
     if (scheduler_->stands(offer)) make_offer(offer, moment);

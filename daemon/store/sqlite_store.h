@@ -40,6 +40,7 @@ class SqliteStore : public Store {
   std::optional<CommitError> commit(const Batch& batch) override;
   Result<ClaimAnswer> claim(const Claim& claim) override;
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
+  Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
   void tend() override;
   [[nodiscard]] bool wants_tending() const override { return short_of_space_ || is_checkpoint_due(); }
   [[nodiscard]] bool short_of_space() const override { return short_of_space_; }
@@ -51,9 +52,10 @@ class SqliteStore : public Store {
     Statement begin, commit, rollback;
     Statement spec, queue, pool, job, job_ended, outcome, attempt, start;
     Statement backlog_add, backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
+    Statement callback, delivery, whole_batch;
   };
   struct Reads {
-    Statement claim, load, attempts, spec;
+    Statement claim, load, attempts, spec, deliveries;
   };
   // How far the low-water mark can rise with a commit, and which open jobs it passes over.
   struct MarkStep {
@@ -74,6 +76,7 @@ class SqliteStore : public Store {
   [[nodiscard]] Status read_meta(Snapshot& snapshot);
   [[nodiscard]] Status read_lanes(Snapshot& snapshot);
   [[nodiscard]] Status read_resident(Snapshot& snapshot);
+  [[nodiscard]] Status read_callbacks(Snapshot& snapshot);
 
   // Committing: sqlite_commit.cc. The ints are SQLite's codes.
   [[nodiscard]] int write(const Batch& batch, const MarkStep& step);
@@ -85,6 +88,7 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_starts(const std::vector<StartRow>& starts);
   [[nodiscard]] int write_backlog(const Batch& batch);
   [[nodiscard]] int write_deadlines(const Batch& batch);
+  [[nodiscard]] int write_callbacks(const Batch& batch);
   [[nodiscard]] int write_mark(const MarkStep& step);
   [[nodiscard]] int remove_stragglers(const Batch& batch, std::uint64_t mark);
   [[nodiscard]] int write_meta(const char* name, std::uint64_t value);

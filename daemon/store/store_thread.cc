@@ -25,17 +25,21 @@ StoreThread::~StoreThread() {
 
 void StoreThread::commit(std::unique_ptr<Batch> batch, std::vector<Claim> claims, std::vector<std::vector<JobId>> loads,
                          Callback callback) {
-  FUTURED_CHECK(batch != nullptr, "a commit without changes has an empty batch");
-  StoreAnswer answer;
-  answer.batch = std::move(batch);
-  answer.claims = std::move(claims);
-  answer.loads = std::move(loads);
+  StoreAnswer work;
+  work.batch = std::move(batch);
+  work.claims = std::move(claims);
+  work.loads = std::move(loads);
+  commit(std::move(work), std::move(callback));
+}
+
+void StoreThread::commit(StoreAnswer work, Callback callback) {
+  FUTURED_CHECK(work.batch != nullptr, "a commit without changes has an empty batch");
   {
     const std::lock_guard lock(mutex_);
     FUTURED_CHECK(!in_flight_, "one commit at a time");
     FUTURED_CHECK(!stopping_, "no commit after the end");
     in_flight_ = true;
-    request_.emplace(Request{std::move(answer), std::move(callback)});
+    request_.emplace(Request{std::move(work), std::move(callback)});
   }
   wake_.notify_one();
 }
@@ -85,6 +89,11 @@ void StoreThread::execute(StoreAnswer& answer) {
     Result<LoadAnswer> loaded = store_->load(ids);
     if (!loaded) return cannot_read(loaded.error());
     answer.loaded.push_back(*std::move(loaded));
+  }
+  for (const DeliveryClaim& claim : answer.delivery_claims) {
+    Result<DeliveryClaimAnswer> claimed = store_->claim(claim);
+    if (!claimed) return cannot_read(claimed.error());
+    answer.deliveries_claimed.push_back(*std::move(claimed));
   }
 }
 

@@ -23,9 +23,11 @@ struct StoreAnswer {
   // When error is kRolledBack, the claims and loads were not asked and come back with the batch, to be tried again.
   std::vector<Claim> claims;
   std::vector<std::vector<JobId>> loads;
-  // One for each claim and load, in their order; they see the batch.
+  std::vector<DeliveryClaim> delivery_claims;
+  // One for each of these questions, in their order; they see the batch.
   std::vector<ClaimAnswer> claimed;
   std::vector<LoadAnswer> loaded;
+  std::vector<DeliveryClaimAnswer> deliveries_claimed;
   bool short_of_space = false;  // Store::short_of_space
 };
 
@@ -44,6 +46,8 @@ class StoreThread {
   // moment the callback is entered. Never waits. `batch` may be empty, never null.
   void commit(std::unique_ptr<Batch> batch, std::vector<Claim> claims, std::vector<std::vector<JobId>> loads,
               Callback callback);
+  // The same, of a batch with its questions.
+  void commit(StoreAnswer work, Callback callback);
   // The same on the caller's thread, for a batch so small that waking another thread would cost as much. Nothing: the
   // store is being tended, or it is time that it were; the batch is still the caller's.
   [[nodiscard]] std::optional<StoreAnswer> commit_here(std::unique_ptr<Batch>& batch);

@@ -23,10 +23,12 @@ class Oracle {
   void asked_submit(Token token, std::uint32_t count);
   void asked_cancel(Token token, JobId job);
   void asked_queue(Token token);
+  void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
   void heard_cancelled(const effect::Cancelled& cancelled);
   void heard_refused(const effect::Refused& refused);
   void heard_queue(Token token);
+  void heard_registered(Token token);
 
   // The scheduler, as its effects show it.
   void gathered(const Batch& rows);  // new rows of the batch that is being gathered
@@ -94,6 +96,7 @@ class Oracle {
   std::unordered_map<Token, std::uint32_t> open_submits_;  // its number of jobs
   std::unordered_map<Token, JobId> open_cancels_;
   std::set<Token> open_queues_;
+  std::set<Token> open_registers_;
 
   std::unordered_map<JobId, Facts> facts_;
   // Of this life: an id that was not committed when its daemon died is used again.

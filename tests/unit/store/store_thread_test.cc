@@ -37,6 +37,7 @@ class TestStore : public Store {
     ++orders_->loads;
     return under_->load(ids);
   }
+  Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override { return under_->claim(claim); }
   void tend() override {
     if (orders_->tended != nullptr) std::exchange(orders_->tended, nullptr)->set_value();
   }
