@@ -126,7 +126,7 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
 
 // A field that is added to the API must be taken up here or be refused: silence would be a lie.
 TEST(Spec, EveryFieldOfTheMessageIsEitherBuiltOrRefused) {
-  const std::set<std::string> built = {"queue",   "pool",     "task",         "name",       "priority",
+  const std::set<std::string> built = {"queue",   "pool",     "task",         "name",        "priority",
                                        "retries", "timeouts", "at_most_once", "crashes_max", "callbacks"};
   const auto* descriptor = api::JobSpec::descriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
