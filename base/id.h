@@ -16,12 +16,13 @@ struct Id {
   [[nodiscard]] constexpr bool is_set() const { return value != 0; }
 };
 
-using JobId = Id<struct JobTag, std::uint64_t>;          // unique in the store, never reused, small and decimal
-using SpecId = Id<struct SpecTag, std::uint64_t>;        // interned job options
-using QueueId = Id<struct QueueTag, std::uint32_t>;      // index of a queue in this daemon's life
-using PoolId = Id<struct PoolTag, std::uint32_t>;        // index of a pool in this daemon's life
-using SlotId = Id<struct SlotTag, std::uint32_t>;        // room for one running job; owns a channel
-using SegmentId = Id<struct SegmentTag, std::uint64_t>;  // a sealed segment that spawner and daemon hold
+using JobId = Id<struct JobTag, std::uint64_t>;            // unique in the store, never reused, small and decimal
+using SpecId = Id<struct SpecTag, std::uint64_t>;          // interned job options
+using QueueId = Id<struct QueueTag, std::uint32_t>;        // index of a queue in this daemon's life
+using PoolId = Id<struct PoolTag, std::uint32_t>;          // index of a pool in this daemon's life
+using SlotId = Id<struct SlotTag, std::uint32_t>;          // room for one running job; owns a channel
+using CallbackId = Id<struct CallbackTag, std::uint64_t>;  // what is to be done when a job or a batch has ended
+using SegmentId = Id<struct SegmentTag, std::uint64_t>;    // a sealed segment that spawner and daemon hold
 
 // Which life of the daemon: committed as epoch + 1 before anything is offered.
 using Epoch = Id<struct EpochTag, std::uint32_t>;

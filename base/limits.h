@@ -78,6 +78,23 @@ inline constexpr std::int64_t kCreditNs = 1'000'000;     // work offered ahead o
 inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which a slot's head is looked at
 inline constexpr std::uint64_t kIdBlock = 65'536;        // job ids reserved by one commit
 
+// Callbacks.
+inline constexpr std::size_t kCallbacksPerSpecMax = 16;      // of one submit
+inline constexpr std::size_t kCallbackBytesMax = 16 * 1024;  // one, encoded
+inline constexpr std::size_t kCallbackHeadersMax = 32;       // of a webhook
+inline constexpr std::size_t kCallbackUrlBytesMax = 2 * 1024;
+inline constexpr std::uint32_t kCallbackAttemptsMax = 1'000;
+inline constexpr std::int64_t kCallbackTimeoutMsMax = 600'000;     // of one delivery
+inline constexpr std::uint32_t kCallbackLanes = 1 << 18;           // receivers that can be told apart
+inline constexpr std::size_t kCallbacksWaitingMax = 64 * 1024;     // registered later, of jobs that have not ended
+inline constexpr std::size_t kBatchesWatchedMax = 64 * 1024;       // batches with a callback for the whole
+inline constexpr std::size_t kDeliveriesPerLaneMax = 8;            // under way to one receiver
+inline constexpr std::size_t kDeliveriesUnderWayMax = 512;         // to all of them
+inline constexpr std::size_t kDeliveriesReadyPerLaneMax = 64;      // read ahead for one receiver
+inline constexpr std::size_t kDeliveriesReadyMax = 8 * 1024;       // and for all of them
+inline constexpr std::int64_t kRedirectsMax = 20;                  // of one webhook that a configuration may allow
+inline constexpr std::size_t kReceiverAnswerBytesMax = 16 * 1024;  // of a webhook's answer that are read
+
 // Loop.
 inline constexpr std::size_t kTurnEventsMax = 8'192;          // responses of workers that one turn takes
 inline constexpr std::size_t kTurnJobsMax = 8'192;            // submitted jobs that one turn takes

@@ -9,10 +9,12 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "base/fd.h"
 #include "base/limits.h"
+#include "daemon/callback/courier.h"
 #include "daemon/loop/loop.h"
 #include "daemon/ops/config.h"
 #include "daemon/ops/log.h"
@@ -86,6 +88,38 @@ Status make_state_directory(const std::string& path) {
   return {};
 }
 
+Result<std::string> read_file(const std::string& path) {
+  if (path.empty()) return std::string();
+  std::ifstream file(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  if (!file) return system_error(path);
+  return text;
+}
+
+Result<std::map<std::string, rpc::CallbackTls>> read_tls(const ops::CallbackSection& callbacks) {
+  std::map<std::string, rpc::CallbackTls> all;
+  for (const auto& [name, files] : callbacks.tls) {
+    const auto ca = read_file(files.ca);
+    const auto certificate = read_file(files.certificate);
+    const auto key = read_file(files.key);
+    for (const auto& read : {ca, certificate, key}) {
+      if (!read.ok()) return read.error().in("[callbacks.tls." + name + "]");
+    }
+    all[name] = {*ca, *certificate, *key};
+  }
+  return all;
+}
+
+callback::WebhookRules webhook_rules(const ops::CallbackSection& callbacks) {
+  callback::WebhookRules rules;
+  rules.allow_private = callbacks.allow_private;
+  rules.redirects_max = static_cast<std::uint32_t>(callbacks.redirects_max);
+  rules.ca_file = callbacks.ca;
+  rules.secrets = callbacks.secrets;
+  rules.user_agent = std::string("futured/") + kVersion;
+  return rules;
+}
+
 Loop::Parts parts_of(const ops::Config& config, const Options& options, std::unique_ptr<Store> store,
                      SegmentTable& segments) {
   const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
@@ -136,6 +170,8 @@ rpc::ServerSetup server_setup(const ops::Config& config, const Loop& loop) {
   setup.idle_exit_ms = config.idle_exit_ms;
   setup.pools = loop.pool_configs();
   setup.admin_uid = ::getuid();
+  for (const auto& [name, secret] : config.callbacks.secrets) setup.callback_names.secrets.insert(name);
+  for (const auto& [name, tls] : config.callbacks.tls) setup.callback_names.tls.insert(name);
   setup.log = [](const std::string& line) { ops::log_warning(line); };
   return setup;
 }
@@ -174,7 +210,8 @@ class IdleWatch {
   void check() {
     loop_.look([this](const Loop& loop) {
       const Instant now = monotonic_now();
-      if (!loop.scheduler().idle() || server_.open_calls() > 0) last_busy_.store(now.ns);
+      if (!loop.scheduler().idle() || loop.scheduler().owes_callbacks() || server_.open_calls() > 0)
+        last_busy_.store(now.ns);
       const Instant last = std::max(Instant{last_busy_.load()}, server_.last_call());
       if (now - last >= idle_exit_) ::kill(::getpid(), SIGTERM);
     });
@@ -196,9 +233,18 @@ Status run(const ops::Config& config, const Options& options) {
   if (const Status made = make_state_directory(config.state); !made.ok()) return made;
   auto store = open_sqlite_store(config.state + "/futured.db");
   if (!store.ok()) return store.error();
+  auto tls = read_tls(config.callbacks);
+  if (!tls.ok()) return tls.error();
   auto reader = (*store)->reader();
+  auto courier_reader = (*store)->reader();
   SegmentTable segments;
-  Loop loop(parts_of(config, options, std::move(*store), segments));
+  std::unique_ptr<callback::Courier> courier;
+  Loop::Parts parts = parts_of(config, options, std::move(*store), segments);
+  parts.deliver = [&courier](std::vector<effect::Deliver> deliveries) { courier->deliver(std::move(deliveries)); };
+  Loop loop(std::move(parts));
+  courier = std::make_unique<callback::Courier>(
+      callback::Courier::Parts{std::move(courier_reader), webhook_rules(config.callbacks),
+                               [&loop](event::Delivered delivered) { loop.delivered(std::move(delivered)); }});
   if (const Status started = loop.start(); !started.ok()) return started.error();
 
   // From here on there are threads.
@@ -208,9 +254,12 @@ Status run(const ops::Config& config, const Options& options) {
     outcome = loop.run();
     ::kill(::getpid(), SIGTERM);
   });
-  auto server = rpc::Server::start(server_setup(config, loop), loop, readers, segments);
+  rpc::ServerSetup setup = server_setup(config, loop);
+  setup.callback_tls = std::move(*tls);
+  auto server = rpc::Server::start(std::move(setup), loop, readers, segments);
   std::optional<IdleWatch> idle;  // until the loop has ended, for that may still be looking for it
   if (server.ok()) {
+    courier->start((*server)->callback_transport());
     ops::log_info("ready at " + config.socket);
     ops::notify_ready("serving " + config.socket);
     idle.emplace(loop, **server, config.idle_exit_ms);
@@ -222,6 +271,7 @@ Status run(const ops::Config& config, const Options& options) {
   const bool ends_spawner = !server.ok() || idle->is_over();
   loop.stop(ends_spawner ? Loop::Spawner::kStopIfIdle : Loop::Spawner::kLeave);
   turns.join();
+  courier->stop();
   if (!server.ok()) return server.error();
   (*server)->stop();
   return outcome;

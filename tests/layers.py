@@ -23,22 +23,23 @@ MAY_INCLUDE = {
     "worker/examples": ["worker/sdk"],
     "daemon/core": ["base"],
     "daemon/store": ["base", "daemon/core"],
+    "daemon/callback": ["base", "daemon/core", "daemon/store/store.h"],
     "daemon/pool": ["base", "daemon/core", "segment", "worker/channel", "worker/spawner/wire.h"],
     "daemon/loop": ["base", "daemon/core", "daemon/store/store.h", "daemon/store/store_thread.h", "daemon/pool"],
     "daemon/rpc": [
-        "base", "daemon/core", "daemon/loop", "daemon/store/store_thread.h", "daemon/pool/segment_table.h", "segment", "proto"
+        "base", "daemon/core", "daemon/store/store.h", "daemon/callback", "daemon/loop", "daemon/store/store_thread.h", "daemon/pool/segment_table.h", "segment", "proto"
     ],  # fmt: skip
     "daemon/ops": ["base"],
     "daemon/main.cc": ["base", "segment", "daemon", "proto"],
     "client/cpp": ["base", "segment", "proto"],
     "client/cli": ["base", "client/cpp"],
-    "client/examples": ["segment", "client/cpp", "worker/sdk"],
+    "client/examples": ["proto", "segment", "client/cpp", "worker/sdk"],
     "tests": ["base", "segment", "proto", "worker", "daemon", "client"],
 }
 
 # Library: how its headers begin, and the folders that may include them.
 LIBRARIES = {
-    "gRPC": (("grpc/", "grpcpp/", "grpc++/"), ["daemon/rpc", "daemon/main.cc", "client/cpp", "proto", "tests"]),
+    "gRPC": (("grpc/", "grpcpp/", "grpc++/"), ["daemon/rpc", "daemon/main.cc", "client/cpp", "client/examples", "proto", "tests"]),
     "protobuf": (("google/",), ["daemon/rpc", "daemon/main.cc", "client/cpp", "proto", "tests"]),
     "SQLite": (("sqlite3",), ["daemon/store", "tests"]),
     "spdlog": (("spdlog/", "fmt/"), ["daemon/ops", "daemon/main.cc"]),
@@ -47,7 +48,8 @@ LIBRARIES = {
     "libsystemd": (("systemd/",), ["daemon/ops"]),
     "nlohmann-json": (("nlohmann/",), ["client/cli", "tests"]),
     "Asio": (("asio/", "asio.hpp"), ["client/cpp/include/futured/asio.h", "client/examples", "tests"]),
-    "OpenSSL": (("openssl/",), ["worker/tasks"]),
+    "libcurl": (("curl/",), ["daemon/callback"]),
+    "OpenSSL": (("openssl/",), ["worker/tasks", "daemon/callback"]),
     "GoogleTest": (("gtest/", "gmock/"), ["tests"]),
 }
 

@@ -56,6 +56,7 @@ void add_show(CLI::App& app, Globals& globals);
 void add_cancel(CLI::App& app, Globals& globals);
 void add_retry(CLI::App& app, Globals& globals);
 void add_queue(CLI::App& app, Globals& globals);
+void add_callback(CLI::App& app, Globals& globals);
 void add_worker(CLI::App& app, Globals& globals);
 void add_stats(CLI::App& app, Globals& globals);
 void add_attach(CLI::App& app, Globals& globals);

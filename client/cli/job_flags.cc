@@ -42,6 +42,7 @@ void JobFlags::add_to(CLI::App& verb) {
       ->check(duration_over_zero("--grace", "write 1ms for next to none"));
   verb.add_flag("--at-most-once", at_most_once, "Never run twice, not even after a crash")->group("Job");
   verb.add_option("--name", name, "Shown in lists")->group("Job");
+  callbacks.add_to(verb);
 }
 
 client::JobOptions JobFlags::options() const {
@@ -69,6 +70,7 @@ client::JobOptions JobFlags::options() const {
   options.timeouts.grace = given(grace, "--grace");
   options.at_most_once = at_most_once;
   options.name = name;
+  options.callbacks = callbacks.callbacks();
   return options;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "client/cli/callback_flags.h"
 #include "client/cli/cli.h"
 
 namespace futured::cli {
@@ -23,6 +24,7 @@ struct JobFlags {
   std::string grace;
   bool at_most_once = false;
   std::string name;
+  CallbackFlags callbacks;
 
   void add_to(CLI::App& verb);
   [[nodiscard]] client::JobOptions options() const;  // throws UsageError

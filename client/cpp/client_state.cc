@@ -46,6 +46,7 @@ ClientState::ClientState(std::string daemon_address, const ConnectOptions& conne
       queues(api::Queues::NewStub(channel)),
       workers(api::Workers::NewStub(channel)),
       admin(api::Admin::NewStub(channel)),
+      completions(api::Callbacks::NewStub(channel)),
       callbacks(options.on_callback_error),
       fetcher(options.on_callback_error),
       follower(*this),

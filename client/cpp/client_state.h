@@ -92,6 +92,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   std::unique_ptr<api::Queues::Stub> queues;
   std::unique_ptr<api::Workers::Stub> workers;
   std::unique_ptr<api::Admin::Stub> admin;
+  std::unique_ptr<api::Callbacks::Stub> completions;
   Network network;
   Registry registry;
   CallbackThread callbacks;

@@ -40,16 +40,6 @@ ErrorKind kind_of(int status_code) {
   }
 }
 
-void to_retries(const Retries& retries, api::Retries& out) {
-  out.set_max_attempts(retries.max_attempts);
-  out.set_backoff_ms(retries.backoff.count());
-  out.set_factor(retries.factor);
-  out.set_backoff_ms_max(retries.backoff_max.count());
-  out.set_jitter(retries.jitter);
-  for (const std::string& entry : retries.only_classes) out.add_only_classes(entry);
-  for (const std::string& entry : retries.except_classes) out.add_except_classes(entry);
-}
-
 void to_timeouts(const Timeouts& timeouts, api::Timeouts& out) {
   out.set_queue_ms(timeouts.queue.count());
   out.set_soft_ms(timeouts.soft.count());
@@ -109,6 +99,16 @@ AttemptInfo from_attempt(const api::Attempt& attempt) {
 
 }  // namespace
 
+void to_retries(const Retries& retries, api::Retries& out) {
+  out.set_max_attempts(retries.max_attempts);
+  out.set_backoff_ms(retries.backoff.count());
+  out.set_factor(retries.factor);
+  out.set_backoff_ms_max(retries.backoff_max.count());
+  out.set_jitter(retries.jitter);
+  for (const std::string& entry : retries.only_classes) out.add_only_classes(entry);
+  for (const std::string& entry : retries.except_classes) out.add_except_classes(entry);
+}
+
 api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   api::JobSpec spec;
   spec.set_queue(options.queue);
@@ -137,6 +137,7 @@ api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   spec.set_memory_bytes_max(options.memory_bytes_max);
   spec.set_output_bytes_max(options.output_bytes_max);
   spec.set_parent_id(options.parent_id);
+  for (const CompletionCallback& callback : options.callbacks) to_callback(callback, *spec.add_callbacks());
   return spec;
 }
 

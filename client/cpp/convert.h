@@ -10,6 +10,7 @@
 #include "futured/admin.h"
 #include "futured/errors.h"
 #include "futured/types.h"
+#include "futured/v1/callback.grpc.pb.h"
 #include "futured/v1/futured.grpc.pb.h"
 
 namespace futured::client {
@@ -19,6 +20,10 @@ namespace api = futured::v1;
 [[nodiscard]] api::JobSpec to_spec(const JobOptions& options, std::string_view task);
 void to_part(const Part& part, api::Part& out);
 void to_command(const CommandLine& command, api::Command& out);
+void to_retries(const Retries& retries, api::Retries& out);
+// completion_callbacks.cc
+void to_callback(const CompletionCallback& callback, api::CallbackSpec& out);
+[[nodiscard]] CallbackInfo from_callback(const api::Callback& callback);
 
 // A set of ids as ranges: those of one batch are consecutive.
 void add_ranges(std::vector<std::uint64_t> ids, google::protobuf::RepeatedPtrField<api::IdRange>& out);

@@ -49,6 +49,22 @@ struct QueuePut {
   QueueRow queue;
 };
 
+struct Registered {
+  Token token = 0;
+  CallbackId id;
+};
+
+struct Replayed {
+  Token token = 0;
+  std::uint64_t count = 0;
+};
+
+// Tell a receiver of an end. Answered with event::Delivered.
+struct Deliver {
+  CallbackId id;
+  std::uint32_t attempt = 0;  // 1: the first
+};
+
 // Hand a job to a slot. `payload` stays valid as long as the job is resident.
 struct Offer {
   SlotId slot;
@@ -82,10 +98,11 @@ struct Effects {
   // The gathering batch: what the store is asked to remember. Everything in the next group leaves only after it is
   // committed.
   Batch rows;
-  std::vector<Claim> claims;  // to be read after `rows` is committed
-  std::vector<JobId> loads;   // likewise
-  std::vector<JobId> due;     // likewise: jobs of the backlog that may have timed out
-  std::vector<KeyQuery> key_queries;  // likewise
+  std::vector<Claim> claims;                   // to be read after `rows` is committed
+  std::vector<JobId> loads;                    // likewise
+  std::vector<JobId> due;                      // likewise: jobs of the backlog that may have timed out
+  std::vector<DeliveryClaim> delivery_claims;  // likewise
+  std::vector<KeyQuery> key_queries;           // likewise
 
   // After the commit.
   std::vector<effect::Accepted> accepted;
@@ -93,6 +110,9 @@ struct Effects {
   std::vector<effect::QueuePut> queues_put;
   std::vector<effect::Offer> offers_after_commit;
   std::vector<effect::JobChange> changes;
+  std::vector<effect::Registered> registered;
+  std::vector<effect::Replayed> replayed;
+  std::vector<effect::Deliver> deliveries;
 
   // At once.
   std::vector<effect::Refused> refused;
@@ -108,7 +128,12 @@ struct Effects {
 
   // Nothing is to be read.
   [[nodiscard]] bool asks_nothing() const {
-    return claims.empty() && loads.empty() && due.empty() && key_queries.empty();
+    return claims.empty() && loads.empty() && due.empty() && key_queries.empty() && delivery_claims.empty();
+  }
+  // Nothing leaves after the commit.
+  [[nodiscard]] bool tells_nothing() const {
+    return accepted.empty() && cancelled.empty() && queues_put.empty() && offers_after_commit.empty() &&
+           changes.empty() && registered.empty() && replayed.empty() && deliveries.empty();
   }
   // The group that leaves at once is empty.
   [[nodiscard]] bool nothing_at_once() const {

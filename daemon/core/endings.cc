@@ -185,12 +185,14 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
     cancel_wishes_.erase(wish);
   }
   // What a load under way will bring was read before this.
-  if (const auto loading = cancels_loading_.find(job.id); loading != cancels_loading_.end()) {
-    for (const event::Cancel& cancel : std::exchange(loading->second.waiting, {})) {
+  if (const auto loading = loading_.find(job.id); loading != loading_.end()) {
+    for (const event::Cancel& cancel : std::exchange(loading->second.cancels, {})) {
       effects.cancelled.push_back({cancel.token, job.id, end.state});
     }
     loading->second.ended = end.state;
   }
+  const std::vector<CallbackTerms>& callbacks = job.spec->callbacks;
+  if (!callbacks.empty() || deliveries_.has_waiting()) deliveries_.ended(job.id, end.state, callbacks, now, effects);
   Lane& lane = *job.lane;
   drop(job);
   if (lane.ready_jobs == 0) refill(lane, effects);
@@ -211,12 +213,12 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
       effects.refused.push_back({cancel.token, {ErrorCode::kNotFound, "no job " + std::to_string(cancel.job.value)}});
       return;
     }
-    const auto [loading, is_new] = cancels_loading_.try_emplace(cancel.job);
+    const auto [loading, is_new] = loading_.try_emplace(cancel.job);
     if (is_new) effects.loads.push_back(cancel.job);
     if (loading->second.ended) {
       effects.cancelled.push_back({cancel.token, cancel.job, *loading->second.ended});
     } else {
-      loading->second.waiting.push_back(cancel);
+      loading->second.cancels.push_back(cancel);
     }
     return;
   }
@@ -237,34 +239,45 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
   doom(*job, Doom::kCancel, now, effects);
 }
 
-// Jobs that were not resident when somebody asked to cancel them.
+// Jobs that were not resident when somebody asked to cancel them, or to be told of their end.
 void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
   know_specs(loaded.answer.specs);
   if (loaded.due) return due_loaded(loaded, now, effects);
   for (const JobId asked : loaded.asked) {
-    const auto loading = cancels_loading_.extract(asked);
+    const auto loading = loading_.extract(asked);
     if (loading.empty()) continue;
+    const Loading& wanted = loading.mapped();
     const auto found = std::ranges::find(loaded.answer.jobs, asked, &StoredJob::id);
-    bool ended_here = false;
-    for (const event::Cancel& cancel : loading.mapped().waiting) {
-      if (found == loaded.answer.jobs.end()) {
-        effects.refused.push_back({cancel.token, {ErrorCode::kNotFound, "no job " + std::to_string(asked.value)}});
-        continue;
-      }
-      if (is_terminal(found->state) || ended_here) {
-        effects.cancelled.push_back({cancel.token, asked, ended_here ? JobState::kCancelled : found->state});
-        continue;
-      }
-      const bool brought_in = jobs_.find(asked) == nullptr;
-      if (brought_in) {
-        Job& job = take_up_held(*found, *specs_by_id_.at(found->spec)->lane);
-        job.counted = job.in_backlog;
-      }
-      on(cancel, now, effects);
-      Job* const left = jobs_.find(asked);
-      ended_here = left == nullptr;
-      if (brought_in && left != nullptr) back_to_backlog(*left, now, effects);  // refused
+    if (found == loaded.answer.jobs.end()) {
+      const Error unknown{ErrorCode::kNotFound, "no job " + std::to_string(asked.value)};
+      for (const event::Register& one : wanted.registers) effects.refused.push_back({one.token, unknown});
+      for (const event::Cancel& one : wanted.cancels) effects.refused.push_back({one.token, unknown});
+      continue;
     }
+    for (const event::Register& one : wanted.registers) {
+      add_callback(one, wanted.ended.value_or(found->state), found->owner, now, effects);
+    }
+    cancel_loaded(wanted.cancels, *found, now, effects);
+  }
+}
+
+void Scheduler::cancel_loaded(const std::vector<event::Cancel>& cancels, const StoredJob& found, Moment now,
+                              Effects& effects) {
+  bool ended_here = false;
+  for (const event::Cancel& cancel : cancels) {
+    if (is_terminal(found.state) || ended_here) {
+      effects.cancelled.push_back({cancel.token, found.id, ended_here ? JobState::kCancelled : found.state});
+      continue;
+    }
+    const bool brought_in = jobs_.find(found.id) == nullptr;
+    if (brought_in) {
+      Job& job = take_up_held(found, *specs_by_id_.at(found.spec)->lane);
+      job.counted = job.in_backlog;
+    }
+    on(cancel, now, effects);
+    Job* const left = jobs_.find(found.id);
+    ended_here = left == nullptr;
+    if (brought_in && left != nullptr) back_to_backlog(*left, now, effects);  // refused
   }
 }
 

@@ -47,7 +47,8 @@ struct Submit {
   std::vector<std::uint32_t> ends;           // where each payload ends in `bytes`; its size is the number of jobs
   JobId retry_of;
   std::vector<SubmitKey> keys;  // none; one for the whole batch; or one for each job
-  bool has_segments = false;    // some payload names a segment: the batch is as lasting as that
+  CallbackId settles;         // the delivery that this job is; accepted only while that is under way
+  bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
 };
 
 struct Cancel {
@@ -148,6 +149,39 @@ struct Record {
   bool on = false;
 };
 
+// Adds a callback to a job, ended or not.
+struct Register {
+  Token token = 0;
+  Principal who;
+  JobId job;
+  std::string spec;  // encoded, one
+  CallbackTerms terms;
+};
+
+// Deliver anew: callbacks that the store lists as kDelivered or kFailed.
+struct Replay {
+  struct Entry {
+    CallbackId id;
+    JobId job;
+    std::uint32_t lane = 0;
+  };
+  Token token = 0;
+  std::vector<Entry> entries;
+};
+
+// The answer to an effect::Deliver. (A delivery that is a job is answered by the submit of that job, when it is
+// accepted.)
+struct Delivered {
+  CallbackId id;
+  bool ok = false;
+  std::string error;
+  DeliveryRetries retries;  // of the callback
+};
+
+struct DeliveriesClaimed {
+  DeliveryClaimAnswer answer;
+};
+
 // The instant that Scheduler::next_timer() named has come.
 struct TimerDue {};
 
@@ -158,7 +192,7 @@ struct TurnEnd {};
 
 using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
                            event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Claimed, event::Loaded, event::KeysFound, event::Record, event::TimerDue,
-                           event::TurnEnd>;
+                           event::Head, event::Claimed, event::Loaded, event::KeysFound, event::Record, event::Register,
+                           event::Replay, event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

@@ -143,6 +143,7 @@ void Scheduler::audit() const {
     }
   }
   FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
+  deliveries_.audit();
   for (const auto& [id, wish] : cancel_wishes_) {
     FUTURED_CHECK(jobs_.find(id) != nullptr && !wish.waiters.empty(),
                   "who waits for a cancel waits for a resident job");

@@ -11,6 +11,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "daemon/core/callbacks.h"
 #include "daemon/core/job.h"
 #include "daemon/core/rows.h"
 
@@ -28,9 +29,12 @@ struct SpecState {
   SpecId id;
   std::shared_ptr<const JobSpec> shared;
   const JobSpec& spec;  // *shared
+  std::vector<CallbackTerms> callbacks;
   Lane* lane = nullptr;
   std::optional<std::uint32_t> task;  // index in its pool; commands: 0; empty: the pool does not have it now
   std::uint64_t jobs = 0;             // resident jobs that point here
+
+  [[nodiscard]] bool has_whole_batch() const { return std::ranges::any_of(callbacks, &CallbackTerms::whole_batch); }
 };
 
 // The jobs of one queue for one pool, in their order. What is resident lies in `ready`; what is not lies in the store's

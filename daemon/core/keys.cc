@@ -100,6 +100,10 @@ void Scheduler::accept_keyed(const event::Submit& submit, KnownKeys& known, Mome
       effects.refused.push_back({submit.token, spec.error()});
       return;
     }
+    if (const Status sound = check_submit(submit, **spec); !sound.ok()) {
+      effects.refused.push_back({submit.token, sound.error()});
+      return;
+    }
     accepted.first = add_jobs(submit, fresh, **spec, now, effects);
   }
   std::vector<JobId> first_of(submit.keys.size());  // job of each key

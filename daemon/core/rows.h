@@ -10,6 +10,7 @@
 
 #include "base/id.h"
 #include "base/time.h"
+#include "daemon/core/callbacks.h"
 #include "daemon/core/types.h"
 
 namespace futured {
@@ -120,6 +121,34 @@ struct KeyRow {
   bool operator==(const KeyRow&) const = default;
 };
 
+// How a callback that is due, or was registered after the submit, stands. Replaced by id.
+struct DeliveryRow {
+  CallbackId id;
+  JobId job;  // whose outcome is told: of a whole batch, the job that ended last
+  std::uint32_t lane = 0;
+  DeliveryState state = DeliveryState::kWaiting;
+  std::uint32_t attempts = 0;
+  WallTime at;               // kDelivering: not before; kDelivered, kFailed: since
+  std::uint32_t behind = 0;  // places in the submit of those that are kBehind it, a bit each
+  std::string error;         // of the last attempt that failed
+};
+
+// A callback that was registered after the submit.
+struct CallbackRow {
+  CallbackId id;
+  JobId job;
+  std::uint32_t owner = 0;  // uid of who registered it
+  std::string spec;         // encoded, one
+};
+
+// A batch with a callback for the whole: how far it is. Replaced by its first job.
+struct WholeBatchRow {
+  JobId first;
+  std::uint32_t count = 0;
+  std::uint32_t ended = 0;
+  std::uint32_t failed = 0;  // of those, not SUCCEEDED
+};
+
 // All row changes of one or more turns. Committed whole or not at all.
 struct Batch {
   std::vector<SpecRow> specs;
@@ -134,12 +163,16 @@ struct Batch {
   std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
   std::vector<DeadlineRow> deadlines_removed;
   std::vector<KeyRow> keys_added;    // none of them is known
-  std::uint64_t ids_reserved_until = 0;  // 0: unchanged; ids below it may have been handed out
+  std::vector<CallbackRow> callbacks;        // ascending ids
+  std::vector<DeliveryRow> deliveries;       // in this order: a later one with the same id holds
+  std::vector<WholeBatchRow> whole_batches;  // likewise
+  std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
            starts.empty() && backlog_added.empty() && backlog_removed.empty() && deadlines_added.empty() &&
-           deadlines_removed.empty() && keys_added.empty() && ids_reserved_until == 0;
+           deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
+           whole_batches.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -188,6 +221,22 @@ struct ClaimAnswer {
   std::vector<SpecRow> specs;    // each spec that the jobs name
 };
 
+// The first deliveries of a lane that are kDelivering, by (at, id).
+struct DeliveryClaim {
+  std::uint32_t lane = 0;
+  std::uint32_t rows_max = 0;
+};
+
+struct DeliveryClaimAnswer {
+  DeliveryClaim claim;
+  std::vector<DeliveryRow> rows;  // their errors are not told
+};
+
+struct DeliveryLane {
+  std::uint32_t lane = 0;
+  WallTime first_at;
+};
+
 struct LaneBacklog {
   QueueId queue;
   PoolId pool;
@@ -204,8 +253,12 @@ struct Snapshot {
   std::vector<PoolRow> pools;
   std::vector<LaneBacklog> backlog;
   std::vector<DeadlineRow> deadlines;
-  std::vector<StoredJob> resident;  // unfinished and not in the backlog; ascending ids
-  std::vector<SpecRow> specs;       // each spec that `resident` names
+  std::vector<StoredJob> resident;             // unfinished and not in the backlog; ascending ids
+  std::vector<SpecRow> specs;                  // each spec that `resident` names
+  std::uint64_t callbacks_until = 1;           // numbers of later callbacks below it are taken
+  std::vector<DeliveryLane> deliveries;        // lanes with deliveries that are kDelivering
+  std::vector<CallbackRow> waiting_callbacks;  // registered later, and kWaiting
+  std::vector<WholeBatchRow> whole_batches;    // that have not ended
 };
 
 // One for each key asked, in that order; empty: nobody has used it.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "daemon/core/deliveries.h"
 #include "daemon/core/effects.h"
 #include "daemon/core/event.h"
 #include "daemon/core/house.h"
@@ -88,7 +89,7 @@ class Scheduler {
   void return_ids(Effects& effects) const { effects.rows.ids_reserved_until = next_id_; }
 
   // When event::TimerDue is wanted.
-  [[nodiscard]] Instant next_timer() const { return timers_.next(); }
+  [[nodiscard]] Instant next_timer() const { return std::min(timers_.next(), deliveries_.next_timer()); }
 
   // Slots of this setup, in order: SlotId 1, 2, …, first those of the first pool.
   [[nodiscard]] PoolId pool_of(SlotId slot) const;
@@ -115,6 +116,8 @@ class Scheduler {
   [[nodiscard]] bool is_nearly_done(Duration time) const;
   // No job is offered or taken, and none waits in any lane or timer.
   [[nodiscard]] bool idle() const;
+  // A callback is due, now or later.
+  [[nodiscard]] bool owes_callbacks() const { return !deliveries_.idle(); }
 
   // Checks every invariant; aborts on a broken one. Costs a walk over all that is resident.
   void audit() const;
@@ -154,6 +157,17 @@ class Scheduler {
   void on(const event::KeysFound& found, Moment now, Effects& effects);
   using KnownKeys = std::map<KeyQuery, KeyRow>;
   void accept_keyed(const event::Submit& submit, KnownKeys& known, Moment now, Effects& effects);
+
+  // registering.cc
+  [[nodiscard]] Status check_callbacks(const JobSpec& spec) const;
+  [[nodiscard]] Status check_submit(const event::Submit& submit, const SpecState& spec) const;
+  void on(const event::Register& asked, Moment now, Effects& effects);
+  void on(const event::Replay& replay, Moment now, Effects& effects) { deliveries_.on(replay, now, effects); }
+  void on(const event::Delivered& delivered, Moment now, Effects& effects) { deliveries_.on(delivered, now, effects); }
+  void on(const event::DeliveriesClaimed& claimed, Moment now, Effects& effects) {
+    deliveries_.on(claimed, now, effects);
+  }
+  void add_callback(const event::Register& asked, JobState state, std::uint32_t owner, Moment now, Effects& effects);
 
   // window.cc
   Lane& lane_of(QueueState& queue, PoolState& pool);
@@ -207,6 +221,7 @@ class Scheduler {
   void on(const event::SlotEnded& ended, Moment now, Effects& effects);
   void on(const event::Cancel& cancel, Moment now, Effects& effects);
   void on(const event::Loaded& loaded, Moment now, Effects& effects);
+  void cancel_loaded(const std::vector<event::Cancel>& cancels, const StoredJob& found, Moment now, Effects& effects);
   [[nodiscard]] Slot* slot_of(SlotId id);
   void doom(Job& job, Doom why, Moment now, Effects& effects);
   void stop_taken(Job& job, Moment now, Effects& effects);
@@ -264,6 +279,8 @@ class Scheduler {
   };
   std::optional<DueJobs> due_;
 
+  Deliveries deliveries_;
+
   std::unordered_map<JobSpec, SpecState*, JobSpecHash> specs_;
   std::unordered_map<SpecId, std::unique_ptr<SpecState>> specs_by_id_;
   std::uint64_t next_spec_ = 1;
@@ -291,11 +308,12 @@ class Scheduler {
     std::string reason;
   };
   std::unordered_map<JobId, CancelWish> cancel_wishes_;  // of jobs that are on their way out
-  struct LoadingCancels {
-    std::vector<event::Cancel> waiting;
+  struct Loading {
+    std::vector<event::Cancel> cancels;
+    std::vector<event::Register> registers;
     std::optional<JobState> ended;  // meanwhile: the answer was read too early
   };
-  std::unordered_map<JobId, LoadingCancels> cancels_loading_;
+  std::unordered_map<JobId, Loading> loading_;  // jobs that are not resident, and what is asked of them
 };
 
 }  // namespace futured

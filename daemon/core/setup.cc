@@ -10,6 +10,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     : setup_(setup),
       random_(setup.seed),
       window_bytes_max_(setup.window_bytes != 0 ? setup.window_bytes : limits::kWindowBytesMax),
+      deliveries_(snapshot, setup.seed, now),
       next_spec_(snapshot.specs_until),
       next_id_(snapshot.ids_reserved_until),
       ids_until_(snapshot.ids_reserved_until) {

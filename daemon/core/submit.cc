@@ -26,6 +26,10 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
     effects.refused.push_back({submit.token, spec.error()});
     return;
   }
+  if (const Status sound = check_submit(submit, **spec); !sound.ok()) {
+    effects.refused.push_back({submit.token, sound.error()});
+    return;
+  }
   const JobId first = add_jobs(submit, {}, **spec, now, effects);
   effects.accepted.push_back({submit.token, first, static_cast<std::uint32_t>(submit.ends.size()), {}, {}});
 }
@@ -36,6 +40,8 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
   Lane& lane = *spec.lane;
   const auto count = static_cast<std::uint32_t>(items.empty() ? submit.ends.size() : items.size());
   const JobId first = take_ids(count, effects);
+  if (spec.has_whole_batch()) deliveries_.watch_batch(first, count, effects);
+  if (submit.settles.is_set()) deliveries_.on(event::Delivered{submit.settles, /*ok=*/true, {}, {}}, now, effects);
   std::uint32_t spilled = 0;
   JobId first_spilled;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -125,6 +131,7 @@ Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
   const auto pool = pool_for(spec);
   if (!pool.ok()) return pool.error();
   if (found != specs_.end()) return found->second;
+  if (const Status sound = check_callbacks(spec); !sound.ok()) return sound.error();
 
   // The pool is settled here, once: tasks that another pool has after a restart do not move a job.
   JobSpec settled = spec;
@@ -164,8 +171,11 @@ SpecState& Scheduler::know_spec(const SpecRow& row) {
   auto& slot = specs_by_id_[row.id];
   if (slot) return *slot;
   const auto shared = std::make_shared<const JobSpec>(row.spec);
-  slot = std::make_unique<SpecState>(SpecState{row.id, shared, *shared, nullptr, std::nullopt, 0});
+  slot = std::make_unique<SpecState>(SpecState{row.id, shared, *shared, {}, nullptr, std::nullopt, 0});
   SpecState& spec = *slot;
+  if (const auto callbacks = decode_callbacks(row.spec.callbacks); callbacks.ok()) {
+    for (const CallbackSpec& callback : *callbacks) spec.callbacks.push_back(terms_of(callback));
+  }
   const auto queue = queue_by_name_.find(row.spec.queue);
   FUTURED_CHECK(queue != queue_by_name_.end(), "a spec is known once its queue was found");
   const auto pool = pool_for(row.spec);

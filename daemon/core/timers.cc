@@ -42,6 +42,7 @@ void Scheduler::on(const event::TimerDue&, Moment now, Effects& effects) {
     }
     fire_job(*timer, *job, now, effects);
   }
+  deliveries_.on_time(now, effects);
 }
 
 void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effects) {

@@ -86,6 +86,7 @@ struct JobSpec {
   std::vector<std::string> retry_only;                  // retry_classes.h; empty: every error may be retried
   std::vector<std::string> retry_except;                // these never
   std::uint32_t crashes_max = limits::kCrashesDefault;  // workers it may take down; the last of them ends it
+  std::string callbacks;                                // encoded (daemon/core/callbacks.h); empty: none
 
   bool operator==(const JobSpec&) const = default;
 };

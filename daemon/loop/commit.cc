@@ -19,7 +19,7 @@ Error store_failing_error() {
 }
 
 bool Loop::has_batch() const {
-  return !effects_.rows.empty() || !effects_.asks_nothing() || !effects_.changes.empty() || !effects_.accepted.empty() || !effects_.cancelled.empty() || !effects_.queues_put.empty() ||
+  return !effects_.rows.empty() || !effects_.asks_nothing() || !effects_.tells_nothing() ||
          parts_.pools->has_unreleased();
 }
 
@@ -28,7 +28,8 @@ bool Loop::has_batch() const {
 bool Loop::holds_back(Moment moment) {
   const Batch& rows = effects_.rows;
   const bool fresh = !rows.jobs.empty() && rows.outcomes.empty() && rows.attempts.empty() && rows.starts.empty() &&
-                     effects_.asks_nothing() && effects_.cancelled.empty();
+                     effects_.asks_nothing() && effects_.cancelled.empty() && effects_.deliveries.empty() &&
+                     effects_.registered.empty() && effects_.replayed.empty();
   if (!fresh || stopping_ || !scheduler_->is_nearly_done(kHoldBackMax)) {
     hold_until_ = {};
     return false;
@@ -57,7 +58,11 @@ void Loop::send_batch(Moment moment) {
       work.questions.loads.push_back(std::exchange(effects_.due, {}));
     }
     work.questions.keys = std::exchange(effects_.key_queries, {});
-    deferred_ = Deferred{std::exchange(effects_.accepted, {}),
+    work.questions.delivery_claims = std::exchange(effects_.delivery_claims, {});
+    deferred_ = Deferred{std::exchange(effects_.registered, {}),
+                         std::exchange(effects_.replayed, {}),
+                         std::exchange(effects_.deliveries, {}),
+                         std::exchange(effects_.accepted, {}),
                          std::exchange(effects_.cancelled, {}),
                          std::exchange(effects_.queues_put, {}),
                          std::exchange(effects_.offers_after_commit, {}),
@@ -125,6 +130,9 @@ void Loop::take_answers(StoreAnswer answer, Moment moment) {
     step(event::Loaded{std::move(asked), std::move(answer.loaded[i]), /*due=*/i == 1}, moment);
   }
   if (!answer.questions.keys.empty()) step(event::KeysFound{std::move(answer.keys)}, moment);
+  for (DeliveryClaimAnswer& claimed : answer.deliveries_claimed) {
+    step(event::DeliveriesClaimed{std::move(claimed)}, moment);
+  }
 }
 
 // A batch that was rolled back is kept and tried again: nothing of it has left. Anything else only a restart mends,
@@ -171,6 +179,13 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   for (const effect::QueuePut& put : deferred.queues_put) {
     if (const auto owed = owed_queues_.extract(put.token)) owed.mapped()(put.queue);
   }
+  for (const effect::Registered& registered : deferred.registered) {
+    if (const auto owed = owed_registers_.extract(registered.token)) owed.mapped()(registered.id);
+  }
+  for (const effect::Replayed& replayed : deferred.replayed) {
+    if (const auto owed = owed_replays_.extract(replayed.token)) owed.mapped()(replayed.count);
+  }
+  if (!deferred.deliveries.empty()) parts_.deliver(std::move(deferred.deliveries));
   for (const pool::SlotCursor& cursor : deferred.cursors) parts_.pools->release(cursor);
   for (const effect::Offer& offer : deferred.offers) {
     if (scheduler_->stands(offer)) make_offer(offer, moment);

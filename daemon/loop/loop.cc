@@ -183,6 +183,26 @@ void Loop::put_queue(event::PutQueue put, QueueReply reply) {
   });
 }
 
+void Loop::register_callback(event::Register asked, RegisterReply reply) {
+  post([this, asked = std::move(asked), reply = std::move(reply)]() mutable {
+    asked.token = next_token_++;
+    owed_registers_.emplace(asked.token, std::move(reply));
+    step(asked, now());
+  });
+}
+
+void Loop::replay_callbacks(event::Replay replay, ReplayReply reply) {
+  post([this, replay = std::move(replay), reply = std::move(reply)]() mutable {
+    replay.token = next_token_++;
+    owed_replays_.emplace(replay.token, std::move(reply));
+    step(replay, now());
+  });
+}
+
+void Loop::delivered(event::Delivered delivered) {
+  post([this, delivered = std::move(delivered)] { step(delivered, now()); });
+}
+
 void Loop::watch(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink, std::function<void()> ready) {
   post([this, ranges = std::move(ranges), sink = std::move(sink), ready = std::move(ready)] {
     watchers_.watch(ranges, sink);
@@ -274,6 +294,8 @@ void Loop::answer(const effect::Refused& refused) {
     cancel.mapped()(refused.error);
   } else if (const auto queue = owed_queues_.extract(refused.token)) {
     queue.mapped()(refused.error);
+  } else if (const auto asked = owed_registers_.extract(refused.token)) {
+    asked.mapped()(refused.error);
   }
 }
 

@@ -70,6 +70,8 @@ class Loop {
     std::vector<pool::PoolConfig> pool_configs;
     Duration ready_within{0};  // how long to wait for the pools' tasks
     std::function<void(const std::string&)> log;
+    // What receivers are to be told now. Each is answered with delivered(), or with a submit that settles it.
+    std::function<void(std::vector<effect::Deliver>)> deliver;
     // The descriptors of the segments that an encoded payload names, in its order; still the table's.
     std::function<Result<std::vector<int>>(std::string_view)> segments_of;
     // A result's segments become the table's; gives back the result with their ids in it.
@@ -98,6 +100,9 @@ class Loop {
   [[nodiscard]] bool store_is_failing() const { return store_failing_.load(std::memory_order_relaxed); }
   void cancel(event::Cancel cancel, CancelReply reply);
   void put_queue(event::PutQueue put, QueueReply reply);
+  void register_callback(event::Register asked, RegisterReply reply);
+  void replay_callbacks(event::Replay replay, ReplayReply reply);
+  void delivered(event::Delivered delivered);
   // `ready` is called when the watch is in place: what ends later is told to `sink`, what ended before is on disk.
   void watch(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink, std::function<void()> ready);
   void forget(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink);
@@ -141,6 +146,9 @@ class Loop {
   };
   // What a commit in flight lets out when it is done.
   struct Deferred {
+    std::vector<effect::Registered> registered;
+    std::vector<effect::Replayed> replayed;
+    std::vector<effect::Deliver> deliveries;
     std::vector<effect::Accepted> accepted;
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
@@ -213,6 +221,8 @@ class Loop {
   std::unordered_map<Token, OwedSubmit> owed_submits_;
   std::unordered_map<Token, CancelReply> owed_cancels_;
   std::unordered_map<Token, QueueReply> owed_queues_;
+  std::unordered_map<Token, RegisterReply> owed_registers_;
+  std::unordered_map<Token, ReplayReply> owed_replays_;
   Token next_token_ = 1;
 
   Fd wake_fd_;

@@ -48,6 +48,8 @@ struct Accepted {
 
 using SubmitReply = std::function<void(const Result<Accepted>&)>;
 using CancelReply = std::function<void(const Result<JobState>&)>;
+using RegisterReply = std::function<void(const Result<CallbackId>&)>;
+using ReplayReply = std::function<void(std::uint64_t)>;
 using QueueReply = std::function<void(const Result<QueueRow>&)>;
 
 // Output of a running job, as it comes.

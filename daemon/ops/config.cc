@@ -22,6 +22,9 @@ class Section {
   void text(const char* key, std::string& value) {
     if (const toml::node* node = take(key)) set(key, node->value_exact<std::string>(), value, "a string");
   }
+  void flag(const char* key, bool& value) {
+    if (const toml::node* node = take(key)) set(key, node->value_exact<bool>(), value, "true or false");
+  }
   void number(const char* key, std::int64_t& value) {
     if (const toml::node* node = take(key)) set(key, node->value_exact<std::int64_t>(), value, "a whole number");
   }
@@ -106,6 +109,52 @@ void read_queue(const toml::table& table, const std::string& name, Config& confi
   config.queues.push_back(std::move(queue));
 }
 
+void read_secrets(const toml::table& table, CallbackSection& callbacks, std::string& problem) {
+  Section section(table, "callbacks.secrets", problem);
+  for (const auto& [key, node] : table) {
+    const std::string name(key.str());
+    section.text(name.c_str(), callbacks.secrets[name]);
+    if (callbacks.secrets[name].empty()) section.wrong(name, "an empty secret signs nothing");
+  }
+}
+
+void read_tls(const toml::table& table, CallbackSection& callbacks, std::string& problem) {
+  for (const auto& [key, node] : table) {
+    const std::string name(key.str());
+    const toml::table* const files = node.as_table();
+    if (files == nullptr) {
+      if (problem.empty()) problem = "[callbacks.tls] " + name + ": must be a table";
+      return;
+    }
+    Section section(*files, "callbacks.tls." + name, problem);
+    TlsSection& tls = callbacks.tls[name];
+    section.text("ca", tls.ca);
+    section.text("certificate", tls.certificate);
+    section.text("key", tls.key);
+    section.refuse_unknown();
+  }
+}
+
+void read_callbacks(const toml::table& table, Config& config, std::string& problem) {
+  CallbackSection& callbacks = config.callbacks;
+  Section section(table, "callbacks", problem);
+  section.flag("allow_private", callbacks.allow_private);
+  section.number("redirects_max", callbacks.redirects_max);
+  section.text("ca", callbacks.ca);
+  const auto inner = [&](const char* key, auto read) {
+    const toml::node* const node = section.take(key);
+    if (node == nullptr) return;
+    if (const toml::table* const found = node->as_table()) {
+      read(*found, callbacks, problem);
+    } else {
+      section.wrong(key, "must be a table");
+    }
+  };
+  inner("secrets", read_secrets);
+  inner("tls", read_tls);
+  section.refuse_unknown();
+}
+
 void read_daemon(const toml::table& table, Config& config, std::string& problem) {
   Section section(table, "daemon", problem);
   section.text("socket", config.socket);
@@ -157,6 +206,8 @@ Result<Config> read_config(const std::string& path) {
     const std::string name(key.str());
     if (name == "daemon" && node.is_table()) {
       read_daemon(*node.as_table(), config, problem);
+    } else if (name == "callbacks" && node.is_table()) {
+      read_callbacks(*node.as_table(), config, problem);
     } else if (name == "pools") {
       read_named(node, "pools", problem,
                  [&](const auto& table, const auto& pool) { read_pool(table, pool, config, problem); });
@@ -170,6 +221,30 @@ Result<Config> read_config(const std::string& path) {
   if (!problem.empty()) return Error{ErrorCode::kInvalidArgument, path + ": " + problem};
   return config;
 }
+
+namespace {
+
+Status check(const CallbackSection& callbacks) {
+  const auto refuse = [](std::string why) { return Error{ErrorCode::kInvalidArgument, std::move(why)}; };
+  if (callbacks.redirects_max < 0 || callbacks.redirects_max > limits::kRedirectsMax) {
+    return refuse("[callbacks] redirects_max: must be 0 to " + std::to_string(limits::kRedirectsMax));
+  }
+  const auto is_readable = [&](const std::string& path, const std::string& key) -> Status {
+    if (path.empty() || ::access(path.c_str(), R_OK) == 0) return {};
+    return refuse(key + ": " + system_error(path).message);
+  };
+  if (const Status sound = is_readable(callbacks.ca, "[callbacks] ca"); !sound.ok()) return sound;
+  for (const auto& [name, tls] : callbacks.tls) {
+    const std::string section = "[callbacks.tls." + name + "] ";
+    if (tls.certificate.empty() != tls.key.empty()) return refuse(section + "key: certificate and key go together");
+    for (const auto& [path, key] : {std::pair(tls.ca, "ca"), {tls.certificate, "certificate"}, {tls.key, "key"}}) {
+      if (const Status sound = is_readable(path, section + key); !sound.ok()) return sound;
+    }
+  }
+  return {};
+}
+
+}  // namespace
 
 Status check(const Config& config) {
   const auto refuse = [](std::string why) { return Error{ErrorCode::kInvalidArgument, std::move(why)}; };
@@ -193,7 +268,7 @@ Status check(const Config& config) {
     if (queue.name.empty() || queue.name.size() > limits::kNameBytesMax)
       return refuse("[queues." + queue.name + "]: name is empty or too long");
   }
-  return {};
+  return check(config.callbacks);
 }
 
 }  // namespace futured::ops

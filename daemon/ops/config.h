@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,21 @@ struct QueueSection {
   std::string discipline = "fifo";
 };
 
+// A target of gRPC callbacks over TLS: PEM files. Without ca: what the system trusts.
+struct TlsSection {
+  std::string ca;
+  std::string certificate;
+  std::string key;
+};
+
+struct CallbackSection {
+  bool allow_private = false;
+  std::int64_t redirects_max = 0;
+  std::string ca;  // PEM file, for webhooks; empty: what the system trusts
+  std::map<std::string, std::string> secrets;
+  std::map<std::string, TlsSection> tls;
+};
+
 struct Config {
   std::string socket;
   std::string state;
@@ -31,6 +47,7 @@ struct Config {
   std::string log_level = "info";
   std::vector<PoolSection> pools;  // `default` and `command` always among them
   std::vector<QueueSection> queues;
+  CallbackSection callbacks;
 };
 
 // Reads a file such as deploy/futured.toml. An unknown key, a wrong type and a value out of bounds are refused by name.

@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "daemon/core/rows.h"
 #include "daemon/core/types.h"
+#include "daemon/rpc/callback_names.h"
 #include "futured/v1/types.pb.h"
 
 namespace futured::rpc {
@@ -35,7 +36,7 @@ namespace api = futured::v1;
 // A name as types.proto defines it. An empty one is refused.
 [[nodiscard]] Status check_name(std::string_view name, std::string_view field);
 
-[[nodiscard]] Result<JobSpec> to_spec(const api::JobSpec& spec);
+[[nodiscard]] Result<JobSpec> to_spec(const api::JobSpec& spec, const CallbackNames& names = {});
 
 // The payloads of a batch, encoded one after another: what event::Submit takes.
 struct Payloads {
@@ -68,6 +69,9 @@ void to_api(const Error& error, api::Error& out);
 
 // The number of the gRPC status code that stands for this kind of error.
 [[nodiscard]] int status_code(ErrorCode code);
+
+// Text that somebody else wrote: a message of the API carries UTF-8 only.
+[[nodiscard]] std::string as_utf8(std::string_view text);
 
 // One part of a result or payload. Without bytes: what it is and how it is found, but not what it holds.
 void to_api(const Part& part, bool with_bytes, api::Part& out);

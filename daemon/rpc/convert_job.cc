@@ -1,6 +1,6 @@
 // Specs, attempts and refusals into messages.
 #include "base/limits.h"
-#include "daemon/rpc/convert.h"
+#include "daemon/rpc/convert_callback.h"
 
 namespace futured::rpc {
 
@@ -45,6 +45,9 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
   timeouts.set_run_ms(ms_of(spec.run_timeout));
   timeouts.set_total_ms(ms_of(spec.total_timeout));
   timeouts.set_grace_ms(spec.grace.count() > 0 ? ms_of(spec.grace) : limits::kKillGraceMs);
+  if (const auto callbacks = decode_callbacks(spec.callbacks); callbacks.ok()) {
+    for (const CallbackSpec& callback : *callbacks) to_api(callback, *out.add_callbacks());
+  }
 }
 
 void to_api(const AttemptRow& attempt, api::Attempt& out) {

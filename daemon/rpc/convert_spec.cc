@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "daemon/rpc/convert.h"
+#include "daemon/rpc/convert_callback.h"
 
 namespace futured::rpc {
 
@@ -179,7 +180,6 @@ Status refuse_unbuilt_options(const api::JobSpec& spec) {
       {!spec.needs().empty(), "spec.needs"},
       {!spec.dependencies().empty(), "spec.dependencies"},
       {spec.has_cache(), "spec.cache"},
-      {!spec.callbacks().empty(), "spec.callbacks"},
       {spec.retention_ms() != 0, "spec.retention_ms"},
       {spec.durable_segments(), "spec.durable_segments"},
       {spec.memory_bytes_max() != 0, "spec.memory_bytes_max"},
@@ -226,22 +226,22 @@ Status check_name(std::string_view name, std::string_view field) {
   return {};
 }
 
-Result<JobSpec> to_spec(const api::JobSpec& asked) {
+Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {
   JobSpec spec;
   struct {
     const std::string& name;
     const char* field;
     std::string* into;
-  } const names[] = {
+  } const words[] = {
       {asked.queue(), "spec.queue", &spec.queue},
       {asked.pool(), "spec.pool", &spec.pool},
       {asked.task(), "spec.task", &spec.task},
       {asked.name(), "spec.name", &spec.name},
   };
-  for (const auto& name : names) {
-    if (name.name.empty()) continue;
-    if (const Status sound = check_name(name.name, name.field); !sound.ok()) return sound.error();
-    *name.into = name.name;
+  for (const auto& word : words) {
+    if (word.name.empty()) continue;
+    if (const Status sound = check_name(word.name, word.field); !sound.ok()) return sound.error();
+    *word.into = word.name;
   }
   if (const Status known = refuse_unbuilt_options(asked); !known.ok()) return known.error();
   spec.priority = asked.priority();
@@ -258,6 +258,9 @@ Result<JobSpec> to_spec(const api::JobSpec& asked) {
   if (asked.has_timeouts()) {
     if (const Status added = add_timeouts(asked.timeouts(), spec); !added.ok()) return added.error();
   }
+  auto callbacks = to_callbacks(asked, names);
+  if (!callbacks.ok()) return callbacks.error();
+  spec.callbacks = std::move(*callbacks);
   return spec;
 }
 

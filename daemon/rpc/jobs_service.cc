@@ -21,7 +21,7 @@ namespace futured::rpc {
 grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::SubmitRequest* request,
                                               api::SubmitResponse* response) {
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
-  const auto spec = to_spec(request->spec());
+  const auto spec = to_spec(request->spec(), front_.setup.callback_names);
   if (!spec.ok()) return answer_now(context, spec.error());
   if (front_.loop.store_is_failing()) return answer_now(context, store_failing_error());
   if (front_.loop.is_full()) {

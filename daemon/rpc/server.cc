@@ -15,6 +15,8 @@
 
 #include "base/limits.h"
 #include "daemon/rpc/admin_service.h"
+#include "daemon/rpc/callback_transport.h"
+#include "daemon/rpc/callbacks_service.h"
 #include "daemon/rpc/jobs_service.h"
 #include "daemon/rpc/listening_socket.h"
 #include "daemon/rpc/one_poller.h"
@@ -78,6 +80,7 @@ class Server::Impl {
     }
     listening_.reset();
     segment_server_.reset();
+    callback_transport_.stop();
     front_.calls.stop_all(stopping_error());
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + kShutdownWithin);
     drain_reader();
@@ -85,6 +88,7 @@ class Server::Impl {
   }
 
   [[nodiscard]] Front& front() { return front_; }
+  [[nodiscard]] callback::Transport& callback_transport() { return callback_transport_; }
 
  private:
   [[nodiscard]] Status build() {
@@ -97,6 +101,7 @@ class Server::Impl {
     builder.RegisterService(&workers_);
     builder.RegisterService(&admin_);
     builder.RegisterService(&segments_);
+    builder.RegisterService(&callbacks_);
     builder.RegisterCallbackGenericService(&unbuilt_);
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
     interceptors.push_back(make_bad_message_mender());
@@ -165,6 +170,8 @@ class Server::Impl {
   WorkersService workers_{front_};
   AdminService admin_{front_};
   SegmentsService segments_{front_};
+  CallbacksService callbacks_{front_};
+  CallbackTransport callback_transport_{front_};
   UnbuiltService unbuilt_;
   std::optional<SocketLock> lock_;
   std::unique_ptr<SegmentServer> segment_server_;
@@ -187,6 +194,7 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
 void Server::stop() { impl_->stop(); }
+callback::Transport& Server::callback_transport() { return impl_->callback_transport(); }
 std::size_t Server::open_calls() const { return impl_->front().calls.size(); }
 Instant Server::last_call() const { return impl_->front().calls.last_change(); }
 

@@ -4,17 +4,27 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
+#include "daemon/callback/transport.h"
 #include "daemon/loop/loop.h"
 #include "daemon/pool/segment_table.h"
+#include "daemon/rpc/callback_names.h"
 #include "daemon/store/store_thread.h"
 
 namespace futured::rpc {
+
+// PEM texts; empty: the system's roots, no certificate of our own.
+struct CallbackTls {
+  std::string ca;
+  std::string certificate;
+  std::string key;
+};
 
 struct ServerSetup {
   std::string socket;  // path of the unix socket; the segment socket lies beside it
@@ -31,6 +41,9 @@ struct ServerSetup {
   Epoch epoch;
   std::int64_t idle_exit_ms = 0;
   std::vector<pool::PoolConfig> pools;
+
+  CallbackNames callback_names;
+  std::map<std::string, CallbackTls> callback_tls;  // by name
 
   std::uint32_t admin_uid = 0;  // besides root, may shut the daemon down and change what belongs to others
   std::function<void(const std::string&)> log;
@@ -49,6 +62,9 @@ class Server {
   // Takes no more connections, ends every call (UNAVAILABLE, unless its answer is under way) and removes the sockets.
   // Answers that the loop or the reader gives later go nowhere. Bounded to a few seconds; a second call does nothing.
   void stop();
+
+  // What a courier needs of this folder. It must be stopped before the server is.
+  [[nodiscard]] callback::Transport& callback_transport();
 
   // For exiting when idle: the calls that are open, and when the last one came or went.
   [[nodiscard]] std::size_t open_calls() const;

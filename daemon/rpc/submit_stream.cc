@@ -104,7 +104,7 @@ void SubmitStream::take_spec() {
     spec_error_ = known.error().in("spec");
     return;
   }
-  auto spec = to_spec(request_.spec());
+  auto spec = to_spec(request_.spec(), front_.setup.callback_names);
   if (spec.ok()) {
     spec_ = std::move(*spec);
   } else {

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "daemon/store/callback_reads.h"
 #include "daemon/store/store.h"
 
 namespace futured {
@@ -46,6 +47,9 @@ struct Rows {
   std::set<JobId> in_backlog;
   std::map<std::pair<WallTime, JobId>, std::uint32_t> deadlines;
   std::map<KeyQuery, KeyRow> keys;
+  std::map<CallbackId, CallbackRow> callbacks;
+  std::map<CallbackId, DeliveryRow> deliveries;
+  std::map<JobId, WholeBatchRow> whole_batches;
   std::set<JobId> open;  // unfinished and not in the backlog
 };
 
@@ -70,7 +74,7 @@ StoredJob stored(const Rows& rows, const Job& job) {
   return read;
 }
 
-class MemoryReader : public StoreReader {
+class MemoryReader : public StoreReader, private CallbackTables {
  public:
   explicit MemoryReader(std::shared_ptr<Rows> rows) : rows_(std::move(rows)) {}
 
@@ -78,8 +82,18 @@ class MemoryReader : public StoreReader {
   Result<JobPage> list(const JobQuery& query) override;
   Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) override;
   Result<std::optional<KeyRow>> find_key(const KeyQuery& key) override;
+  Result<std::optional<DeliveryRecord>> delivery(CallbackId id) override;
+  Result<CallbackPage> callbacks(const CallbackQuery& query) override;
 
  private:
+  Result<std::optional<JobRecord>> job_row(JobId id, bool with_result) override;
+  Result<std::optional<DeliveryRow>> delivery_row(CallbackId id) override;
+  Result<std::optional<CallbackRow>> callback_row(CallbackId id) override;
+  Result<std::vector<CallbackId>> later_callbacks(JobId job, std::uint64_t after, std::uint32_t rows_max) override;
+  Result<std::vector<DeliveryRow>> delivery_rows(std::uint64_t after, std::uint32_t rows_max,
+                                                 bool failed_only) override;
+  Result<std::optional<WholeBatchRow>> batch_of(JobId job) override;
+
   std::shared_ptr<Rows> rows_;
 };
 
@@ -91,6 +105,7 @@ class MemoryStore : public Store {
   Result<ClaimAnswer> claim(const Claim& claim) override;
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
+  Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
   std::unique_ptr<StoreReader> reader() override { return std::make_unique<MemoryReader>(rows_); }
 
  private:
@@ -111,6 +126,8 @@ bool contradicts(const Rows& rows, const Batch& batch) {
     if (ended_before || !ended.insert(row.id).second) return true;
   }
   const auto has_key = [&](const BacklogKey& key) { return rows.backlog.contains(key); };
+  const auto has_callback = [&](const CallbackRow& row) { return rows.callbacks.contains(row.id); };
+  if (std::ranges::any_of(batch.callbacks, has_callback)) return true;
   const auto has_spec = [&](const SpecRow& row) { return rows.specs.contains(row.id); };
   const auto has_used = [&](const KeyRow& row) { return rows.keys.contains(row.key); };
   return std::ranges::any_of(batch.backlog_added, has_key) || std::ranges::any_of(batch.keys_added, has_used) ||
@@ -158,6 +175,9 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
   for (const DeadlineRow& row : batch.deadlines_removed) rows.deadlines.erase({row.at, row.first});
   for (const DeadlineRow& row : batch.deadlines_added) rows.deadlines[{row.at, row.first}] = row.count;
   for (const KeyRow& row : batch.keys_added) rows.keys.emplace(row.key, row);
+  for (const CallbackRow& row : batch.callbacks) rows.callbacks.emplace(row.id, row);
+  for (const DeliveryRow& row : batch.deliveries) rows.deliveries.insert_or_assign(row.id, row);
+  for (const WholeBatchRow& row : batch.whole_batches) rows.whole_batches.insert_or_assign(row.first, row);
   if (batch.ids_reserved_until != 0) rows.ids_reserved_until = batch.ids_reserved_until;
   return std::nullopt;
 }
@@ -186,6 +206,18 @@ Result<Snapshot> MemoryStore::snapshot() {
     specs.insert(snapshot.resident.back().spec);
   }
   snapshot.specs = specs_of(rows, specs);
+  snapshot.callbacks_until = rows.callbacks.empty() ? 1 : rows.callbacks.rbegin()->first.value / 2 + 1;
+  std::map<std::uint32_t, WallTime> lanes;
+  for (const auto& [id, row] : rows.deliveries) {
+    if (row.state == DeliveryState::kWaiting) snapshot.waiting_callbacks.push_back(rows.callbacks.at(id));
+    if (row.state != DeliveryState::kDelivering) continue;
+    const auto [lane, is_new] = lanes.emplace(row.lane, row.at);
+    if (!is_new) lane->second = std::min(lane->second, row.at);
+  }
+  for (const auto& [lane, first_at] : lanes) snapshot.deliveries.push_back({lane, first_at});
+  for (const auto& [first, row] : rows.whole_batches) {
+    if (row.ended < row.count) snapshot.whole_batches.push_back(row);
+  }
   return snapshot;
 }
 
@@ -213,6 +245,19 @@ Result<ClaimAnswer> MemoryStore::claim(const Claim& claim) {
     answer.jobs.push_back({at->key, std::move(job)});
   }
   answer.specs = specs_of(rows, specs);
+  return answer;
+}
+
+Result<DeliveryClaimAnswer> MemoryStore::claim(const DeliveryClaim& claim) {
+  Rows& rows = *rows_;
+  const std::lock_guard lock(rows.mutex);
+  DeliveryClaimAnswer answer{claim, {}};
+  for (const auto& [id, row] : rows.deliveries) {
+    if (row.lane == claim.lane && row.state == DeliveryState::kDelivering) answer.rows.push_back(row);
+  }
+  std::ranges::sort(answer.rows, {}, [](const DeliveryRow& row) { return std::pair(row.at, row.id); });
+  if (answer.rows.size() > claim.rows_max) answer.rows.resize(claim.rows_max);
+  for (DeliveryRow& row : answer.rows) row.error.clear();
   return answer;
 }
 
@@ -301,6 +346,58 @@ Result<std::vector<OutcomeRow>> MemoryReader::endings(const std::vector<JobId>& 
     endings.push_back({id, copy_of(job->second.ending)});
   }
   return endings;
+}
+
+Result<std::optional<DeliveryRecord>> MemoryReader::delivery(CallbackId id) {
+  const std::lock_guard lock(rows_->mutex);
+  return read_delivery_record(*this, id);
+}
+
+Result<CallbackPage> MemoryReader::callbacks(const CallbackQuery& query) {
+  const std::lock_guard lock(rows_->mutex);
+  return read_callback_page(*this, query);
+}
+
+// From here on under the mutex.
+Result<std::optional<JobRecord>> MemoryReader::job_row(JobId id, bool with_result) {
+  const auto job = rows_->jobs.find(id);
+  if (job == rows_->jobs.end()) return std::optional<JobRecord>();
+  return std::optional(record_of(*rows_, job->second, with_result));
+}
+
+Result<std::optional<DeliveryRow>> MemoryReader::delivery_row(CallbackId id) {
+  const auto row = rows_->deliveries.find(id);
+  return row != rows_->deliveries.end() ? std::optional(row->second) : std::nullopt;
+}
+
+Result<std::optional<CallbackRow>> MemoryReader::callback_row(CallbackId id) {
+  const auto row = rows_->callbacks.find(id);
+  return row != rows_->callbacks.end() ? std::optional(row->second) : std::nullopt;
+}
+
+Result<std::vector<CallbackId>> MemoryReader::later_callbacks(JobId job, std::uint64_t after, std::uint32_t rows_max) {
+  std::vector<CallbackId> ids;
+  for (auto at = rows_->callbacks.upper_bound(CallbackId{after}); at != rows_->callbacks.end(); ++at) {
+    if (at->second.job == job && ids.size() < rows_max) ids.push_back(at->first);
+  }
+  return ids;
+}
+
+Result<std::vector<DeliveryRow>> MemoryReader::delivery_rows(std::uint64_t after, std::uint32_t rows_max,
+                                                             bool failed_only) {
+  std::vector<DeliveryRow> rows;
+  for (auto at = rows_->deliveries.upper_bound(CallbackId{after}); at != rows_->deliveries.end(); ++at) {
+    if (failed_only && at->second.state != DeliveryState::kFailed) continue;
+    if (rows.size() < rows_max) rows.push_back(at->second);
+  }
+  return rows;
+}
+
+Result<std::optional<WholeBatchRow>> MemoryReader::batch_of(JobId job) {
+  auto at = rows_->whole_batches.upper_bound(job);
+  if (at == rows_->whole_batches.begin()) return std::optional<WholeBatchRow>();
+  const WholeBatchRow& row = (--at)->second;
+  return job.value < row.first.value + row.count ? std::optional(row) : std::nullopt;
 }
 
 }  // namespace

@@ -91,6 +91,7 @@ int SqliteStore::write_rows(const Batch& batch) {
   if (code == SQLITE_OK) code = write_backlog(batch);
   if (code == SQLITE_OK) code = write_deadlines(batch);
   if (code == SQLITE_OK) code = write_keys(batch.keys_added);
+  if (code == SQLITE_OK) code = write_callbacks(batch);
   if (code == SQLITE_OK && batch.ids_reserved_until != 0) {
     code = write_meta("ids_reserved_until", batch.ids_reserved_until);
   }
@@ -122,6 +123,7 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind_text(17, retry_only);
     statement.bind_text(18, retry_except);
     statement.bind(19, spec.crashes_max);
+    statement.bind_blob(20, spec.callbacks);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const QueueRow& row : batch.queues) {
@@ -234,6 +236,35 @@ int SqliteStore::write_deadlines(const Batch& batch) {
     writes_.deadline_add.bind(2, row.first.value);
     writes_.deadline_add.bind(3, row.count);
     if (const int code = writes_.deadline_add.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_callbacks(const Batch& batch) {
+  for (const CallbackRow& row : batch.callbacks) {
+    writes_.callback.bind(1, row.id.value);
+    writes_.callback.bind(2, row.job.value);
+    writes_.callback.bind(3, row.owner);
+    writes_.callback.bind_blob(4, row.spec);
+    if (const int code = writes_.callback.run(); code != SQLITE_OK) return code;
+  }
+  for (const DeliveryRow& row : batch.deliveries) {
+    writes_.delivery.bind(1, row.id.value);
+    writes_.delivery.bind(2, row.job.value);
+    writes_.delivery.bind(3, row.lane);
+    writes_.delivery.bind(4, static_cast<std::int32_t>(row.state));
+    writes_.delivery.bind(5, row.attempts);
+    writes_.delivery.bind(6, row.at.us);
+    writes_.delivery.bind(7, row.behind);
+    writes_.delivery.bind_text(8, row.error);
+    if (const int code = writes_.delivery.run(); code != SQLITE_OK) return code;
+  }
+  for (const WholeBatchRow& row : batch.whole_batches) {
+    writes_.whole_batch.bind(1, row.first.value);
+    writes_.whole_batch.bind(2, row.count);
+    writes_.whole_batch.bind(3, row.ended);
+    writes_.whole_batch.bind(4, row.failed);
+    if (const int code = writes_.whole_batch.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }

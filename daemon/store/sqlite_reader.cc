@@ -14,18 +14,6 @@ namespace {
 constexpr std::size_t kSpecsKeptMax = 1024;
 constexpr std::int64_t kReaderCacheKib = 4 * 1024;
 
-// A read transaction: several statements that see one state of the database.
-class OneState {
- public:
-  OneState(Statement& begin, Statement& end) : end_(end) { (void)begin.run(); }
-  OneState(const OneState&) = delete;
-  OneState& operator=(const OneState&) = delete;
-  ~OneState() { (void)end_.run(); }
-
- private:
-  Statement& end_;
-};
-
 // The first five columns of each statement that gives jobs.
 void read_head(const Execution& row, StoredJob& job) {
   job.id = JobId{row.number(0)};
@@ -56,6 +44,8 @@ Status SqliteReader::prepare() {
       {&end_, "COMMIT"},
       {&job_, std::string("SELECT id, spec, owner, retry_of, submitted_at, ") + kEndingColumns +
                   ", result, CASE WHEN ?2 THEN payload END FROM job_state WHERE id = ?1"},
+      {&head_, std::string("SELECT id, spec, owner, retry_of, submitted_at, ") + kEndingColumns +
+                   " FROM job_state WHERE id = ?"},
       {&attempts_, std::string("SELECT ") + kAttemptColumns + " FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
       {&spec_, std::string("SELECT ") + kSpecColumns + " FROM specs WHERE id = ?"},
       {&page_, std::string("SELECT id, spec, owner, retry_of, submitted_at, ") + kEndingColumns +
@@ -69,6 +59,7 @@ Status SqliteReader::prepare() {
     if (!made) return made.error().in("database " + path_);
     *statement = *std::move(made);
   }
+  if (const Status prepared = prepare_callbacks(); !prepared) return prepared;
   prepared_ = true;
   return {};
 }
@@ -100,6 +91,22 @@ Result<std::optional<JobRecord>> SqliteReader::read_job(JobId id, bool with_payl
   record.ending = *std::move(ending);
   record.job.state = record.ending.state;
   if (with_payload) record.job.payload = SharedBytes::of(std::string(row.bytes(12)));
+  return std::optional<JobRecord>(std::move(record));
+}
+
+Result<std::optional<JobRecord>> SqliteReader::read_job_head(JobId id) {
+  head_.bind(1, id.value);
+  Execution row(head_);
+  if (!row.next()) {
+    if (row.code() != SQLITE_OK) return fault(row.code());
+    return std::optional<JobRecord>();
+  }
+  JobRecord record;
+  read_head(row, record.job);
+  Result<Ending> ending = read_ending(row, 5, false);
+  if (!ending) return ending.error().in("database " + path_);
+  record.ending = *std::move(ending);
+  record.job.state = record.ending.state;
   return std::optional<JobRecord>(std::move(record));
 }
 

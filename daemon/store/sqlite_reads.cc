@@ -59,6 +59,16 @@ Result<ClaimAnswer> SqliteStore::claim(const Claim& claim) {
   return answer;
 }
 
+Result<DeliveryClaimAnswer> SqliteStore::claim(const DeliveryClaim& claim) {
+  DeliveryClaimAnswer answer{claim, {}};
+  reads_.deliveries.bind(1, claim.lane);
+  reads_.deliveries.bind(2, claim.rows_max);
+  Execution row(reads_.deliveries);
+  while (row.next()) answer.rows.push_back(read_delivery(row));
+  if (row.code() != SQLITE_OK) return fault(row.code());
+  return answer;
+}
+
 Result<LoadAnswer> SqliteStore::load(const std::vector<JobId>& ids) {
   if (const Status found = find_open_jobs(); !found) return found.error();
   std::vector<JobId> wanted = ids;

@@ -51,6 +51,7 @@ SpecRow read_spec(const Execution& row) {
   spec.retry_only = split_words(row.bytes(16));
   spec.retry_except = split_words(row.bytes(17));
   spec.crashes_max = row.number32(18);
+  spec.callbacks = row.bytes(19);
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 
@@ -69,6 +70,16 @@ Result<Ending> read_ending(const Execution& row, int first, bool with_result) {
   }
   if (with_result) ending.result = row.bytes(first + 6);
   return ending;
+}
+
+DeliveryRow read_delivery(const Execution& row) {
+  return {
+      CallbackId{row.number(0)}, JobId{row.number(1)},     row.number32(2), static_cast<DeliveryState>(row.integer(3)),
+      row.number32(4),           WallTime{row.integer(5)}, row.number32(6), std::string(row.bytes(7))};
+}
+
+WholeBatchRow read_whole_batch(const Execution& row) {
+  return {JobId{row.number(0)}, row.number32(1), row.number32(2), row.number32(3)};
 }
 
 Result<AttemptRow> read_attempt(const Execution& row) {

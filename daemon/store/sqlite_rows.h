@@ -13,12 +13,19 @@ namespace futured {
 inline constexpr const char* kSpecColumns =
     "id, queue, pool, task, name, priority, max_attempts, backoff_ns, backoff_factor, backoff_max_ns, jitter, "
     "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
-    "retry_except, crashes_max";
+    "retry_except, crashes_max, callbacks";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 // From column `first` on: state, attempt, epoch, started_at, finished_at, cause; and result when `with_result`.
 inline constexpr const char* kEndingColumns = "state, attempt, epoch, started_at, finished_at, cause";
 [[nodiscard]] Result<Ending> read_ending(const Execution& row, int first, bool with_result);
+
+// The columns of `deliveries`, in their order.
+inline constexpr const char* kDeliveryColumns = "id, job, lane, state, attempts, at, behind, error";
+[[nodiscard]] DeliveryRow read_delivery(const Execution& row);
+
+// The columns of `whole_batches`, in their order.
+[[nodiscard]] WholeBatchRow read_whole_batch(const Execution& row);
 
 inline constexpr const char* kAttemptColumns =
     "job, epoch, attempt, slot, finished_at, ran, retry_at, cause, charge, worker_pid";

@@ -139,6 +139,37 @@ ALTER TABLE specs ADD COLUMN crashes_max INTEGER NOT NULL DEFAULT 3;
 ALTER TABLE attempts ADD COLUMN charge INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN worker_pid INTEGER NOT NULL DEFAULT 0;
 UPDATE attempts SET charge = 1 WHERE kind IN (4, 13);
+ALTER TABLE specs ADD COLUMN callbacks BLOB NOT NULL DEFAULT x'';
+
+CREATE TABLE callbacks (
+  id INTEGER PRIMARY KEY,
+  job INTEGER NOT NULL,
+  owner INTEGER NOT NULL,
+  spec BLOB NOT NULL
+);
+CREATE INDEX callbacks_of_job ON callbacks (job);
+
+CREATE TABLE deliveries (
+  id INTEGER PRIMARY KEY,
+  job INTEGER NOT NULL,
+  lane INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  behind INTEGER NOT NULL,
+  error TEXT NOT NULL
+);
+CREATE INDEX deliveries_due ON deliveries (lane, at) WHERE state = 2;
+CREATE INDEX deliveries_waiting ON deliveries (id) WHERE state = 1;
+CREATE INDEX deliveries_failed ON deliveries (id) WHERE state = 4;
+
+CREATE TABLE whole_batches (
+  first INTEGER PRIMARY KEY,
+  count INTEGER NOT NULL,
+  ended INTEGER NOT NULL,
+  failed INTEGER NOT NULL
+);
+CREATE INDEX whole_batches_open ON whole_batches (first) WHERE ended < count;
 
 -- Idempotency keys, the only rows in random order: a bucket holds so few that its pages stay in memory, and the filter
 -- of a bucket that is full says of most keys that they are not in it.

@@ -1,5 +1,6 @@
 #include <sqlite3.h>
 
+#include "daemon/store/sqlite_rows.h"
 #include "daemon/store/sqlite_store.h"
 
 namespace futured {
@@ -10,6 +11,7 @@ Result<Snapshot> SqliteStore::snapshot() {
   if (const Status read = read_meta(snapshot); !read) return read.error();
   if (const Status read = read_lanes(snapshot); !read) return read.error();
   if (const Status read = read_resident(snapshot); !read) return read.error();
+  if (const Status read = read_callbacks(snapshot); !read) return read.error();
   return snapshot;
 }
 
@@ -115,6 +117,35 @@ Status SqliteStore::read_resident(Snapshot& snapshot) {
   Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
   if (!read) return read.error();
   snapshot.specs = *std::move(read);
+  return {};
+}
+
+Status SqliteStore::read_callbacks(Snapshot& snapshot) {
+  const Result<std::int64_t> newest = database_.number("SELECT max(id) FROM callbacks");
+  if (!newest) return newest.error().in("database " + path_);
+  snapshot.callbacks_until = static_cast<std::uint64_t>(*newest) / 2 + 1;
+  Result<Statement> lanes =
+      database_.prepare("SELECT lane, min(at) FROM deliveries WHERE state = 2 GROUP BY lane ORDER BY lane");
+  Result<Statement> waiting = database_.prepare(
+      "SELECT c.id, c.job, c.owner, c.spec FROM deliveries d JOIN callbacks c ON c.id = d.id"
+      " WHERE d.state = 1 ORDER BY d.id");
+  Result<Statement> batches =
+      database_.prepare("SELECT first, count, ended, failed FROM whole_batches WHERE ended < count ORDER BY first");
+  if (!lanes) return lanes.error().in("database " + path_);
+  if (!waiting) return waiting.error().in("database " + path_);
+  if (!batches) return batches.error().in("database " + path_);
+  Execution lane(*lanes);
+  while (lane.next()) snapshot.deliveries.push_back({lane.number32(0), WallTime{lane.integer(1)}});
+  if (lane.code() != SQLITE_OK) return fault(lane.code());
+  Execution callback(*waiting);
+  while (callback.next()) {
+    snapshot.waiting_callbacks.push_back({CallbackId{callback.number(0)}, JobId{callback.number(1)},
+                                          callback.number32(2), std::string(callback.bytes(3))});
+  }
+  if (callback.code() != SQLITE_OK) return fault(callback.code());
+  Execution batch(*batches);
+  while (batch.next()) snapshot.whole_batches.push_back(read_whole_batch(batch));
+  if (batch.code() != SQLITE_OK) return fault(batch.code());
   return {};
 }
 

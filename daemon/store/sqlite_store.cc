@@ -104,7 +104,7 @@ Status SqliteStore::prepare() {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
-      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.queue, "INSERT OR REPLACE INTO queues VALUES (?,?,?,?)"},
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
       {&writes_.job, "INSERT INTO jobs (id, spec, owner, retry_of, submitted_at, payload) VALUES (?,?,?,?,?,?)"},
@@ -121,6 +121,9 @@ Status SqliteStore::prepare() {
       {&writes_.deadline_remove, "DELETE FROM deadlines WHERE at = ? AND first = ?"},
       {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
       {&writes_.straggler_remove, "DELETE FROM stragglers WHERE job = ?"},
+      {&writes_.callback, "INSERT INTO callbacks VALUES (?,?,?,?)"},
+      {&writes_.delivery, "INSERT OR REPLACE INTO deliveries VALUES (?,?,?,?,?,?,?,?)"},
+      {&writes_.whole_batch, "INSERT OR REPLACE INTO whole_batches VALUES (?,?,?,?)"},
       {&writes_.meta, "INSERT OR REPLACE INTO meta VALUES (?,?)"},
       {&writes_.key_add, "INSERT INTO keys VALUES (?,?,?,?,?,?,?)"},
       {&writes_.key_filter_add, "INSERT INTO key_filters VALUES (?,?)"},
@@ -136,6 +139,9 @@ Status SqliteStore::prepare() {
        " FROM job_state j WHERE j.id = ?"},
       {&reads_.attempts, "SELECT attempt, charge, retry_at FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
       {&reads_.spec, "SELECT * FROM specs WHERE id = ?"},
+      {&reads_.deliveries,
+       "SELECT id, job, lane, state, attempts, at, behind, '' FROM deliveries"
+       " WHERE state = 2 AND lane = ? ORDER BY at, id LIMIT ?"},
   };
   for (const auto& [statement, sql] : statements) {
     Result<Statement> prepared = database_.prepare(sql);

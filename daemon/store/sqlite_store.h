@@ -43,6 +43,7 @@ class SqliteStore : public Store {
   Result<ClaimAnswer> claim(const Claim& claim) override;
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
+  Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
   void tend() override;
   [[nodiscard]] bool wants_tending() const override { return short_of_space_ || is_checkpoint_due(); }
   [[nodiscard]] bool short_of_space() const override { return short_of_space_; }
@@ -55,9 +56,10 @@ class SqliteStore : public Store {
     Statement spec, queue, pool, job, job_ended, outcome, attempt, start;
     Statement backlog_add, backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
+    Statement callback, delivery, whole_batch;
   };
   struct Reads {
-    Statement claim, load, attempts, spec, key;
+    Statement claim, load, attempts, spec, key, deliveries;
   };
   // How far the low-water mark can rise with a commit, and which open jobs it passes over.
   struct MarkStep {
@@ -78,6 +80,7 @@ class SqliteStore : public Store {
   [[nodiscard]] Status read_meta(Snapshot& snapshot);
   [[nodiscard]] Status read_lanes(Snapshot& snapshot);
   [[nodiscard]] Status read_resident(Snapshot& snapshot);
+  [[nodiscard]] Status read_callbacks(Snapshot& snapshot);
 
   // Committing: sqlite_commit.cc. The ints are SQLite's codes.
   [[nodiscard]] int write(const Batch& batch, const MarkStep& step);
@@ -90,6 +93,7 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_backlog(const Batch& batch);
   [[nodiscard]] int write_deadlines(const Batch& batch);
   [[nodiscard]] int write_keys(const std::vector<KeyRow>& keys);
+  [[nodiscard]] int write_callbacks(const Batch& batch);
   [[nodiscard]] int write_mark(const MarkStep& step);
   [[nodiscard]] int remove_stragglers(const Batch& batch, std::uint64_t mark);
   [[nodiscard]] int write_meta(const char* name, std::uint64_t value);

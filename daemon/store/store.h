@@ -54,6 +54,35 @@ struct JobPage {
   std::uint64_t next_before = 0;  // pass as `before` to go on; 0: the end was reached
 };
 
+// A callback that was asked for, and how it stands.
+struct CallbackRecord {
+  CallbackId id;
+  JobId job;                // that it was asked of: of a whole batch, the first
+  std::uint32_t owner = 0;  // uid of who asked for it
+  CallbackSpec spec;
+  DeliveryRow delivery;  // kWaiting when its job has not ended
+};
+
+// A delivery with all that a receiver is told.
+struct DeliveryRecord {
+  CallbackRecord callback;
+  JobRecord job;                       // whose outcome is told; with its result, without its payload
+  std::optional<WholeBatchRow> batch;  // of a callback for the whole batch
+};
+
+struct CallbackQuery {
+  JobId job;                // unset: those of any job that are due or were registered after the submit
+  std::uint64_t after = 0;  // only ids above it
+  std::uint32_t callbacks_max = 100;
+  std::uint64_t scan_max = 10'000;    // rows looked at before giving up with a continuation
+  std::vector<DeliveryState> states;  // empty: any but kNotDue
+};
+
+struct CallbackPage {
+  std::vector<CallbackRecord> callbacks;  // ascending ids
+  std::uint64_t next_after = 0;           // pass as `after` to go on; 0: the end was reached
+};
+
 // Reads for people, apart from the writer. One thread at a time; sees what was committed when it is called.
 class StoreReader {
  public:
@@ -65,6 +94,8 @@ class StoreReader {
   [[nodiscard]] virtual Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) = 0;
   // The jobs that an idempotency key stands for; nothing: nobody has used it.
   [[nodiscard]] virtual Result<std::optional<KeyRow>> find_key(const KeyQuery& key) = 0;
+  [[nodiscard]] virtual Result<std::optional<DeliveryRecord>> delivery(CallbackId id) = 0;
+  [[nodiscard]] virtual Result<CallbackPage> callbacks(const CallbackQuery& query) = 0;
 };
 
 // The writer's side. One thread at a time (the store thread); blocking.
@@ -82,6 +113,7 @@ class Store {
   [[nodiscard]] virtual Result<ClaimAnswer> claim(const Claim& claim) = 0;
   [[nodiscard]] virtual Result<LoadAnswer> load(const std::vector<JobId>& ids) = 0;
   [[nodiscard]] virtual Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) = 0;
+  [[nodiscard]] virtual Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) = 0;
 
   // Housekeeping that need not keep an answer waiting: called between commits, after the answers left. A store whose
   // owner never calls it does the same at its next commit.

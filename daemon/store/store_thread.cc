@@ -84,6 +84,11 @@ void StoreThread::execute(StoreAnswer& answer) {
     if (!loaded) return cannot_read(loaded.error());
     answer.loaded.push_back(*std::move(loaded));
   }
+  for (const DeliveryClaim& claim : answer.questions.delivery_claims) {
+    Result<DeliveryClaimAnswer> claimed = store_->claim(claim);
+    if (!claimed) return cannot_read(claimed.error());
+    answer.deliveries_claimed.push_back(*std::move(claimed));
+  }
   if (answer.questions.keys.empty()) return;
   Result<KeyAnswer> keys = store_->find_keys(answer.questions.keys);
   if (!keys) return cannot_read(keys.error());

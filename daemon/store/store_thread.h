@@ -21,8 +21,9 @@ struct StoreQuestions {
   std::vector<Claim> claims;
   std::vector<std::vector<JobId>> loads;
   std::vector<KeyQuery> keys;
+  std::vector<DeliveryClaim> delivery_claims;
 
-  [[nodiscard]] bool empty() const { return claims.empty() && loads.empty() && keys.empty(); }
+  [[nodiscard]] bool empty() const { return claims.empty() && loads.empty() && keys.empty() && delivery_claims.empty(); }
 };
 
 // What became of one StoreThread::commit.
@@ -35,6 +36,7 @@ struct StoreAnswer {
   std::vector<ClaimAnswer> claimed;
   std::vector<LoadAnswer> loaded;
   KeyAnswer keys;
+  std::vector<DeliveryClaimAnswer> deliveries_claimed;
   bool short_of_space = false;  // Store::short_of_space
 };
 

@@ -103,6 +103,20 @@ def one(setting, report):
         report.ratio("futured", peer.name, "p50_us", wanted=wanted)
 
 
+def callback(setting, report):
+    """a gRPC listener on this machine hears of a lone job's end, from the end of the attempt on (commit included)"""
+    for _ in range(setting.rounds):
+        with setting.daemon() as daemon:
+            daemon.start()
+            figures = setting.run("bench-callbacks", daemon.socket, setting.jobs(SINGLE_JOBS))
+        report.add("futured", **figures)
+        figures = setting.limit("single-commits", setting.jobs(SINGLE_JOBS))
+        report.add("limit: one SQLite commit", p50_us=figures["p50_us"], p99_us=figures["p99_us"])
+    report.show()
+    report.ratio("futured", "limit: one SQLite commit", "p50_us")
+    report.wanted("futured", "p50_us", "at most 2,000")
+
+
 def array(setting, report):
     """a 64 MiB float64 array to a worker and its sum back"""
     one_worker = '[pools.default]\nmode = "process"\nsize = 1\n'
@@ -246,6 +260,7 @@ def peak_mib(pid):
 ALL = {
     "noop": noop,
     "one": one,
+    "callback": callback,
     "array": array,
     "commands": commands,
     "map": map_calls,
@@ -253,4 +268,4 @@ ALL = {
     "backlog": backlog,
     "restart": restart,
 }
-QUICK = ["noop", "one", "array", "commands", "map", "futures", "backlog"]
+QUICK = ["noop", "one", "callback", "array", "commands", "map", "futures", "backlog"]

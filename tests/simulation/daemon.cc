@@ -29,6 +29,7 @@ Daemon::Daemon(World world, Moment now) : world_(std::move(world)) {
   world_.oracle.sent(first);
   if (world_.store.commit(first)) throw Violation("the store refuses the first batch");
   world_.oracle.committed(first);
+  world_.receivers.committed(first);
 
   std::set<SlotId> alive;
   for (const Notice& worker : world_.machine.live()) {
@@ -81,6 +82,7 @@ void Daemon::turn(Moment now, bool thorough) {
     late_.pop_back();
   }
   poll(now, thorough);
+  deliver(now, thorough);
   if (now.at >= scheduler_->next_timer()) step(event::TimerDue{}, now);
   const std::size_t waiting = effects_.offers_after_commit.size();
   step(event::TurnEnd{}, now);
@@ -183,6 +185,21 @@ bool Daemon::revoke(const effect::OfSlot& revoke) {
   return world_.machine.revoke(revoke.slot, revoke.fence);
 }
 
+// Receivers answer whenever they like, in any order.
+void Daemon::deliver(Moment now, bool thorough) {
+  std::vector<effect::Deliver> later;
+  for (const effect::Deliver& deliver : std::exchange(with_receivers_, {})) {
+    if (!thorough && world_.random.chance(500)) {
+      later.push_back(deliver);
+      continue;
+    }
+    const bool ok = !world_.random.chance(world_.deaf_per_mille);
+    world_.receivers.answered(deliver.id, ok);
+    step(event::Delivered{deliver.id, ok, ok ? "" : "refused", world_.retries}, now);
+  }
+  with_receivers_.insert(with_receivers_.end(), later.begin(), later.end());
+}
+
 void Daemon::send_batch() {
   if (in_flight_ || answer_) return;
   Deferred deferred;
@@ -190,7 +207,7 @@ void Daemon::send_batch() {
     const SlotId slot{number};
     if (!world_.machine.is_released(slot)) deferred.cursors.push_back({slot, world_.machine.cursor(slot)});
   }
-  if (effects_.rows.empty() && effects_.asks_nothing() && effects_.accepted.empty() && effects_.cancelled.empty() && effects_.queues_put.empty() &&
+  if (effects_.rows.empty() && effects_.asks_nothing() && effects_.tells_nothing() &&
       deferred.cursors.empty()) {
     return;
   }
@@ -200,6 +217,9 @@ void Daemon::send_batch() {
   loads_ = std::exchange(effects_.loads, {});
   due_ = std::exchange(effects_.due, {});
   keys_ = std::exchange(effects_.key_queries, {});
+  delivery_claims_ = std::exchange(effects_.delivery_claims, {});
+  deferred.registered = std::exchange(effects_.registered, {});
+  deferred.deliveries = std::exchange(effects_.deliveries, {});
   deferred.accepted = std::exchange(effects_.accepted, {});
   deferred.cancelled = std::exchange(effects_.cancelled, {});
   deferred.queues_put = std::exchange(effects_.queues_put, {});
@@ -226,6 +246,7 @@ bool Daemon::commit(Moment now, Disk disk) {
     throw Violation("the store refuses a batch: " + error->error.message);
   }
   world_.oracle.committed(*in_flight_);
+  world_.receivers.committed(*in_flight_);
   if (world_.verbose)
     std::printf("  committed: %zu jobs, %zu ends\n", in_flight_->jobs.size(), in_flight_->outcomes.size());
   answer_.emplace();
@@ -233,6 +254,11 @@ bool Daemon::commit(Moment now, Disk disk) {
     auto claimed = world_.store.claim(claim);
     if (!claimed.ok()) throw Violation("no claim: " + claimed.error().message);
     answer_->claimed.push_back(std::move(*claimed));
+  }
+  for (const DeliveryClaim& claim : std::exchange(delivery_claims_, {})) {
+    auto claimed = world_.store.claim(claim);
+    if (!claimed.ok()) throw Violation("no claim: " + claimed.error().message);
+    answer_->deliveries_claimed.push_back(std::move(*claimed));
   }
   load(std::exchange(loads_, {}), false);
   load(std::exchange(due_, {}), true);
@@ -259,6 +285,14 @@ void Daemon::take_answer(Moment now) {
   for (const effect::Accepted& accepted : deferred.accepted) world_.oracle.heard_accepted(accepted);
   for (const effect::Cancelled& cancelled : deferred.cancelled) world_.oracle.heard_cancelled(cancelled);
   for (const effect::QueuePut& put : deferred.queues_put) world_.oracle.heard_queue(put.token);
+  for (const effect::Registered& registered : deferred.registered) {
+    world_.oracle.heard_registered(registered.token);
+    world_.receivers.heard_registered(registered);
+  }
+  for (const effect::Deliver& deliver : deferred.deliveries) {
+    world_.receivers.told(deliver);
+    with_receivers_.push_back(deliver);
+  }
   for (const Cursor& cursor : deferred.cursors) world_.machine.release(cursor.slot, cursor.until);
   for (const effect::Offer& offer : deferred.offers) {
     if (scheduler_->stands(offer)) make_offer(offer, now);
@@ -266,19 +300,25 @@ void Daemon::take_answer(Moment now) {
   for (ClaimAnswer& claimed : answer.claimed) step(event::Claimed{std::move(claimed)}, now);
   for (event::Loaded& loaded : answer.loaded) step(std::move(loaded), now);
   if (answer.keys) step(*std::move(answer.keys), now);
+  for (DeliveryClaimAnswer& claimed : answer.deliveries_claimed) {
+    step(event::DeliveriesClaimed{std::move(claimed)}, now);
+  }
 }
 
 void Daemon::die(bool commit_landed) {
   if (in_flight_ && !answer_ && !retry_at_ && commit_landed) {
-    if (!world_.store.commit(*in_flight_)) world_.oracle.committed(*in_flight_);
+    if (!world_.store.commit(*in_flight_)) {
+      world_.oracle.committed(*in_flight_);
+      world_.receivers.committed(*in_flight_);
+    }
   }
   world_.oracle.daemon_died();
 }
 
 bool Daemon::is_quiet() const {
   return !in_flight_ && !answer_ && requests_.empty() && late_.empty() && effects_.rows.empty() &&
-         effects_.asks_nothing() && effects_.accepted.empty() &&
-         effects_.cancelled.empty() && effects_.queues_put.empty() && !world_.machine.has_notices();
+         effects_.asks_nothing() && effects_.tells_nothing() && with_receivers_.empty() &&
+         !world_.machine.has_notices();
 }
 
 Instant Daemon::next_timer() const {

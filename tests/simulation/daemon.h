@@ -11,6 +11,7 @@
 #include "daemon/store/store.h"
 #include "tests/simulation/machine.h"
 #include "tests/simulation/oracle.h"
+#include "tests/simulation/receivers.h"
 
 namespace futured::simulation {
 
@@ -21,11 +22,14 @@ class Daemon {
     Store& store;
     Machine& machine;
     Oracle& oracle;
+    Receivers& receivers;
     Random& random;
     std::vector<std::vector<std::string>> tasks;  // of each pool of the setup
     bool tasks_known_at_start = true;
     std::size_t window_bytes_max = 0;  // what the scheduler may hold, slack included
     std::size_t audit_every = 1;       // steps
+    DeliveryRetries retries;           // of every callback
+    std::uint64_t deaf_per_mille = 0;  // deliveries that their receivers refuse
     bool verbose = false;
   };
 
@@ -58,6 +62,8 @@ class Daemon {
     std::vector<effect::Accepted> accepted;
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
+    std::vector<effect::Registered> registered;
+    std::vector<effect::Deliver> deliveries;
     std::vector<effect::Offer> offers;
     std::vector<Cursor> cursors;
   };
@@ -69,6 +75,7 @@ class Daemon {
   void carry_out(Moment now);
   void make_offer(const effect::Offer& offer, Moment now);
   bool revoke(const effect::OfSlot& revoke);
+  void deliver(Moment now, bool thorough);
   void send_batch();
   void load(std::vector<JobId> ids, bool due);
   void take_answer(Moment now);
@@ -86,11 +93,14 @@ class Daemon {
   std::vector<JobId> loads_;
   std::vector<JobId> due_;
   std::vector<KeyQuery> keys_;
+  std::vector<DeliveryClaim> delivery_claims_;
+  std::vector<effect::Deliver> with_receivers_;
   Deferred deferred_;
   struct Answer {
     std::vector<ClaimAnswer> claimed;
     std::vector<event::Loaded> loaded;
     std::optional<event::KeysFound> keys;
+    std::vector<DeliveryClaimAnswer> deliveries_claimed;
   };
   std::optional<Answer> answer_;  // the commit is done; the loop has not heard of it yet
   std::size_t steps_ = 0;

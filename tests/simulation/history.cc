@@ -24,7 +24,9 @@ const char* const kQueueNames[kQueues] = {"default", "stack", "urgent", "side"};
 // How this history goes: each kind of trouble is in some histories and not in others, so that none hides another.
 struct Temper {
   std::uint64_t steps = 0;
-  std::uint64_t submit = 0, cancel = 0, pause = 0, clock = 0, rollback = 0, kill = 0, crash = 0;  // per mille
+  std::uint64_t deaf = 0;  // per mille of deliveries
+  std::uint64_t submit = 0, callback = 0, cancel = 0, pause = 0, clock = 0, rollback = 0, kill = 0,
+                crash = 0;  // per mille
   bool wall_jumps = false;
   bool slow_disk = false;
   std::uint32_t batch_max = kBatchMax;
@@ -42,6 +44,8 @@ class History {
   void act();
   void submit();
   void cancel();
+  void register_callback();
+  [[nodiscard]] CallbackSpec draw_callback();
   void put_queue();
   void pass_time();
   void end_daemon(bool whole_machine);
@@ -61,6 +65,8 @@ class History {
   std::vector<JobSpec> specs_;
   std::unique_ptr<Store> store_ = make_memory_store();
   Oracle oracle_;
+  Receivers receivers_;
+  static constexpr DeliveryRetries kRetries{3, std::chrono::milliseconds(10), 2, std::chrono::seconds(1), 0.2};
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<Daemon> daemon_;
   Moment now_{{1'000'000'000}, {1'700'000'000'000'000}};
@@ -75,6 +81,8 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   temper_.steps = static_cast<std::uint64_t>(random_.between(100, 1200));
   temper_.submit = maybe(1000, 5, 60);
   temper_.cancel = maybe(600, 5, 80);
+  temper_.callback = maybe(400, 5, 40);
+  temper_.deaf = maybe(600, 50, 900);
   temper_.pause = maybe(400, 2, 20);
   temper_.clock = maybe(1000, 50, 300);
   temper_.rollback = maybe(300, 20, 300);
@@ -128,12 +136,20 @@ void History::draw_specs() {
     if (random_.chance(200)) spec.retry_only = {random_.chance(500) ? "Flaky" : "TASK_ERROR"};
     if (random_.chance(200)) spec.retry_except = {random_.chance(500) ? "Other" : "TIMEOUT"};
     if (random_.chance(500)) spec.crashes_max = static_cast<std::uint32_t>(random_.between(1, 4));
+    std::vector<CallbackSpec> callbacks;
+    for (std::uint64_t left = random_.chance(400) ? 1 + random_.below(4) : 0; left > 0; --left) {
+      callbacks.push_back(draw_callback());
+      callbacks.back().whole_batch = random_.chance(300);
+    }
+    spec.callbacks = encode_callbacks(callbacks);
     specs_.push_back(std::move(spec));
   }
 }
 
 void History::start_daemon() {
-  Daemon::World world{setup_, *store_, *machine_, oracle_, random_, tasks_};
+  Daemon::World world{setup_, *store_, *machine_, oracle_, receivers_, random_, tasks_};
+  world.retries = kRetries;
+  world.deaf_per_mille = temper_.deaf;
   world.verbose = options_.verbose;
   world.tasks_known_at_start = random_.chance(700);
   const std::size_t job_bytes = sizeof(Job) + kPayloadMax;
@@ -193,6 +209,24 @@ void History::cancel() {
   daemon_->request(event::Cancel{token_, {random_.chance(950) ? 1000u : 1001u}, job});
 }
 
+CallbackSpec History::draw_callback() {
+  CallbackSpec spec;
+  spec.condition = static_cast<CompletionCondition>(random_.below(3));
+  spec.lane = static_cast<std::uint32_t>(random_.below(3));
+  return spec;
+}
+
+void History::register_callback() {
+  const std::uint64_t newest = oracle_.newest_id();
+  const std::uint64_t back = random_.below(random_.chance(700) ? 100 : newest + 2);
+  const JobId job{newest + 1 > back ? newest + 1 - back : 1};
+  const CallbackSpec spec = draw_callback();
+  oracle_.asked_register(++token_);
+  say("register %lu: job %lu\n", token_, job.value);
+  daemon_->request(
+      event::Register{token_, {random_.chance(950) ? 1000u : 1001u}, job, encode_callbacks({spec}), terms_of(spec)});
+}
+
 void History::put_queue() {
   oracle_.asked_queue(++token_);
   event::PutQueue put{token_, kQueueNames[random_.below(kQueues)], std::nullopt, random_.chance(500)};
@@ -239,6 +273,7 @@ void History::act() {
   const auto is = [&](std::uint64_t per_mille) { return draw < (up_to += per_mille); };
   if (is(temper_.submit)) return submit();
   if (is(temper_.cancel)) return cancel();
+  if (is(temper_.callback)) return register_callback();
   if (is(temper_.pause)) return put_queue();
   if (is(temper_.kill)) return end_daemon(false);
   if (is(temper_.crash)) return end_daemon(true);
@@ -266,7 +301,8 @@ void History::come_to_rest() {
     if (moved) continue;
     const Instant next = std::min(daemon_->next_timer(), machine_->next_step(now_.at));
     const bool quiet = daemon_->is_quiet();
-    if (quiet && daemon_->scheduler().idle() && oracle_.unfinished() == 0) return;
+    const bool idle = daemon_->scheduler().idle() && !daemon_->scheduler().owes_callbacks();
+    if (quiet && idle && oracle_.unfinished() == 0) return;
     if (next == Instant::never() && quiet) {
       throw Violation("everything is quiet, but " + std::to_string(oracle_.unfinished()) + " jobs have not ended: " +
                       oracle_.unfinished_sample() + (daemon_->scheduler().idle() ? "; the scheduler is idle" : ""));
@@ -285,6 +321,7 @@ HistoryFigures History::run() {
   }
   come_to_rest();
   oracle_.at_rest(*store_->reader());
+  receivers_.at_rest(*store_->reader(), kRetries);
   figures_.jobs = oracle_.jobs_committed();
   figures_.attempts = oracle_.attempts_run();
   figures_.crashes = machine_->crashes();

@@ -39,7 +39,8 @@ void Oracle::asked_cancel(Token token, JobId job) {
 }
 
 void Oracle::answered(Token token, const char* what) {
-  const std::size_t open = open_submits_.erase(token) + open_cancels_.erase(token) + open_queues_.erase(token);
+  const std::size_t open = open_submits_.erase(token) + open_cancels_.erase(token) + open_queues_.erase(token) +
+                           open_registers_.erase(token);
   hold(open == 1, "request " + std::to_string(token) + " is answered once, but also: " + what);
 }
 
@@ -97,6 +98,7 @@ void Oracle::heard_cancelled(const effect::Cancelled& cancelled) {
 }
 
 void Oracle::heard_queue(Token token) { answered(token, "queue"); }
+void Oracle::heard_registered(Token token) { answered(token, "registered"); }
 
 OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const {
   return order_key(queues_.at(spec.queue), spec.priority, job);
@@ -302,6 +304,7 @@ void Oracle::daemon_died() {
   open_submits_.clear();
   open_cancels_.clear();
   open_queues_.clear();
+  open_registers_.clear();
   outcomes_gathered_.clear();
   waiting_.clear();
   gathering_ = in_flight_ = nullptr;
@@ -329,6 +332,7 @@ std::string Oracle::unfinished_sample() const {
 }
 
 void Oracle::at_rest(StoreReader& reader) const {
+  hold(open_registers_.empty(), std::to_string(open_registers_.size()) + " registrations were never answered");
   hold(open_submits_.empty() && open_cancels_.empty() && open_queues_.empty(),
        std::to_string(open_submits_.size()) + " submits, " + std::to_string(open_cancels_.size()) + " cancels and " +
            std::to_string(open_queues_.size()) + " changes of queues were never answered");

@@ -24,10 +24,12 @@ class Oracle {
   void asked_submit(Token token, std::uint32_t count, std::vector<event::SubmitKey> keys = {});
   void asked_cancel(Token token, JobId job);
   void asked_queue(Token token);
+  void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
   void heard_cancelled(const effect::Cancelled& cancelled);
   void heard_refused(const effect::Refused& refused);
   void heard_queue(Token token);
+  void heard_registered(Token token);
 
   // The scheduler, as its effects show it.
   void gathered(const Batch& rows);  // new rows of the batch that is being gathered
@@ -101,6 +103,7 @@ class Oracle {
   std::map<std::string, KeyRow> keys_;  // committed
   std::unordered_map<Token, JobId> open_cancels_;
   std::set<Token> open_queues_;
+  std::set<Token> open_registers_;
 
   std::unordered_map<JobId, Facts> facts_;
   // Of this life: an id that was not committed when its daemon died is used again.

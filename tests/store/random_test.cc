@@ -27,6 +27,7 @@ class History {
     for (std::size_t i = random_() % 30; i > 0; --i) end_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) spill_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) fail_attempt(batch);
+    if (chance(50)) add_deliveries(batch);
     if (chance(10)) batch.ids_reserved_until = next_id_ + 1'000;
     return batch;
   }
@@ -83,6 +84,23 @@ class History {
     fresh_.push_back(job);
   }
 
+  void add_deliveries(Batch& batch) {
+    const auto draw = [&](std::uint64_t below) { return static_cast<std::uint32_t>(pick(below)); };
+    for (std::uint64_t left = pick(6); left > 0; --left) {
+      const JobId job{1 + pick(next_id_)};
+      batch.deliveries.push_back({callback_of(job, draw(2)), job, draw(3), static_cast<DeliveryState>(2 + pick(5)),
+                                  draw(5), WallTime{static_cast<std::int64_t>(pick(50))}, draw(4),
+                                  chance(50) ? "" : "refused"});
+    }
+    if (chance(50)) {
+      const CallbackId id = later_callback(next_later_++);
+      const JobId job{1 + pick(next_id_)};
+      batch.callbacks.push_back({id, job, draw(3), encode_callbacks({CallbackSpec{.address = "later"}})});
+      batch.deliveries.push_back({id, job, draw(3), static_cast<DeliveryState>(1 + pick(4))});
+    }
+    if (chance(30)) batch.whole_batches.push_back({JobId{1 + pick(next_id_)}, 5, draw(6), draw(3)});
+  }
+
   void settle_fresh() {
     live_.insert(live_.end(), fresh_.begin(), fresh_.end());
     fresh_.clear();
@@ -119,6 +137,7 @@ class History {
   std::mt19937_64 random_;
   std::uint64_t next_id_ = 1;
   std::uint64_t next_spec_ = 1;
+  std::uint64_t next_later_ = 1;
   std::vector<Live> live_;
   std::vector<Live> fresh_;
 };
@@ -148,6 +167,20 @@ void expect_same(Store& a, Store& b, History& history) {
       EXPECT_EQ(text(**one), text(**other));
     }
   }
+  for (std::uint32_t lane = 0; lane < 3; ++lane) {
+    const DeliveryClaim claim{lane, static_cast<std::uint32_t>(1 + history.pick(20))};
+    EXPECT_EQ(text(*a.claim(claim)), text(*b.claim(claim)));
+  }
+  CallbackQuery asked;
+  if (history.chance(50)) asked.job = ids[0];
+  asked.after = history.pick(history.next_id() * kCallbackIdsPerJob + 1);
+  asked.callbacks_max = static_cast<std::uint32_t>(1 + history.pick(10));
+  asked.scan_max = 1 + history.pick(60);
+  if (history.chance(30)) asked.states = {DeliveryState::kFailed};
+  if (history.chance(30)) asked.states = {DeliveryState::kWaiting, DeliveryState::kDelivered};
+  EXPECT_EQ(text(*left->callbacks(asked)), text(*right->callbacks(asked)));
+  const CallbackId one_callback = callback_of(ids[1], 0);
+  EXPECT_EQ(left->delivery(one_callback)->has_value(), right->delivery(one_callback)->has_value());
   JobQuery query;
   query.before = history.pick(history.next_id() + 1);
   query.jobs_max = static_cast<std::uint32_t>(1 + history.pick(20));

@@ -45,6 +45,13 @@ SpecRow spec_row(std::uint64_t id, const std::string& queue) {
   spec.retry_only = {"std::out_of_range", "exit:75"};
   spec.retry_except = {"näme"};
   spec.crashes_max = 7;
+  CallbackSpec callback;
+  callback.condition = CompletionCondition::kNotSucceeded;
+  callback.lane = 7;
+  callback.address = "https://example.org/done";
+  callback.credential = "ci";
+  callback.headers = {{"X-One", "1"}};
+  spec.callbacks = encode_callbacks({callback, callback});
   return {SpecId{id}, spec};
 }
 
@@ -143,7 +150,7 @@ std::string text(const JobSpec& spec) {
       << ' ' << spec.max_attempts << ' ' << spec.backoff.count() << ' ' << spec.backoff_factor << ' '
       << spec.backoff_max.count() << ' ' << spec.jitter << ' ' << spec.queue_timeout.count() << ' '
       << spec.run_timeout.count() << ' ' << spec.total_timeout.count() << ' ' << spec.grace.count() << ' '
-      << spec.at_most_once << ' ' << spec.crashes_max;
+      << spec.at_most_once << ' ' << spec.crashes_max << ' ' << testing::PrintToString(spec.callbacks);
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
   out << ")";
@@ -189,12 +196,41 @@ std::string text(const OutcomeRow& row) { return std::to_string(row.id.value) + 
 
 std::string text(const JobPage& page) { return lines("page", page.jobs) + "next " + std::to_string(page.next_before); }
 
+std::string text(const DeliveryRow& row) {
+  std::ostringstream out;
+  out << row.id.value << " of " << row.job.value << " lane " << row.lane << " state " << static_cast<int>(row.state)
+      << " attempts " << row.attempts << " at " << row.at.us << " behind " << row.behind << " '" << row.error << "'";
+  return out.str();
+}
+std::string text(const DeliveryLane& lane) {
+  return std::to_string(lane.lane) + " at " + std::to_string(lane.first_at.us);
+}
+std::string text(const CallbackRow& row) {
+  return std::to_string(row.id.value) + " of " + std::to_string(row.job.value) + " by " + std::to_string(row.owner) +
+         " " + testing::PrintToString(row.spec);
+}
+std::string text(const WholeBatchRow& row) {
+  return std::to_string(row.first.value) + " x" + std::to_string(row.count) + ": " + std::to_string(row.ended) +
+         " ended, " + std::to_string(row.failed) + " failed";
+}
+std::string text(const CallbackRecord& record) {
+  return std::to_string(record.id.value) + " of " + std::to_string(record.job.value) + " by " +
+         std::to_string(record.owner) + " to " + record.spec.address + "; " + text(record.delivery);
+}
+std::string text(const CallbackPage& page) {
+  return lines("callbacks", page.callbacks) + "next " + std::to_string(page.next_after);
+}
+std::string text(const DeliveryClaimAnswer& answer) { return lines("deliveries", answer.rows); }
+
 std::string text(const Snapshot& snapshot) {
   std::ostringstream out;
   out << "epoch " << snapshot.epoch.value << " spawner '" << snapshot.spawner_instance << "' ids until "
       << snapshot.ids_reserved_until << " specs until " << snapshot.specs_until << "\n"
       << lines("queues", snapshot.queues) << lines("pools", snapshot.pools) << lines("backlog", snapshot.backlog)
-      << lines("resident", snapshot.resident) << lines("specs", snapshot.specs);
+      << lines("resident", snapshot.resident) << lines("specs", snapshot.specs) << "callbacks until "
+      << snapshot.callbacks_until << "\n"
+      << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
+      << lines("whole batches", snapshot.whole_batches);
   return out.str();
 }
 

@@ -37,6 +37,13 @@ namespace futured {
 [[nodiscard]] std::string text(const StoredJob& job);
 [[nodiscard]] std::string text(const JobRecord& record);
 [[nodiscard]] std::string text(const JobPage& page);
+[[nodiscard]] std::string text(const DeliveryRow& row);
+[[nodiscard]] std::string text(const DeliveryLane& lane);
+[[nodiscard]] std::string text(const CallbackRow& row);
+[[nodiscard]] std::string text(const WholeBatchRow& row);
+[[nodiscard]] std::string text(const CallbackRecord& record);
+[[nodiscard]] std::string text(const CallbackPage& page);
+[[nodiscard]] std::string text(const DeliveryClaimAnswer& answer);
 [[nodiscard]] std::string text(const Snapshot& snapshot);
 [[nodiscard]] std::string text(const ClaimAnswer& answer);
 [[nodiscard]] std::string text(const LoadAnswer& answer);

@@ -65,7 +65,6 @@ def test_waiting_for_an_unknown_job_says_so_and_ends(api):
 def test_a_field_that_is_not_built_is_refused_by_name(api):
     words = api.words
     unbuilt = {
-        "callbacks": [words.CallbackSpec(webhook=words.Webhook(url="http://localhost/"))],
         "cache": words.CachePolicy(enabled=True),
         "needs": [words.Need(semaphore="gpu")],
     }

@@ -40,6 +40,12 @@ Lines told(const Effects& effects) {
   }
   for (const auto& e : effects.queues_put) lines.push_back("queue " + number(e.token) + ": " + e.queue.name);
   for (const auto& e : effects.offers_after_commit) lines.push_back("committed offer " + at_slot(e.slot, e.fence));
+  for (const auto& e : effects.registered) lines.push_back("registered " + number(e.token) + ": " + number(e.id.value));
+  for (const auto& e : effects.replayed) lines.push_back("replayed " + number(e.token) + ": " + number(e.count));
+  for (const auto& e : effects.deliveries) {
+    lines.push_back("deliver " + number(e.id.value) + " attempt " + number(e.attempt));
+  }
+  for (const DeliveryClaim& claim : effects.delivery_claims) lines.push_back("claim lane " + number(claim.lane));
   for (const Claim& claim : effects.claims) {
     lines.push_back("claim after " + (claim.after ? number(job_of(*claim.after).value) : std::string("nothing")));
   }

@@ -47,6 +47,22 @@ TEST_F(ConfigFile, PoolsAndQueuesAreRead) {
   EXPECT_EQ(config->queues.at(0).discipline, "priority");
 }
 
+TEST_F(ConfigFile, CallbacksAreReadAndRefusePrivateTargetsUnlessToldOtherwise) {
+  EXPECT_FALSE(default_config().callbacks.allow_private);
+  EXPECT_EQ(default_config().callbacks.redirects_max, 0);
+  const auto config = read(
+      "[callbacks]\nallow_private = true\nredirects_max = 2\n[callbacks.secrets]\nci = 's3cret'\n"
+      "[callbacks.tls.peer]\nca = '/ca.pem'\n");
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_TRUE(config->callbacks.allow_private);
+  EXPECT_EQ(config->callbacks.redirects_max, 2);
+  EXPECT_EQ(config->callbacks.secrets.at("ci"), "s3cret");
+  EXPECT_EQ(config->callbacks.tls.at("peer").ca, "/ca.pem");
+  EXPECT_THAT(refusal("[callbacks]\nallow = true\n"), HasSubstr("[callbacks] allow: is not a setting"));
+  EXPECT_THAT(refusal("[callbacks.secrets]\nci = 7\n"), HasSubstr("[callbacks.secrets] ci: must be a string"));
+  EXPECT_THAT(refusal("[callbacks.tls.peer]\npem = 'x'\n"), HasSubstr("[callbacks.tls.peer] pem"));
+}
+
 TEST_F(ConfigFile, WhatIsWrongIsNamed) {
   EXPECT_THAT(refusal("[daemon]\nsokcet = '/s'\n"), HasSubstr("[daemon] sokcet: is not a setting"));
   EXPECT_THAT(refusal("[demon]\n"), HasSubstr("\"demon\" is not a section"));

@@ -38,6 +38,7 @@ class TestStore : public Store {
     return under_->load(ids);
   }
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override { return under_->find_keys(keys); }
+  Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override { return under_->claim(claim); }
   void tend() override {
     if (orders_->tended != nullptr) std::exchange(orders_->tended, nullptr)->set_value();
   }

@@ -131,6 +131,22 @@ struct RetryEntry {
   std::string error;
 };
 
+struct CallbackInfo {
+  std::uint64_t id = 0;
+  std::uint64_t job_id = 0;
+  std::string state;  // "WAITING", "DELIVERING", "DELIVERED", "FAILED"
+  CompletionCallback callback;
+  std::uint32_t attempts = 0;
+  std::int64_t next_attempt_us = 0;
+  std::int64_t delivered_us = 0;
+  std::string last_error;
+};
+
+struct CallbackPage {
+  std::vector<CallbackInfo> callbacks;
+  std::string next_page_token;  // "" = that was all
+};
+
 struct QueueInfo {
   std::string name;
   std::string discipline;  // "FIFO", "LIFO", "PRIORITY"

@@ -186,6 +186,15 @@ class Client {
   // In one line: what it waits for.
   [[nodiscard]] std::string why(std::uint64_t id) const;
 
+  // ---- Completion callbacks: what the daemon does when jobs have ended (CompletionCallback in types.h)
+  // Of a job that has ended already, it is delivered at once.
+  CallbackInfo add_callback(std::uint64_t job, const CompletionCallback& callback) const;
+  // job 0: of any job, those that are due or were added after the submit. `states`: see CallbackInfo; empty: any.
+  [[nodiscard]] CallbackPage callbacks(std::uint64_t job, const std::vector<std::string>& states = {},
+                                       std::uint32_t page_size = 100, const std::string& page_token = {}) const;
+  // Delivers again, from the first attempt on; returns how many. Without ids: all of this user's that failed.
+  std::uint64_t replay_callbacks(std::span<const std::uint64_t> ids = {}) const;
+
   // ---- Segments: large payloads and results without a copy, on the daemon's own machine.
   // Hands filled memory over. The daemon keeps it until drop(), until this client closes, or until the last job that
   // names it has ended, whichever is last. dtype and shape make it an array.

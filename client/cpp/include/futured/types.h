@@ -140,6 +140,33 @@ struct Timeouts {
   Milliseconds grace{0};      // between asking and killing
 };
 
+// What the daemon does when a job has ended: it tells a receiver, at least once, whether or not this client still
+// lives. Make one with the function that names its receiver; then set what else matters.
+struct CompletionCallback {
+  enum class On : std::uint8_t { kEnd, kSuccess, kFailure };  // kFailure: any end but success
+  enum class Target : std::uint8_t { kWebhook, kListener, kCommand, kFollowUp };
+
+  On on = On::kEnd;
+  bool whole_batch = false;  // once, when every job of the batch has ended; kSuccess: all of them succeeded
+  Retries retries;           // of the delivery; zero values: 12 attempts over about an hour
+  Milliseconds timeout{0};   // of one delivery; 0 = 10 s
+  Target target = Target::kWebhook;
+  std::string address;                         // kWebhook: URL; kListener: "unix:/path" or "host:port"
+  std::string secret_name;                     // kWebhook: of the daemon's configuration; signs the request
+  std::map<std::string, std::string> headers;  // kWebhook
+  std::string tls_name;                        // kListener: of the daemon's configuration; "" = plain text, local only
+  CommandLine command;                         // kCommand: the outcome as JSON on its standard input
+  std::string task;                            // kFollowUp: gets the result as its payload
+  std::string queue;                           // kFollowUp
+  std::string pool;                            // kFollowUp
+
+  [[nodiscard]] static CompletionCallback webhook(std::string url);
+  // A server of futured.v1.CompletionListener.
+  [[nodiscard]] static CompletionCallback listener(std::string address);
+  [[nodiscard]] static CompletionCallback run(CommandLine command);
+  [[nodiscard]] static CompletionCallback follow_up(std::string task);
+};
+
 // What is asked of every job that is submitted with it.
 struct JobOptions {
   std::string queue;  // "" = "default"
@@ -163,6 +190,7 @@ struct JobOptions {
   std::int64_t memory_bytes_max = 0;
   std::int64_t output_bytes_max = 0;
   std::uint64_t parent_id = 0;
+  std::vector<CompletionCallback> callbacks;  // at most 16
 
   // false: the daemon does not send outcomes unasked; a future of such a job asks when somebody waits for it.
   // Right for jobs that outlive their submitter.

@@ -1,0 +1,102 @@
+// Deliveries: which callbacks are due, to whom and when, and which of them are under way.
+//
+// What is due lies in the store, in lanes: a lane is one receiver. Of each lane only a few deliveries are in hand, so a
+// receiver that is dead for a day costs disk and not memory, and takes nothing from the others.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "daemon/core/callbacks.h"
+#include "daemon/core/effects.h"
+#include "daemon/core/event.h"
+#include "daemon/core/rows.h"
+
+namespace futured {
+
+// Part of the scheduler: one thread, deterministic.
+class Deliveries {
+ public:
+  Deliveries(const Snapshot& snapshot, std::uint64_t seed, Moment now);
+
+  // A batch whose spec has a callback for the whole. False: too many are watched already.
+  [[nodiscard]] bool has_room_for_batch() const;
+  void watch_batch(JobId first, std::uint32_t count, Effects& effects);
+
+  // Whether the end of a job without callbacks of its own may matter.
+  [[nodiscard]] bool has_waiting() const { return !waiting_.empty(); }
+  void ended(JobId job, JobState state, const std::vector<CallbackTerms>& terms, Moment now, Effects& effects);
+
+  // Of a job that has not ended (state kQueued) or has. False: too many wait already.
+  [[nodiscard]] bool add(const event::Register& asked, JobState state, Moment now, Effects& effects);
+  void on(const event::Replay& replay, Moment now, Effects& effects);
+
+  [[nodiscard]] bool is_under_way(CallbackId id) const;
+  void on(const event::Delivered& delivered, Moment now, Effects& effects);
+  void on(const event::DeliveriesClaimed& claimed, Moment now, Effects& effects);
+  void on_time(Moment now, Effects& effects);
+  [[nodiscard]] Instant next_timer() const { return timers_.empty() ? Instant::never() : timers_.begin()->first; }
+
+  // Nothing is due, now or later.
+  [[nodiscard]] bool idle() const { return lanes_.empty(); }
+  [[nodiscard]] std::size_t under_way() const { return under_way_; }
+  void audit() const;
+
+ private:
+  // A delivery that left the store's order for now: ready to be sent, or sent.
+  struct InHand {
+    JobId job;
+    std::uint32_t lane = 0;
+    std::uint32_t attempts = 0;  // that failed
+    std::uint32_t behind = 0;
+    bool sent = false;
+  };
+  struct Lane {
+    std::deque<CallbackId> ready;  // in hand, not sent
+    std::size_t sent = 0;
+    WallTime stored_at = kNever;  // of the first that is in the store and not in hand, or before it
+    bool claiming = false;
+    std::unordered_set<CallbackId> settled;  // while it was claiming: the answer was read too early for them
+    bool hungry = false;                     // listed in hungry_
+    Instant timer = Instant::never();
+  };
+  struct WaitingCallback {
+    CallbackId id;
+    CallbackTerms terms;
+  };
+  static constexpr WallTime kNever{INT64_MAX};
+
+  void due(CallbackId id, const InHand& delivery, Moment now, Effects& effects);
+  void end_batch(JobId job, JobState state, const std::vector<CallbackTerms>& terms, Moment now, Effects& effects);
+  void end_waiting(JobId job, JobState state, Moment now, Effects& effects);
+  void due_in_order(JobId first, JobId job, const std::vector<CallbackTerms>& terms, bool whole_batch, bool succeeded,
+                    Moment now, Effects& effects);
+  void release_behind(CallbackId id, const InHand& settled, Moment now, Effects& effects);
+  void take_in_hand(CallbackId id, InHand delivery);
+  void serve(std::uint32_t number, Moment now, Effects& effects);
+  void send(std::uint32_t number, Lane& lane, Effects& effects);
+  void claim(std::uint32_t number, Lane& lane, Effects& effects);
+  void arm(std::uint32_t number, Lane& lane, Moment now);
+  void drop_if_empty(std::uint32_t number);
+  [[nodiscard]] Duration backoff(const DeliveryRetries& retries, std::uint32_t failures);
+
+  std::uint64_t random_;  // splitmix64 state
+  std::unordered_map<std::uint32_t, Lane> lanes_;
+  std::unordered_map<CallbackId, InHand> in_hand_;
+  std::size_t under_way_ = 0;         // of in_hand_, sent
+  std::deque<std::uint32_t> hungry_;  // lanes that could send if fewer were under way
+  std::set<std::pair<Instant, std::uint32_t>> timers_;
+
+  std::unordered_map<JobId, std::vector<WaitingCallback>> waiting_;
+  std::size_t waiting_callbacks_ = 0;
+  std::uint64_t next_later_ = 1;
+  std::map<JobId, WholeBatchRow> batches_;  // by first job; they have not ended
+};
+
+}  // namespace futured

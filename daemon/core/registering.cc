@@ -1,0 +1,77 @@
+// Callbacks that are asked for: with a submit, or of a job that exists.
+#include <algorithm>
+
+#include "base/limits.h"
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+// A follow-up that nothing here can run is better refused now than when it is due.
+Status Scheduler::check_callbacks(const JobSpec& spec) const {
+  const auto callbacks = decode_callbacks(spec.callbacks);
+  if (!callbacks.ok()) return callbacks.error();
+  for (std::size_t i = 0; i < callbacks->size(); ++i) {
+    const CallbackSpec& callback = (*callbacks)[i];
+    const std::string field = "spec.callbacks[" + std::to_string(i) + "]";
+    JobSpec job;
+    if (callback.target == CallbackTarget::kFollowUp) {
+      if (!queue_by_name_.contains(callback.queue)) {
+        return Error{ErrorCode::kNotFound, field + ".follow_up: no queue \"" + callback.queue + "\""};
+      }
+      job.pool = callback.pool;
+      job.task = callback.task;
+    } else if (callback.target != CallbackTarget::kCommand) {
+      continue;
+    }
+    if (const auto pool = pool_for(job); !pool.ok()) return pool.error().in(field);
+  }
+  return {};
+}
+
+Status Scheduler::check_submit(const event::Submit& submit, const SpecState& spec) const {
+  if (spec.has_whole_batch() && !deliveries_.has_room_for_batch()) {
+    return Error{ErrorCode::kResourceExhausted, "spec.callbacks: " + std::to_string(limits::kBatchesWatchedMax) +
+                                                    " batches with a callback for the whole have not ended; try again"};
+  }
+  // The job and the record that its delivery is done are one commit: so it is made exactly once.
+  if (submit.settles.is_set() && !deliveries_.is_under_way(submit.settles)) {
+    return Error{ErrorCode::kFailedPrecondition,
+                 "callback " + std::to_string(submit.settles.value) + " is not being delivered"};
+  }
+  return {};
+}
+
+void Scheduler::on(const event::Register& asked, Moment now, Effects& effects) {
+  JobSpec wanted;
+  wanted.callbacks = asked.spec;
+  if (const Status sound = check_callbacks(wanted); !sound.ok()) {
+    effects.refused.push_back({asked.token, sound.error()});
+    return;
+  }
+  if (const Job* const job = jobs_.find(asked.job)) {
+    return add_callback(asked, JobState::kQueued, job->owner, now, effects);
+  }
+  if (asked.job.value >= next_id_) {
+    effects.refused.push_back({asked.token, {ErrorCode::kNotFound, "no job " + std::to_string(asked.job.value)}});
+    return;
+  }
+  const auto [loading, is_new] = loading_.try_emplace(asked.job);
+  if (is_new) effects.loads.push_back(asked.job);
+  loading->second.registers.push_back(asked);
+}
+
+void Scheduler::add_callback(const event::Register& asked, JobState state, std::uint32_t owner, Moment now,
+                             Effects& effects) {
+  if (asked.who.uid != 0 && asked.who.uid != setup_.admin_uid && asked.who.uid != owner) {
+    effects.refused.push_back({asked.token,
+                               {ErrorCode::kPermissionDenied, "job " + std::to_string(asked.job.value) +
+                                                                  " belongs to user " + std::to_string(owner)}});
+  } else if (!deliveries_.add(asked, state, now, effects)) {
+    effects.refused.push_back({asked.token,
+                               {ErrorCode::kResourceExhausted,
+                                std::to_string(limits::kCallbacksWaitingMax) +
+                                    " callbacks that were registered after the submit wait already; try again"}});
+  }
+}
+
+}  // namespace futured

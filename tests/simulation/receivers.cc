@@ -1,0 +1,106 @@
+#include "tests/simulation/receivers.h"
+
+namespace futured::simulation {
+
+namespace {
+
+std::string name(CallbackId id) { return "callback " + std::to_string(id.value); }
+
+void hold(bool condition, const std::string& what) {
+  if (!condition) throw Violation(what);
+}
+
+}  // namespace
+
+void Receivers::committed(const Batch& batch) {
+  for (const SpecRow& row : batch.specs) {
+    if (auto callbacks = decode_callbacks(row.spec.callbacks); callbacks.ok()) specs_[row.id] = *std::move(callbacks);
+  }
+  for (const JobRow& row : batch.jobs) jobs_[row.id] = {row.ending.state, row.spec};
+  for (const OutcomeRow& row : batch.outcomes) jobs_.at(row.id).state = row.ending.state;
+  for (const CallbackRow& row : batch.callbacks) later_[row.id] = row;
+  for (const WholeBatchRow& row : batch.whole_batches) batches_[row.first] = row;
+  for (const DeliveryRow& row : batch.deliveries) {
+    hold(!is_settled(row.id), name(row.id) + " changes after it was settled");
+    hold(row.state != DeliveryState::kDelivered || accepted_.contains(row.id),
+         name(row.id) + " is called delivered, and its receiver never said so");
+    rows_[row.id] = row;
+  }
+}
+
+const std::vector<CallbackSpec>& Receivers::callbacks_of(JobId job) const { return specs_.at(jobs_.at(job).spec); }
+
+// By what is on disk of its job or batch.
+bool Receivers::is_due(CallbackId id) const {
+  if (is_later(id)) {
+    const auto row = later_.find(id);
+    if (row == later_.end()) return false;
+    const JobState state = jobs_.at(row->second.job).state;
+    const auto spec = decode_callbacks(row->second.spec);
+    return is_terminal(state) && is_met(spec->front().condition, state == JobState::kSucceeded);
+  }
+  const CallbackSpec& spec = callbacks_of(job_of(id)).at(index_of(id));
+  if (!spec.whole_batch) {
+    const JobState state = jobs_.at(job_of(id)).state;
+    return is_terminal(state) && is_met(spec.condition, state == JobState::kSucceeded);
+  }
+  const auto batch = batches_.find(job_of(id));
+  return batch != batches_.end() && batch->second.ended == batch->second.count &&
+         is_met(spec.condition, batch->second.failed == 0);
+}
+
+bool Receivers::is_settled(CallbackId id) const {
+  const auto row = rows_.find(id);
+  return row != rows_.end() &&
+         (row->second.state == DeliveryState::kDelivered || row->second.state == DeliveryState::kFailed);
+}
+
+void Receivers::told(const effect::Deliver& deliver) {
+  const CallbackId id = deliver.id;
+  hold(is_due(id), name(id) + " is delivered, and is not due by what is on disk");
+  hold(!is_settled(id), name(id) + " is delivered after it was settled");
+  if (is_later(id)) return;
+  const std::vector<CallbackSpec>& all = callbacks_of(job_of(id));
+  for (std::uint32_t i = 0; i < index_of(id); ++i) {
+    const CallbackId before = callback_of(job_of(id), i);
+    const bool same = all[i].lane == all[index_of(id)].lane && all[i].whole_batch == all[index_of(id)].whole_batch;
+    hold(!same || !is_due(before) || is_settled(before), name(id) + " is delivered before " + name(before));
+  }
+}
+
+void Receivers::heard_registered(const effect::Registered& registered) {
+  hold(later_.contains(registered.id), name(registered.id) + " was acknowledged and is not on disk");
+}
+
+void Receivers::at_rest(StoreReader& reader, const DeliveryRetries& retries) const {
+  const auto check = [&](CallbackId id) {
+    const auto row = rows_.find(id);
+    if (!is_due(id)) {
+      hold(row == rows_.end() || row->second.state == DeliveryState::kNotDue,
+           name(id) + " has a delivery, and is not due");
+      return;
+    }
+    hold(row != rows_.end() && is_settled(id), name(id) + " is due, and neither delivered nor failed");
+    hold(row->second.state == DeliveryState::kDelivered || row->second.attempts >= retries.max_attempts,
+         name(id) + " failed before its attempts were used up");
+    const auto stored = reader.delivery(id);
+    hold(stored.ok() && stored->has_value(), name(id) + " is not in the store");
+    hold((*stored)->callback.delivery.state == row->second.state, name(id) + " stands otherwise in the store");
+  };
+  for (const auto& [job, ended] : jobs_) {
+    const std::vector<CallbackSpec>& callbacks = specs_.at(ended.spec);
+    for (std::uint32_t i = 0; i < callbacks.size(); ++i) {
+      if (!callbacks[i].whole_batch) check(callback_of(job, i));
+    }
+  }
+  for (const auto& [first, batch] : batches_) {
+    hold(batch.ended == batch.count, "batch " + std::to_string(first.value) + " has not ended");
+    const std::vector<CallbackSpec>& callbacks = callbacks_of(first);
+    for (std::uint32_t i = 0; i < callbacks.size(); ++i) {
+      if (callbacks[i].whole_batch) check(callback_of(first, i));
+    }
+  }
+  for (const auto& [id, row] : later_) check(id);
+}
+
+}  // namespace futured::simulation

@@ -1,0 +1,47 @@
+// Receivers: a model of what those who registered callbacks were promised. It watches what is committed and what they
+// are told, and throws Violation when these do not fit together.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "daemon/core/effects.h"
+#include "daemon/store/store.h"
+#include "tests/simulation/random.h"
+
+namespace futured::simulation {
+
+class Receivers {
+ public:
+  void committed(const Batch& batch);
+  void told(const effect::Deliver& deliver);
+  void answered(CallbackId id, bool ok) {
+    if (ok) accepted_.insert(id);
+  }
+  void heard_registered(const effect::Registered& registered);
+
+  // Every callback whose condition was met was delivered, or listed as failed once its attempts were used up.
+  void at_rest(StoreReader& reader, const DeliveryRetries& retries) const;
+  [[nodiscard]] std::size_t deliveries() const { return accepted_.size(); }
+
+ private:
+  struct Ended {
+    JobState state = JobState::kQueued;
+    SpecId spec;
+  };
+  [[nodiscard]] const std::vector<CallbackSpec>& callbacks_of(JobId job) const;
+  [[nodiscard]] bool is_due(CallbackId id) const;
+  [[nodiscard]] bool is_settled(CallbackId id) const;
+
+  std::map<SpecId, std::vector<CallbackSpec>> specs_;
+  std::map<JobId, Ended> jobs_;
+  std::map<CallbackId, CallbackRow> later_;
+  std::map<JobId, WholeBatchRow> batches_;
+  std::map<CallbackId, DeliveryRow> rows_;
+  std::set<CallbackId> accepted_;  // a receiver has said yes
+};
+
+}  // namespace futured::simulation
