@@ -263,7 +263,8 @@ void Pipeline::accept(Batch& batch, const api::Receipt& receipt) {
                                                                         ": are client and daemon of one version?")));
     return;
   }
-  if (listed) make_singles(batch);
+  // The stream does not tell the outcomes of old jobs: each is asked for.
+  if (listed || receipt.old_items_size() > 0) make_singles(batch);
   std::uint64_t id = receipt.first_id();
   for (BlockRef& block : batch.blocks) {
     {

@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -291,12 +292,10 @@ class FakeJobs final : public api::Jobs::Service {
     }
     state_->batches.push_back(payloads.size());
     const std::uint64_t first = state_->next_id;
-    bool some_old = false;
     std::vector<std::uint64_t> ids;
     for (std::size_t i = 0; i < payloads.size(); ++i) {
       const std::string key = i < keys.size() ? keys[i] : "";
       const auto known = key.empty() ? state_->keys.end() : state_->keys.find(key);
-      some_old = some_old || known != state_->keys.end();
       if (known != state_->keys.end()) {
         ids.push_back(known->second);
         receipt.add_old_items(static_cast<std::uint32_t>(i));
@@ -306,10 +305,14 @@ class FakeJobs final : public api::Jobs::Service {
       ids.push_back(state_->add(spec.task(), std::move(payloads[i]), is_chunk));
       if (!key.empty()) state_->keys[key] = ids.back();
     }
-    receipt.set_first_id(some_old ? 0 : first);
+    // As the daemon does: the numbers are listed where they are not consecutive, and outcomes of old jobs are not sent.
+    const bool consecutive = !ids.empty() && ids.back() - ids.front() + 1 == ids.size() && std::ranges::is_sorted(ids);
+    receipt.set_first_id(consecutive ? ids.front() : 0);
     receipt.set_count(static_cast<std::uint32_t>(ids.size()));
-    if (some_old) receipt.mutable_ids()->Assign(ids.begin(), ids.end());
-    if (request.deliver_outcomes()) followed.insert(ids.begin(), ids.end());
+    if (!consecutive) receipt.mutable_ids()->Assign(ids.begin(), ids.end());
+    for (const std::uint64_t id : ids) {
+      if (request.deliver_outcomes() && id >= first) followed.insert(id);
+    }
     return receipt;
   }
 
