@@ -4,6 +4,7 @@ import hmac
 import json
 import os
 import queue
+import socket
 import subprocess
 import threading
 import time
@@ -154,10 +155,10 @@ def test_one_that_answers_500_for_long_is_listed_as_failed_and_can_be_replayed(d
     assert daemon.fut("callback", "retry", "12345678").returncode == 4
 
 
-def test_a_port_where_nobody_listens_is_a_failure_that_says_so(api, webhook):
-    hook = webhook()
-    url = hook.url()
-    hook.server.server_close()
+def test_a_port_where_nobody_listens_is_a_failure_that_says_so(api):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
     job = api.submit_command("true", callbacks=[to_webhook(api.words, url, max_attempts=2)])
     assert "connect" in failed(api, job).last_error
 
