@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
+#include <string>
 
 #include "base/limits.h"
 #include "tests/simulation/daemon.h"
@@ -43,6 +45,7 @@ class History {
   void start_daemon();
   void act();
   void submit();
+  void add_keys(event::Submit& submit);
   void cancel();
   void register_callback();
   [[nodiscard]] CallbackSpec draw_callback();
@@ -63,6 +66,7 @@ class History {
   SchedulerSetup setup_;
   std::vector<std::vector<std::string>> tasks_;
   std::vector<JobSpec> specs_;
+  std::map<std::string, event::Submit> keyed_;  // what each key of a whole batch was first used for
   std::unique_ptr<Store> store_ = make_memory_store();
   Oracle oracle_;
   Receivers receivers_;

@@ -84,6 +84,10 @@ class Oracle {
     std::optional<Told> end;
   };
   using LaneName = std::pair<std::string, std::string>;
+  struct AskedSubmit {
+    std::uint32_t jobs = 0;
+    std::vector<event::SubmitKey> keys;
+  };
 
   void check_keys(const AskedSubmit& asked, const std::vector<JobId>& ids) const;
   void answered(Token token, const char* what);
@@ -95,10 +99,6 @@ class Oracle {
   void waiting_forget(JobId job);
   [[nodiscard]] OrderKey key_of(const JobSpec& spec, JobId job) const;
 
-  struct AskedSubmit {
-    std::uint32_t jobs = 0;
-    std::vector<event::SubmitKey> keys;
-  };
   std::unordered_map<Token, AskedSubmit> open_submits_;
   std::map<std::string, KeyRow> keys_;  // committed
   std::unordered_map<Token, JobId> open_cancels_;
