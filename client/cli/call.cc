@@ -18,6 +18,7 @@ namespace {
 
 struct Options {
   JobFlags job;
+  KeyFlag key;
   std::string task;
   std::vector<std::string> arguments;
   bool detach = false;
@@ -66,7 +67,7 @@ int call(const Options& options, const Globals& globals) {
   Interrupt interrupt;
   const client::Client client = connect(globals);
   interrupt.hold();
-  const client::Future future = client.executor(job).submit(options.task, payload);
+  const client::Future future = client.executor(job).submit(options.task, payload, options.key.options());
   const std::uint64_t id = AcceptanceWatch().id_of(future);
   if (options.detach) {
     interrupt.release();
@@ -96,6 +97,7 @@ void add_call(CLI::App& app, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& verb = *app.add_subcommand("call", "Call a task and print what it returns");
   options->job.add_to(verb);
+  options->key.add_to(verb);
   verb.add_flag("--detach", options->detach, "Do not wait; print the job's number");
   verb.add_option("task", options->task, "Name of the task")->required();
   verb.add_option("arguments", options->arguments, "Each is one part of the payload");

@@ -74,6 +74,15 @@ client::JobOptions JobFlags::options() const {
   return options;
 }
 
+void KeyFlag::add_to(CLI::App& verb) {
+  verb.add_option("--key", key, "Submit once: with a key that I used before, it is that first job")->group("Job");
+}
+
+client::SubmitOptions KeyFlag::options() const {
+  require_utf8("--key", key);
+  return {.idempotency_key = key};
+}
+
 void CommandFlags::add_to(CLI::App& verb) {
   verb.add_option("--env", env, "NAME=VALUE added to the environment; may be given again")
       ->group("Command")

@@ -30,6 +30,14 @@ struct JobFlags {
   [[nodiscard]] client::JobOptions options() const;  // throws UsageError
 };
 
+// An idempotency key, of verbs that submit one job.
+struct KeyFlag {
+  std::string key;
+
+  void add_to(CLI::App& verb);
+  [[nodiscard]] client::SubmitOptions options() const;  // throws UsageError
+};
+
 // Where and with what a command runs.
 struct CommandFlags {
   std::vector<std::string> env;

@@ -72,6 +72,7 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_run(app, globals);
   add_attach(app, globals);
   add_watch(app, globals);
+  add_find(app, globals);
   add_submit(app, globals);
   add_call(app, globals);
   add_map(app, globals);

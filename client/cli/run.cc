@@ -16,6 +16,7 @@ namespace {
 
 struct Options {
   JobFlags job;
+  KeyFlag key;
   CommandFlags command;
   bool read_stdin = false;
   std::vector<std::string> argv;
@@ -39,7 +40,7 @@ int run(const Options& options, const Globals& globals) {
   Interrupt interrupt;
   const client::Client client = connect(globals);
   interrupt.hold();
-  const client::Future future = client.executor(job).submit(command);
+  const client::Future future = client.executor(job).submit(command, options.key.options());
   const std::uint64_t id = AcceptanceWatch().id_of(future);
   cancel_at_interrupt(interrupt, client, id);
   const Followed followed = within_sight(id, [&] { return follow(client, future, globals.json); });
@@ -53,6 +54,7 @@ void add_run(CLI::App& app, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& verb = *app.add_subcommand("run", "Run a command as a job; stream its output, exit with its code");
   options->job.add_to(verb);
+  options->key.add_to(verb);
   options->command.add_to(verb);
   verb.add_flag("--stdin", options->read_stdin, "Hand my standard input to the command")->group("Command");
   verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");

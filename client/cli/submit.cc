@@ -14,6 +14,7 @@ namespace {
 
 struct Options {
   JobFlags job;
+  KeyFlag key;
   CommandFlags command;
   bool read_stdin = false;
   std::vector<std::string> argv;
@@ -27,7 +28,7 @@ int submit(const Options& options, const Globals& globals) {
   Interrupt interrupt;
   const client::Client client = connect(globals);
   interrupt.hold();
-  const std::uint64_t id = AcceptanceWatch().id_of(client.executor(job).submit(command));
+  const std::uint64_t id = AcceptanceWatch().id_of(client.executor(job).submit(command, options.key.options()));
   interrupt.release();
   if (globals.json) {
     print_json({{"id", id}});
@@ -43,6 +44,7 @@ void add_submit(CLI::App& app, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& verb = *app.add_subcommand("submit", "Leave a command behind as a job; prints its number");
   options->job.add_to(verb);
+  options->key.add_to(verb);
   options->command.add_to(verb);
   verb.add_flag("--stdin", options->read_stdin, "Hand my standard input to the command")->group("Command");
   verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");
@@ -50,6 +52,7 @@ void add_submit(CLI::App& app, Globals& globals) {
       "The number is printed once the job is on disk.\n\n"
       "Examples:\n"
       "  fut submit -- ./nightly.sh\n"
+      "  fut submit --key nightly-$(date +%F) -- ./nightly.sh\n"
       "  id=$(fut submit --timeout 1h -- ./long.sh); fut wait $id\n");
   verb.callback([&globals, options] {
     options->argv = command_words("submit", options->argv, globals);

@@ -42,6 +42,14 @@ void Client::flush() const { state_->pipeline.flush(); }
 
 // ---- Jobs
 
+KeyedJobs Client::find(const std::string& key) const {
+  api::FindJobsRequest request;
+  request.set_idempotency_key(key);
+  api::FindJobsResponse found;
+  state_->call([&](grpc::ClientContext& context) { return state_->jobs->Find(&context, request, &found); }, true);
+  return {found.first_id(), found.count()};
+}
+
 JobInfo Client::job(std::uint64_t id, bool details) const { return state_->get_job(id, details); }
 
 JobInfo ClientState::get_job(std::uint64_t id, bool details) {

@@ -153,3 +153,23 @@ def test_two_clients_at_once_make_one_job(daemon, api_of):
     for thread in threads:
         thread.join()
     assert len(ids) == 400 and len(set(ids)) == 100
+
+
+def test_fut_submits_a_key_once_and_finds_it(daemon):
+    submit = lambda *words: daemon.fut("submit", "--key", "nightly", "--", *words)  # noqa: E731
+    first = submit("echo", "hello").stdout
+    assert submit("echo", "hello").stdout == first
+    assert daemon.fut("find", "nightly").stdout == first
+    assert daemon.fut("wait", first.strip()).returncode == 0
+    run = daemon.fut("run", "--key", "nightly", "--", "echo", "hello")
+    assert (run.returncode, run.stdout) == (0, "hello\n")
+    other = submit("echo", "something else")
+    assert other.returncode == 4
+    assert '"nightly"' in other.stderr and f"job {first.strip()}" in other.stderr
+    missing = daemon.fut("find", "never used")
+    assert missing.returncode == 4 and "never used" in missing.stderr
+
+
+def test_fut_call_takes_a_key(daemon):
+    words = ("call", "--detach", "--key", "once", "noop")
+    assert daemon.fut(*words).stdout == daemon.fut(*words).stdout != ""

@@ -128,6 +128,12 @@ struct WatchOptions {
   std::uint64_t sequence = 0;
 };
 
+// Consecutive ids.
+struct KeyedJobs {
+  std::uint64_t first_id = 0;
+  std::uint32_t count = 0;
+};
+
 // A job came into a state. Sequence numbers ascend by one within an epoch, over all jobs.
 struct JobEvent {
   std::uint32_t epoch = 0;
@@ -160,6 +166,9 @@ class Client {
   // somebody waits (Error of kind kNotFound).
   [[nodiscard]] Future future(std::uint64_t id) const;
   [[nodiscard]] std::vector<Future> futures(std::span<const std::uint64_t> ids) const;
+
+  // The jobs that an idempotency key of this user stands for. Error of kind kNotFound when it was never used.
+  [[nodiscard]] KeyedJobs find(const std::string& key) const;
 
   // Until everything submitted so far has been acknowledged or refused.
   void flush() const;
