@@ -57,7 +57,7 @@ Result<WatchCall::Wanted> read_filter(const api::JobFilter& filter) {
   return wanted;
 }
 
-void to_api(const LoggedEvent& event, std::uint32_t epoch, api::Event& out) {
+void tell(const LoggedEvent& event, std::uint32_t epoch, api::Event& out) {
   const effect::JobChange& change = event.change;
   out.set_epoch(epoch);
   out.set_sequence(event.sequence);
@@ -165,7 +165,7 @@ void WatchCall::fill(const EventLog::Page& page) {
   out_.Clear();
   gap_ = gap_ || page.gap;
   for (const LoggedEvent& event : page.events) {
-    if (wanted_.takes(event.change)) to_api(event, front_.loop.epoch().value, *out_.add_events());
+    if (wanted_.takes(event.change)) tell(event, front_.loop.epoch().value, *out_.add_events());
   }
 }
 
