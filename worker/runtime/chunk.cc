@@ -77,9 +77,9 @@ std::optional<Failure> run_chunk(const PartView& chunk, TaskContext& context, co
     append_end(ends, failure ? end_of(*failure) : CallEnd{.result = result.encoded()});
     context.forget_shared_memory();
     if (ends.size() > kEndsBytesMax) {
-      return Failure{DoneStatus::kResultTooLarge, "ResultTooLarge",
-                     "the results of a chunk's calls together have more than " + std::to_string(kEndsBytesMax) + " bytes",
-                     true};
+      return Failure{
+          DoneStatus::kResultTooLarge, "ResultTooLarge",
+          "the results of a chunk's calls together have more than " + std::to_string(kEndsBytesMax) + " bytes", true};
     }
   }
   out.add(chunk_result_type((monotonic_now() - began).count()), ends);
