@@ -65,6 +65,25 @@ def test_every_completion_comes_once_across_a_kill_of_the_daemon(daemon, driver,
     assert tally["right"] > 0
 
 
+def test_a_pipeline_with_keys_leaves_nothing_in_doubt_and_makes_no_job_twice(daemon, driver, api_of):
+    count = 50_000
+    client = driver("keyed", count)
+    assert client.line() == "under way"
+    daemon.kill()
+    daemon.start()
+    tally, found = client.rest().splitlines()
+    assert json.loads(tally) == {"once": count, "right": count, "wrong": 0, "in_doubt": 0}
+    assert found == "17", "the job of key 7, with its result"
+    words = api_of(daemon).words
+    request = words.ListJobsRequest(page_size=1)
+    newest = api_of(daemon).call("Jobs", "List", request).jobs[0].id
+    known = [words.IdRange(first=1, last=newest)]
+    unknown = 0
+    for answer in api_of(daemon).stream("Jobs", "Wait", words.WaitRequest(ids=known, results=words.RESULT_DELIVERY_NONE)):
+        unknown += sum(max(gap.last, gap.first) - gap.first + 1 for gap in answer.unknown)
+    assert newest - unknown == count
+
+
 def test_waits_go_on_across_two_kills_of_the_daemon(daemon, driver):
     count = 5_000
     client = driver("wait", count)

@@ -68,6 +68,21 @@ void pipeline(const Client& client, std::size_t count) {
   tally.tell();
 }
 
+// The same with keys: what was not acknowledged is sent again, and nothing is left in doubt.
+void keyed(const Client& client, std::size_t count) {
+  const Executor executor = client.executor();
+  std::vector<Future> futures;
+  for (std::size_t i = 0; i < count; ++i) {
+    futures.push_back(executor.submit("echo", std::to_string(i), {.idempotency_key = "key " + std::to_string(i)}));
+    if (i == count / 10) say("under way");
+  }
+  Tally tally(count);
+  for (std::size_t i = 0; i < count; ++i) tally.result(i, futures[i].result(kPatience));
+  tally.tell();
+  const Future same = client.executor().submit("echo", "7", {.idempotency_key = "key 7"});
+  say(std::to_string(same.id() == futures[7].id()) + same.result(kPatience));
+}
+
 // The same with a map in chunks, in order.
 void map(const Client& client, std::size_t count) {
   Mapped mapped = client.executor().map("echo", std::views::iota(std::size_t{0}, count), {.chunk_size = 20});
@@ -141,12 +156,13 @@ int run(int argc, char** argv) {
   const std::uint64_t number = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 0;
   const Client client = Client::connect();
   if (what == "pipeline") return pipeline(client, number), 0;
+  if (what == "keyed") return keyed(client, number), 0;
   if (what == "map") return map(client, number), 0;
   if (what == "wait") return wait_all(client, number), 0;
   if (what == "submit") return submit(client), 0;
   if (what == "output") return RunLoop().run(print(client, number)), 0;
   if (what == "glance") return RunLoop().run(glance(client, number)), 0;
-  std::fprintf(stderr, "usage: client_driver pipeline|map|wait COUNT, submit, output|glance ID\n");
+  std::fprintf(stderr, "usage: client_driver pipeline|keyed|map|wait COUNT, submit, output|glance ID\n");
   return 2;
 }
 
