@@ -151,6 +151,7 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
   parts.ready_within = kPoolsReadyWithin;
   parts.log = [](const std::string& line) { ops::log_warning(line); };
   parts.segments_of = [&segments](std::string_view payload) { return segments.descriptors_for(payload); };
+  parts.spool_directory = config.state + "/output";
   parts.keep_segments = [&segments](JobId job, std::string_view result, std::span<Fd> descriptors) {
     return segments.keep_result(job, result, descriptors);
   };

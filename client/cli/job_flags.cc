@@ -36,6 +36,8 @@ void JobFlags::add_to(CLI::App& verb) {
       ->group("Job")
       ->check(at_least_one());
   add_limit("--timeout", timeout, "Kill an attempt that runs longer");
+  add_limit("--soft-timeout", soft_timeout, "Ask an attempt to stop that runs longer; keep its stacks if it does not");
+  add_limit("--heartbeat-timeout", heartbeat_timeout, "Kill an attempt that gives no sign of life for longer");
   add_limit("--queue-timeout", queue_timeout, "Give up when not started by then");
   add_limit("--total-timeout", total_timeout, "Over all attempts");
   add_duration("--grace", grace, "Between SIGTERM and the kill (default: 1s)")
@@ -65,6 +67,8 @@ client::JobOptions JobFlags::options() const {
   options.retries.except_classes = retry_except;
   options.crashes_max = crashes;
   options.timeouts.run = given(timeout, "--timeout");
+  options.timeouts.soft = given(soft_timeout, "--soft-timeout");
+  options.timeouts.heartbeat = given(heartbeat_timeout, "--heartbeat-timeout");
   options.timeouts.queue = given(queue_timeout, "--queue-timeout");
   options.timeouts.total = given(total_timeout, "--total-timeout");
   options.timeouts.grace = given(grace, "--grace");

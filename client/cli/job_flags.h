@@ -19,6 +19,8 @@ struct JobFlags {
   std::vector<std::string> retry_except;
   std::uint32_t crashes = 0;
   std::string timeout;
+  std::string soft_timeout;
+  std::string heartbeat_timeout;
   std::string queue_timeout;
   std::string total_timeout;
   std::string grace;

@@ -76,6 +76,11 @@ void show(const client::JobInfo& job) {
   line("payload", bytes_text(static_cast<std::int64_t>(job.payload_bytes)));
   line("result", job.result_bytes == 0 ? "" : bytes_text(static_cast<std::int64_t>(job.result_bytes)));
   if (!job.attempt_history.empty()) show_attempts(job.attempt_history);
+  for (const client::AttemptInfo& attempt : job.attempt_history) {
+    if (!attempt.cause.stacks.empty()) {
+      print("stacks of attempt " + std::to_string(attempt.number) + ":\n" + attempt.cause.stacks);
+    }
+  }
   show_output("last of standard output:\n", job.cause.stdout_tail);
   show_output("last of standard error:\n", job.cause.stderr_tail);
 }

@@ -247,6 +247,7 @@ Json to_json(const client::Cause& cause) {
   if (!cause.stdout_tail.empty()) put_bytes(json, "stdout_tail", cause.stdout_tail);
   if (!cause.stderr_tail.empty()) put_bytes(json, "stderr_tail", cause.stderr_tail);
   if (cause.retry_refused) json["retry_refused"] = true;
+  if (!cause.stacks.empty()) put_bytes(json, "stacks", cause.stacks);
   return json;
 }
 

@@ -41,10 +41,8 @@ client::WatchOptions watch_of(const Options& options) {
   require_utf8("--task", options.task);
   require_utf8("--name", options.name);
   client::WatchOptions watch;
-  watch.filter = {.states = parse_states(options.states),
-                  .queue = options.queue,
-                  .task = options.task,
-                  .name = options.name};
+  watch.filter = {
+      .states = parse_states(options.states), .queue = options.queue, .task = options.task, .name = options.name};
   if (options.mine) watch.filter.owner_uid = ::getuid();
   watch.ids = parse_ids(options.ids);
   if (!options.since.empty()) read_since(options.since, watch);
@@ -113,7 +111,8 @@ void add_watch(CLI::App& app, Globals& globals) {
   verb.add_option("-n,--count", options->count, "End after so many lines")->check(at_least_one());
   verb.add_option("--since", options->since, "EPOCH:SEQUENCE: go on behind that event")->type_name("EPOCH:SEQUENCE");
   verb.footer(
-      "Goes on until Ctrl-C, across restarts of the daemon. Events that the daemon does not have any more are said to be\n"
+      "Goes on until Ctrl-C, across restarts of the daemon. Events that the daemon does not have any more are said to "
+      "be\n"
       "missing. A job that ends within milliseconds is told to run when it has ended.\n\n"
       "Examples:\n"
       "  fut watch\n"

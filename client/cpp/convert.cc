@@ -223,6 +223,7 @@ Cause from_cause(const api::Cause& cause) {
   out.stdout_tail = cause.stdout_tail();
   out.stderr_tail = cause.stderr_tail();
   out.retry_refused = cause.retry_refused();
+  out.stacks = cause.stacks();
   return out;
 }
 

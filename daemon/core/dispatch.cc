@@ -201,7 +201,9 @@ void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) 
     case Doom::kQueueTimeout:
       return spare(*job);
     case Doom::kCancel:
+    case Doom::kSoftTimeout:
     case Doom::kRunTimeout:
+    case Doom::kHeartbeatTimeout:
     case Doom::kTotalTimeout:
       mark_taken(*job, now.at, now, effects);
       return stop_taken(*job, now, effects);
@@ -228,10 +230,24 @@ void Scheduler::mark_taken(Job& job, Instant taken_at, Moment now, Effects& effe
   note_change(job, JobState::kRunning, taken_at, nullptr, now, effects);
   job.phase = Phase::kTaken;
   job.taken_at = taken_at;
-  const Duration run_timeout = job.spec->spec.run_timeout;
-  if (run_timeout.count() > 0 && job.doom == Doom::kNone) {
-    add_job_timer(job, TimerKind::kRunTimeout, taken_at + run_timeout);
-  }
+  if (job.doom != Doom::kNone) return;
+  const auto arm = [&](Duration timeout, TimerKind kind) {
+    if (timeout.count() > 0) add_job_timer(job, kind, taken_at + timeout);
+  };
+  arm(job.spec->spec.soft_timeout, TimerKind::kSoftTimeout);
+  arm(job.spec->spec.run_timeout, TimerKind::kRunTimeout);
+  arm(job.spec->spec.heartbeat_timeout, TimerKind::kHeartbeat);
+}
+
+// Silent for as long as the job may be, as far as was known when the timer was armed. Now it is known exactly.
+void Scheduler::on(const event::Pulse& pulse, Moment now, Effects& effects) {
+  Job* const job = jobs_.find(pulse.fence.job);
+  if (job == nullptr || job->fence() != pulse.fence || job->slot != pulse.slot) return;
+  if (job->phase != Phase::kTaken || job->doom != Doom::kNone) return;
+  const Instant alive_at = std::max(job->taken_at, std::min(pulse.alive_at, now.at));
+  const Instant until = alive_at + job->spec->spec.heartbeat_timeout;
+  if (now.at < until) return add_job_timer(*job, TimerKind::kHeartbeat, until);
+  doom(*job, Doom::kHeartbeatTimeout, now, effects);
 }
 
 // The head of a slot has run for a while: what waits behind it goes where it can run sooner. When no other slot gets
@@ -284,7 +300,7 @@ void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
       adopt.fence.attempt <= job->attempt) {
     if (slot != nullptr && !slot->killing && !adopt.done) {
       slot->killing = true;
-      effects.kills.push_back(adopt.slot);
+      effects.kills.push_back({adopt.slot});
     }
     return;
   }

@@ -1,6 +1,7 @@
 // Effects: everything the scheduler asks of the world. Gathered over a turn; the loop carries it out.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -81,10 +82,18 @@ struct OfSlot {
 };
 
 // Ask a running job to end.
+enum class StopWhy : std::uint8_t { kCancel, kTimeout, kSoftTimeout };
+
 struct Stop {
   SlotId slot;
   Fence fence;
-  bool timed_out = false;  // else cancelled
+  StopWhy why = StopWhy::kCancel;
+};
+
+// End the slot's worker and all it started. `tells_stacks`: it may say first, within limits::kStacksMs, what it was at.
+struct Kill {
+  SlotId slot;
+  bool tells_stacks = false;
 };
 
 struct StartWorker {
@@ -119,8 +128,9 @@ struct Effects {
   std::vector<effect::Offer> offers;
   std::vector<effect::OfSlot> revokes;  // in this order; each is answered with event::Revoked
   std::vector<effect::Stop> stops;
-  std::vector<SlotId> kills;     // end the slot's worker and all it started; answered with event::SlotEnded
-  std::vector<SlotId> inspects;  // answered with event::Head
+  std::vector<effect::Kill> kills;     // answered with event::SlotEnded
+  std::vector<effect::OfSlot> pulses;  // when was the last sign of life? each is answered with event::Pulse
+  std::vector<SlotId> inspects;        // answered with event::Head
   std::vector<effect::StartWorker> starts;
 
   // Where the end of `job` is to be written: into its own row if that is not committed yet, else into a new outcome.
@@ -137,8 +147,8 @@ struct Effects {
   }
   // The group that leaves at once is empty.
   [[nodiscard]] bool nothing_at_once() const {
-    return refused.empty() && offers.empty() && revokes.empty() && stops.empty() && kills.empty() && inspects.empty() &&
-           starts.empty();
+    return refused.empty() && offers.empty() && revokes.empty() && stops.empty() && kills.empty() && pulses.empty() &&
+           inspects.empty() && starts.empty();
   }
 };
 

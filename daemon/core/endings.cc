@@ -25,12 +25,26 @@ Verdict verdict_of(Doom doom) {
       return {JobState::kCancelled, CauseKind::kCancelled, "cancelled"};
     case Doom::kQueueTimeout:
       return {JobState::kTimedOut, CauseKind::kQueueTimeout, "not started within its queue_timeout"};
+    case Doom::kSoftTimeout:
+      return {JobState::kTimedOut, CauseKind::kSoftTimeout, "stopped when its soft_timeout asked it to"};
     case Doom::kRunTimeout:
       return {JobState::kTimedOut, CauseKind::kRunTimeout, "ran longer than its run_timeout"};
+    case Doom::kHeartbeatTimeout:
+      return {JobState::kTimedOut, CauseKind::kHeartbeatTimeout, "gave no sign of life within its heartbeat_timeout"};
     case Doom::kTotalTimeout:
       return {JobState::kTimedOut, CauseKind::kTotalTimeout, "not finished within its total_timeout"};
   }
   FUTURED_CHECK(false, "only a doomed job has a verdict");
+}
+
+effect::StopWhy why_of(Doom doom) {
+  if (doom == Doom::kCancel) return effect::StopWhy::kCancel;
+  return doom == Doom::kSoftTimeout ? effect::StopWhy::kSoftTimeout : effect::StopWhy::kTimeout;
+}
+
+bool was_killed(const Cause& measured) {
+  return measured.kind == CauseKind::kWorkerCrashed || measured.kind == CauseKind::kBrokenWorker ||
+         (measured.kind == CauseKind::kOutOfMemory && measured.signal != 0) || !measured.stacks.empty();
 }
 
 }  // namespace
@@ -57,6 +71,8 @@ void Scheduler::on(const event::Done& done, Moment now, Effects& effects) {
   if (!slot.offers.empty() && !slot.check_armed) arm_head_check(slot, now.at + Duration(limits::kHeadCheckNs));
 
   const Ran ran{slot.id, started, finished};
+  // Asked to stop, it came to a result within its grace: that is what the grace is for.
+  if (job->doom == Doom::kSoftTimeout && done.status == event::DoneStatus::kSucceeded) job->doom = Doom::kNone;
   if (job->doom != Doom::kNone && finished >= job->doomed_at) {
     return end_doomed(*job, done.result, done.cause, ran, now, effects);
   }
@@ -91,12 +107,13 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
     const Instant started = job.phase == Phase::kTaken ? job.taken_at : std::min(ended.taken_at, now.at);
     const Ran ran{slot->id, started, now.at};
     note_ran(job, started, now, effects);
+    const std::string_view result = ended.taken && *ended.taken == job.fence() ? ended.result : std::string_view();
     withdraw(job);
     spare(job);
     if (job.doom != Doom::kNone) {
-      end_doomed(job, {}, &ended.cause, ran, now, effects);
+      end_doomed(job, result, &ended.cause, ran, now, effects);
     } else {
-      crashed(job, ended, ran, now, effects);
+      crashed(job, ended, result, ran, now, effects);
     }
   }
   // A pool whose workers die at once must not spend the machine on starting them.
@@ -111,10 +128,10 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
 // Decides that the job must end. At once if nothing runs; else its attempt is got out of the way first.
 void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
   if (job.doom != Doom::kNone) {
-    // It is on its way out. But these two may yet let it go on, and a cancel or a total_timeout may not.
+    // It is on its way out. But these may yet let it go on, and a cancel or a total_timeout may not.
     const bool final = why == Doom::kCancel || why == Doom::kTotalTimeout;
     if (final && job.doom == Doom::kQueueTimeout) job.doomed_at = now.at;
-    if (final && (job.doom == Doom::kQueueTimeout || job.doom == Doom::kRunTimeout)) job.doom = why;
+    if (final && (job.doom == Doom::kQueueTimeout || is_of_attempt(job.doom))) job.doom = why;
     return;
   }
   job.doom = why;
@@ -131,7 +148,8 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
       effects.revokes.push_back({job.slot, job.fence()});
       return;
     case Phase::kTaken:
-      return stop_taken(job, now, effects);
+      // Who gives no sign of life would not hear of a stop either.
+      return why == Doom::kHeartbeatTimeout ? kill_taken(job, effects) : stop_taken(job, now, effects);
   }
 }
 
@@ -140,11 +158,17 @@ void Scheduler::stop_taken(Job& job, Moment now, Effects& effects) {
   const bool chosen = wish != cancel_wishes_.end() && wish->second.grace;
   const Duration wanted = job.spec->spec.grace;
   const Duration grace = wanted.count() > 0 ? wanted : Duration(std::chrono::milliseconds(limits::kKillGraceMs));
-  effects.stops.push_back({job.slot, job.fence(), job.doom != Doom::kCancel});
+  effects.stops.push_back({job.slot, job.fence(), why_of(job.doom)});
   add_job_timer(job, TimerKind::kGrace, now.at + (chosen ? *wish->second.grace : grace));
 }
 
-// A run_timeout ends an attempt; the job goes on if it has attempts left. Every other doom ends the job.
+void Scheduler::kill_taken(Job& job, Effects& effects) {
+  Slot& slot = *slots_[job.slot.value - 1];
+  if (!slot.killing) effects.kills.push_back({slot.id, job.doom == Doom::kSoftTimeout});
+  slot.killing = true;
+}
+
+// Some dooms end an attempt, and the job goes on if it has attempts left; the others end the job.
 void Scheduler::end_doomed(Job& job, std::string_view result, const Cause* measured, Ran ran, Moment now,
                            Effects& effects) {
   const Verdict verdict = verdict_of(job.doom);
@@ -152,11 +176,14 @@ void Scheduler::end_doomed(Job& job, std::string_view result, const Cause* measu
   cause.kind = verdict.kind;
   cause.error_class.clear();
   cause.message = verdict.message;
+  if (job.doom == Doom::kSoftTimeout && measured != nullptr && was_killed(*measured)) {
+    cause.message = "did not stop within its grace when its soft_timeout asked it to, and was killed";
+  }
   if (const auto wish = cancel_wishes_.find(job.id); job.doom == Doom::kCancel && wish != cancel_wishes_.end()) {
     if (!wish->second.reason.empty()) cause.message += ": " + wish->second.reason;
   }
   ran.finished = now.at;
-  if (job.doom == Doom::kRunTimeout && is_tried_again(job, cause)) {
+  if (is_of_attempt(job.doom) && is_tried_again(job, cause)) {
     return retry(job, std::move(cause), result, std::nullopt, ran, now, effects);
   }
   end(job, {verdict.state, std::make_unique<Cause>(std::move(cause)), result, ran}, now, effects);

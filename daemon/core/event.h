@@ -47,8 +47,8 @@ struct Submit {
   std::vector<std::uint32_t> ends;           // where each payload ends in `bytes`; its size is the number of jobs
   JobId retry_of;
   std::vector<SubmitKey> keys;  // none; one for the whole batch; or one for each job
-  CallbackId settles;         // the delivery that this job is; accepted only while that is under way
-  bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
+  CallbackId settles;           // the delivery that this job is; accepted only while that is under way
+  bool has_segments = false;    // some payload names a segment: the batch is as lasting as that
 };
 
 struct Cancel {
@@ -84,8 +84,9 @@ struct SlotEnded {
   std::uint32_t generation = 0;
   std::optional<Fence> taken;  // the job it had taken and not finished
   Instant taken_at;
-  Cause cause;           // kWorkerCrashed, kOutOfMemory or kBrokenWorker
-  bool is_lost = false;  // every worker ended with the spawner: no job is to blame
+  Cause cause;              // kWorkerCrashed, kOutOfMemory or kBrokenWorker
+  bool is_lost = false;     // every worker ended with the spawner: no job is to blame
+  std::string_view result;  // encoded parts: what is known of the output of `taken`
 };
 
 // A running attempt of an earlier daemon that this one can see in a channel. Before any other event of its slot.
@@ -128,6 +129,13 @@ struct Head {
   SlotId slot;
   std::optional<Fence> taken;  // empty: nothing is taken
   Instant taken_at;
+};
+
+// The answer to a Pulse.
+struct Pulse {
+  SlotId slot;
+  Fence fence;
+  Instant alive_at;  // of a worker: not to be trusted
 };
 
 struct Claimed {
@@ -190,9 +198,10 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
-                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Claimed, event::Loaded, event::KeysFound, event::Record, event::Register,
-                           event::Replay, event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+using Event =
+    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady, event::SlotEnded,
+                 event::Adopt, event::Done, event::Revoked, event::OfferRefused, event::Head, event::Pulse,
+                 event::Claimed, event::Loaded, event::KeysFound, event::Record, event::Register, event::Replay,
+                 event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

@@ -114,6 +114,7 @@ void Scheduler::audit() const {
     const bool in_slot = job.phase == Phase::kOffered || job.phase == Phase::kTaken;
     FUTURED_CHECK(in_slot == job.slot.is_set(), "a job names a slot while it is offered");
     FUTURED_CHECK(job.doom == Doom::kNone || in_slot, "a doomed job that does not run has ended");
+    FUTURED_CHECK(!is_of_attempt(job.doom) || job.phase == Phase::kTaken, "an attempt that runs is what times out");
     in_slots += in_slot ? 1 : 0;
   });
   FUTURED_CHECK(bytes == window_bytes_, "the window counts every resident byte");

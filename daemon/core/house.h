@@ -96,7 +96,9 @@ inline BacklogKey Lane::backlog_key(OrderKey key) const { return {queue->row.id,
 
 enum class TimerKind : std::uint8_t {
   kQueueTimeout,
+  kSoftTimeout,
   kRunTimeout,
+  kHeartbeat,  // armed anew for as long as the run is alive
   kTotalTimeout,
   kRetry,
   kGrace,
@@ -108,7 +110,7 @@ enum class TimerKind : std::uint8_t {
 struct Timer {
   Instant at;
   TimerKind kind = TimerKind::kQueueTimeout;
-  std::uint32_t attempt = 0;  // kRunTimeout, kGrace, kRetry: meant for this attempt only
+  std::uint32_t attempt = 0;  // of one attempt and of a retry: meant for this attempt only
   std::uint64_t target = 0;   // job or slot
 
   // For a heap with the earliest on top; ties in a fixed order, so that a replay is exact.

@@ -25,7 +25,20 @@ enum class Phase : std::uint8_t {
 };
 
 // A decision to end the job that waits until its attempt is out of the way.
-enum class Doom : std::uint8_t { kNone, kCancel, kQueueTimeout, kRunTimeout, kTotalTimeout };
+enum class Doom : std::uint8_t {
+  kNone,
+  kCancel,
+  kQueueTimeout,
+  kSoftTimeout,
+  kRunTimeout,
+  kHeartbeatTimeout,
+  kTotalTimeout,
+};
+
+// Ends the attempt and not the job, which goes on if it has attempts left.
+[[nodiscard]] constexpr bool is_of_attempt(Doom doom) {
+  return doom == Doom::kSoftTimeout || doom == Doom::kRunTimeout || doom == Doom::kHeartbeatTimeout;
+}
 
 struct Job {
   JobId id;

@@ -52,16 +52,20 @@ void Scheduler::retry(Job& job, Cause cause, std::string_view result, std::optio
 
 // A worker can die between finishing a job and reporting it, so the job may run twice: we promise at-least-once. The
 // crash budget is apart from max_attempts, and keeps a job that kills its workers from doing so for ever.
-void Scheduler::crashed(Job& job, const event::SlotEnded& ended, Ran ran, Moment now, Effects& effects) {
+// `result`: what is known of its output.
+void Scheduler::crashed(Job& job, const event::SlotEnded& ended, std::string_view result, Ran ran, Moment now,
+                        Effects& effects) {
   if (job.spec->spec.at_most_once) {
-    return end(job, {JobState::kFailed, std::make_unique<Cause>(ended.cause), {}, ran}, now, effects);
+    return end(job, {JobState::kFailed, std::make_unique<Cause>(ended.cause), result, ran}, now, effects);
   }
   const bool is_spared = ended.is_lost && job.spared < limits::kLossesMax;
   std::uint8_t& charged = is_spared ? job.spared : job.crashes;
   if (charged < UINT8_MAX) ++charged;
   if (is_spared || job.crashes < job.spec->spec.crashes_max) {
     const Charge charge = is_spared ? Charge::kNothing : Charge::kCrash;
-    return run_again(job, attempt_row(job, ran, charge, ended.cause, now), Duration(0), now, effects);
+    Cause cause = ended.cause;
+    keep_output_tails(result, cause);
+    return run_again(job, attempt_row(job, ran, charge, std::move(cause), now), Duration(0), now, effects);
   }
   effects.rows.attempts.push_back(attempt_row(job, ran, Charge::kLast, ended.cause, now));
   auto cause = std::make_unique<Cause>(ended.cause);
@@ -70,7 +74,7 @@ void Scheduler::crashed(Job& job, const event::SlotEnded& ended, Ran ran, Moment
                    "; the last time: " + cause->message;
   if (cause->message.size() > limits::kErrorMessageBytesMax) cause->message.resize(limits::kErrorMessageBytesMax);
   ran.slot = SlotId{};  // this attempt has its row
-  end(job, {JobState::kFailed, std::move(cause), {}, ran}, now, effects);
+  end(job, {JobState::kFailed, std::move(cause), result, ran}, now, effects);
 }
 
 void Scheduler::run_again(Job& job, AttemptRow row, Duration delay, Moment now, Effects& effects) {

@@ -34,7 +34,9 @@ std::string_view retried_cause(CauseKind kind) {
       return "COMMAND_SIGNAL";
     case CauseKind::kOutOfMemory:
       return "OUT_OF_MEMORY";
+    case CauseKind::kSoftTimeout:
     case CauseKind::kRunTimeout:
+    case CauseKind::kHeartbeatTimeout:
       return "TIMEOUT";
     case CauseKind::kNone:
     case CauseKind::kWorkerCrashed:

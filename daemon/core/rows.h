@@ -162,7 +162,7 @@ struct Batch {
   std::vector<BacklogKey> backlog_removed;   // those of a batch never meet its own backlog_added
   std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
   std::vector<DeadlineRow> deadlines_removed;
-  std::vector<KeyRow> keys_added;    // none of them is known
+  std::vector<KeyRow> keys_added;            // none of them is known
   std::vector<CallbackRow> callbacks;        // ascending ids
   std::vector<DeliveryRow> deliveries;       // in this order: a later one with the same id holds
   std::vector<WholeBatchRow> whole_batches;  // likewise

@@ -206,6 +206,7 @@ class Scheduler {
   void on(const event::Revoked& revoked, Moment now, Effects& effects);
   void on(const event::OfferRefused& refused, Moment now, Effects& effects);
   void on(const event::Head& head, Moment now, Effects& effects);
+  void on(const event::Pulse& pulse, Moment now, Effects& effects);
   void on(const event::Adopt& adopt, Moment now, Effects& effects);
   void mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects);
   void spare(Job& job);  // from its queue_timeout
@@ -225,6 +226,7 @@ class Scheduler {
   [[nodiscard]] Slot* slot_of(SlotId id);
   void doom(Job& job, Doom why, Moment now, Effects& effects);
   void stop_taken(Job& job, Moment now, Effects& effects);
+  void kill_taken(Job& job, Effects& effects);
   struct Ran {
     SlotId slot;
     Instant started;  // 0: the attempt never began
@@ -244,7 +246,7 @@ class Scheduler {
   [[nodiscard]] static bool is_tried_again(const Job& job, const Cause& cause);
   void retry(Job& job, Cause cause, std::string_view result, std::optional<Duration> after, Ran ran, Moment now,
              Effects& effects);
-  void crashed(Job& job, const event::SlotEnded& ended, Ran ran, Moment now, Effects& effects);
+  void crashed(Job& job, const event::SlotEnded& ended, std::string_view result, Ran ran, Moment now, Effects& effects);
   void run_again(Job& job, AttemptRow row, Duration delay, Moment now, Effects& effects);
   [[nodiscard]] AttemptRow attempt_row(const Job& job, Ran ran, Charge charge, Cause cause, Moment now) const;
   [[nodiscard]] Duration backoff(const JobSpec& spec, std::uint32_t failures);

@@ -34,7 +34,8 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
   effects.accepted.push_back({submit.token, first, static_cast<std::uint32_t>(submit.ends.size()), {}, {}});
 }
 
-// Jobs for `items` of the batch, or for all of them when none is named. Their ids are consecutive from the one returned.
+// Jobs for `items` of the batch, or for all of them when none is named. Their ids are consecutive from the one
+// returned.
 JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::uint32_t>& items, SpecState& spec,
                           Moment now, Effects& effects) {
   Lane& lane = *spec.lane;

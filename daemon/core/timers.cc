@@ -57,18 +57,26 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
       return;
     case TimerKind::kTotalTimeout:
       return doom(job, Doom::kTotalTimeout, now, effects);
+    case TimerKind::kSoftTimeout:
+      if (running && job.attempt == timer.attempt) doom(job, Doom::kSoftTimeout, now, effects);
+      return;
     case TimerKind::kRunTimeout:
-      if (running && job.attempt == timer.attempt) doom(job, Doom::kRunTimeout, now, effects);
+      if (!running || job.attempt != timer.attempt) return;
+      if (job.doom != Doom::kSoftTimeout) return doom(job, Doom::kRunTimeout, now, effects);
+      kill_taken(job, effects);  // it was asked to stop, and has no more time
+      job.doom = Doom::kRunTimeout;
+      job.doomed_at = now.at;
+      return;
+    case TimerKind::kHeartbeat:
+      if (running && job.attempt == timer.attempt && job.doom == Doom::kNone) {
+        effects.pulses.push_back({job.slot, job.fence()});
+      }
       return;
     case TimerKind::kRetry:
       if (job.phase == Phase::kDelayed && job.attempt == timer.attempt && !job.slot.is_set()) make_ready(job);
       return;
     case TimerKind::kGrace:
-      if (running && job.attempt == timer.attempt && job.doom != Doom::kNone) {
-        Slot& slot = *slots_[job.slot.value - 1];
-        if (!slot.killing) effects.kills.push_back(slot.id);
-        slot.killing = true;
-      }
+      if (running && job.attempt == timer.attempt && job.doom != Doom::kNone) kill_taken(job, effects);
       return;
     case TimerKind::kBacklogDeadline:
     case TimerKind::kHeadCheck:

@@ -13,7 +13,9 @@ std::size_t JobSpecHash::operator()(const JobSpec& spec) const noexcept {
   hash = mix(hash, std::hash<std::string>{}(spec.name));
   hash = mix(hash, static_cast<std::size_t>(spec.priority));
   hash = mix(hash, spec.max_attempts);
+  hash = mix(hash, static_cast<std::size_t>(spec.soft_timeout.count()));
   hash = mix(hash, static_cast<std::size_t>(spec.run_timeout.count()));
+  hash = mix(hash, static_cast<std::size_t>(spec.heartbeat_timeout.count()));
   return hash;
 }
 
@@ -77,6 +79,10 @@ std::string_view to_string(CauseKind kind) {
       return "RESULT_TOO_LARGE";
     case CauseKind::kQuarantined:
       return "QUARANTINED";
+    case CauseKind::kSoftTimeout:
+      return "SOFT_TIMEOUT";
+    case CauseKind::kHeartbeatTimeout:
+      return "HEARTBEAT_TIMEOUT";
   }
   return "UNKNOWN";
 }

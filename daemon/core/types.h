@@ -46,7 +46,9 @@ enum class CauseKind : std::uint8_t {
   kBadPayload = 14,    // the payload cannot be read as what the task takes
   kOutOfMemory = 15,   // the worker, or the command, was killed for want of memory, or the task could get none
   kResultTooLarge = 16,
-  kQuarantined = 17,  // it took down too many workers and is not tried again
+  kQuarantined = 17,       // it took down too many workers and is not tried again
+  kSoftTimeout = 20,       // asked to stop at its soft_timeout; the message says whether it did
+  kHeartbeatTimeout = 21,  // no sign of life
 };
 
 struct Cause {
@@ -60,6 +62,7 @@ struct Cause {
   std::string stdout_tail;              // last bytes of the output, at most limits::kOutputTailBytes: of an attempt
   std::string stderr_tail;              // that the job went on after, for its result is not kept
   bool retry_refused = false;           // the task asked not to be tried again
+  std::string stacks;  // of every thread of an attempt that ignored its soft_timeout; at most limits::kStacksBytesMax
 
   bool operator==(const Cause&) const = default;
 };
@@ -74,14 +77,16 @@ struct JobSpec {
   std::string name;           // shown to people; no meaning
   std::int32_t priority = 0;  // larger runs first, in a priority queue
   std::uint32_t max_attempts = 1;
-  Duration backoff{0};        // before the second attempt
-  double backoff_factor = 2;  // each further delay is so many times the last
-  Duration backoff_max{0};    // 0: limits::kBackoffMsMax
-  double jitter = 0;          // 0..1: share of the delay that is random
-  Duration queue_timeout{0};  // 0: none; before the first start
-  Duration run_timeout{0};    // of each attempt, from its start
-  Duration total_timeout{0};  // over all attempts, from the submit
-  Duration grace{0};          // between the stop request and the kill; 0: limits::kKillGraceMs
+  Duration backoff{0};            // before the second attempt
+  double backoff_factor = 2;      // each further delay is so many times the last
+  Duration backoff_max{0};        // 0: limits::kBackoffMsMax
+  double jitter = 0;              // 0..1: share of the delay that is random
+  Duration queue_timeout{0};      // 0: none; before the first start
+  Duration soft_timeout{0};       // of each attempt, from its start: then it is asked to stop
+  Duration run_timeout{0};        // likewise: then it is killed
+  Duration heartbeat_timeout{0};  // of each attempt, between two signs of life
+  Duration total_timeout{0};      // over all attempts, from the submit
+  Duration grace{0};              // between the stop request and the kill; 0: limits::kKillGraceMs
   bool at_most_once = false;
   std::vector<std::string> retry_only;                  // retry_classes.h; empty: every error may be retried
   std::vector<std::string> retry_except;                // these never

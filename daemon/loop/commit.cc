@@ -69,18 +69,16 @@ void Loop::send_batch(Moment moment) {
                          std::exchange(effects_.changes, {}),
                          parts_.pools->cursors(),
                          moment.at};
-    if (work.questions.empty() && deferred_.offers.empty() && is_at_rest() &&
-        commit_here(work.batch)) {
+    if (work.questions.empty() && deferred_.offers.empty() && is_at_rest() && commit_here(work.batch)) {
       return;
     }
   }
   in_flight_ = true;
-  store_thread_->commit(std::move(work.batch), std::move(work.questions),
-                        [this](StoreAnswer answer) {
-                          // std::function wants a copyable callable.
-                          auto shared = std::make_shared<StoreAnswer>(std::move(answer));
-                          post([this, shared] { committed(std::move(*shared)); });
-                        });
+  store_thread_->commit(std::move(work.batch), std::move(work.questions), [this](StoreAnswer answer) {
+    // std::function wants a copyable callable.
+    auto shared = std::make_shared<StoreAnswer>(std::move(answer));
+    post([this, shared] { committed(std::move(*shared)); });
+  });
 }
 
 // The end of a lone job: nobody waits for the loop meanwhile, so it commits by itself, as long as the disk is quick.

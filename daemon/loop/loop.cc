@@ -14,6 +14,18 @@ namespace {
 
 constexpr Duration kStopPatience = std::chrono::seconds(2);
 
+channel::StopReason to_channel(effect::StopWhy why) {
+  switch (why) {
+    case effect::StopWhy::kCancel:
+      return channel::StopReason::kCancel;
+    case effect::StopWhy::kTimeout:
+      return channel::StopReason::kTimeout;
+    case effect::StopWhy::kSoftTimeout:
+      return channel::StopReason::kSoftTimeout;
+  }
+  return channel::StopReason::kCancel;
+}
+
 }  // namespace
 
 Loop::Loop(Parts parts) : parts_(std::move(parts)) {
@@ -274,10 +286,17 @@ void Loop::carry_out(Moment moment) {
       parts_.pools->start_worker(scheduler_->pool_name(start.pool), start.slot);
     }
     for (const effect::Stop& stop : std::exchange(effects_.stops, {})) {
-      parts_.pools->stop(stop.slot, stop.fence,
-                         stop.timed_out ? channel::StopReason::kTimeout : channel::StopReason::kCancel);
+      parts_.pools->stop(stop.slot, stop.fence, to_channel(stop.why));
     }
-    for (const SlotId slot : std::exchange(effects_.kills, {})) parts_.pools->kill(slot);
+    for (const effect::Kill& kill : std::exchange(effects_.kills, {})) {
+      using Last = pool::LocalPools::Last;
+      parts_.pools->kill(kill.slot, kill.tells_stacks ? Last::kStacks : Last::kNothing);
+    }
+    for (const effect::OfSlot& pulse : std::exchange(effects_.pulses, {})) {
+      // Finished, and its report on the way: that is a sign of life as well.
+      const Instant alive_at = parts_.pools->alive_at(pulse.slot, pulse.fence).value_or(moment.at);
+      step(event::Pulse{pulse.slot, pulse.fence, alive_at}, moment);
+    }
     for (const effect::OfSlot& revoke : std::exchange(effects_.revokes, {})) {
       step(event::Revoked{revoke.slot, revoke.fence, revoke_offer(revoke)}, moment);
     }

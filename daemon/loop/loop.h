@@ -68,7 +68,8 @@ class Loop {
     std::unique_ptr<pool::LocalPools> pools;
     SchedulerSetup setup;  // its epoch is filled in by start()
     std::vector<pool::PoolConfig> pool_configs;
-    Duration ready_within{0};  // how long to wait for the pools' tasks
+    Duration ready_within{0};     // how long to wait for the pools' tasks
+    std::string spool_directory;  // where workers leave long output and stacks
     std::function<void(const std::string&)> log;
     // What receivers are to be told now. Each is answered with delivered(), or with a submit that settles it.
     std::function<void(std::vector<effect::Deliver>)> deliver;

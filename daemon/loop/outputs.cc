@@ -1,6 +1,10 @@
 #include "daemon/loop/outputs.h"
 
+#include <array>
+
+#include "base/command.h"
 #include "base/limits.h"
+#include "base/payload.h"
 
 namespace futured {
 
@@ -48,6 +52,23 @@ void Outputs::progress(const JobProgress& progress) {
 JobProgress Outputs::progress_of(JobId job) const {
   const auto found = running_.find(job);
   return found == running_.end() ? JobProgress{} : found->second.progress();
+}
+
+std::string Outputs::salvaged(const Fence& fence) const {
+  constexpr std::array<std::string_view, 4> kTypes = {kStdoutType, kStderrType, kEmittedType, kLogType};
+  std::string encoded;
+  const auto found = running_.find(fence.job);
+  if (found == running_.end() || found->second.fence != fence) return encoded;
+  for (const auto& [number, stream] : found->second.streams) {
+    if (number < 1 || number > kTypes.size()) continue;
+    std::string type(kTypes[number - 1]);
+    if (stream.begin > 0) {
+      type += "; total=" + std::to_string(stream.begin + stream.kept.size()) +
+              "; dropped=" + std::to_string(stream.begin) + "; at=0";
+    }
+    append_part(encoded, {.content_type = type, .bytes = stream.kept});
+  }
+  return encoded;
 }
 
 void Outputs::follow(JobId job, const std::shared_ptr<OutputSink>& sink) {

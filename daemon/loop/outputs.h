@@ -21,6 +21,8 @@ class Outputs {
   void progress(const JobProgress& progress);
   // What the task of a running job said last; empty views of nothing when it said nothing. Valid until the next change.
   [[nodiscard]] JobProgress progress_of(JobId job) const;
+  // What is kept of an attempt's output, as the parts of a result: for one whose worker cannot report any more.
+  [[nodiscard]] std::string salvaged(const Fence& fence) const;
   // Gives `sink` what is kept of the job's output, and then what follows.
   void follow(JobId job, const std::shared_ptr<OutputSink>& sink);
   void forget(JobId job, const OutputSink* sink);

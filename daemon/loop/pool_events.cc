@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "daemon/loop/causes.h"
+#include "daemon/loop/stacks.h"
 
 namespace futured {
 
@@ -33,8 +34,14 @@ void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
   if (!loop_.scheduler_) return;
   if (!event.not_started.empty()) tell_not_started(event);
   Cause cause = cause_of(event);
-  if (event.taken) ++loop_.figures_.workers_died;
-  step(event::SlotEnded{event.slot, event.generation, event.taken, event.taken_at, std::move(cause), event.is_lost});
+  std::string output;
+  if (event.taken) {
+    ++loop_.figures_.workers_died;
+    cause.stacks = take_stacks(loop_.parts_.spool_directory, *event.taken);
+    output = loop_.outputs_.salvaged(*event.taken);
+  }
+  step(event::SlotEnded{event.slot, event.generation, event.taken, event.taken_at, std::move(cause), event.is_lost,
+                        output});
 }
 
 // It is tried again, ever more seldom; meanwhile whoever asks why nothing runs is told.
@@ -106,6 +113,7 @@ void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {
   if (done.retry_after_ms != 0) told.retry_after = Duration(std::chrono::milliseconds(done.retry_after_ms));
   if (!tells(done)) return step(told);
   cause = cause_of(done);
+  if (done.stacks_kept) cause.stacks = take_stacks(loop_.parts_.spool_directory, done.fence);
   told.cause = &cause;
   step(told);
 }

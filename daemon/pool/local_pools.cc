@@ -15,7 +15,6 @@ namespace futured::pool {
 namespace {
 
 constexpr int kReplayWithinMs = 10'000;
-constexpr std::uint32_t kStopGraceMs = 0;  // the grace has been given by a STOP before
 
 // The spawner's number of a pool: its place and what it is made of. A pool whose settings changed is another pool
 // there, so that no worker of the old settings is taken for one of the new.
@@ -52,7 +51,7 @@ class LocalPools::Impl {
   void lose_spawner(const std::string& why, PoolHandler& handler);
   void start_if_due(PoolSlot& slot);
   void kill_broken(PoolSlot& slot);
-  void kill(PoolSlot& slot);
+  void kill(PoolSlot& slot, std::uint32_t grace_ms);
   [[nodiscard]] PoolSlot& slot(SlotId id);
   [[nodiscard]] const std::string* name_of(std::uint32_t number) const;
 
@@ -252,7 +251,7 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       if (started.end() != nullptr) (void)epoll_ctl(epoll.get(), EPOLL_CTL_DEL, started.end()->wake_fd(), nullptr);
       const Status attached = started.started(message, std::move(notice.descriptors), wall_now());
       if (!attached.ok()) {
-        kill(started);  // its end is told, and a new worker starts with fresh memory
+        kill(started, 0);  // its end is told, and a new worker starts with fresh memory
         return {};
       }
       epoll_event interest{.events = EPOLLIN | EPOLLET, .data = {.fd = started.end()->wake_fd()}};
@@ -349,15 +348,16 @@ void LocalPools::Impl::lose_spawner(const std::string& why, PoolHandler& handler
 }
 
 void LocalPools::Impl::kill_broken(PoolSlot& slot) {
-  if (slot.is_alive() && slot.end() != nullptr && slot.end()->is_broken() && !slot.kill_sent) kill(slot);
+  if (slot.is_alive() && slot.end() != nullptr && slot.end()->is_broken() && !slot.kill_sent) kill(slot, 0);
 }
 
-void LocalPools::Impl::kill(PoolSlot& slot) {
+// `grace_ms`: what an earlier STOP has not given.
+void LocalPools::Impl::kill(PoolSlot& slot, std::uint32_t grace_ms) {
   if (!link || !slot.is_alive() || slot.kill_sent) return;
   spawner::Kill message{};
   message.slot = slot.id().value;
   message.generation = slot.generation();
-  message.grace_ms = kStopGraceMs;
+  message.grace_ms = grace_ms;
   slot.kill_sent = link->send(message, spawner::MessageType::kKill).ok();
 }
 
@@ -426,7 +426,16 @@ void LocalPools::stop(SlotId id, const Fence& fence, channel::StopReason reason)
   if (slot.end() != nullptr && slot.end()->stop(fence, reason)) impl_->touched.insert(&slot);
 }
 
-void LocalPools::kill(SlotId id) { impl_->kill(impl_->slot(id)); }
+std::optional<Instant> LocalPools::alive_at(SlotId id, const Fence& fence) {
+  channel::HostEnd* const end = impl_->slot(id).end();
+  const auto run = end != nullptr ? end->find(fence) : std::nullopt;
+  if (!run || run->state != channel::RunState::kTaken) return std::nullopt;
+  return std::max(run->taken_at, run->alive_at);
+}
+
+void LocalPools::kill(SlotId id, Last last) {
+  impl_->kill(impl_->slot(id), last == Last::kStacks ? static_cast<std::uint32_t>(limits::kStacksMs) : 0);
+}
 
 std::vector<SlotCursor> LocalPools::cursors() const {
   std::vector<SlotCursor> cursors;

@@ -174,8 +174,12 @@ class LocalPools {
   [[nodiscard]] bool revoke(SlotId slot, const Fence& fence);
   [[nodiscard]] std::optional<channel::Head> head(SlotId slot);
   void stop(SlotId slot, const Fence& fence, channel::StopReason reason);
-  // Kills the worker of the slot and its whole tree at once. WorkerEnded follows when nothing is left.
-  void kill(SlotId slot);
+  // The last sign of life of a run that was taken and is not finished.
+  [[nodiscard]] std::optional<Instant> alive_at(SlotId slot, const Fence& fence);
+  // Kills the worker of the slot and its whole tree: at once, or after it had limits::kStacksMs to tell its stacks
+  // (docs/formats/stacks.md). WorkerEnded follows when nothing is left.
+  enum class Last { kNothing, kStacks };
+  void kill(SlotId slot, Last last = Last::kNothing);
 
   // Slots with responses that are read and not released, each with its cursor.
   [[nodiscard]] std::vector<SlotCursor> cursors() const;

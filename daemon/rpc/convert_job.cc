@@ -42,7 +42,9 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
   for (const std::string& entry : spec.retry_except) retries.add_except_classes(entry);
   api::Timeouts& timeouts = *out.mutable_timeouts();
   timeouts.set_queue_ms(ms_of(spec.queue_timeout));
+  timeouts.set_soft_ms(ms_of(spec.soft_timeout));
   timeouts.set_run_ms(ms_of(spec.run_timeout));
+  timeouts.set_heartbeat_ms(ms_of(spec.heartbeat_timeout));
   timeouts.set_total_ms(ms_of(spec.total_timeout));
   timeouts.set_grace_ms(spec.grace.count() > 0 ? ms_of(spec.grace) : limits::kKillGraceMs);
   if (const auto callbacks = decode_callbacks(spec.callbacks); callbacks.ok()) {
@@ -53,11 +55,11 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
 void to_api(const AttemptRow& attempt, api::Attempt& out) {
   out.set_number(attempt.fence.attempt);
   out.set_epoch(attempt.fence.epoch.value);
-  out.set_state(attempt.cause.kind == CauseKind::kRunTimeout ? api::JOB_STATE_TIMED_OUT : api::JOB_STATE_FAILED);
+  to_api(attempt.cause, *out.mutable_cause());
+  out.set_state(out.cause().kind() == api::CAUSE_KIND_TIMEOUT ? api::JOB_STATE_TIMED_OUT : api::JOB_STATE_FAILED);
   out.set_started_us(attempt.started_at.us);
   out.set_finished_us(attempt.finished_at.us);
   out.set_worker_pid(attempt.worker_pid);
-  to_api(attempt.cause, *out.mutable_cause());
   out.set_cpu_us(attempt.cause.cpu_us);
   out.set_peak_memory_bytes(static_cast<std::int64_t>(attempt.cause.peak_memory_bytes));
 }

@@ -59,6 +59,10 @@ CauseWords words_of(CauseKind kind) {
       return {api::CAUSE_KIND_RESULT_TOO_LARGE};
     case CauseKind::kQuarantined:
       return {api::CAUSE_KIND_QUARANTINED};
+    case CauseKind::kSoftTimeout:
+      return {api::CAUSE_KIND_TIMEOUT, api::TIMEOUT_KIND_SOFT};
+    case CauseKind::kHeartbeatTimeout:
+      return {api::CAUSE_KIND_TIMEOUT, api::TIMEOUT_KIND_HEARTBEAT};
   }
   return {api::CAUSE_KIND_NONE};
 }
@@ -189,6 +193,7 @@ void to_api(const Cause& cause, api::Cause& out) {
   out.set_stdout_tail(cause.stdout_tail);
   out.set_stderr_tail(cause.stderr_tail);
   out.set_retry_refused(cause.retry_refused);
+  out.set_stacks(as_utf8(cause.stacks));
 }
 
 void to_api(const Part& part, bool with_bytes, api::Part& out) {
@@ -215,6 +220,7 @@ void to_outcome(JobId id, const Ending& ending, ResultWanted wanted, api::Outcom
   out.set_started_us(ending.started_at.us);
   out.set_finished_us(ending.finished_at.us);
   if (ending.cause) to_api(*ending.cause, *out.mutable_cause());
+  if (ending.cause) out.mutable_cause()->clear_stacks();  // Get gives them
   if (!ending.result.empty()) add_result(ending, wanted, out);
 }
 

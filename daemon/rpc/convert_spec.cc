@@ -146,18 +146,15 @@ Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec
 }
 
 Status add_timeouts(const api::Timeouts& timeouts, JobSpec& spec) {
-  const Unbuilt unbuilt_fields[] = {
-      {timeouts.soft_ms() != 0, "spec.timeouts.soft_ms"},
-      {timeouts.heartbeat_ms() != 0, "spec.timeouts.heartbeat_ms"},
-  };
-  if (const Status known = refuse_unbuilt(unbuilt_fields); !known.ok()) return known;
   struct {
     std::int64_t ms;
     const char* field;
     Duration* into;
   } const fields[] = {
       {timeouts.queue_ms(), "spec.timeouts.queue_ms", &spec.queue_timeout},
+      {timeouts.soft_ms(), "spec.timeouts.soft_ms", &spec.soft_timeout},
       {timeouts.run_ms(), "spec.timeouts.run_ms", &spec.run_timeout},
+      {timeouts.heartbeat_ms(), "spec.timeouts.heartbeat_ms", &spec.heartbeat_timeout},
       {timeouts.total_ms(), "spec.timeouts.total_ms", &spec.total_timeout},
       {timeouts.grace_ms(), "spec.timeouts.grace_ms", &spec.grace},
   };
@@ -165,6 +162,11 @@ Status add_timeouts(const api::Timeouts& timeouts, JobSpec& spec) {
     const auto duration = to_duration(field.ms, limits::kTimeoutMsMax, field.field);
     if (!duration.ok()) return duration.error();
     *field.into = *duration;
+  }
+  if (timeouts.run_ms() != 0 && timeouts.soft_ms() >= timeouts.run_ms()) {
+    return invalid("spec.timeouts.soft_ms", std::to_string(timeouts.soft_ms()) + " is not under the run_ms of " +
+                                                std::to_string(timeouts.run_ms()) +
+                                                ", which kills: it would ask nobody to stop");
   }
   return {};
 }

@@ -135,7 +135,10 @@ void to_api(const JobView& view, bool details, api::Job& out) {
   } else if (view.state() == JobState::kScheduled) {
     out.set_next_attempt_us(record.job.retry_at.us);
   }
-  if (!details) return;
+  if (!details) {
+    if (out.has_cause()) out.mutable_cause()->clear_stacks();
+    return;
+  }
   to_api(record.spec, *out.mutable_spec());
   add_attempts(view, outcome, out);
 }

@@ -9,11 +9,12 @@
 namespace futured::rpc {
 
 // SubmitStream takes and gives bytes, so that it parses and serialises where and when it likes; the rest are messages.
-using JobsMethods = api::Jobs::WithCallbackMethod_Submit<api::Jobs::WithRawCallbackMethod_SubmitStream<
-    api::Jobs::WithCallbackMethod_Get<api::Jobs::WithCallbackMethod_Find<api::Jobs::WithCallbackMethod_List<api::Jobs::WithCallbackMethod_Wait<
-        api::Jobs::WithCallbackMethod_Watch<api::Jobs::WithCallbackMethod_Cancel<api::Jobs::WithCallbackMethod_Retry<
-            api::Jobs::WithCallbackMethod_GetResult<api::Jobs::WithCallbackMethod_ReadOutput<
-                api::Jobs::WithCallbackMethod_Why<api::Jobs::Service>>>>>>>>>>>>;
+using JobsMethods = api::Jobs::WithCallbackMethod_Submit<
+    api::Jobs::WithRawCallbackMethod_SubmitStream<api::Jobs::WithCallbackMethod_Get<api::Jobs::WithCallbackMethod_Find<
+        api::Jobs::WithCallbackMethod_List<api::Jobs::WithCallbackMethod_Wait<api::Jobs::WithCallbackMethod_Watch<
+            api::Jobs::WithCallbackMethod_Cancel<api::Jobs::WithCallbackMethod_Retry<
+                api::Jobs::WithCallbackMethod_GetResult<api::Jobs::WithCallbackMethod_ReadOutput<
+                    api::Jobs::WithCallbackMethod_Why<api::Jobs::Service>>>>>>>>>>>>;
 
 class JobsService final : public JobsMethods {
  public:

@@ -92,8 +92,8 @@ grpc::ServerWriteReactor<api::WatchResponse>* WatchCall::open(Front& front, grpc
   }
   auto wanted = read_filter(request.filter());
   if (!wanted.ok()) return new RefusedStream<api::WatchResponse>(*context, wanted.error());
-  const auto call = std::make_shared<WatchCall>(front, context, std::move(*wanted),
-                                                Place{request.epoch(), request.sequence()});
+  const auto call =
+      std::make_shared<WatchCall>(front, context, std::move(*wanted), Place{request.epoch(), request.sequence()});
   if (call->begin(call)) call->start();
   return call.get();
 }
@@ -117,8 +117,8 @@ void WatchCall::find_place() {
                                          std::to_string(newest));
     }
   } else if (asked_.epoch > front_.loop.epoch().value) {
-    refusal_ = invalid("epoch", std::to_string(asked_.epoch) + " has not begun; this is " +
-                                    std::to_string(front_.loop.epoch().value));
+    refusal_ = invalid(
+        "epoch", std::to_string(asked_.epoch) + " has not begun; this is " + std::to_string(front_.loop.epoch().value));
   } else {
     gap_ = true;  // whatever an earlier daemon had to say, nobody knows
   }

@@ -18,7 +18,7 @@ std::int64_t unzigzag(std::uint64_t value) {
 std::string encode_cause(const Cause& cause) {
   std::string out;
   out.reserve(24 + cause.error_class.size() + cause.message.size() + cause.stdout_tail.size() +
-              cause.stderr_tail.size());
+              cause.stderr_tail.size() + cause.stacks.size());
   append_varint(out, static_cast<std::uint64_t>(cause.kind));
   append_varint(out, zigzag(cause.exit_code));
   append_varint(out, zigzag(cause.signal));
@@ -27,9 +27,10 @@ std::string encode_cause(const Cause& cause) {
   append_bytes(out, cause.error_class);
   append_bytes(out, cause.message);
   append_bytes(out, cause.stderr_tail);
-  if (cause.stdout_tail.empty() && !cause.retry_refused) return out;
+  if (cause.stdout_tail.empty() && !cause.retry_refused && cause.stacks.empty()) return out;
   append_bytes(out, cause.stdout_tail);
   append_varint(out, cause.retry_refused ? 1 : 0);
+  append_bytes(out, cause.stacks);
   return out;
 }
 
@@ -47,6 +48,7 @@ std::optional<Cause> decode_cause(std::string_view encoded) {
   if (!reader.at_end()) {
     cause.stdout_tail = reader.bytes();
     cause.retry_refused = reader.varint() != 0;
+    cause.stacks = reader.bytes();
   }
   // Bytes after the last field belong to a later version of futured and are passed over.
   if (reader.failed()) return std::nullopt;

@@ -124,6 +124,8 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind_text(18, retry_except);
     statement.bind(19, spec.crashes_max);
     statement.bind_blob(20, spec.callbacks);
+    statement.bind(21, spec.soft_timeout.count());
+    statement.bind(22, spec.heartbeat_timeout.count());
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const QueueRow& row : batch.queues) {

@@ -52,6 +52,8 @@ SpecRow read_spec(const Execution& row) {
   spec.retry_except = split_words(row.bytes(17));
   spec.crashes_max = row.number32(18);
   spec.callbacks = row.bytes(19);
+  spec.soft_timeout = Duration(row.integer(20));
+  spec.heartbeat_timeout = Duration(row.integer(21));
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 

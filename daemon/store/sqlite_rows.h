@@ -13,7 +13,7 @@ namespace futured {
 inline constexpr const char* kSpecColumns =
     "id, queue, pool, task, name, priority, max_attempts, backoff_ns, backoff_factor, backoff_max_ns, jitter, "
     "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
-    "retry_except, crashes_max, callbacks";
+    "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 // From column `first` on: state, attempt, epoch, started_at, finished_at, cause; and result when `with_result`.

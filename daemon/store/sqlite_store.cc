@@ -104,7 +104,7 @@ Status SqliteStore::prepare() {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
-      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.queue, "INSERT OR REPLACE INTO queues VALUES (?,?,?,?)"},
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
       {&writes_.job, "INSERT INTO jobs (id, spec, owner, retry_of, submitted_at, payload) VALUES (?,?,?,?,?,?)"},

@@ -23,7 +23,9 @@ struct StoreQuestions {
   std::vector<KeyQuery> keys;
   std::vector<DeliveryClaim> delivery_claims;
 
-  [[nodiscard]] bool empty() const { return claims.empty() && loads.empty() && keys.empty() && delivery_claims.empty(); }
+  [[nodiscard]] bool empty() const {
+    return claims.empty() && loads.empty() && keys.empty() && delivery_claims.empty();
+  }
 };
 
 // What became of one StoreThread::commit.

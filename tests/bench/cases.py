@@ -23,6 +23,7 @@ MAP_CALLS = 5_000_000
 FUTURES = 100_000
 IDLE_FUTURES = 10_000
 IDLE_SECONDS = 5
+TIMERS = 100_000
 
 
 @dataclasses.dataclass
@@ -176,6 +177,20 @@ def backlog(setting, report):
     report.wanted("futured", "drained_per_second", "at least 150,000")
 
 
+def timers(setting, report):
+    """100,000 armed timeouts: how late each is, and what they cost before the first is due"""
+    count = setting.jobs(TIMERS)
+    for _ in range(setting.rounds):
+        with setting.daemon() as daemon:
+            daemon.start()
+            figures = setting.run("bench-futured", "timers", daemon.socket, count)
+        del figures["timers"]
+        report.add("futured", **figures)
+    report.show()
+    report.wanted("futured", "late_p99_ms", "at most 10")
+    report.wanted("futured", "idle_cpu_percent", "0")
+
+
 def restart(setting, report):
     """a restart with 5,000,000 queued jobs, after kill -9 (takes a minute or more)"""
     count = setting.jobs(RESTART_JOBS)
@@ -266,6 +281,7 @@ ALL = {
     "map": map_calls,
     "futures": futures,
     "backlog": backlog,
+    "timers": timers,
     "restart": restart,
 }
-QUICK = ["noop", "one", "callback", "array", "commands", "map", "futures", "backlog"]
+QUICK = ["noop", "one", "callback", "array", "commands", "map", "futures", "backlog", "timers"]

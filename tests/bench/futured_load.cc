@@ -1,13 +1,21 @@
 // bench-futured: load for a running daemon through the C++ client. tests/bench/run.py runs it; each call prints one
 // JSON object.
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <map>
 #include <numeric>
 #include <span>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "futured/client.h"
@@ -139,6 +147,66 @@ void drain(const client::Client& daemon, std::uint64_t count, std::uint64_t last
   print_rate(count, watch.seconds());
 }
 
+double cpu_seconds_of(int pid) {
+  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(stat, text);
+  std::istringstream rest(text.substr(text.rfind(')') + 1));
+  std::string word;
+  for (int i = 0; i < 11; ++i) rest >> word;  // up to field 13
+  double user = 0;
+  double system = 0;
+  rest >> user >> system;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+// `count` jobs that no worker will take, each with a queue_timeout, due over some seconds: how late each is told to
+// have ended, and what the daemon does before the first is due.
+void timers(const client::Client& daemon, std::uint64_t count) {
+  constexpr std::uint64_t kDifferent = 200;
+  constexpr client::Milliseconds kFirst(6'000);
+  constexpr client::Milliseconds kStep(20);
+  constexpr std::chrono::seconds kIdle(2);
+  daemon.create_queue("timers", "fifo", 0);
+  daemon.pause_queue("timers");
+  std::vector<client::Future> futures;
+  std::map<std::uint64_t, std::int64_t> timeout_us;  // by job
+  std::vector<std::pair<std::size_t, std::int64_t>> batches;
+  for (std::uint64_t i = 0; i < kDifferent; ++i) {
+    client::JobOptions options;
+    options.queue = "timers";
+    options.timeouts.queue = kFirst + kStep * static_cast<std::int64_t>(i);
+    const client::Executor executor = daemon.executor(options);
+    for (std::uint64_t j = 0; j < count / kDifferent; ++j) futures.push_back(executor.submit("noop", ""));
+    batches.emplace_back(futures.size(), options.timeouts.queue.count() * 1000);
+  }
+  daemon.flush();
+  const int pid = daemon.info().pid;
+  const double before = cpu_seconds_of(pid);
+  std::this_thread::sleep_for(kIdle);
+  const double idle_percent = (cpu_seconds_of(pid) - before) / std::chrono::duration<double>(kIdle).count() * 100;
+  static_cast<void>(client::wait(futures));
+
+  std::size_t at = 0;
+  for (const auto& [until, timeout] : batches) {
+    for (; at < until; ++at) timeout_us[futures[at].id()] = timeout;
+  }
+  std::vector<double> late_ms;
+  client::JobPage page;
+  do {
+    page = daemon.jobs({.queue = "timers"}, 1000, page.next_page_token);
+    for (const client::JobInfo& job : page.jobs) {
+      late_ms.push_back(static_cast<double>(job.finished_us - job.submitted_us - timeout_us.at(job.id)) / 1000);
+    }
+  } while (!page.next_page_token.empty());
+  std::sort(late_ms.begin(), late_ms.end());
+  if (late_ms.size() != futures.size() || late_ms.front() < 0) throw std::runtime_error("a timer was early, or lost");
+  std::printf(
+      "{\"timers\": %zu, \"late_p50_ms\": %.3f, \"late_p99_ms\": %.3f, \"late_max_ms\": %.3f, "
+      "\"idle_cpu_percent\": %.2f}\n",
+      late_ms.size(), late_ms[late_ms.size() / 2], late_ms[late_ms.size() * 99 / 100], late_ms.back(), idle_percent);
+}
+
 int run(int argc, char** argv) {
   const auto number = [&](int index) { return std::strtoull(argv[index], nullptr, 10); };
   const std::string what = argc > 2 ? argv[1] : "";
@@ -146,11 +214,12 @@ int run(int argc, char** argv) {
   if (what == "arrays" && argc == 5)
     return arrays(client::Client::connect(argv[2]), number(3), static_cast<int>(number(4))), 0;
   if (what == "enqueue" && argc == 4) return enqueue(client::Client::connect(argv[2]), number(3)), 0;
+  if (what == "timers" && argc == 4) return timers(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "drain" && argc == 5) return drain(client::Client::connect(argv[2]), number(3), number(4)), 0;
   std::fprintf(stderr,
                "usage: bench-futured commands ADDRESS COUNT | arrays ADDRESS MEBIBYTES ROUNDS | enqueue "
                "ADDRESS COUNT |"
-               " drain ADDRESS COUNT LAST_ID\n");
+               " drain ADDRESS COUNT LAST_ID | timers ADDRESS COUNT\n");
   return 2;
 }
 

@@ -129,7 +129,7 @@ void Daemon::report(SlotId slot, const Report& report, Moment now) {
 
 void Daemon::tell(const Notice& notice, Moment now) {
   if (notice.kind == Notice::Kind::kStarted) return step(event::SlotReady{notice.slot, notice.generation}, now);
-  event::SlotEnded ended{notice.slot, notice.generation, std::nullopt, {}, {}};
+  event::SlotEnded ended{notice.slot, notice.generation, std::nullopt, {}, {}, {}};
   ended.cause.kind = CauseKind::kWorkerCrashed;
   const auto head = world_.machine.head(notice.slot);
   if (head && head->taken) {
@@ -149,9 +149,14 @@ void Daemon::carry_out(Moment now) {
       say("stop", stop.slot, stop.fence);
       machine.stop(stop.slot, stop.fence);
     }
-    for (const SlotId slot : std::exchange(effects_.kills, {})) {
-      say("kill", slot, {});
-      machine.kill(slot);
+    for (const effect::Kill& kill : std::exchange(effects_.kills, {})) {
+      say("kill", kill.slot, {});
+      machine.kill(kill.slot);
+    }
+    for (const effect::OfSlot& pulse : std::exchange(effects_.pulses, {})) {
+      say("pulse", pulse.slot, pulse.fence);
+      step(event::Pulse{pulse.slot, pulse.fence, machine.alive_at(pulse.slot, pulse.fence, now.at).value_or(now.at)},
+           now);
     }
     for (const effect::OfSlot& asked : std::exchange(effects_.revokes, {})) {
       const bool revoked = revoke(asked);
@@ -207,8 +212,7 @@ void Daemon::send_batch() {
     const SlotId slot{number};
     if (!world_.machine.is_released(slot)) deferred.cursors.push_back({slot, world_.machine.cursor(slot)});
   }
-  if (effects_.rows.empty() && effects_.asks_nothing() && effects_.tells_nothing() &&
-      deferred.cursors.empty()) {
+  if (effects_.rows.empty() && effects_.asks_nothing() && effects_.tells_nothing() && deferred.cursors.empty()) {
     return;
   }
   in_flight_ = std::make_unique<Batch>(std::exchange(effects_.rows, {}));

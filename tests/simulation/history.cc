@@ -99,6 +99,7 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   faults_.crash_per_mille = maybe(500, 5, 200);
   faults_.hang_per_mille = maybe(400, 5, 60);
   faults_.deaf_per_mille = maybe(500, 50, 1000);
+  faults_.silent_per_mille = maybe(500, 5, 300);
   faults_.long_per_mille = maybe(400, 5, 50);
   faults_.idle_crash_per_mille = maybe(300, 1, 10);
   faults_.ring_records = static_cast<std::size_t>(random_.chance(300) ? random_.between(1, 8) : 64);
@@ -134,6 +135,8 @@ void History::draw_specs() {
     spec.jitter = random_.chance(300) ? 0.5 : 0;
     if (random_.chance(250)) spec.queue_timeout = random_.duration(milliseconds(1), seconds(3));
     if (random_.chance(350)) spec.run_timeout = random_.duration(microseconds(200), seconds(2));
+    if (random_.chance(250)) spec.soft_timeout = random_.duration(microseconds(200), seconds(1));
+    if (random_.chance(250)) spec.heartbeat_timeout = random_.duration(microseconds(200), milliseconds(100));
     if (random_.chance(250)) spec.total_timeout = random_.duration(milliseconds(1), seconds(10));
     if (random_.chance(500)) spec.grace = random_.duration(milliseconds(1), milliseconds(300));
     spec.at_most_once = random_.chance(200);
@@ -198,7 +201,8 @@ void History::add_keys(event::Submit& submit) {
   } else {
     for (std::size_t i = 0; i < submit.ends.size(); ++i) {
       const bool keyless = random_.chance(300);
-      submit.keys.push_back({keyless ? "" : "item " + std::to_string(random_.below(kKeys)), random_.chance(50) ? 9u : 7u});
+      submit.keys.push_back(
+          {keyless ? "" : "item " + std::to_string(random_.below(kKeys)), random_.chance(50) ? 9u : 7u});
     }
   }
 }

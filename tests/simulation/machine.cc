@@ -90,6 +90,13 @@ bool Machine::revoke(SlotId id, const Fence& fence) {
   return false;
 }
 
+std::optional<Instant> Machine::alive_at(SlotId id, const Fence& fence, Instant now) const {
+  for (const Run& run : at(id).ring) {
+    if (run.fence == fence && run.state == State::kTaken) return run.beats ? now : run.taken_at;
+  }
+  return std::nullopt;
+}
+
 std::optional<Machine::Head> Machine::head(SlotId id) const {
   for (const Run& run : at(id).ring) {
     if (run.state != State::kRevoked) return Head{run.fence, run.state == State::kTaken, run.taken_at};
@@ -133,6 +140,9 @@ void Machine::take(Slot& slot, Run& run, Instant now) {
   if (random_.chance(faults_.fail_per_mille)) run.end = random_.chance(200) ? Run::End::kFailForGood : Run::End::kFail;
   if (random_.chance(faults_.crash_per_mille)) run.end = Run::End::kCrash;
   run.deaf = random_.chance(faults_.deaf_per_mille);
+  run.beats = !random_.chance(faults_.silent_per_mille);
+  if (!run.beats) oracle_.is_silent(run.fence);
+  run.ends_well = random_.chance(200);
   run.ends_at = now + length;
   if (random_.chance(faults_.hang_per_mille)) run.ends_at = Instant::never();
   if (recovering_) run.ends_at = std::min(run.ends_at, now + milliseconds(1));
@@ -143,7 +153,7 @@ void Machine::finish(Slot& slot, Run& run, Instant now) {
   const bool stopped = run.stop_asked && run.ends_at > now;
   if (run.end == Run::End::kCrash && !stopped) return die(slot);
   Report report{run.fence,
-                !stopped && run.end == Run::End::kSucceed,
+                stopped ? run.ends_well : run.end == Run::End::kSucceed,
                 !stopped && run.end == Run::End::kFailForGood,
                 run.taken_at,
                 now,

@@ -21,6 +21,7 @@ struct WorkerFaults {
   std::uint64_t crash_per_mille = 0;  // in the middle of a job, or between its end and its report
   std::uint64_t hang_per_mille = 0;
   std::uint64_t deaf_per_mille = 0;        // ignores its stop
+  std::uint64_t silent_per_mille = 0;      // gives no sign of life
   std::uint64_t long_per_mille = 0;        // takes seconds
   std::uint64_t idle_crash_per_mille = 0;  // of each step
   std::size_t ring_records = 64;
@@ -64,6 +65,7 @@ class Machine {
   bool offer(SlotId slot, const Fence& fence);
   void publish();
   bool revoke(SlotId slot, const Fence& fence);
+  [[nodiscard]] std::optional<Instant> alive_at(SlotId slot, const Fence& fence, Instant now) const;
   struct Head {
     Fence fence;
     bool taken = false;
@@ -101,6 +103,8 @@ class Machine {
     Instant ends_at;
     enum class End { kSucceed, kFail, kFailForGood, kCrash } end = End::kSucceed;
     bool deaf = false;
+    bool beats = false;      // all the time
+    bool ends_well = false;  // when it is stopped
   };
   enum class Worker { kNone, kStarting, kAlive, kKilled, kDead };
   struct Slot {

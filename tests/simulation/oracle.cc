@@ -230,11 +230,14 @@ void Oracle::went_on(const AttemptRow& row) {
   }
   hold(row.charge == Charge::kRetry, name(row.fence) + " is charged to nothing, though no spawner was lost");
   hold(++facts.retries < spec.max_attempts, name(row.fence) + ": its attempts were spent");
-  const std::string cause = row.cause.kind == CauseKind::kRunTimeout ? "TIMEOUT" : "TASK_ERROR";
+  const bool timed_out = row.cause.kind == CauseKind::kSoftTimeout || row.cause.kind == CauseKind::kRunTimeout ||
+                         row.cause.kind == CauseKind::kHeartbeatTimeout;
+  const std::string cause = timed_out ? "TIMEOUT" : "TASK_ERROR";
   hold(retries(spec, row.cause.error_class, cause), name(row.fence) + ": its options forbid a retry");
   const auto attempt = facts.attempts.find(row.fence);
-  hold(attempt == facts.attempts.end() || row.cause.kind == CauseKind::kRunTimeout ||
-           attempt->second.run != Run::kFailedForGood,
+  hold(row.cause.kind != CauseKind::kHeartbeatTimeout || silent_.contains(row.fence),
+       name(row.fence) + " timed out, but gave signs of life");
+  hold(attempt == facts.attempts.end() || timed_out || attempt->second.run != Run::kFailedForGood,
        name(row.fence) + " refused a retry");
 }
 
@@ -289,6 +292,13 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
            who + ", but it has none, or had started");
       hold(end.cause != CauseKind::kRunTimeout || (spec.run_timeout.count() > 0 && attempt != nullptr),
            who + ", but has none");
+      hold(end.cause != CauseKind::kSoftTimeout || (spec.soft_timeout.count() > 0 && attempt != nullptr),
+           who + ", but has none");
+      hold(end.cause != CauseKind::kSoftTimeout || attempt->run != Run::kSucceeded, who + ", which came to a result");
+      hold(end.cause != CauseKind::kHeartbeatTimeout || (spec.heartbeat_timeout.count() > 0 && attempt != nullptr),
+           who + ", but has none");
+      hold(end.cause != CauseKind::kHeartbeatTimeout || silent_.contains(found->first),
+           who + ", but gave signs of life");
       hold(end.cause != CauseKind::kTotalTimeout || spec.total_timeout.count() > 0, who + ", but has none");
       return;
     case JobState::kScheduled:

@@ -40,6 +40,7 @@ class Oracle {
 
   // Workers.
   void took(const Fence& fence);
+  void is_silent(const Fence& fence) { silent_.insert(fence); }  // gives no sign of life
   // `text`: the result, or the class of the error.
   void finished(const Fence& fence, bool succeeded, bool final, const std::string& text);
   void died(const Fence& fence);  // the worker, in the middle of this attempt
@@ -109,7 +110,8 @@ class Oracle {
   // Of this life: an id that was not committed when its daemon died is used again.
   std::map<SpecId, std::shared_ptr<const JobSpec>> specs_;
   std::map<std::string, Discipline> queues_;
-  std::set<Fence> starts_;         // committed
+  std::set<Fence> starts_;  // committed
+  std::set<Fence> silent_;
   std::set<JobId> cancels_asked_;  // ever
   std::uint64_t newest_id_ = 0;
   std::uint32_t life_ = 0;

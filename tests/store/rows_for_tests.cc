@@ -39,6 +39,8 @@ SpecRow spec_row(std::uint64_t id, const std::string& queue) {
   spec.jitter = 0.1;
   spec.queue_timeout = Duration(1);
   spec.run_timeout = Duration(2);
+  spec.soft_timeout = Duration(5);
+  spec.heartbeat_timeout = Duration(6);
   spec.total_timeout = Duration(31'622'400'000'000'000);
   spec.grace = Duration(4);
   spec.at_most_once = true;
@@ -150,7 +152,8 @@ std::string text(const JobSpec& spec) {
       << ' ' << spec.max_attempts << ' ' << spec.backoff.count() << ' ' << spec.backoff_factor << ' '
       << spec.backoff_max.count() << ' ' << spec.jitter << ' ' << spec.queue_timeout.count() << ' '
       << spec.run_timeout.count() << ' ' << spec.total_timeout.count() << ' ' << spec.grace.count() << ' '
-      << spec.at_most_once << ' ' << spec.crashes_max << ' ' << testing::PrintToString(spec.callbacks);
+      << spec.at_most_once << ' ' << spec.crashes_max << ' ' << testing::PrintToString(spec.callbacks) << ' '
+      << spec.soft_timeout.count() << ' ' << spec.heartbeat_timeout.count();
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
   out << ")";

@@ -50,6 +50,7 @@ struct Done {
   bool no_retry = false;
   std::uint32_t retry_after_ms = 0;  // 0: not said
   bool message_cut = false;
+  bool stacks_kept = false;
   std::string_view error_class;
   std::string_view error_message;
   std::string_view result;     // encoded parts, wherever they came from; not yet decoded by anyone

@@ -140,6 +140,7 @@ Read HostEnd::parse_done(const RecordHeader& header, Response& response) {
   done.no_retry = (header.flags & kDoneNoRetry) != 0;
   done.retry_after_ms = record.retry_after_ms;
   done.message_cut = (header.flags & kDoneMessageCut) != 0;
+  done.stacks_kept = (header.flags & kDoneStacksKept) != 0;
   done.error_class = text.substr(0, record.class_bytes);
   done.error_message = text.substr(record.class_bytes, record.message_bytes);
   done.result = text.substr(record.class_bytes + record.message_bytes);

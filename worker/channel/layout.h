@@ -143,6 +143,7 @@ enum class DoneStatus : std::uint32_t {
 inline constexpr std::uint16_t kDoneResultInDescriptor = 1;  // the first descriptor is a sealed memfd with the result
 inline constexpr std::uint16_t kDoneNoRetry = 2;             // the task says that another attempt is pointless
 inline constexpr std::uint16_t kDoneMessageCut = 4;          // the error message did not fit whole
+inline constexpr std::uint16_t kDoneStacksKept = 8;          // the run's stacks lie in the spool directory
 
 struct DoneRecord {  // followed by class, message, result, without gaps
   RecordHeader header;

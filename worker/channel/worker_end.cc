@@ -61,6 +61,7 @@ void WorkerEnd::done(Run& run, const Outcome& outcome) { state_->done(run, outco
 bool WorkerEnd::stop_requested(const Fence& fence) { return state_->stop_reason(fence).has_value(); }
 std::optional<StopReason> WorkerEnd::stop_reason(const Fence& fence) { return state_->stop_reason(fence); }
 
+bool WorkerEnd::is_stopped_softly(const Run& run) const { return state_->is_stopped_softly(run); }
 void WorkerEnd::beat(const Run& run) { state_->beat(run.position); }
 
 bool WorkerEnd::try_emit(const Fence& fence, std::uint32_t stream, std::uint64_t offset, std::string_view data) {
@@ -310,6 +311,23 @@ std::optional<StopReason> WorkerEnd::State::stop_reason(const Fence& fence) {
     if (stop.fence == fence) return stop.reason;
   }
   return {};
+}
+
+// The run's own record is not passed yet, so neither is what lies behind it.
+bool WorkerEnd::State::is_stopped_softly(const Run& run) const {
+  const std::uint64_t published = map_.header().request_published.load(std::memory_order_acquire);
+  for (std::uint64_t at = run.position; at < published && published - at <= map_.request_bytes();) {
+    RecordHeader header;
+    std::memcpy(&header, map_.request(at), sizeof header);
+    if (header.bytes < sizeof header || header.bytes % 8 != 0 || header.bytes > published - at) break;
+    if (header.type == static_cast<std::uint16_t>(RecordType::kStop) && header.bytes >= sizeof(StopRecord)) {
+      const auto& record = *reinterpret_cast<const StopRecord*>(map_.request(at));
+      const bool is_soft = record.reason == static_cast<std::uint32_t>(StopReason::kSoftTimeout);
+      if (is_soft && from_wire(record.fence) == run.fence) return true;
+    }
+    at += header.bytes;
+  }
+  return false;
 }
 
 // Looks ahead of the intake for stops; the runs on the way are left alone.

@@ -43,6 +43,7 @@ struct Outcome {
   std::int32_t signal = 0;
   bool no_retry = false;
   std::uint32_t retry_after_ms = 0;  // 0: not said
+  bool stacks_kept = false;          // in the spool directory: docs/formats/stacks.md
   std::string_view error_class;      // cut to limits::kErrorClassBytesMax
   std::string_view error_message;    // cut to limits::kErrorMessageBytesMax
   std::string_view result;           // encoded parts; goes by memfd when it does not fit the ring
@@ -95,6 +96,9 @@ class WorkerEnd {
   // True once the daemon has asked for this run to stop. A load and a compare while nothing has changed.
   [[nodiscard]] bool stop_requested(const Fence& fence);
   [[nodiscard]] std::optional<StopReason> stop_reason(const Fence& fence);
+
+  // The same for a soft timeout, of a taken run. Neither locks nor allocates: for signal handlers.
+  [[nodiscard]] bool is_stopped_softly(const Run& run) const;
 
   // A sign of life of a taken run: one store, which the daemon looks at when it has heard nothing for too long.
   void beat(const Run& run);

@@ -150,6 +150,7 @@ void WorkerEnd::State::append_done(std::unique_lock<std::mutex>& lock, Run& run,
   DoneRecord record{};
   std::uint16_t flags = memfd.is_open() ? kDoneResultInDescriptor : 0;
   if (outcome.no_retry) flags |= kDoneNoRetry;
+  if (outcome.stacks_kept) flags |= kDoneStacksKept;
   if (message.size() < outcome.error_message.size() && lost.empty()) flags |= kDoneMessageCut;
   record.header = {static_cast<std::uint32_t>(bytes), static_cast<std::uint16_t>(RecordType::kDone), flags};
   record.fence = to_wire(run.fence);

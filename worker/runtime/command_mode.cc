@@ -32,6 +32,7 @@ void run_one(channel::WorkerEnd& end, const CommandOptions& options, channel::Ru
   report.exit_code = outcome.exit_code;
   report.signal = outcome.signal;
   report.no_retry = outcome.no_retry;
+  report.stacks_kept = outcome.stacks_kept;
   report.error_class = outcome.error_class;
   report.error_message = outcome.error_message;
   report.result = outcome.result;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -14,6 +15,7 @@
 #include "base/limits.h"
 #include "base/payload.h"
 #include "segment/memory.h"
+#include "worker/runtime/command_stacks.h"
 #include "worker/runtime/spool.h"
 
 namespace futured::runtime {
@@ -205,7 +207,20 @@ bool CommandRun::look_for_stop() {
     kill(-child_.pid, SIGTERM);
     kill(-child_.pid, SIGCONT);  // a stopped process would never hear of it
   }
+  // It ignored its soft timeout, and we are asked to end.
+  const bool is_overdue = stopping_ && g_must_end != 0 && end_.is_stopped_softly(run_);
+  if (is_overdue && !stacks_kept_ && !options_.spool_directory.empty()) tell_stacks_and_kill();
   return end_.arm_for_stop();
+}
+
+void CommandRun::tell_stacks_and_kill() {
+  const std::string text = stacks_below(getpid());
+  const std::string path = spool_path(options_.spool_directory, run_.fence, "stacks");
+  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  // Without room on the disk they are cut, or not there; the kill does not wait for it.
+  if (file.is_open()) (void)!write(file.get(), text.data(), text.size());
+  stacks_kept_ = true;
+  kill(child_.pid, SIGKILL);
 }
 
 // Until output may be sent, time limits how long what is there waits.
@@ -269,6 +284,7 @@ void CommandRun::reap(CommandOutcome& outcome) {
     stream->pipe.reset();
   }
   describe_ending(wait_status, outcome);
+  outcome.stacks_kept = stacks_kept_;
   write_result(outcome);
 }
 

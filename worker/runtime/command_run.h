@@ -21,6 +21,7 @@ struct CommandOutcome {
   std::string error_class;
   std::string error_message;  // of a success: what is missing of its output
   bool no_retry = false;
+  bool stacks_kept = false;
   int exit_code = 0;
   int signal = 0;
   Usage usage;
@@ -50,6 +51,7 @@ class CommandRun {
   [[nodiscard]] bool start(CommandOutcome& outcome);
   void follow_until_end();
   [[nodiscard]] bool look_for_stop();
+  void tell_stacks_and_kill();
   void drain(Stream& stream);
   void emit(Stream& stream, std::string_view bytes);
   void emit_backlog();
@@ -69,6 +71,7 @@ class CommandRun {
   Stream stderr_;
   Spawned child_;
   bool stopping_ = false;
+  bool stacks_kept_ = false;
   bool is_orphaned_ = false;
   bool is_live_ = false;  // output is sent as it comes
   bool daemon_is_slow_ = false;

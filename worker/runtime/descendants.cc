@@ -12,27 +12,13 @@
 #include <cstring>
 #include <string_view>
 
+#include "worker/runtime/proc_reader.h"
+
 namespace futured::runtime {
 
 namespace {
 
 // No allocation and no stdio below: this also runs in a signal handler.
-
-struct Pid {
-  pid_t value = 0;
-  bool found = false;
-};
-
-Pid take_number(std::string_view& text) {
-  while (!text.empty() && (text.front() < '0' || text.front() > '9')) text.remove_prefix(1);
-  Pid pid;
-  while (!text.empty() && text.front() >= '0' && text.front() <= '9') {
-    pid.value = pid.value * 10 + (text.front() - '0');
-    pid.found = true;
-    text.remove_prefix(1);
-  }
-  return pid;
-}
 
 // Sends SIGKILL to the children that one file of the form "1 2 3 " names. A list longer than the buffer is killed in
 // part; the caller comes again. False: there is no such file.
@@ -46,45 +32,12 @@ bool kill_listed(const char* path) {
   std::string_view text(buffer, static_cast<std::size_t>(size));
   // The last number may be cut in two when the buffer is full.
   if (text.size() == sizeof buffer) text = text.substr(0, text.rfind(' ') + 1);
-  for (Pid pid = take_number(text); pid.found; pid = take_number(text)) kill(pid.value, SIGKILL);
+  for (ProcNumber pid = take_number(text); pid.found; pid = take_number(text)) kill(pid.value, SIGKILL);
   return true;
 }
 
-// "/proc/self/task/<name><suffix>" without stdio.
-struct Path {
-  explicit Path(const char* directory, const char* name, const char* suffix) {
-    for (const char* piece : {directory, name, suffix}) {
-      const std::size_t length = std::min(std::strlen(piece), sizeof text - 1 - size);
-      std::memcpy(text + size, piece, length);
-      size += length;
-    }
-    text[size] = '\0';
-  }
-  char text[128] = {};
-  std::size_t size = 0;
-};
-
-template <typename Visit>
-void for_each_number_in(const char* directory, Visit visit) {
-  const int handle = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (handle < 0) return;
-  alignas(8) char buffer[4096];
-  for (;;) {
-    const long size = syscall(SYS_getdents64, handle, buffer, sizeof buffer);
-    if (size <= 0) break;
-    for (long at = 0; at < size;) {
-      unsigned short length;
-      std::memcpy(&length, buffer + at + 16, sizeof length);
-      const char* name = buffer + at + 19;  // after inode, offset, length and type of a linux_dirent64
-      if (name[0] >= '0' && name[0] <= '9') visit(name);
-      at += length;
-    }
-  }
-  close(handle);
-}
-
 pid_t parent_of(const char* pid) {
-  const int file = open(Path("/proc/", pid, "/stat").text, O_RDONLY | O_CLOEXEC);
+  const int file = open(ProcPath("/proc/", pid, "/stat").text(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return 0;
   char buffer[512];
   const ssize_t size = read(file, buffer, sizeof buffer);
@@ -99,7 +52,7 @@ pid_t parent_of(const char* pid) {
 void kill_children() {
   bool listed = false;
   for_each_number_in("/proc/self/task", [&](const char* thread) {
-    listed = kill_listed(Path("/proc/self/task/", thread, "/children").text) || listed;
+    listed = kill_listed(ProcPath("/proc/self/task/", thread, "/children").text()) || listed;
   });
   if (listed) return;
   // A kernel without CONFIG_PROC_CHILDREN.

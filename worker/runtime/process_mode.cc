@@ -18,6 +18,7 @@
 #include "worker/runtime/chunk.h"
 #include "worker/runtime/descendants.h"
 #include "worker/runtime/lifeline.h"
+#include "worker/runtime/stacks.h"
 
 namespace futured::runtime {
 
@@ -94,6 +95,7 @@ void ProcessWorker::run_one(channel::Run& run) {
   const channel::Take take = end_.take(run);
   if (take == channel::Take::kRevoked) return;
   set_busy(true);
+  set_current_run(&run);
   TaskContext context(end_, run, jobs_run_, spool_directory_);
   result_.begin(context);
   std::optional<Failure> failure;
@@ -123,6 +125,7 @@ void ProcessWorker::run_one(channel::Run& run) {
   context.streams().append_to(result_.encoded());
   outcome.result = result_.encoded();
   outcome.descriptors = result_.descriptors();
+  set_current_run(nullptr);
   // Views into the payload end with the run.
   parts_.clear();
   end_.done(run, outcome);

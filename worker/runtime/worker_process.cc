@@ -13,6 +13,7 @@
 #include "worker/runtime/descendants.h"
 #include "worker/runtime/lifeline.h"
 #include "worker/runtime/process_mode.h"
+#include "worker/runtime/stacks.h"
 
 namespace futured::runtime {
 
@@ -36,6 +37,10 @@ int work(const ZygoteOptions& options, channel::WorkerEnd& end) {
       return run_command_worker(end, {.spool_directory = options.spool_directory, .capture = {}});
     case zygote::Mode::kProcess: {
       if (const Status watched = watch_lifeline(end.lifeline_fd()); !watched) {
+        std::fprintf(stderr, "futured worker: %s\n", watched.error().message.c_str());
+        return kExitBroken;
+      }
+      if (const Status watched = watch_for_stacks(end, options.spool_directory); !watched) {
         std::fprintf(stderr, "futured worker: %s\n", watched.error().message.c_str());
         return kExitBroken;
       }

@@ -1,5 +1,6 @@
 // Tasks that do what no task should, for tests/system/test_bad_workers.py: each takes its worker down in its own way.
 #include <futured/task.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <fstream>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -60,6 +62,16 @@ std::vector<Mapping> shared_mappings() {
     found.push_back({reinterpret_cast<std::uint8_t*>(from), until - from});
   }
   return found;
+}
+
+// Not inlined: their names are looked for in the stacks.
+[[gnu::noinline]] void spins_for_ever(volatile std::uint64_t& counter) {
+  for (;;) counter = counter + 1;
+}
+[[gnu::noinline]] void waits_for_ever(int descriptor) {
+  char byte = 0;
+  while (read(descriptor, &byte, 1) <= 0) {
+  }
 }
 
 }  // namespace
@@ -160,6 +172,57 @@ FUTURED_TASK("test.progress", [](futured::Context& context, double fraction, std
 FUTURED_TASK("test.talk", [](futured::Context& context, std::string text) {
   context.log(futured::LogLevel::kWarning, text);
   context.emit(text);
+});
+
+FUTURED_TASK("test.partial", [](futured::Context& context) {
+  while (context.wait_for(std::chrono::seconds(60))) {
+  }
+  return std::string(context.stop_reason() == futured::StopReason::kSoftTimeout ? "half of it" : "nothing");
+});
+
+FUTURED_TASK("test.spin", [](std::string gate) {
+  int ends[2];
+  if (pipe(ends) != 0) throw futured::TaskError("NoPipe", "pipe");
+  for (int i = 0; i < 2; ++i) {
+    std::thread helper([descriptor = ends[0]] {
+      pthread_setname_np(pthread_self(), "helper");
+      waits_for_ever(descriptor);
+    });
+    helper.detach();
+  }
+  report(gate);
+  volatile std::uint64_t counter = 0;
+  spins_for_ever(counter);
+});
+
+FUTURED_TASK("test.beat", [](futured::Context& context, std::string sign, std::int64_t count, double seconds) {
+  const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds));
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (sign == "heartbeat") context.heartbeat();
+    if (sign == "progress") context.progress(0.5, "at it");
+    if (sign == "emit") context.emit("x");
+    if (sign == "log") context.log(futured::LogLevel::kInfo, "at it");
+    if (!context.wait_for(time)) throw futured::Stopped();
+  }
+});
+
+// Beats 20 times a second, and writes its pid to the gate each time, until the file is there; then it is silent.
+FUTURED_TASK("test.beat_until", [](futured::Context& context, std::string file, std::string gate) {
+  while (access(file.c_str(), F_OK) != 0) {
+    context.heartbeat();
+    report(gate);
+    static_cast<void>(context.wait_for(std::chrono::milliseconds(50)));
+  }
+  wait_for_ever();
+});
+
+FUTURED_TASK("test.emit_and_hang", [](futured::Context& context, std::string text) {
+  context.emit(text);
+  wait_for_ever();
+});
+
+FUTURED_TASK("test.silent_once", [](futured::Context& context) {
+  if (context.attempt() == 1) wait_for_ever();
 });
 
 // Returns the worker's pid.

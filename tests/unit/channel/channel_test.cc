@@ -314,6 +314,26 @@ TEST(Channel, AStopIsSeenWhileTheRunGoesOn) {
   EXPECT_EQ(worker.try_next(run), Intake::kNothing);
 }
 
+TEST(Channel, ASoftStopIsKnownWithoutALockAndOnlyOfItsRun) {
+  TestSlot slot;
+  HostEnd host = slot.host();
+  WorkerEnd worker = slot.worker();
+  for (std::uint64_t job = 1; job <= 2; ++job) ASSERT_TRUE(host.offer(request(job)));
+  host.publish();
+  channel::Run run;
+  ASSERT_EQ(worker.try_next(run), Intake::kRun);
+  ASSERT_EQ(worker.take(run), Take::kTaken);
+  ASSERT_TRUE(host.stop(fence(2), StopReason::kSoftTimeout));
+  ASSERT_TRUE(host.stop(fence(1), StopReason::kCancel));
+  host.publish();
+  EXPECT_FALSE(worker.is_stopped_softly(run));
+  ASSERT_TRUE(host.stop(fence(1), StopReason::kSoftTimeout));
+  EXPECT_FALSE(worker.is_stopped_softly(run)) << "not published";
+  host.publish();
+  EXPECT_TRUE(worker.is_stopped_softly(run));
+  EXPECT_EQ(worker.stop_reason(run.fence), StopReason::kCancel) << "the first one holds";
+}
+
 TEST(Channel, ANewDaemonFindsWhatWasOfferedAndWhatWasAnswered) {
   TestSlot slot;
   WorkerEnd worker = slot.worker();

@@ -189,6 +189,21 @@ TEST(Adopt, RunTimeoutCountsFromTheFirstStart) {
   EXPECT_THAT(stage.pass(milliseconds(1)), ElementsAre("stop 1.1 slot 1"));
 }
 
+TEST(Adopt, TheClocksOfAnAttemptGoOn) {
+  JobSpec spec = Stage::work();
+  spec.soft_timeout = seconds(10);
+  spec.heartbeat_timeout = seconds(2);
+  Stage stage(found(spec, stored(1)));
+  stage.beat(1);  // in the channel, of the time when no daemon was there
+  event::Adopt adopt = std::get<event::Adopt>(stage.adopt(1, old_fence(1)));
+  adopt.taken_at = stage.now.at + -seconds(9);
+  stage.step(adopt);
+  ready(stage);
+  stage.turn();
+  EXPECT_THAT(stage.pass(seconds(1)), ElementsAre("stop 1.1 slot 1 softly"));
+  EXPECT_THAT(stage.pass(milliseconds(500)), IsEmpty()) << "a beat after nine silent seconds counts";
+}
+
 TEST(Adopt, AFenceOfASlotThatIsNoMoreFreesItsJob) {
   Stage stage(found(Stage::work(), stored(1)));
   stage.step(stage.adopt(7, old_fence(1)));  // the pool has fewer slots now, and ends that worker

@@ -1,6 +1,7 @@
 #include "tests/unit/core/stage.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace futured {
 
@@ -23,8 +24,13 @@ Lines told(const Effects& effects) {
   for (const auto& e : effects.refused) lines.push_back("refused " + number(e.token) + ": " + e.error.message);
   for (const auto& e : effects.offers) lines.push_back("offer " + at_slot(e.slot, e.fence));
   for (const auto& e : effects.revokes) lines.push_back("revoke " + at_slot(e.slot, e.fence));
-  for (const auto& e : effects.stops) lines.push_back("stop " + at_slot(e.slot, e.fence));
-  for (const SlotId slot : effects.kills) lines.push_back("kill slot " + number(slot.value));
+  for (const auto& e : effects.stops) {
+    lines.push_back("stop " + at_slot(e.slot, e.fence) + (e.why == effect::StopWhy::kSoftTimeout ? " softly" : ""));
+  }
+  for (const auto& e : effects.kills) {
+    lines.push_back("kill slot " + number(e.slot.value) + (e.tells_stacks ? " for its stacks" : ""));
+  }
+  for (const auto& e : effects.pulses) lines.push_back("pulse " + at_slot(e.slot, e.fence));
   for (const SlotId slot : effects.inspects) lines.push_back("inspect slot " + number(slot.value));
   for (const auto& e : effects.starts) lines.push_back("start slot " + number(e.slot.value));
   for (const auto& e : effects.accepted) {
@@ -111,6 +117,11 @@ Lines Stage::turn(std::vector<Event> events) {
     step(event::Head{slot, fence_of(busy->second.job), busy->second.since});
     return true;
   });
+  for (const effect::OfSlot& pulse : std::exchange(effects.pulses, {})) {
+    ++pulses;
+    const auto alive = alive_.find(pulse.fence.job.value);
+    step(event::Pulse{pulse.slot, pulse.fence, alive != alive_.end() ? alive->second : Instant{}});
+  }
   Lines lines = told(effects);
   claims.insert(claims.end(), effects.claims.begin(), effects.claims.end());
   for (const auto& offer : effects.offers) fences_[offer.fence.job.value] = offer.fence;
@@ -180,7 +191,7 @@ Event Stage::slot_ready(std::uint32_t slot) {
 
 Event Stage::slot_ended(std::uint32_t slot, std::uint64_t taken) {
   busy_.erase(slot);
-  event::SlotEnded ended{SlotId{slot}, generations_[slot], std::nullopt, now.at, {}};
+  event::SlotEnded ended{SlotId{slot}, generations_[slot], std::nullopt, now.at, {}, {}};
   if (taken != 0) ended.taken = fence_of(taken);
   ended.cause.kind = CauseKind::kWorkerCrashed;
   return ended;

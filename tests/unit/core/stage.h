@@ -50,6 +50,8 @@ class Stage {
   Event slot_ready(std::uint32_t slot);
   // The worker takes the job: from now on the stage answers for the slot's head until a report or the worker's end.
   void take(std::uint32_t slot, std::uint64_t job) { busy_[slot] = {job, now.at}; }
+  // A sign of life of the job's attempt, as its channel tells whenever the scheduler asks.
+  void beat(std::uint64_t job, Duration ahead = Duration(0)) { alive_[job] = now.at + ahead; }
   // The worker died; `taken`: the job it was in, 0 for none.
   Event slot_ended(std::uint32_t slot, std::uint64_t taken = 0);
   Event adopt(std::uint32_t slot, Fence fence, bool done = false);
@@ -70,6 +72,7 @@ class Stage {
   std::vector<Effects> history;  // of every turn
   std::vector<Claim> claims;     // asked and not yet taken by the test
   std::uint64_t token = 0;       // the last one given out
+  int pulses = 0;                // asked for and answered
 
  private:
   [[nodiscard]] Fence fence_of(std::uint64_t job) const;
@@ -81,8 +84,9 @@ class Stage {
     std::uint64_t job = 0;
     Instant since;
   };
-  std::map<std::uint32_t, Busy> busy_;  // by slot
-  std::size_t rows_told_ = 0;           // of history
+  std::map<std::uint32_t, Busy> busy_;      // by slot
+  std::map<std::uint64_t, Instant> alive_;  // by job
+  std::size_t rows_told_ = 0;               // of history
   std::vector<std::unique_ptr<Cause>> causes_;
 };
 

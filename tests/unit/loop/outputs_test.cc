@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/limits.h"
+#include "base/payload.h"
 
 namespace futured {
 namespace {
@@ -86,6 +87,21 @@ TEST(Outputs, ProgressIsToldToFollowersAndToLateOnesAndEndsWithTheAttempt) {
 TEST(Outputs, ProgressBeyondItsWholeIsTheWhole) {
   EXPECT_EQ((JobProgress{kFirst, 7, 4, ""}.fraction()), 1.0);
   EXPECT_EQ((JobProgress{kFirst, 7, 0, ""}.fraction()), 0.0);
+}
+
+TEST(Outputs, WhatWasKeptOfAnAttemptIsTheOutputOfOneThatCannotReport) {
+  Outputs outputs;
+  outputs.add({kFirst, 1, 0, "out"});
+  outputs.add({kFirst, 3, 10, "chunk"});  // what came before was missed
+  EXPECT_EQ(outputs.salvaged({JobId{1}, Epoch{1}, 2}), "");
+  const std::string encoded = outputs.salvaged(kFirst);
+  const auto parts = decode_parts(encoded);
+  ASSERT_TRUE(parts.ok());
+  ASSERT_EQ(parts->size(), 2u);
+  EXPECT_EQ((*parts)[0].content_type, "application/x-futured-stdout");
+  EXPECT_EQ((*parts)[0].bytes, "out");
+  EXPECT_EQ((*parts)[1].content_type, "application/x-futured-emitted; total=15; dropped=10; at=0");
+  EXPECT_EQ((*parts)[1].bytes, "chunk");
 }
 
 }  // namespace

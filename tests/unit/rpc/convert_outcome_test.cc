@@ -147,7 +147,9 @@ TEST(Outcome, EveryCauseHasItsWord) {
       {CauseKind::kWorkerCrashed, api::CAUSE_KIND_WORKER_DIED},
       {CauseKind::kMayHaveRun, api::CAUSE_KIND_MAY_HAVE_RUN},
       {CauseKind::kQueueTimeout, api::CAUSE_KIND_TIMEOUT},
+      {CauseKind::kSoftTimeout, api::CAUSE_KIND_TIMEOUT},
       {CauseKind::kRunTimeout, api::CAUSE_KIND_TIMEOUT},
+      {CauseKind::kHeartbeatTimeout, api::CAUSE_KIND_TIMEOUT},
       {CauseKind::kTotalTimeout, api::CAUSE_KIND_TIMEOUT},
       {CauseKind::kCancelled, api::CAUSE_KIND_CANCELLED},
       {CauseKind::kPayloadLost, api::CAUSE_KIND_PAYLOAD_LOST},
@@ -165,6 +167,33 @@ TEST(Outcome, EveryCauseHasItsWord) {
     EXPECT_EQ(told.kind(), word) << to_string(kind);
     EXPECT_EQ(told.timeout() != api::TIMEOUT_KIND_NONE, word == api::CAUSE_KIND_TIMEOUT);
   }
+}
+
+TEST(Outcome, StacksAreNotSentUnasked) {
+  Ending ending = succeeded("");
+  ending.state = JobState::kTimedOut;
+  ending.cause =
+      std::make_unique<Cause>(Cause{.kind = CauseKind::kSoftTimeout, .message = "m", .stacks = "thread 7\xff"});
+  api::Cause told;
+  to_api(*ending.cause, told);
+  EXPECT_EQ(told.stacks(), "thread 7\xEF\xBF\xBD");
+  api::Outcome outcome;
+  to_outcome(JobId{1}, ending, ResultWanted::kInline, outcome);
+  EXPECT_EQ(outcome.cause().timeout(), api::TIMEOUT_KIND_SOFT);
+  EXPECT_EQ(outcome.cause().message(), "m");
+  EXPECT_EQ(outcome.cause().stacks(), "");
+}
+
+TEST(Outcome, WhatATaskEmittedIsNotInItsResult) {
+  std::string encoded;
+  append_part(encoded, {.bytes = "result"});
+  append_part(encoded, {.content_type = "application/x-futured-emitted", .bytes = "chunks"});
+  append_part(encoded, {.content_type = "application/x-futured-log; total=900; dropped=897; at=0", .bytes = "log"});
+  api::Outcome outcome;
+  to_outcome(JobId{1}, succeeded(encoded), ResultWanted::kInline, outcome);
+  ASSERT_EQ(outcome.result_size(), 1);
+  EXPECT_EQ(outcome.result(0).data(), "result");
+  EXPECT_EQ(outcome.result_bytes(), 6u);
 }
 
 TEST(Outcome, TextOfAWorkerBecomesUtf8) {

@@ -59,6 +59,8 @@ TEST(Spec, EveryFieldThatIsBuiltComesThrough) {
   asked.mutable_timeouts()->set_run_ms(2);
   asked.mutable_timeouts()->set_total_ms(3);
   asked.mutable_timeouts()->set_grace_ms(4);
+  asked.mutable_timeouts()->set_soft_ms(1);
+  asked.mutable_timeouts()->set_heartbeat_ms(5);
   const auto spec = to_spec(asked);
   ASSERT_TRUE(spec.ok()) << spec.error().message;
   using std::chrono::milliseconds;
@@ -73,7 +75,9 @@ TEST(Spec, EveryFieldThatIsBuiltComesThrough) {
                          .backoff_max = milliseconds(500),
                          .jitter = 0.25,
                          .queue_timeout = milliseconds(1),
+                         .soft_timeout = milliseconds(1),
                          .run_timeout = milliseconds(2),
+                         .heartbeat_timeout = milliseconds(5),
                          .total_timeout = milliseconds(3),
                          .grace = milliseconds(4),
                          .retry_only = {"std::map<int, größer>", "TIMEOUT"},
@@ -113,9 +117,6 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
       {"spec.task_version", ErrorCode::kUnimplemented, [](auto& s) { s.set_task_version("1"); }},
       {"spec.max_failures", ErrorCode::kUnimplemented, [](auto& s) { s.set_max_failures(1); }},
       {"spec.compression_level", ErrorCode::kUnimplemented, [](auto& s) { s.set_compression_level(1); }},
-      {"spec.timeouts.soft_ms", ErrorCode::kUnimplemented, [](auto& s) { s.mutable_timeouts()->set_soft_ms(1); }},
-      {"spec.timeouts.heartbeat_ms", ErrorCode::kUnimplemented,
-       [](auto& s) { s.mutable_timeouts()->set_heartbeat_ms(1); }},
       {"spec.retries.memory_factor", ErrorCode::kUnimplemented,
        [](auto& s) { s.mutable_retries()->set_memory_factor(2); }},
       {"spec.retries.memory_bytes_max", ErrorCode::kUnimplemented,
@@ -179,6 +180,13 @@ TEST(Spec, NumbersThatCannotBeRightAreRefusedByName) {
   const Wrong fields[] = {
       {"spec.timeouts.queue_ms", kInvalid, [](auto& s) { s.mutable_timeouts()->set_queue_ms(-1); }},
       {"spec.timeouts.run_ms", kInvalid, [](auto& s) { s.mutable_timeouts()->set_run_ms(INT64_MIN); }},
+      {"spec.timeouts.soft_ms", kInvalid, [](auto& s) { s.mutable_timeouts()->set_soft_ms(-1); }},
+      {"spec.timeouts.heartbeat_ms", kTooMuch, [](auto& s) { s.mutable_timeouts()->set_heartbeat_ms(INT64_MAX); }},
+      {"spec.timeouts.soft_ms", kInvalid,
+       [](auto& s) {
+         s.mutable_timeouts()->set_soft_ms(500);
+         s.mutable_timeouts()->set_run_ms(500);
+       }},
       {"spec.timeouts.total_ms", kTooMuch, [](auto& s) { s.mutable_timeouts()->set_total_ms(INT64_MAX); }},
       {"spec.timeouts.grace_ms", kTooMuch,
        [](auto& s) { s.mutable_timeouts()->set_grace_ms(limits::kTimeoutMsMax + 1); }},

@@ -17,7 +17,8 @@ Cause sample() {
           .message = std::string("a\0b", 3),
           .stdout_tail = std::string(200, 'o'),
           .stderr_tail = std::string(300, 't'),
-          .retry_refused = true};
+          .retry_refused = true,
+          .stacks = std::string(5000, 's')};
 }
 
 TEST(CauseCode, EveryFieldSurvives) {
@@ -31,6 +32,7 @@ TEST(CauseCode, EveryTruncationIsRefused) {
   Cause earlier = sample();  // as versions before wrote it, which is whole
   earlier.stdout_tail.clear();
   earlier.retry_refused = false;
+  earlier.stacks.clear();
   const std::size_t whole = encode_cause(earlier).size();
   EXPECT_EQ(decode_cause(encoded.substr(0, whole)), earlier);
   for (std::size_t size = 0; size < encoded.size(); ++size) {

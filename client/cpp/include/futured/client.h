@@ -179,8 +179,8 @@ class Client {
   // The same as a range, until the job has ended; what a task emits, unless another kind is asked for.
   [[nodiscard]] OutputStream stream(std::uint64_t id, OutputKind kind = OutputKind::kEmitted,
                                     std::uint64_t offset = 0) const;
-  // Calls `sink` for every change of state until it returns false or throws. `ready` is called when the watch is in place,
-  // and not again when it resumes, by itself, behind the last event that `sink` was given.
+  // Calls `sink` for every change of state until it returns false or throws. `ready` is called when the watch is in
+  // place, and not again when it resumes, by itself, behind the last event that `sink` was given.
   void watch(const WatchOptions& options, const std::function<bool(const JobEvent&)>& sink,
              const std::function<void()>& ready = {}) const;
   // In one line: what it waits for.

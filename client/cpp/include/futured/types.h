@@ -69,6 +69,7 @@ struct Cause {
   std::string stdout_tail;             // the last 4 KiB of an attempt that failed
   std::string stderr_tail;
   bool retry_refused = false;  // the task asked not to be tried again
+  std::string stacks;          // of every thread that ignored its soft timeout; told by Client::job with details
 };
 // One line for people: "exit code 3", "run timeout: …", "std::runtime_error: …".
 [[nodiscard]] std::string describe(const Cause& cause);
@@ -133,9 +134,9 @@ struct Retries {
 
 struct Timeouts {
   Milliseconds queue{0};      // until a worker takes it
-  Milliseconds soft{0};       // until it is asked to stop
+  Milliseconds soft{0};       // until an attempt is asked to stop; under run
   Milliseconds run{0};        // until it is killed
-  Milliseconds heartbeat{0};  // between signs of life
+  Milliseconds heartbeat{0};  // between signs of life: a task's heartbeat, progress, emit or log; a command's output
   Milliseconds total{0};      // over all attempts
   Milliseconds grace{0};      // between asking and killing
 };

@@ -1,0 +1,19 @@
+// Stacks: what every thread of a worker is at, told just before the worker is killed because its task ignored a soft
+// timeout. docs/formats/stacks.md.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "worker/channel/worker_end.h"
+
+namespace futured::runtime {
+
+// From now on a SIGTERM, while the current run has been asked to stop for its soft timeout, writes the stacks of all
+// threads into the spool directory and ends the process. At any other time SIGTERM ends it as ever. `end` outlives it.
+[[nodiscard]] Status watch_for_stacks(const channel::WorkerEnd& end, const std::string& spool_directory);
+
+// The run that a SIGTERM is about; null: none.
+void set_current_run(const channel::Run* run);
+
+}  // namespace futured::runtime
