@@ -251,7 +251,7 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       if (started.end() != nullptr) (void)epoll_ctl(epoll.get(), EPOLL_CTL_DEL, started.end()->wake_fd(), nullptr);
       const Status attached = started.started(message, std::move(notice.descriptors), wall_now());
       if (!attached.ok()) {
-        kill(started);  // its end is told, and a new worker starts with fresh memory
+        kill(started, 0);  // its end is told, and a new worker starts with fresh memory
         return {};
       }
       epoll_event interest{.events = EPOLLIN | EPOLLET, .data = {.fd = started.end()->wake_fd()}};

@@ -64,13 +64,13 @@ void tell(const LoggedEvent& event, std::uint32_t epoch, api::Event& out) {
   out.set_time_us(change.at.us);
   api::JobEvent& job = *out.mutable_job();
   job.set_id(change.job.value);
-  job.set_state(to_api(change.state));
+  job.set_state(rpc::to_api(change.state));
   job.set_attempt(change.attempt);
   job.set_queue(change.spec->queue);
   job.set_task(change.spec->task);
   job.set_name(change.spec->name);
   job.set_owner_uid(change.owner);
-  if (change.cause) to_api(*change.cause, *job.mutable_cause());
+  if (change.cause) rpc::to_api(*change.cause, *job.mutable_cause());
 }
 
 }  // namespace
