@@ -107,6 +107,7 @@ Result<std::string> origin_of(const std::string& url) {
   }
   const auto is_bad = [](unsigned char c) { return c <= ' ' || c == 0x7f; };
   if (std::ranges::any_of(url, is_bad)) return wrong("a URL has no spaces and no control characters");
+  if (url.find(":///") != std::string::npos) return wrong("names no host");  // libcurl would take the path for it
   const std::unique_ptr<CURLU, UrlDeleter> parsed(curl_url());
   const CURLUcode code = curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), CURLU_NON_SUPPORT_SCHEME);
   if (code != CURLUE_OK) return wrong(std::string("is no URL: ") + curl_url_strerror(code));

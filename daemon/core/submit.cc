@@ -16,7 +16,7 @@ std::string joined(const std::vector<std::string>& names) {
 }  // namespace
 
 void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
-  if (!submit.keys.empty()) {
+  if (std::ranges::any_of(submit.keys, [](const event::SubmitKey& key) { return !key.key.empty(); })) {
     keyed_.jobs += submit.ends.size();
     keyed_.waiting.push_back(submit);
     return;

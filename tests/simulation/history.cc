@@ -312,7 +312,8 @@ void History::come_to_rest() {
     const bool idle = daemon_->scheduler().idle() && !daemon_->scheduler().owes_callbacks();
     if (quiet && idle && oracle_.unfinished() == 0) return;
     if (next == Instant::never() && quiet) {
-      throw Violation("everything is quiet, but " + std::to_string(oracle_.unfinished()) + " jobs have not ended: " +
+      throw Violation(std::string(daemon_->scheduler().idle() ? "" : "the scheduler is not idle, ") +
+                      (daemon_->scheduler().owes_callbacks() ? "callbacks are owed, " : "") + "everything is quiet, but " + std::to_string(oracle_.unfinished()) + " jobs have not ended: " +
                       oracle_.unfinished_sample() + (daemon_->scheduler().idle() ? "; the scheduler is idle" : ""));
     }
     if (next != Instant::never() && next > now_.at) move_clock(next - now_.at);

@@ -100,6 +100,11 @@ TEST(Keys, ARefusedSpecTakesNoKey) {
   EXPECT_THAT(only(stage.rows(), "key"), IsEmpty());
 }
 
+TEST(Keys, ABatchOfItemsWithoutKeysAsksNothing) {
+  Stage stage;
+  EXPECT_THAT(only(stage.turn({keyed(stage, {{}, {}}, 2)}), "accepted"), ElementsAre("accepted 1: 1 x2"));
+}
+
 TEST(Keys, WhatWaitsIsCounted) {
   Stage stage;
   stage.turn({keyed(stage, {{"a", 1}}, 30)});
