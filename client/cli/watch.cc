@@ -49,7 +49,7 @@ client::WatchOptions watch_of(const Options& options) {
   return watch;
 }
 
-Json to_json(const client::JobEvent& event) {
+Json event_json(const client::JobEvent& event) {
   Json line = {{"epoch", event.epoch},
                {"sequence", event.sequence},
                {"time_us", event.time_us},
@@ -88,7 +88,7 @@ int watch(const Options& options, const Globals& globals) {
   client.watch(what, [&](const client::JobEvent& event) {
     if (event.gap) complain("some events before this one are gone: fut ls tells how the jobs stand");
     if (globals.json) {
-      print_json(to_json(event));
+      print_json(event_json(event));
     } else {
       print(to_line(event));
     }
