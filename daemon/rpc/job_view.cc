@@ -124,7 +124,11 @@ void to_api(const JobView& view, bool details, api::Job& out) {
   api::Outcome outcome;
   if (is_terminal(ending.state)) {
     to_outcome(record.job.id, ending, ResultWanted::kNone, outcome);
-    if (ending.cause) to_api(*ending.cause, *outcome.mutable_cause());  // with its stacks
+    if (ending.cause) {  // an outcome has no stacks
+      api::Cause whole;
+      to_api(*ending.cause, whole);
+      outcome.mutable_cause()->set_stacks(whole.stacks());
+    }
     out.set_started_us(outcome.started_us());
     out.set_finished_us(outcome.finished_us());
     out.set_result_bytes(outcome.result_bytes());

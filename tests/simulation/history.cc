@@ -46,6 +46,7 @@ class History {
   void act();
   void submit();
   void add_keys(event::Submit& submit);
+  [[nodiscard]] std::string open_ends() const;
   void cancel();
   void register_callback();
   [[nodiscard]] CallbackSpec draw_callback();
@@ -187,6 +188,15 @@ void History::submit() {
   daemon_->request(std::move(submit));
 }
 
+std::string History::open_ends() const {
+  const Scheduler& scheduler = daemon_->scheduler();
+  return std::to_string(oracle_.unfinished()) + " jobs have not ended: " + oracle_.unfinished_sample() +
+         (scheduler.idle() ? "" : "; the scheduler is not idle") +
+         (scheduler.owes_callbacks() ? "; it owes callbacks" : "") +
+         (scheduler.keyed_jobs() != 0 ? "; jobs with keys wait" : "") +
+         (daemon_->is_quiet() ? "" : "; it is not quiet");
+}
+
 // Few keys, so that they meet again: mostly for the same work, which is what it was called for first.
 void History::add_keys(event::Submit& submit) {
   constexpr std::uint64_t kKeys = 40;
@@ -244,8 +254,10 @@ void History::put_queue() {
 }
 
 void History::move_clock(Duration by) {
+  // Whole microseconds of the sum: many steps below one must not stop the wall clock.
+  const std::int64_t before = now_.at.ns / 1000;
   now_.at = now_.at + by;
-  now_.wall = now_.wall + by;
+  now_.wall.us += now_.at.ns / 1000 - before;
 }
 
 void History::pass_time() {
@@ -312,13 +324,11 @@ void History::come_to_rest() {
     const bool idle = daemon_->scheduler().idle() && !daemon_->scheduler().owes_callbacks();
     if (quiet && idle && oracle_.unfinished() == 0) return;
     if (next == Instant::never() && quiet) {
-      throw Violation(std::string(daemon_->scheduler().idle() ? "" : "the scheduler is not idle, ") +
-                      (daemon_->scheduler().owes_callbacks() ? "callbacks are owed, " : "") + "everything is quiet, but " + std::to_string(oracle_.unfinished()) + " jobs have not ended: " +
-                      oracle_.unfinished_sample() + (daemon_->scheduler().idle() ? "; the scheduler is idle" : ""));
+      throw Violation("everything is quiet, but " + open_ends());
     }
     if (next != Instant::never() && next > now_.at) move_clock(next - now_.at);
   }
-  throw Violation("still busy after a million turns; unfinished: " + oracle_.unfinished_sample());
+  throw Violation("still busy after a million turns: " + open_ends());
 }
 
 HistoryFigures History::run() {

@@ -38,9 +38,9 @@ def test_a_call_that_fails_leaves_the_others_their_results(api):
     assert ends.endswith(b"\0\0")
 
 
-def test_a_worker_that_dies_in_a_chunk_fails_the_whole(api):
+def test_a_chunk_that_takes_down_its_workers_is_quarantined_as_a_whole(api):
     outcome = api.outcome(submit_chunk(api, "crash", b"kill", b"kill"))
-    assert (outcome.state, outcome.cause.kind) == (api.words.JOB_STATE_FAILED, api.words.CAUSE_KIND_WORKER_DIED)
+    assert (outcome.state, outcome.cause.kind) == (api.words.JOB_STATE_FAILED, api.words.CAUSE_KIND_QUARANTINED)
 
 
 def test_a_damaged_chunk_is_a_bad_payload(api):
