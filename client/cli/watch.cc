@@ -61,10 +61,6 @@ Json event_json(const client::JobEvent& event) {
   if (!event.name.empty()) line["name"] = event.name;
   line["owner_uid"] = event.owner_uid;
   if (event.cause.kind != client::CauseKind::kNone) line["cause"] = to_json(event.cause);
-  if (event.progress != 0 || !event.progress_message.empty()) {
-    line["progress"] = event.progress;
-    line["progress_message"] = event.progress_message;
-  }
   if (event.gap) line["gap"] = true;
   return line;
 }

@@ -30,9 +30,7 @@ JobEvent from_event(const api::Event& event) {
           .task = job.task(),
           .name = job.name(),
           .owner_uid = job.owner_uid(),
-          .cause = from_cause(job.cause()),
-          .progress = job.progress(),
-          .progress_message = job.progress_message()};
+          .cause = from_cause(job.cause())};
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/hash.h"
 #include "base/limits.h"
 
 namespace futured::callback {
@@ -123,9 +124,7 @@ Result<std::string> origin_of(const std::string& url) {
 }
 
 std::uint32_t lane_of(std::string_view receiver) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
-  for (const char c : receiver) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return static_cast<std::uint32_t>((hash ^ hash >> 32) % limits::kCallbackLanes);
+  return static_cast<std::uint32_t>(stable_hash(receiver) % limits::kCallbackLanes);
 }
 
 }  // namespace futured::callback

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -213,7 +212,9 @@ void Deliveries::on(const event::Delivered& delivered, Moment now, Effects& effe
                   delivered.error};
   if (!delivered.ok && attempts < delivered.retries.max_attempts) {
     row.state = DeliveryState::kDelivering;
-    row.at = now.wall + backoff(delivered.retries, attempts);
+    const DeliveryRetries& retries = delivered.retries;
+    row.at = now.wall +
+             wait_after(attempts, {retries.backoff, retries.factor, retries.backoff_max, retries.jitter}, random_);
     row.behind = delivery.behind;
     lane.stored_at = std::min(lane.stored_at, row.at);
     effects.rows.deliveries.push_back(std::move(row));
@@ -262,19 +263,6 @@ void Deliveries::drop_if_empty(std::uint32_t number) {
   if (lane.sent != 0 || !lane.ready.empty() || lane.claiming || lane.hungry || lane.stored_at != kNever) return;
   timers_.erase({lane.timer, number});
   lanes_.erase(found);
-}
-
-Duration Deliveries::backoff(const DeliveryRetries& retries, std::uint32_t failures) {
-  const auto most = static_cast<double>(retries.backoff_max.count());
-  const double wait = std::min(
-      most, static_cast<double>(retries.backoff.count()) * std::pow(retries.factor, static_cast<double>(failures - 1)));
-  random_ += 0x9e3779b97f4a7c15ULL;  // splitmix64
-  std::uint64_t bits = random_;
-  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebULL;
-  bits ^= bits >> 31;
-  const double share = static_cast<double>(bits >> 11) / static_cast<double>(1ULL << 53);
-  return Duration(static_cast<std::int64_t>(std::min(most, wait * (1 + retries.jitter * (2 * share - 1)))));
 }
 
 void Deliveries::audit() const {

@@ -13,6 +13,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "daemon/core/backoff.h"
 #include "daemon/core/callbacks.h"
 #include "daemon/core/effects.h"
 #include "daemon/core/event.h"
@@ -84,9 +85,8 @@ class Deliveries {
   void claim(std::uint32_t number, Lane& lane, Effects& effects);
   void arm(std::uint32_t number, Lane& lane, Moment now);
   void drop_if_empty(std::uint32_t number);
-  [[nodiscard]] Duration backoff(const DeliveryRetries& retries, std::uint32_t failures);
 
-  std::uint64_t random_;  // splitmix64 state
+  Random random_;
   std::unordered_map<std::uint32_t, Lane> lanes_;
   std::unordered_map<CallbackId, InHand> in_hand_;
   std::size_t under_way_ = 0;         // of in_hand_, sent

@@ -1,5 +1,7 @@
 // Idempotency keys. A keyed submit waits until the store has said which of its keys were used before: one question is
 // under way at a time, and only its answer brings new keys, so no two submits of one key can both be the first.
+#include <cinttypes>
+#include <cstdio>
 #include <map>
 #include <string_view>
 #include <unordered_map>
@@ -12,9 +14,8 @@ namespace futured {
 namespace {
 
 std::string hex(std::uint64_t value) {
-  static constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text(16, '0');
-  for (auto digit = text.rbegin(); digit != text.rend(); ++digit, value >>= 4) *digit = kDigits[value & 0xf];
+  char text[17];
+  std::snprintf(text, sizeof text, "%016" PRIx64, value);
   return text;
 }
 

@@ -1,6 +1,5 @@
 // Whether an attempt that did not succeed is followed by another, and when.
 #include <algorithm>
-#include <cmath>
 
 #include "base/command.h"
 #include "base/limits.h"
@@ -34,6 +33,10 @@ Duration backoff_max_of(const JobSpec& spec) {
   return spec.backoff_max.count() > 0 ? spec.backoff_max : Duration(std::chrono::milliseconds(limits::kBackoffMsMax));
 }
 
+Backoff backoff_of(const JobSpec& spec) {
+  return {spec.backoff, spec.backoff_factor, backoff_max_of(spec), spec.jitter};
+}
+
 }  // namespace
 
 bool Scheduler::is_tried_again(const Job& job, const Cause& cause) {
@@ -45,7 +48,8 @@ bool Scheduler::is_tried_again(const Job& job, const Cause& cause) {
 void Scheduler::retry(Job& job, Cause cause, std::string_view result, std::optional<Duration> after, Ran ran,
                       Moment now, Effects& effects) {
   const JobSpec& spec = job.spec->spec;
-  const Duration delay = after ? std::clamp(*after, Duration(0), backoff_max_of(spec)) : backoff(spec, job.failures());
+  const Duration delay = after ? std::clamp(*after, Duration(0), backoff_max_of(spec))
+                               : wait_after(job.failures(), backoff_of(spec), random_);
   keep_output_tails(result, cause);
   run_again(job, attempt_row(job, ran, Charge::kRetry, std::move(cause), now), delay, now, effects);
 }
@@ -99,19 +103,6 @@ AttemptRow Scheduler::attempt_row(const Job& job, Ran ran, Charge charge, Cause 
   row.charge = charge;
   if (ran.slot.is_set()) row.worker_pid = slots_[ran.slot.value - 1]->worker_pid;
   return row;
-}
-
-Duration Scheduler::backoff(const JobSpec& spec, std::uint32_t failures) {
-  const auto most = static_cast<double>(backoff_max_of(spec).count());
-  const double delay = std::min(most, static_cast<double>(spec.backoff.count()) *
-                                          std::pow(spec.backoff_factor, static_cast<double>(failures - 1)));
-  random_ += 0x9e3779b97f4a7c15ULL;  // splitmix64
-  std::uint64_t bits = random_;
-  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebULL;
-  bits ^= bits >> 31;
-  const double share = static_cast<double>(bits >> 11) / static_cast<double>(1ULL << 53);
-  return Duration(static_cast<std::int64_t>(std::min(most, delay * (1 + spec.jitter * (2 * share - 1)))));
 }
 
 }  // namespace futured

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "daemon/core/backoff.h"
 #include "daemon/core/deliveries.h"
 #include "daemon/core/effects.h"
 #include "daemon/core/event.h"
@@ -249,7 +250,6 @@ class Scheduler {
   void crashed(Job& job, const event::SlotEnded& ended, std::string_view result, Ran ran, Moment now, Effects& effects);
   void run_again(Job& job, AttemptRow row, Duration delay, Moment now, Effects& effects);
   [[nodiscard]] AttemptRow attempt_row(const Job& job, Ran ran, Charge charge, Cause cause, Moment now) const;
-  [[nodiscard]] Duration backoff(const JobSpec& spec, std::uint32_t failures);
 
   // timers.cc
   void on(const event::TimerDue&, Moment now, Effects& effects);
@@ -258,7 +258,7 @@ class Scheduler {
   void add_job_timer(Job& job, TimerKind kind, Instant at);
 
   SchedulerSetup setup_;
-  std::uint64_t random_;    // splitmix64 state
+  Random random_;           // of the jitter
   bool recording_ = false;  // event::Record
   std::size_t window_bytes_max_;
   std::size_t window_bytes_ = 0;

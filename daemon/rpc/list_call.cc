@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/limits.h"
-#include "daemon/rpc/id_set.h"
+#include "daemon/rpc/job_filter.h"
 #include "daemon/rpc/job_view.h"
 
 namespace futured::rpc {
@@ -14,76 +14,39 @@ namespace {
 
 constexpr std::uint32_t kPageDefault = 100;
 
-// What is asked of each job beyond what the store looks for.
-struct Wanted {
-  std::vector<JobState> states;
-  std::vector<JobRange> ids;
-  std::optional<std::uint32_t> owner;
+struct Asked {
+  JobQuery query;  // what the store looks for
+  JobChoice choice;
   std::int64_t after_us = 0;
   std::int64_t before_us = 0;
   JobId retry_of;
 
   [[nodiscard]] bool takes(const JobView& view) const {
     const StoredJob& job = view.record.job;
-    if (!states.empty() && std::ranges::find(states, view.state()) == states.end()) return false;
-    if (!ids.empty() && std::ranges::none_of(ids, [&](const JobRange& range) { return range.contains(job.id); })) {
-      return false;
-    }
-    if (owner && *owner != job.owner) return false;
+    if (!choice.takes(job.id, view.state(), job.owner)) return false;
     if (after_us != 0 && job.submitted_at.us <= after_us) return false;
     if (before_us != 0 && job.submitted_at.us >= before_us) return false;
     return !retry_of.is_set() || retry_of == job.retry_of;
   }
 };
 
-struct Asked {
-  JobQuery query;
-  Wanted wanted;
-};
-
-Status refuse_unbuilt(const api::ListJobsRequest& request) {
-  const api::JobFilter& filter = request.filter();
-  if (request.oldest_first()) return unbuilt("oldest_first");
-  if (!filter.pool().empty()) return unbuilt("filter.pool");
-  if (!filter.labels().empty()) return unbuilt("filter.labels");
-  if (filter.parent_id() != 0) return unbuilt("filter.parent_id");
-  if (filter.batch_id() != 0) return unbuilt("filter.batch_id");
-  return {};
-}
-
 // What the store calls a state: of jobs that have not ended it knows only that.
 JobState stored_state(JobState state) { return is_terminal(state) ? state : JobState::kQueued; }
 
-Status read_filter(const api::JobFilter& filter, Asked& asked) {
-  for (int i = 0; i < filter.states_size(); ++i) {
-    const auto state = from_api(filter.states(i), "filter.states[" + std::to_string(i) + "]");
-    if (!state.ok()) return state.error();
-    asked.wanted.states.push_back(*state);
-    if (std::ranges::find(asked.query.states, stored_state(*state)) == asked.query.states.end()) {
-      asked.query.states.push_back(stored_state(*state));
-    }
+Status take_filter(const api::JobFilter& filter, Asked& asked) {
+  auto choice = read_filter(filter);
+  if (!choice.ok()) return choice.error();
+  for (const JobState state : choice->states) {
+    if (std::ranges::find(asked.query.states, stored_state(state)) != asked.query.states.end()) continue;
+    asked.query.states.push_back(stored_state(state));
   }
-  struct {
-    const std::string& name;
-    const char* field;
-    std::string* into;
-  } const names[] = {
-      {filter.queue(), "filter.queue", &asked.query.queue},
-      {filter.task(), "filter.task", &asked.query.task},
-      {filter.name(), "filter.name", &asked.query.name},
-  };
-  for (const auto& name : names) {
-    if (name.name.empty()) continue;
-    if (const Status sound = check_name(name.name, name.field); !sound.ok()) return sound;
-    *name.into = name.name;
-  }
-  auto ids = to_ranges(filter.ids(), UINT64_MAX / 2);
-  if (!ids.ok()) return ids.error().in("filter");
-  asked.wanted.ids = std::move(*ids);
-  if (filter.has_owner_uid()) asked.wanted.owner = filter.owner_uid();
-  asked.wanted.after_us = filter.submitted_after_us();
-  asked.wanted.before_us = filter.submitted_before_us();
-  asked.wanted.retry_of = JobId{filter.retry_of()};
+  asked.query.queue = choice->queue;
+  asked.query.task = choice->task;
+  asked.query.name = choice->name;
+  asked.choice = std::move(*choice);
+  asked.after_us = filter.submitted_after_us();
+  asked.before_us = filter.submitted_before_us();
+  asked.retry_of = JobId{filter.retry_of()};
   for (int i = 0; i < filter.causes_size(); ++i) {
     const std::vector<CauseKind> kinds = from_api(filter.causes(i));
     if (kinds.empty()) {
@@ -96,15 +59,15 @@ Status read_filter(const api::JobFilter& filter, Asked& asked) {
 }
 
 Result<Asked> read_request(const api::ListJobsRequest& request) {
-  if (const Status known = refuse_unbuilt(request); !known.ok()) return known.error();
+  if (request.oldest_first()) return unbuilt("oldest_first");
   if (request.page_size() > limits::kListPageMax) {
     return too_much("page_size",
                     std::to_string(request.page_size()) + " is over " + std::to_string(limits::kListPageMax));
   }
   Asked asked;
   asked.query.jobs_max = request.page_size() != 0 ? request.page_size() : kPageDefault;
-  if (const Status read = read_filter(request.filter(), asked); !read.ok()) return read.error();
-  if (!asked.wanted.ids.empty()) asked.query.before = asked.wanted.ids.back().end;
+  if (const Status read = take_filter(request.filter(), asked); !read.ok()) return read.error();
+  if (!asked.choice.ids.empty()) asked.query.before = asked.choice.ids.back().end;
   if (!request.page_token().empty()) {
     const std::string& token = request.page_token();
     std::uint64_t before = 0;
@@ -121,12 +84,12 @@ void fill(const std::vector<JobView>& views, const Asked& asked, std::uint64_t n
           api::ListJobsResponse& response) {
   UserNames names;
   for (const JobView& view : views) {
-    if (!asked.wanted.takes(view)) continue;
+    if (!asked.takes(view)) continue;
     api::Job& job = *response.add_jobs();
     to_api(view, false, job);
     job.set_owner(names.of(view.record.job.owner));
   }
-  const bool ids_left = asked.wanted.ids.empty() || next_before > asked.wanted.ids.front().first;
+  const bool ids_left = asked.choice.ids.empty() || next_before > asked.choice.ids.front().first;
   if (next_before != 0 && ids_left) response.set_next_page_token(std::to_string(next_before));
 }
 
@@ -178,7 +141,7 @@ grpc::ServerUnaryReactor* open_list(Front& front, grpc::CallbackServerContext* c
   if (!read.ok()) return answer_now(context, read.error());
   auto asked = std::make_shared<const Asked>(std::move(*read));
   auto answer = Answer<api::ListJobsResponse>::open(front, context, response);
-  const std::vector<JobState>& states = asked->wanted.states;
+  const std::vector<JobState>& states = asked->choice.states;
   if (!states.empty() && std::ranges::all_of(states, [](JobState state) { return state == JobState::kRunning; }) &&
       asked->query.causes.empty()) {
     list_running(front, answer, asked);

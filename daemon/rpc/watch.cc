@@ -1,9 +1,5 @@
 #include "daemon/rpc/watch.h"
 
-#include <algorithm>
-
-#include "base/limits.h"
-#include "daemon/rpc/id_set.h"
 #include "daemon/rpc/refused_stream.h"
 
 namespace futured::rpc {
@@ -18,43 +14,11 @@ Status refuse_unbuilt(const api::WatchRequest& request) {
   const api::JobFilter& filter = request.filter();
   if (request.queues()) return unbuilt("queues");
   if (request.workers()) return unbuilt("workers");
-  if (!filter.pool().empty()) return unbuilt("filter.pool");
-  if (!filter.labels().empty()) return unbuilt("filter.labels");
   if (filter.submitted_after_us() != 0) return unbuilt("filter.submitted_after_us");
   if (filter.submitted_before_us() != 0) return unbuilt("filter.submitted_before_us");
   if (filter.causes_size() != 0) return unbuilt("filter.causes");
   if (filter.retry_of() != 0) return unbuilt("filter.retry_of");
-  if (filter.parent_id() != 0) return unbuilt("filter.parent_id");
-  if (filter.batch_id() != 0) return unbuilt("filter.batch_id");
   return {};
-}
-
-Result<WatchCall::Wanted> read_filter(const api::JobFilter& filter) {
-  WatchCall::Wanted wanted;
-  for (int i = 0; i < filter.states_size(); ++i) {
-    const auto state = from_api(filter.states(i), "filter.states[" + std::to_string(i) + "]");
-    if (!state.ok()) return state.error();
-    wanted.states.push_back(*state);
-  }
-  struct {
-    const std::string& name;
-    const char* field;
-    std::string* into;
-  } const names[] = {
-      {filter.queue(), "filter.queue", &wanted.queue},
-      {filter.task(), "filter.task", &wanted.task},
-      {filter.name(), "filter.name", &wanted.name},
-  };
-  for (const auto& name : names) {
-    if (name.name.empty()) continue;
-    if (const Status sound = check_name(name.name, name.field); !sound.ok()) return sound.error();
-    *name.into = name.name;
-  }
-  auto ids = to_ranges(filter.ids(), UINT64_MAX / 2);
-  if (!ids.ok()) return ids.error().in("filter");
-  wanted.ids = std::move(*ids);
-  if (filter.has_owner_uid()) wanted.owner = filter.owner_uid();
-  return wanted;
 }
 
 void tell(const LoggedEvent& event, std::uint32_t epoch, api::Event& out) {
@@ -74,16 +38,6 @@ void tell(const LoggedEvent& event, std::uint32_t epoch, api::Event& out) {
 }
 
 }  // namespace
-
-bool WatchCall::Wanted::takes(const effect::JobChange& change) const {
-  const JobSpec& spec = *change.spec;
-  if (!states.empty() && std::ranges::find(states, change.state) == states.end()) return false;
-  if (!ids.empty() && std::ranges::none_of(ids, [&](const JobRange& range) { return range.contains(change.job); })) {
-    return false;
-  }
-  return (queue.empty() || queue == spec.queue) && (task.empty() || task == spec.task) &&
-         (name.empty() || name == spec.name) && (!owner || *owner == change.owner);
-}
 
 grpc::ServerWriteReactor<api::WatchResponse>* WatchCall::open(Front& front, grpc::CallbackServerContext* context,
                                                               const api::WatchRequest& request) {
@@ -161,11 +115,15 @@ void WatchCall::send_next() {
   }
 }
 
+bool WatchCall::takes(const effect::JobChange& change) const {
+  return wanted_.takes(change.job, change.state, change.owner) && wanted_.takes(*change.spec);
+}
+
 void WatchCall::fill(const EventLog::Page& page) {
   out_.Clear();
   gap_ = gap_ || page.gap;
   for (const LoggedEvent& event : page.events) {
-    if (wanted_.takes(event.change)) tell(event, front_.loop.epoch().value, *out_.add_events());
+    if (takes(event.change)) tell(event, front_.loop.epoch().value, *out_.add_events());
   }
 }
 

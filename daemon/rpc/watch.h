@@ -5,9 +5,8 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
-#include <vector>
 
+#include "daemon/rpc/job_filter.h"
 #include "daemon/rpc/streamed_answer.h"
 #include "futured/v1/futured.pb.h"
 
@@ -22,21 +21,11 @@ class WatchCall final : public StreamedAnswer<api::WatchResponse>,
   static grpc::ServerWriteReactor<api::WatchResponse>* open(Front& front, grpc::CallbackServerContext* context,
                                                             const api::WatchRequest& request);
 
-  struct Wanted {
-    std::vector<JobState> states;  // this and the others: empty is any
-    std::vector<JobRange> ids;
-    std::string queue;
-    std::string task;
-    std::string name;
-    std::optional<std::uint32_t> owner;
-
-    [[nodiscard]] bool takes(const effect::JobChange& change) const;
-  };
   struct Place {
     std::uint32_t epoch = 0;
     std::uint64_t sequence = 0;
   };
-  WatchCall(Front& front, grpc::CallbackServerContext* context, Wanted wanted, Place asked)
+  WatchCall(Front& front, grpc::CallbackServerContext* context, JobChoice wanted, Place asked)
       : StreamedAnswer(front, context), wanted_(std::move(wanted)), asked_(asked) {}
 
   // The loop's thread.
@@ -49,12 +38,13 @@ class WatchCall final : public StreamedAnswer<api::WatchResponse>,
   // In the sender's role.
   void send_next();
   void end_now(const Status& status);
+  [[nodiscard]] bool takes(const effect::JobChange& change) const;
   void fill(const EventLog::Page& page);
 
   void OnWriteDone(bool ok) override;
   void interrupted() override;
 
-  const Wanted wanted_;
+  const JobChoice wanted_;
   const Place asked_;
 
   // The sender's role.

@@ -1,6 +1,7 @@
 """Fixtures: private daemons that leave nothing behind, the public API over plain gRPC, and gates that jobs report to."""
 import os
 import select
+import signal
 import sys
 import time
 
@@ -10,6 +11,10 @@ sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.p
 
 from private_daemon import PrivateDaemon  # noqa: E402
 from wire import Api, compile_api  # noqa: E402
+
+
+# Started behind a shell's "&", we and all that we start would be deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

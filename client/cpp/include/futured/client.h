@@ -91,25 +91,7 @@ class OutputStream {
   // How the job ended, once next() has given nothing; without result.
   [[nodiscard]] const Outcome& outcome() const;
 
-  class Iterator {
-   public:
-    using value_type = Piece;
-    using difference_type = std::ptrdiff_t;
-    Iterator() = default;
-    explicit Iterator(OutputStream* from) : from_(from), current_(from->next()) {}
-    const Piece& operator*() const { return *current_; }
-    const Piece* operator->() const { return &*current_; }
-    Iterator& operator++() {
-      current_ = from_->next();
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    friend bool operator==(const Iterator& it, std::default_sentinel_t) { return !it.current_.has_value(); }
-
-   private:
-    OutputStream* from_ = nullptr;
-    std::optional<Piece> current_;
-  };
+  using Iterator = InputIterator<OutputStream, Piece>;
   [[nodiscard]] Iterator begin() { return Iterator(this); }
   [[nodiscard]] static std::default_sentinel_t end() { return {}; }
 
@@ -147,8 +129,6 @@ struct JobEvent {
   std::string name;
   std::uint32_t owner_uid = 0;
   Cause cause;
-  double progress = 0;  // with progress_message: a report, the state is as it was
-  std::string progress_message;
   bool gap = false;  // some events before this one are gone
 };
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "futured/input_iterator.h"
 #include "futured/types.h"
 
 namespace futured::client {
@@ -99,25 +100,7 @@ class AsCompleted {
   // The next that ended; nothing when all have been given out. Throws WaitTimeout when the whole timeout ran out.
   [[nodiscard]] std::optional<Future> next();
 
-  class Iterator {
-   public:
-    using value_type = Future;
-    using difference_type = std::ptrdiff_t;
-    Iterator() = default;
-    explicit Iterator(AsCompleted* from) : from_(from), current_(from->next()) {}
-    const Future& operator*() const { return *current_; }
-    const Future* operator->() const { return &*current_; }
-    Iterator& operator++() {
-      current_ = from_->next();
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    friend bool operator==(const Iterator& it, std::default_sentinel_t) { return !it.current_.has_value(); }
-
-   private:
-    AsCompleted* from_ = nullptr;
-    std::optional<Future> current_;
-  };
+  using Iterator = InputIterator<AsCompleted, Future>;
   [[nodiscard]] Iterator begin() { return Iterator(this); }
   [[nodiscard]] static std::default_sentinel_t end() { return {}; }
 

@@ -1,0 +1,30 @@
+// JobFilter as a request has it, checked: what List and Watch ask of a job.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/loop/sinks.h"
+#include "daemon/rpc/convert.h"
+#include "futured/v1/futured.pb.h"
+
+namespace futured::rpc {
+
+// The part that both serve; empty is any.
+struct JobChoice {
+  std::vector<JobState> states;
+  std::vector<JobRange> ids;
+  std::optional<std::uint32_t> owner;
+  std::string queue;
+  std::string task;
+  std::string name;
+
+  [[nodiscard]] bool takes(JobId job, JobState state, std::uint32_t owned_by) const;
+  [[nodiscard]] bool takes(const JobSpec& spec) const;
+};
+
+// Refuses what neither serves, by name.
+[[nodiscard]] Result<JobChoice> read_filter(const api::JobFilter& filter);
+
+}  // namespace futured::rpc
