@@ -178,13 +178,14 @@ void Scheduler::on(const event::PoolReady& ready, Moment, Effects&) {
   }
 }
 
-void Scheduler::on(const event::SlotReady& ready, Moment, Effects&) {
+void Scheduler::on(const event::SlotReady& ready, Moment now, Effects& effects) {
   Slot* const slot = slot_of(ready.slot);
   if (slot == nullptr) return;
   slot->ready = true;
   slot->full = false;
   slot->generation = ready.generation;
   slot->worker_pid = ready.worker_pid;
+  note_worker(*slot, nullptr, now, effects);
 }
 
 void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/result.h"
@@ -34,15 +35,38 @@ struct Cancelled {
   JobState state = JobState::kCancelled;  // how the job ended; kSucceeded when it was faster
 };
 
-// A job came into a state. Only while event::Record asks for it.
+// How far a task says that it is.
+struct Report {
+  double fraction = 0;  // 0 to 1
+  std::string message;
+};
+
+// A job came into a state; or its task reports, and the state is as it was.
 struct JobChange {
   JobId job;
   JobState state = JobState::kQueued;
   std::uint32_t attempt = 0;  // 0: none has begun
-  WallTime at;
   std::uint32_t owner = 0;
   std::shared_ptr<const JobSpec> spec;
   std::shared_ptr<const Cause> cause;  // without its output; null: nothing to tell
+  std::shared_ptr<const Report> report;
+};
+
+// A worker came, or it and all that it had started are gone.
+struct WorkerChange {
+  SlotId slot;
+  std::string pool;
+  std::uint32_t generation = 0;
+  std::int32_t pid = 0;
+  bool ended = false;
+  int exit_code = 0;  // ended
+  int signal = 0;     // ended; 0: it exited
+};
+
+// What those who watch are told. Only while event::Record asks for it.
+struct Change {
+  WallTime at;
+  std::variant<JobChange, QueueRow, WorkerChange> what;
 };
 
 struct QueuePut {
@@ -118,7 +142,7 @@ struct Effects {
   std::vector<effect::Cancelled> cancelled;
   std::vector<effect::QueuePut> queues_put;
   std::vector<effect::Offer> offers_after_commit;
-  std::vector<effect::JobChange> changes;
+  std::vector<effect::Change> changes;
   std::vector<effect::Registered> registered;
   std::vector<effect::Replayed> replayed;
   std::vector<effect::Deliver> deliveries;

@@ -90,6 +90,7 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
   Slot* const slot = slot_of(ended.slot);
   if (slot == nullptr || (slot->ready && slot->generation != ended.generation)) return;
   const bool asked_for = slot->killing;
+  const bool was_there = slot->ready;
   slot->ready = false;
   slot->killing = false;
   while (!slot->offers.empty()) {
@@ -116,6 +117,7 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
       crashed(job, ended, result, ran, now, effects);
     }
   }
+  if (was_there) note_worker(*slot, &ended.cause, now, effects);
   // A pool whose workers die at once must not spend the machine on starting them.
   if (asked_for || slot->failures++ == 0) {
     effects.starts.push_back({slot->id, slot->pool->row.id});

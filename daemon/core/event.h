@@ -131,6 +131,14 @@ struct Head {
   Instant taken_at;
 };
 
+// How far the task of a running job says that it is.
+struct Progress {
+  SlotId slot;
+  Fence fence;
+  double fraction = 0;  // 0 to 1
+  std::string_view message;
+};
+
 // The answer to a Pulse.
 struct Pulse {
   SlotId slot;
@@ -200,8 +208,8 @@ struct TurnEnd {};
 
 using Event =
     std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady, event::SlotEnded,
-                 event::Adopt, event::Done, event::Revoked, event::OfferRefused, event::Head, event::Pulse,
-                 event::Claimed, event::Loaded, event::KeysFound, event::Record, event::Register, event::Replay,
-                 event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+                 event::Adopt, event::Done, event::Revoked, event::OfferRefused, event::Head, event::Progress,
+                 event::Pulse, event::Claimed, event::Loaded, event::KeysFound, event::Record, event::Register,
+                 event::Replay, event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

@@ -77,6 +77,7 @@ struct Slot {
   Duration mean{0};        // smoothed length of its jobs
   Instant progress;        // last offer to the empty slot, or last done
   bool check_armed = false;
+  std::size_t report_at = 0;   // place among Effects::changes of the last report of its jobs, while it is there
   std::uint32_t failures = 0;  // workers lost in a row without a job done
 };
 

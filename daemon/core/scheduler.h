@@ -214,9 +214,12 @@ class Scheduler {
 
   // changes.cc
   void on(const event::Record& record, Moment, Effects&) { recording_ = record.on; }
+  void on(const event::Progress& progress, Moment now, Effects& effects);
   void note_change(const Job& job, JobState state, Instant at, const Cause* cause, Moment now, Effects& effects) const;
   // The attempt is over; nobody may have seen that it ran.
   void note_ran(const Job& job, Instant started, Moment now, Effects& effects) const;
+  void note_queue(const QueueRow& queue, Moment now, Effects& effects) const;
+  void note_worker(const Slot& slot, const Cause* ended, Moment now, Effects& effects) const;
 
   // endings.cc
   void on(const event::Done& done, Moment now, Effects& effects);

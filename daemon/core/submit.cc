@@ -65,7 +65,8 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
       spilled = i + 1;
     }
     if (recording_) {
-      effects.changes.push_back({id, JobState::kQueued, 0, now.wall, submit.who.uid, spec.shared, nullptr});
+      const effect::JobChange queued{.job = id, .owner = submit.who.uid, .spec = spec.shared};
+      effects.changes.push_back({now.wall, queued});
     }
     effects.rows.jobs.push_back({id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}});
   }
@@ -78,7 +79,7 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
   return first;
 }
 
-void Scheduler::on(const event::PutQueue& put, Moment, Effects& effects) {
+void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
   const auto found = queue_by_name_.find(put.name);
   const auto refuse = [&](ErrorCode code, std::string why) {
     effects.refused.push_back({put.token, {code, std::move(why)}});
@@ -94,6 +95,7 @@ void Scheduler::on(const event::PutQueue& put, Moment, Effects& effects) {
     for (const auto& queue : queues_) next = std::max(next, queue->row.id.value + 1);
     const QueueState& queue = add_queue({QueueId{next}, put.name, *put.discipline, put.paused.value_or(false)});
     effects.rows.queues.push_back(queue.row);
+    note_queue(queue.row, now, effects);
     effects.queues_put.push_back({put.token, queue.row});
     return;
   }
@@ -106,6 +108,7 @@ void Scheduler::on(const event::PutQueue& put, Moment, Effects& effects) {
   if (put.paused && *put.paused != queue.row.paused) {
     queue.row.paused = *put.paused;
     effects.rows.queues.push_back(queue.row);
+    note_queue(queue.row, now, effects);
     for (auto& [key, lane] : lanes_) {
       if (lane->queue != &queue) continue;
       list_if_runnable(*lane);

@@ -4,9 +4,13 @@
 
 namespace futured {
 
-std::size_t EventLog::cost(const effect::JobChange& change) {
-  const std::size_t cause = change.cause ? sizeof(Cause) + change.cause->message.size() : 0;
-  return sizeof(LoggedEvent) + cause;
+std::size_t EventLog::cost(const effect::Change& change) {
+  std::size_t bytes = sizeof(LoggedEvent);
+  if (const auto* const job = std::get_if<effect::JobChange>(&change.what)) {
+    if (job->cause) bytes += sizeof(Cause) + job->cause->message.size();
+    if (job->report) bytes += sizeof(effect::Report) + job->report->message.size();
+  }
+  return bytes;
 }
 
 EventLog::Page EventLog::read(std::uint64_t after, std::size_t count) const {
@@ -48,12 +52,12 @@ void EventLog::listen(std::weak_ptr<EventListener> listener) {
   listeners_.push_back(std::move(listener));
 }
 
-bool EventLog::append(std::vector<effect::JobChange> changes) {
+bool EventLog::append(std::vector<effect::Change> changes) {
   if (!recording_) return false;
   const std::size_t count = changes.size();
   {
     const std::lock_guard lock(mutex_);
-    for (effect::JobChange& change : changes) {
+    for (effect::Change& change : changes) {
       bytes_ += cost(change);
       events_.push_back({++newest_, std::move(change)});
     }

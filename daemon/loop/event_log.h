@@ -1,4 +1,4 @@
-// EventLog: the last changes of state, numbered, for those who watch. Bounded: who falls behind it finds a gap.
+// EventLog: the last changes, numbered, for those who watch. Bounded: who falls behind it finds a gap.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace futured {
 
 struct LoggedEvent {
   std::uint64_t sequence = 0;  // ascending by one
-  effect::JobChange change;
+  effect::Change change;
 };
 
 class EventListener {
@@ -42,11 +42,12 @@ class EventLog {
   // ---- The loop's thread. Recorded events are wanted between the first listen() and `false` from append().
   void listen(std::weak_ptr<EventListener> listener);
   // False: nobody has listened for so long that all that is kept is news to nobody.
-  bool append(std::vector<effect::JobChange> changes);
+  bool append(std::vector<effect::Change> changes);
+  [[nodiscard]] bool is_recording() const { return recording_; }
   [[nodiscard]] std::size_t listeners() const;
 
  private:
-  [[nodiscard]] static std::size_t cost(const effect::JobChange& change);
+  [[nodiscard]] static std::size_t cost(const effect::Change& change);
 
   const std::size_t events_max_;
   const std::size_t bytes_max_;

@@ -154,7 +154,7 @@ class Loop {
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
     std::vector<effect::Offer> offers;
-    std::vector<effect::JobChange> changes;
+    std::vector<effect::Change> changes;
     std::vector<pool::SlotCursor> cursors;
     Instant sent;
   };

@@ -122,8 +122,12 @@ void Loop::PoolEvents::on(SlotId, const channel::Emit& emit) {
   loop_.outputs_.add({emit.fence, emit.stream, emit.offset, emit.data});
 }
 
-void Loop::PoolEvents::on(SlotId, const channel::Progress& progress) {
-  loop_.outputs_.progress({progress.fence, progress.done, progress.total, progress.message});
+void Loop::PoolEvents::on(SlotId slot, const channel::Progress& progress) {
+  const JobProgress told{progress.fence, progress.done, progress.total, progress.message};
+  loop_.outputs_.progress(told);
+  if (!loop_.events_.is_recording()) return;
+  step(loop_.head_of(slot));  // nobody is told how far a job is before it is told that it runs
+  step(event::Progress{slot, told.fence, told.fraction(), told.message});
 }
 
 }  // namespace futured

@@ -70,9 +70,6 @@ void to_api(const Error& error, api::Error& out);
 // The number of the gRPC status code that stands for this kind of error.
 [[nodiscard]] int status_code(ErrorCode code);
 
-// Text that somebody else wrote: a message of the API carries UTF-8 only.
-[[nodiscard]] std::string as_utf8(std::string_view text);
-
 // One part of a result or payload. Without bytes: what it is and how it is found, but not what it holds.
 void to_api(const Part& part, bool with_bytes, api::Part& out);
 

@@ -20,6 +20,10 @@ bool JobChoice::takes(const JobSpec& spec) const {
          (name.empty() || name == spec.name);
 }
 
+bool JobChoice::takes(const Cause* cause) const {
+  return causes.empty() || (cause != nullptr && std::ranges::find(causes, cause->kind) != causes.end());
+}
+
 Result<JobChoice> read_filter(const api::JobFilter& filter) {
   if (!filter.pool().empty()) return unbuilt("filter.pool");
   if (!filter.labels().empty()) return unbuilt("filter.labels");
@@ -49,6 +53,14 @@ Result<JobChoice> read_filter(const api::JobFilter& filter) {
   if (!ids.ok()) return ids.error().in("filter");
   choice.ids = std::move(*ids);
   if (filter.has_owner_uid()) choice.owner = filter.owner_uid();
+  for (int i = 0; i < filter.causes_size(); ++i) {
+    const std::vector<CauseKind> kinds = from_api(filter.causes(i));
+    if (kinds.empty()) {
+      return invalid("filter.causes[" + std::to_string(i) + "]", std::to_string(static_cast<int>(filter.causes(i))) +
+                                                                     " is no cause that a job of this server ends by");
+    }
+    choice.causes.insert(choice.causes.end(), kinds.begin(), kinds.end());
+  }
   return choice;
 }
 

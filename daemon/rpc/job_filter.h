@@ -19,9 +19,12 @@ struct JobChoice {
   std::string queue;
   std::string task;
   std::string name;
+  std::vector<CauseKind> causes;
 
   [[nodiscard]] bool takes(JobId job, JobState state, std::uint32_t owned_by) const;
   [[nodiscard]] bool takes(const JobSpec& spec) const;
+  // `cause`: of the job's end; null: none.
+  [[nodiscard]] bool takes(const Cause* cause) const;
 };
 
 // Refuses what neither serves, by name.

@@ -43,18 +43,11 @@ Status take_filter(const api::JobFilter& filter, Asked& asked) {
   asked.query.queue = choice->queue;
   asked.query.task = choice->task;
   asked.query.name = choice->name;
+  asked.query.causes = choice->causes;
   asked.choice = std::move(*choice);
   asked.after_us = filter.submitted_after_us();
   asked.before_us = filter.submitted_before_us();
   asked.retry_of = JobId{filter.retry_of()};
-  for (int i = 0; i < filter.causes_size(); ++i) {
-    const std::vector<CauseKind> kinds = from_api(filter.causes(i));
-    if (kinds.empty()) {
-      return invalid("filter.causes[" + std::to_string(i) + "]", std::to_string(static_cast<int>(filter.causes(i))) +
-                                                                     " is no cause that a job of this server ends by");
-    }
-    asked.query.causes.insert(asked.query.causes.end(), kinds.begin(), kinds.end());
-  }
   return {};
 }
 

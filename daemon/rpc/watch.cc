@@ -12,21 +12,13 @@ constexpr std::uint64_t kSkippedMax = 16 * 1024;
 
 Status refuse_unbuilt(const api::WatchRequest& request) {
   const api::JobFilter& filter = request.filter();
-  if (request.queues()) return unbuilt("queues");
-  if (request.workers()) return unbuilt("workers");
   if (filter.submitted_after_us() != 0) return unbuilt("filter.submitted_after_us");
   if (filter.submitted_before_us() != 0) return unbuilt("filter.submitted_before_us");
-  if (filter.causes_size() != 0) return unbuilt("filter.causes");
   if (filter.retry_of() != 0) return unbuilt("filter.retry_of");
   return {};
 }
 
-void tell(const LoggedEvent& event, std::uint32_t epoch, api::Event& out) {
-  const effect::JobChange& change = event.change;
-  out.set_epoch(epoch);
-  out.set_sequence(event.sequence);
-  out.set_time_us(change.at.us);
-  api::JobEvent& job = *out.mutable_job();
+void fill(const effect::JobChange& change, api::JobEvent& job) {
   job.set_id(change.job.value);
   job.set_state(rpc::to_api(change.state));
   job.set_attempt(change.attempt);
@@ -35,6 +27,38 @@ void tell(const LoggedEvent& event, std::uint32_t epoch, api::Event& out) {
   job.set_name(change.spec->name);
   job.set_owner_uid(change.owner);
   if (change.cause) rpc::to_api(*change.cause, *job.mutable_cause());
+  if (!change.report) return;
+  job.set_reported(true);
+  job.set_progress(change.report->fraction);
+  job.set_progress_message(as_utf8(change.report->message));
+}
+
+void fill(const QueueRow& row, api::QueueEvent& event) {
+  api::Queue& queue = *event.mutable_queue();
+  queue.set_name(row.name);
+  queue.mutable_options()->set_discipline(rpc::to_api(row.discipline));
+  queue.set_paused(row.paused);
+}
+
+void fill(const effect::WorkerChange& change, api::WorkerEvent& event) {
+  api::Worker& worker = *event.mutable_worker();
+  worker.set_pool(change.pool);
+  worker.set_slot(change.slot.value);
+  worker.set_generation(change.generation);
+  worker.set_pid(change.pid);
+  event.set_ended(change.ended);
+  event.set_exit_code(change.exit_code);
+  event.set_signal(change.signal);
+}
+
+void tell(const LoggedEvent& logged, std::uint32_t epoch, api::Event& out) {
+  out.set_epoch(epoch);
+  out.set_sequence(logged.sequence);
+  out.set_time_us(logged.change.at.us);
+  const auto& what = logged.change.what;
+  if (const auto* const job = std::get_if<effect::JobChange>(&what)) fill(*job, *out.mutable_job());
+  if (const auto* const queue = std::get_if<QueueRow>(&what)) fill(*queue, *out.mutable_queue());
+  if (const auto* const worker = std::get_if<effect::WorkerChange>(&what)) fill(*worker, *out.mutable_worker());
 }
 
 }  // namespace
@@ -46,8 +70,9 @@ grpc::ServerWriteReactor<api::WatchResponse>* WatchCall::open(Front& front, grpc
   }
   auto wanted = read_filter(request.filter());
   if (!wanted.ok()) return new RefusedStream<api::WatchResponse>(*context, wanted.error());
-  const auto call =
-      std::make_shared<WatchCall>(front, context, std::move(*wanted), Place{request.epoch(), request.sequence()});
+  const auto call = std::make_shared<WatchCall>(
+      front, context, Wanted{std::move(*wanted), request.progress(), request.queues(), request.workers()},
+      Place{request.epoch(), request.sequence()});
   if (call->begin(call)) call->start();
   return call.get();
 }
@@ -115,15 +140,20 @@ void WatchCall::send_next() {
   }
 }
 
-bool WatchCall::takes(const effect::JobChange& change) const {
-  return wanted_.takes(change.job, change.state, change.owner) && wanted_.takes(*change.spec);
+bool WatchCall::Wanted::takes(const effect::Change& change) const {
+  if (std::holds_alternative<QueueRow>(change.what)) return queues;
+  if (std::holds_alternative<effect::WorkerChange>(change.what)) return workers;
+  const auto& job = std::get<effect::JobChange>(change.what);
+  if (job.report && !progress) return false;
+  const Cause* const ended_by = is_terminal(job.state) ? job.cause.get() : nullptr;
+  return jobs.takes(job.job, job.state, job.owner) && jobs.takes(*job.spec) && jobs.takes(ended_by);
 }
 
 void WatchCall::fill(const EventLog::Page& page) {
   out_.Clear();
   gap_ = gap_ || page.gap;
   for (const LoggedEvent& event : page.events) {
-    if (takes(event.change)) tell(event, front_.loop.epoch().value, *out_.add_events());
+    if (wanted_.takes(event.change)) tell(event, front_.loop.epoch().value, *out_.add_events());
   }
 }
 

@@ -1,4 +1,4 @@
-// WatchCall: changes of state as they come, from a point on.
+// WatchCall: changes as they come, from a point on.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +21,19 @@ class WatchCall final : public StreamedAnswer<api::WatchResponse>,
   static grpc::ServerWriteReactor<api::WatchResponse>* open(Front& front, grpc::CallbackServerContext* context,
                                                             const api::WatchRequest& request);
 
+  struct Wanted {
+    JobChoice jobs;
+    bool progress = false;
+    bool queues = false;
+    bool workers = false;
+
+    [[nodiscard]] bool takes(const effect::Change& change) const;
+  };
   struct Place {
     std::uint32_t epoch = 0;
     std::uint64_t sequence = 0;
   };
-  WatchCall(Front& front, grpc::CallbackServerContext* context, JobChoice wanted, Place asked)
+  WatchCall(Front& front, grpc::CallbackServerContext* context, Wanted wanted, Place asked)
       : StreamedAnswer(front, context), wanted_(std::move(wanted)), asked_(asked) {}
 
   // The loop's thread.
@@ -38,13 +46,12 @@ class WatchCall final : public StreamedAnswer<api::WatchResponse>,
   // In the sender's role.
   void send_next();
   void end_now(const Status& status);
-  [[nodiscard]] bool takes(const effect::JobChange& change) const;
   void fill(const EventLog::Page& page);
 
   void OnWriteDone(bool ok) override;
   void interrupted() override;
 
-  const JobChoice wanted_;
+  const Wanted wanted_;
   const Place asked_;
 
   // The sender's role.

@@ -84,6 +84,52 @@ def test_filters_take_only_what_they_name(api):
     assert events[0].job.cause.exit_code == 3
 
 
+def test_a_filter_by_cause_takes_ends_only(api):
+    words = api.words
+    watch = Watch(api, filter=words.JobFilter(causes=[words.CAUSE_KIND_COMMAND_EXIT]))
+    api.wait([api.submit_command("/bin/sh", "-c", "kill -9 $$")])
+    failed = api.submit_command("/bin/sh", "-c", "exit 3", retries={"max_attempts": 2})
+    events = watch.until(1)
+    watch.close()
+    assert states(api, events) == [(failed, "FAILED")]
+
+
+def test_reports_of_progress_are_told_after_the_start_and_before_the_end(api):
+    watch, silent = Watch(api, progress=True), Watch(api)
+    (job,) = api.submit([api.words.Item(parts=[api.words.Part(data=b"3"), api.words.Part(data=b"0.05")])], task="count")
+    api.wait([job])
+    events = watch.until(4)
+    told = [(event.job.progress, event.job.progress_message) if event.job.reported else event.job.state for event in events]
+    words = api.words
+    assert told[:2] == [words.JOB_STATE_QUEUED, words.JOB_STATE_RUNNING]
+    assert told[-1] == words.JOB_STATE_SUCCEEDED
+    reports = told[2:-1]
+    assert reports and reports == sorted(reports)
+    assert len(silent.until(3)) == 3
+    watch.close()
+    silent.close()
+
+
+def test_queues_and_workers_are_told_to_who_asks(api):
+    words = api.words
+    watch, silent = Watch(api, queues=True, workers=True), Watch(api)
+    api.call("Queues", "Create", words.CreateQueueRequest(name="seen", options=words.QueueOptions(
+        discipline=words.QUEUE_DISCIPLINE_LIFO)))
+    api.call("Queues", "Pause", words.PauseQueueRequest(name="seen"))
+    events = watch.until(2)
+    assert [(event.queue.queue.name, event.queue.queue.paused) for event in events] == [("seen", False), ("seen", True)]
+    assert events[0].queue.queue.options.discipline == words.QUEUE_DISCIPLINE_LIFO
+    api.wait(api.submit([words.Item()], task="crash", crashes_max=1))
+    workers = [event.worker for event in watch.until(2 + 3 + 2) if event.WhichOneof("what") == "worker"]
+    ended, came = workers[:2]
+    assert ended.ended and ended.signal != 0 and not came.ended
+    assert (ended.worker.pool, ended.worker.slot) == (came.worker.pool, came.worker.slot)
+    assert came.worker.pid != ended.worker.pid and came.worker.generation > ended.worker.generation
+    assert {event.WhichOneof("what") for event in silent.until(3)} == {"job"}
+    watch.close()
+    silent.close()
+
+
 def test_another_life_of_the_daemon_is_a_gap(daemon, api_of):
     api = api_of(daemon)
     watch = Watch(api)
@@ -106,8 +152,6 @@ def test_bad_watches_are_refused_by_name(api):
             next(api.stream("Jobs", "Watch", api.words.WatchRequest(**request)))
         return error.value.code(), error.value.details()
 
-    code, text = refusal(queues=True)
-    assert code == grpc.StatusCode.UNIMPLEMENTED and "queues" in text
     code, text = refusal(filter=api.words.JobFilter(batch_id=3))
     assert code == grpc.StatusCode.UNIMPLEMENTED and "filter.batch_id" in text
     code, text = refusal(epoch=1, sequence=10**9)

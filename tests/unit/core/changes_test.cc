@@ -15,17 +15,29 @@ class Changes : public testing::Test {
   Lines seen(Stage& stage) {
     Lines lines;
     for (; told_ < stage.history.size(); ++told_) {
-      for (const effect::JobChange& change : stage.history[told_].changes) {
-        std::string line = std::to_string(change.job.value) + "." + std::to_string(change.attempt) + " " +
-                           std::string(to_string(change.state));
-        if (change.cause) line += " " + std::string(to_string(change.cause->kind));
-        lines.push_back(std::move(line));
+      for (const effect::Change& change : stage.history[told_].changes) {
+        lines.push_back(std::visit([](const auto& what) { return line(what); }, change.what));
       }
     }
     return lines;
   }
 
  private:
+  static std::string line(const effect::JobChange& change) {
+    std::string line = std::to_string(change.job.value) + "." + std::to_string(change.attempt) + " " +
+                       std::string(to_string(change.state));
+    if (change.cause) line += " " + std::string(to_string(change.cause->kind));
+    if (change.report)
+      line += " " + std::to_string(static_cast<int>(change.report->fraction * 100)) + "% " + change.report->message;
+    return line;
+  }
+  static std::string line(const QueueRow& row) { return "queue " + row.name + (row.paused ? " paused" : " open"); }
+  static std::string line(const effect::WorkerChange& change) {
+    const std::string who =
+        "worker " + change.pool + "/" + std::to_string(change.slot.value) + " " + std::to_string(change.pid);
+    return who + (change.ended ? " ended" : " came");
+  }
+
   std::size_t told_ = 0;
 };
 
@@ -76,6 +88,39 @@ TEST_F(Changes, OfACancelledJob) {
   stage.turn({event::Record{true}, stage.submit()});
   stage.turn({stage.cancel(1)});
   EXPECT_THAT(seen(stage), ElementsAre("1.0 QUEUED", "1.0 CANCELLED CANCELLED"));
+}
+
+TEST_F(Changes, TellTheLastReportBetweenTwoCommits) {
+  Stage stage;
+  stage.turn({event::Record{true}, stage.submit()});
+  stage.turn({stage.head(1, 1), stage.reports(1, 0.25, "a"), stage.reports(1, 0.5, "b")});
+  EXPECT_THAT(seen(stage), ElementsAre("1.0 QUEUED", "1.1 RUNNING", "1.1 RUNNING 50% b"));
+  stage.turn({stage.reports(1, 0.75, "c"), stage.done(1)});
+  EXPECT_THAT(seen(stage), ElementsAre("1.1 RUNNING 75% c", "1.1 SUCCEEDED"));
+}
+
+TEST_F(Changes, KnowNoReportOfAnAttemptThatDoesNotRun) {
+  Stage stage;
+  stage.turn({event::Record{true}, stage.submit()});
+  stage.turn({stage.reports(1, 0.1, "offered, and not known to run"), stage.head(1, 1)});
+  auto other = std::get<event::Progress>(stage.reports(1, 0.2, "of a later attempt"));
+  ++other.fence.attempt;
+  stage.turn({other});
+  other = std::get<event::Progress>(stage.reports(1, 0.3, "of another slot"));
+  ++other.slot.value;
+  stage.turn({other});
+  EXPECT_THAT(seen(stage), ElementsAre("1.0 QUEUED", "1.1 RUNNING"));
+}
+
+TEST_F(Changes, OfQueuesAndWorkers) {
+  Stage stage;
+  stage.turn({event::Record{true}, event::PutQueue{1, "nightly", Discipline::kFifo, {}}});
+  EXPECT_THAT(seen(stage), ElementsAre("queue nightly open"));
+  stage.turn({event::PutQueue{2, "nightly", {}, true}, event::PutQueue{3, "nightly", {}, true}});
+  EXPECT_THAT(seen(stage), ElementsAre("queue nightly paused")) << "told once";
+  stage.turn({stage.slot_ended(1)});
+  stage.turn({stage.slot_ready(1)});
+  EXPECT_THAT(seen(stage), ElementsAre("worker default/1 4001 ended", "worker default/1 4001 came"));
 }
 
 }  // namespace

@@ -189,6 +189,11 @@ Event Stage::slot_ready(std::uint32_t slot) {
   return event::SlotReady{SlotId{slot}, ++generations_[slot], static_cast<std::int32_t>(4000 + slot)};
 }
 
+Event Stage::reports(std::uint64_t job, double fraction, std::string_view message) {
+  const Fence fence = fence_of(job);
+  return event::Progress{scheduler->live(JobId{job})->slot, fence, fraction, message};
+}
+
 Event Stage::slot_ended(std::uint32_t slot, std::uint64_t taken) {
   busy_.erase(slot);
   event::SlotEnded ended{SlotId{slot}, generations_[slot], std::nullopt, now.at, {}, {}};

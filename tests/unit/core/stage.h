@@ -48,6 +48,8 @@ class Stage {
   Event nothing_taken(std::uint32_t slot) { return event::Head{SlotId{slot}, std::nullopt, Instant{}}; }
   Event revoked(std::uint64_t job, bool revoked);
   Event slot_ready(std::uint32_t slot);
+  // The task of the job's latest attempt tells how far it is.
+  Event reports(std::uint64_t job, double fraction, std::string_view message);
   // The worker takes the job: from now on the stage answers for the slot's head until a report or the worker's end.
   void take(std::uint32_t slot, std::uint64_t job) { busy_[slot] = {job, now.at}; }
   // A sign of life of the job's attempt, as its channel tells whenever the scheduler asks.

@@ -5,12 +5,12 @@
 namespace futured {
 namespace {
 
-std::vector<effect::JobChange> changes(std::uint64_t first, std::uint64_t count, std::size_t message = 0) {
-  std::vector<effect::JobChange> made;
+std::vector<effect::Change> changes(std::uint64_t first, std::uint64_t count, std::size_t message = 0) {
+  std::vector<effect::Change> made;
   for (std::uint64_t i = 0; i < count; ++i) {
     effect::JobChange change{.job = JobId{first + i}};
     if (message != 0) change.cause = std::make_shared<const Cause>(Cause{.message = std::string(message, 'm')});
-    made.push_back(std::move(change));
+    made.push_back({WallTime{}, std::move(change)});
   }
   return made;
 }
@@ -35,7 +35,7 @@ TEST_F(EventLogTest, EventsComeInOrderPageByPage) {
   EventLog::Page page = log_.read(0, 3);
   ASSERT_EQ(page.events.size(), 3u);
   EXPECT_EQ(page.events[0].sequence, 1u);
-  EXPECT_EQ(page.events[2].change.job, JobId{102});
+  EXPECT_EQ(std::get<effect::JobChange>(page.events[2].change.what).job, JobId{102});
   EXPECT_FALSE(page.gap);
   page = log_.read(page.next, 3);
   ASSERT_EQ(page.events.size(), 2u);

@@ -14,6 +14,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "futured/admin.h"
@@ -104,8 +105,11 @@ class OutputStream {
 };
 
 struct WatchOptions {
-  JobFilter filter;                // served: states, queue, task, name, owner_uid
-  std::vector<std::uint64_t> ids;  // empty = any
+  JobFilter filter;                // of job events; served: states, causes, queue, task, name, owner_uid
+  std::vector<std::uint64_t> ids;  // of job events; empty = any
+  bool progress = false;           // also: what tasks report; of what one reports in quick succession, the last
+  bool queues = false;             // also: a queue was made, paused or resumed
+  bool workers = false;            // also: a worker came or ended
   std::uint32_t epoch = 0;         // go on behind this event; 0 and 0 = from now on
   std::uint64_t sequence = 0;
 };
@@ -116,11 +120,8 @@ struct KeyedJobs {
   std::uint32_t count = 0;
 };
 
-// A job came into a state. Sequence numbers ascend by one within an epoch, over all jobs.
+// A job came into a state; or `report`: its task says how far it is, and the state is as it was.
 struct JobEvent {
-  std::uint32_t epoch = 0;
-  std::uint64_t sequence = 0;
-  std::int64_t time_us = 0;
   std::uint64_t id = 0;
   JobState state = JobState::kUnknown;
   std::uint32_t attempt = 0;
@@ -129,7 +130,34 @@ struct JobEvent {
   std::string name;
   std::uint32_t owner_uid = 0;
   Cause cause;
+  std::optional<ProgressReport> report;
+};
+
+// A queue was made, paused or resumed.
+struct QueueEvent {
+  std::string queue;
+  std::string discipline;  // "FIFO", "LIFO", "PRIORITY"
+  bool paused = false;
+};
+
+// A worker came; or it and all that it had started are gone.
+struct WorkerEvent {
+  std::string pool;
+  std::uint32_t slot = 0;
+  std::uint64_t generation = 0;
+  int pid = 0;
+  bool ended = false;
+  int exit_code = 0;  // ended
+  int signal = 0;     // ended; 0 = it exited
+};
+
+// Sequence numbers ascend by one within an epoch, over everything that happens.
+struct Event {
+  std::uint32_t epoch = 0;
+  std::uint64_t sequence = 0;
+  std::int64_t time_us = 0;
   bool gap = false;  // some events before this one are gone
+  std::variant<JobEvent, QueueEvent, WorkerEvent> what;
 };
 
 // Copyable handle, safe from any thread; the connection closes with the last copy, once what was submitted has been
@@ -168,9 +196,9 @@ class Client {
   // The same as a range, until the job has ended; what a task emits, unless another kind is asked for.
   [[nodiscard]] OutputStream stream(std::uint64_t id, OutputKind kind = OutputKind::kEmitted,
                                     std::uint64_t offset = 0) const;
-  // Calls `sink` for every change of state until it returns false or throws. `ready` is called when the watch is in
+  // Calls `sink` for every event until it returns false or throws. `ready` is called when the watch is in
   // place, and not again when it resumes, by itself, behind the last event that `sink` was given.
-  void watch(const WatchOptions& options, const std::function<bool(const JobEvent&)>& sink,
+  void watch(const WatchOptions& options, const std::function<bool(const Event&)>& sink,
              const std::function<void()>& ready = {}) const;
   // In one line: what it waits for.
   [[nodiscard]] std::string why(std::uint64_t id) const;
