@@ -2,8 +2,8 @@
 #include <memory>
 
 #include "client/cli/cli.h"
+#include "client/cli/follow.h"
 #include "client/cli/input.h"
-#include "client/cli/output.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -36,23 +36,22 @@ const char* name_of(client::OutputKind kind) {
   return "stdout";
 }
 
-void print_chunk(const client::OutputChunk& chunk, bool json) {
-  const bool error = chunk.kind == client::OutputKind::kStderr || chunk.kind == client::OutputKind::kLog;
-  if (json) {
-    Json line = {{"attempt", chunk.attempt}, {"stream", name_of(chunk.kind)}, {"offset", chunk.offset}};
-    if (chunk.dropped_bytes != 0) line["dropped_bytes"] = chunk.dropped_bytes;
-    put_bytes(line, "data", chunk.bytes);
-    print_json(line);
-    return;
-  }
+void print_as_json(const client::OutputChunk& chunk) {
+  Json line = {{"attempt", chunk.attempt}, {"stream", name_of(chunk.kind)}, {"offset", chunk.offset}};
+  if (chunk.dropped_bytes != 0) line["dropped_bytes"] = chunk.dropped_bytes;
+  put_bytes(line, "data", chunk.bytes);
+  print_json(line);
+}
+
+void print_as_json(const client::ProgressReport& report) {
+  print_json({{"progress", report.fraction}, {"message", report.message}, {"attempt", report.attempt}});
+}
+
+void print_as_text(const client::OutputChunk& chunk) {
   if (chunk.dropped_bytes != 0) {
-    complain("[" + bytes_text(static_cast<std::int64_t>(chunk.dropped_bytes)) + " of output not kept]");
+    complain("[" + bytes_text(static_cast<std::int64_t>(chunk.dropped_bytes)) + " of output missing]");
   }
-  if (error) {
-    print_to_stderr(chunk.bytes);
-  } else {
-    print(chunk.bytes);
-  }
+  print_chunk(chunk);
 }
 
 int logs(const Options& options, const Globals& globals) {
@@ -62,10 +61,14 @@ int logs(const Options& options, const Globals& globals) {
   if (options.only_stderr) how.kind = client::OutputKind::kStderr;
   if (options.only_emitted) how.kind = client::OutputKind::kEmitted;
   if (options.only_log) how.kind = client::OutputKind::kLog;
+  if (options.follow && globals.json) how.on_progress = [](const auto& report) { print_as_json(report); };
   within_sight(options.id, [&] {
-    client.read_output(options.id, how, [&](const client::OutputChunk& chunk) {
-      print_chunk(chunk, globals.json);
-      return true;
+    read_output(client, options.id, how, [&](const client::OutputChunk& chunk) {
+      if (globals.json) {
+        print_as_json(chunk);
+      } else {
+        print_as_text(chunk);
+      }
     });
   });
   return kOk;
@@ -85,11 +88,11 @@ void add_logs(CLI::App& app, Globals& globals) {
   only_stderr->excludes(only_stdout);
   only_emitted->excludes(only_stdout)->excludes(only_stderr);
   only_log->excludes(only_stdout)->excludes(only_stderr)->excludes(only_emitted);
-  verb.add_option("--attempt", options->attempt, "Of this attempt (default: the last)");
+  verb.add_option("--attempt", options->attempt, "Of this attempt (default: the last); with -f, of later ones too");
   verb.add_option("--tail", options->tail_bytes, "Begin so many bytes before the end");
   verb.footer(
       "Standard output, and what a task emits, goes to standard output; standard error, and a task's log, to standard\n"
-      "error.\n\n"
+      "error. With -f, a terminal shows how far the task says it is, and --json has a line for each report.\n\n"
       "Examples:\n"
       "  fut logs -f 42\n"
       "  fut logs --stderr --tail 2000 42\n"

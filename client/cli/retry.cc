@@ -1,6 +1,9 @@
 // fut retry: ended jobs once more, as new jobs.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_set>
 
@@ -22,9 +25,20 @@ struct Options {
   std::string name;
 };
 
+// Whose jobs the caller may retry; nothing: everybody's, as for root and the daemon's own user.
+std::optional<std::uint32_t> owner_to_retry(const client::Client& client) {
+  const client::DaemonInfo info = client.info();
+  struct stat daemon {};
+  const bool is_seen = ::stat(("/proc/" + std::to_string(info.pid)).c_str(), &daemon) == 0;
+  if (info.your_uid == 0 || (is_seen && daemon.st_uid == info.your_uid)) return std::nullopt;
+  return info.your_uid;
+}
+
 // Those that failed or timed out (or, of them, only the quarantined ones) and were not retried since, oldest first. A
-// list is newest first, so that a retry is seen before the job it names.
+// list is newest first, so that a retry is seen before the job it names; it may be another user's, so that the list is
+// of all.
 std::vector<std::uint64_t> failed_jobs(const client::Client& client, const Options& options) {
+  const std::optional<std::uint32_t> owner = owner_to_retry(client);
   const client::JobFilter filter{.queue = options.queue, .task = options.task, .name = options.name};
   std::vector<std::uint64_t> failed;
   std::unordered_set<std::uint64_t> retried;
@@ -35,7 +49,8 @@ std::vector<std::uint64_t> failed_jobs(const client::Client& client, const Optio
       if (job.retry_of != 0) retried.insert(job.retry_of);
       const bool failed_somehow = job.state == client::JobState::kFailed || job.state == client::JobState::kTimedOut;
       const bool wanted = options.quarantined ? job.cause.kind == client::CauseKind::kQuarantined : failed_somehow;
-      if (wanted && !retried.contains(job.id)) failed.push_back(job.id);
+      const bool is_ours = !owner || job.owner_uid == *owner;
+      if (wanted && is_ours && !retried.contains(job.id)) failed.push_back(job.id);
     }
     token = page.next_page_token;
   } while (!token.empty());
@@ -89,13 +104,14 @@ void add_retry(CLI::App& app, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& verb = *app.add_subcommand("retry", "Run ended jobs once more; prints the new jobs' numbers");
   verb.add_option("ids", options->ids, "Numbers of jobs, or ranges such as 3-10");
-  verb.add_flag("--failed", options->failed, "All that failed or timed out, but for those retried already");
+  verb.add_flag("--failed", options->failed, "All of yours that failed or timed out, but for those retried already");
   verb.add_flag("--quarantined", options->quarantined, "Of them, those that took down too many workers");
   verb.add_option("-q,--queue", options->queue, "With --failed or --quarantined: of this queue");
   verb.add_option("--task", options->task, "With --failed or --quarantined: of this task");
   verb.add_option("--name", options->name, "With --failed or --quarantined: with this name");
   verb.footer(
-      "The old job stays as it is; fut show names the one in the other.\n\n"
+      "The old job stays as it is; fut show names the one in the other. For root and the daemon's user, --failed and\n"
+      "--quarantined are of everybody's jobs.\n\n"
       "Examples:\n"
       "  fut retry 42\n"
       "  fut retry --failed --queue nightly\n"

@@ -1,6 +1,7 @@
 // fut show: everything about a job.
 #include <memory>
 
+#include "base/time.h"
 #include "client/cli/cli.h"
 #include "client/cli/task_progress.h"
 #include "client/cli/text.h"
@@ -68,6 +69,7 @@ void show(const client::JobInfo& job) {
   if (job.progress != 0 || !job.progress_message.empty()) {
     line("progress", progress_text(job.progress, job.progress_message));
   }
+  if (job.alive_us != 0) line("alive", "last sign of life " + duration_text(wall_now().us - job.alive_us) + " ago");
   line("next try", time_text(job.next_attempt_us));
   line("attempts", number(job.attempts));
   line("retry of", number(job.retry_of));
@@ -101,7 +103,9 @@ int show_all(const std::vector<std::string>& words, const Globals& globals) {
       continue;
     }
     if (globals.json) {
-      print_json(to_json(job));
+      Json json = to_json(job);
+      if (job.alive_us != 0) json["alive_us"] = job.alive_us;
+      print_json(json);
     } else {
       if (i != 0) print("\n");
       show(job);

@@ -60,6 +60,8 @@ client::WatchOptions watch_of(const Options& options) {
   return watch;
 }
 
+void put(std::monostate /*nothing*/, Json& line) { line["event"] = "gap"; }
+
 void put(const client::JobEvent& job, Json& line) {
   line["event"] = job.report ? "progress" : "job";
   line["id"] = job.id;
@@ -100,6 +102,8 @@ Json event_json(const client::Event& event) {
   return line;
 }
 
+std::string words(std::monostate /*nothing*/) { return {}; }
+
 std::string words(const client::JobEvent& job) {
   std::string state(client::to_string(job.state));
   state.resize(std::max<std::size_t>(state.size(), 9), ' ');
@@ -134,12 +138,13 @@ int watch(const Options& options, const Globals& globals) {
   std::uint64_t left = options.count;
   client.watch(what, [&](const client::Event& event) {
     if (event.gap) complain("some events before this one are gone: fut ls tells how the jobs stand");
+    const bool only_a_gap = std::holds_alternative<std::monostate>(event.what);
     if (globals.json) {
       print_json(event_json(event));
-    } else {
+    } else if (!only_a_gap) {
       print(to_line(event));
     }
-    return left == 0 || --left > 0;
+    return only_a_gap || left == 0 || --left > 0;
   });
   return kOk;
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "client/cpp/home_process.h"
 #include "client/cpp/resumption.h"
 #include "futured/async.h"
 
@@ -37,10 +38,12 @@ struct AsyncOutput::State {
     if (call) call();
   }
   void close() {
+    if (!home.is_here()) return;  // the thread did not come along; what it holds stays
     stop.request_stop();
     if (thread.joinable()) thread.join();
   }
 
+  const HomeProcess home;
   const Client client;
   std::stop_source stop;
   std::thread thread;

@@ -28,6 +28,8 @@ std::uint64_t Block::wait_for_id(std::uint32_t index) {
 
 bool Block::wait_for_answer(std::uint32_t index, std::optional<std::chrono::steady_clock::time_point> deadline) {
   const auto answered = [&] { return id_of(index) != 0 || ended(index); };
+  if (answered()) return true;
+  home_.check();
   std::unique_lock guard(mutex_);
   if (deadline) return ids_known_.wait_until(guard, *deadline, answered);
   ids_known_.wait(guard, answered);
@@ -57,17 +59,21 @@ void Block::mark_followed(std::uint32_t index) {
 }
 
 Listening Block::add_listener(std::uint32_t index, const std::shared_ptr<Sink>& sink, std::uint64_t cookie) {
+  if (ended(index)) return Listening::kEnded;
+  home_.check();
   const std::lock_guard guard(mutex_);
   if (ended(index)) return Listening::kEnded;
-  listeners_.push_back({sink, cookie, 0});
-  // Appended, so that callbacks are told in the order of adding; a future has few listeners.
+  const std::uint32_t at = room_for_listener();
+  listeners_[at - 1] = {sink, cookie, 0};
+  // At the end of the future's chain, so that callbacks are told in the order of adding; a future has few listeners.
   std::uint32_t* link = &slots_[index].listeners;
   while (*link != 0) link = &listeners_[*link - 1].next;
-  *link = static_cast<std::uint32_t>(listeners_.size());
+  *link = at;
   return slots_[index].followed ? Listening::kFollowed : Listening::kNotFollowed;
 }
 
 void Block::remove_listener(std::uint32_t index, const Sink* sink) {
+  if (!home_.is_here()) return;
   const std::lock_guard guard(mutex_);
   for (std::uint32_t* link = &slots_[index].listeners; *link != 0; link = &listeners_[*link - 1].next) {
     Listener& listener = listeners_[*link - 1];
@@ -75,11 +81,23 @@ void Block::remove_listener(std::uint32_t index, const Sink* sink) {
     const std::uint32_t at = *link;
     *link = listener.next;
     listener.sink.reset();
-    // Room at the end is given back, so that waiting again and again with a timeout does not grow the block.
-    if (at == listeners_.size()) listeners_.pop_back();
+    free_listener(at);
     return;
   }
 }
+
+// Taken again before new room is made, so that waiting again and again does not grow the block.
+std::uint32_t Block::room_for_listener() {
+  if (free_listeners_ == 0) {
+    listeners_.emplace_back();
+    return static_cast<std::uint32_t>(listeners_.size());
+  }
+  const std::uint32_t at = free_listeners_;
+  free_listeners_ = listeners_[at - 1].next;
+  return at;
+}
+
+void Block::free_listener(std::uint32_t at) { listeners_[at - 1].next = std::exchange(free_listeners_, at); }
 
 void Block::end_simple(std::uint32_t index, std::string_view bytes, Notices& notices) {
   if (ended(index)) return;  // told twice after a reconnect: the first one counts
@@ -99,12 +117,14 @@ void Block::end(std::uint32_t index, Phase phase, bool succeeded, Notices& notic
   slot.phase.store(phase, std::memory_order_release);
   if (slot.followed && open_followed_ > 0) --open_followed_;
   if (id_of(index) == 0) ids_known_.notify_all();  // refused: there will be no id
-  for (std::uint32_t at = slot.listeners; at != 0; at = listeners_[at - 1].next) {
+  for (std::uint32_t at = std::exchange(slot.listeners, 0); at != 0;) {
     Listener& listener = listeners_[at - 1];
     acquire();
     notices.add(std::move(listener.sink), {this, index, listener.cookie, succeeded});
+    const std::uint32_t next = listener.next;
+    free_listener(at);
+    at = next;
   }
-  slot.listeners = 0;
   if (tally_) notices.closed(tally_);
 }
 

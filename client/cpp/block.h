@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -15,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/cpp/home_process.h"
 #include "futured/future.h"
 #include "futured/types.h"
 
@@ -86,7 +88,8 @@ class Block {
                      bool followed, std::uint64_t first_id);
   void acquire() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    // In a child of fork() it stays: threads that did not come along may have held what it is made of.
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1 && home_.is_here()) delete this;
   }
 
   // Room for one more future. Only the pipeline, under its lock, before the batch leaves.
@@ -112,15 +115,20 @@ class Block {
   }
   static constexpr std::uint64_t kSingleIds = UINT64_MAX;
   [[nodiscard]] std::shared_ptr<ClientState> client() const { return client_.lock(); }
+  // Where the threads live that will end what is open here.
+  [[nodiscard]] const HomeProcess& home() const { return home_; }
   [[nodiscard]] const std::shared_ptr<Tally>& tally() const { return tally_; }
 
-  // Waits until the id is known, or the job has been refused (then 0).
+  // Waits until the id is known, or the job has been refused (then 0). Throws where nobody will tell, in a child of
+  // fork(), as do all that wait.
   std::uint64_t wait_for_id(std::uint32_t index);
   // True when either has happened by then; without a deadline, waits for it.
   bool wait_for_answer(std::uint32_t index, std::optional<std::chrono::steady_clock::time_point> deadline);
 
   [[nodiscard]] Listening add_listener(std::uint32_t index, const std::shared_ptr<Sink>& sink, std::uint64_t cookie);
   void remove_listener(std::uint32_t index, const Sink* sink);
+  // How many there is room for: the most that there ever were at once.
+  [[nodiscard]] std::size_t listeners() const { return listeners_.size(); }
 
   // ---- Endings: under lock(); those who wait are collected and told after unlocking.
   [[nodiscard]] std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
@@ -138,13 +146,16 @@ class Block {
         std::uint64_t first_id);
   ~Block() = default;
   void end(std::uint32_t index, Phase phase, bool succeeded, Notices& notices);
+  std::uint32_t room_for_listener();
+  void free_listener(std::uint32_t at);
 
   struct Listener {
     std::shared_ptr<Sink> sink;
     std::uint64_t cookie = 0;
-    std::uint32_t next = 0;  // index + 1
+    std::uint32_t next = 0;  // index + 1, of the future's next one, or of the next free one
   };
 
+  const HomeProcess home_;
   std::atomic<std::uint32_t> references_{1};
   const std::uint32_t capacity_;
   std::uint32_t count_ = 0;
@@ -157,6 +168,7 @@ class Block {
   std::unique_ptr<Slot[]> slots_;
   std::unique_ptr<std::atomic<std::uint64_t>[]> single_ids_;
   std::vector<Listener> listeners_;
+  std::uint32_t free_listeners_ = 0;  // index + 1 of the first
 };
 
 // What a Future points at.

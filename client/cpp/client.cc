@@ -10,7 +10,7 @@
 namespace futured::client {
 
 Client Client::connect(const std::string& address, const ConnectOptions& options) {
-  auto state = std::make_shared<ClientState>(address.empty() ? default_address() : address, options);
+  auto state = ClientState::make(address.empty() ? default_address() : address, options);
   state->wait_until_ready();
   return Client(std::move(state));
 }

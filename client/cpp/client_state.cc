@@ -1,7 +1,5 @@
 #include "client/cpp/client_state.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <utility>
@@ -11,14 +9,6 @@
 namespace futured::client {
 
 namespace {
-
-// Counts the forks between the first process and this one.
-std::atomic<std::uint32_t> fork_generation{0};
-
-void count_forks() {
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { fork_generation.fetch_add(1); });
-  static_cast<void>(registered);
-}
 
 // What gRPC calls the address.
 std::string target_of(const std::string& address) { return address.starts_with('/') ? "unix:" + address : address; }
@@ -38,6 +28,15 @@ std::shared_ptr<grpc::Channel> make_channel(const std::string& address) {
 
 }  // namespace
 
+std::shared_ptr<ClientState> ClientState::make(std::string address, const ConnectOptions& options) {
+  // In a child of fork() it is leaked: what its threads held when they were left behind cannot be known, so nothing of
+  // it can be taken down.
+  const auto let_go = [](ClientState* state) {
+    if (state->home.is_here()) delete state;
+  };
+  return {new ClientState(std::move(address), options), let_go};
+}
+
 ClientState::ClientState(std::string daemon_address, const ConnectOptions& connect_options)
     : address(std::move(daemon_address)),
       options(connect_options),
@@ -50,10 +49,7 @@ ClientState::ClientState(std::string daemon_address, const ConnectOptions& conne
       callbacks(options.on_callback_error),
       fetcher(options.on_callback_error),
       follower(*this),
-      pipeline(*this) {
-  count_forks();
-  fork_generation_ = fork_generation.load();
-}
+      pipeline(*this) {}
 
 ClientState::~ClientState() {
   const auto closed = std::make_exception_ptr(Unavailable("the client was closed before this job ended"));
@@ -62,12 +58,6 @@ ClientState::~ClientState() {
   follower.close();
   keeper.stop();
   registry.refuse_everything(closed);
-}
-
-void ClientState::check_process() const {
-  if (fork_generation.load(std::memory_order_relaxed) == fork_generation_) return;
-  throw Error(ErrorKind::kFailedPrecondition,
-              "this client was connected before a fork: connect a new one in the child process");
 }
 
 void ClientState::follow(Block& block, std::uint32_t index) {
@@ -109,6 +99,13 @@ bool ClientState::connect_briefly() {
   if (!options.when_unreachable) return false;
   options.when_unreachable();
   return connected();
+}
+
+void ClientState::wait_until_connected() {
+  const Instant until = monotonic_now() + options.reconnect_timeout;
+  while (!connect_briefly()) {
+    if (monotonic_now() >= until) throw Unavailable(unreachable());
+  }
 }
 
 std::string ClientState::unreachable() const { return "no connection to the daemon at " + address; }

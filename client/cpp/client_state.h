@@ -3,7 +3,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "client/cpp/callbacks.h"
 #include "client/cpp/convert.h"
 #include "client/cpp/follower.h"
+#include "client/cpp/home_process.h"
 #include "client/cpp/keeper.h"
 #include "client/cpp/network.h"
 #include "client/cpp/pipeline.h"
@@ -26,13 +26,14 @@ namespace futured::client {
 
 class ClientState : public std::enable_shared_from_this<ClientState> {
  public:
-  ClientState(std::string address, const ConnectOptions& options);
+  // In a child of fork() the last handle leaves it as it is.
+  [[nodiscard]] static std::shared_ptr<ClientState> make(std::string address, const ConnectOptions& options);
   ~ClientState();
   ClientState(const ClientState&) = delete;
   ClientState& operator=(const ClientState&) = delete;
 
   // Throws when this process was forked from the one that connected: gRPC does not survive that.
-  void check_process() const;
+  void check_process() const { home.check(); }
   // Asks the daemon for the outcome of an open future that is not followed yet.
   void follow(Block& block, std::uint32_t index);
   void follow_known(std::uint64_t id, Block& block, std::uint32_t index);
@@ -41,13 +42,16 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
 
   // True once the channel is connected; false after a quarter of a second without.
   bool connect_briefly();
+  // Throws Unavailable unless the channel is connected within the reconnect timeout.
+  void wait_until_connected();
   [[nodiscard]] std::string unreachable() const;
 
-  // One call. `repeatable`: tried again within the reconnect timeout when the connection broke. Throws. Returns when
-  // `stop` is requested, as soon as make_call does.
+  // One call. `repeatable`: tried again within the reconnect timeout when the connection broke; else sent once, when
+  // there is a connection. Throws. Returns when `stop` is requested, as soon as make_call does.
   template <typename Call>
   void call(const Call& make_call, bool repeatable, const std::stop_token& stop = {}) {
     check_process();
+    if (!repeatable) wait_until_connected();
     const Milliseconds patience = repeatable ? options.reconnect_timeout : Milliseconds(0);
     Instant until = monotonic_now() + patience;
     std::int64_t backoff_ms = 0;
@@ -71,20 +75,28 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   [[nodiscard]] Outcome get_result(std::uint64_t id);
   std::vector<CancelEntry> cancel(std::span<const std::uint64_t> ids, const CancelOptions& how);
 
-  // The segment socket, connected with the first use and kept: closing it gives up what was put. Throws.
+  // The segment socket, connected with the first use and kept: closing it gives up what was put. When a kept one turns
+  // out to have been closed, as by a restart, another is connected and asked: `repeatable`, or nothing was sent.
+  // Throws.
   template <typename Use>
-  auto with_segments(const Use& use) {
+  auto with_segments(const Use& use, bool repeatable) {
     check_process();
     const std::lock_guard guard(segments_mutex_);
-    if (!segments_) segments_.emplace(connect_segments());
-    auto result = use(*segments_);
-    if (!result.ok() && breaks_connection(result.error())) segments_.reset();
-    return result;
+    while (true) {
+      const bool is_kept = segments_.has_value();
+      if (!is_kept) segments_.emplace(connect_segments());
+      auto result = use(*segments_);
+      if (result.ok() || !breaks_connection(result.error())) return result;
+      segments_.reset();
+      const bool may_repeat = repeatable || was_not_sent(result.error());
+      if (!is_kept || !may_repeat || result.error().code != ErrorCode::kUnavailable) return result;
+    }
   }
 
   // The exception of a status; a connection that failed names the address and the way out.
   [[nodiscard]] std::exception_ptr describe_failure(const grpc::Status& status) const;
 
+  const HomeProcess home;
   const std::string address;
   const ConnectOptions options;
   std::shared_ptr<grpc::Channel> channel;
@@ -102,16 +114,21 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   Pipeline pipeline;
 
  private:
+  ClientState(std::string address, const ConnectOptions& options);
+
   // Waits a little, longer each time; false when `until` would pass.
   bool pause_before_retry(Instant until, std::int64_t& backoff_ms, const std::stop_token& stop = {});
 
-  [[nodiscard]] SegmentClient connect_segments() const;
+  [[nodiscard]] SegmentClient connect_segments();
   static bool breaks_connection(const futured::Error& error) {
     return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded ||
            error.code == ErrorCode::kDataLoss;
   }
+  // The socket takes a message whole or not at all.
+  static bool was_not_sent(const futured::Error& error) {
+    return error.message.starts_with("segment socket: sendmsg: ");
+  }
 
-  std::uint32_t fork_generation_;
   std::mutex segments_mutex_;
   std::optional<SegmentClient> segments_;
 };

@@ -272,6 +272,7 @@ JobInfo from_job(const api::Job& job) {
   out.at_most_once = job.at_most_once();
   out.progress = job.progress();
   out.progress_message = job.progress_message();
+  out.alive_us = job.alive_us();
   out.cause = from_cause(job.cause());
   if (job.has_spec()) out.options = from_spec(job.spec());
   for (const api::Attempt& attempt : job.attempt_history()) out.attempt_history.push_back(from_attempt(attempt));

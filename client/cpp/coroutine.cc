@@ -47,6 +47,7 @@ bool must_be_fetched(const Future& future) {
 std::shared_ptr<CallbackQueue> fetcher_of(const Future& future) {
   const auto client = FutureAccess::block(future)->client();
   if (!client) throw Unavailable("the client of this future is closed");
+  client->check_process();
   return client->fetcher.start();
 }
 

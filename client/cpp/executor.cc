@@ -20,11 +20,24 @@ void refuse_over(std::size_t bytes, const char* what, const char* way_out) {
 
 }  // namespace
 
-std::shared_ptr<const Spec> ExecutorState::spec_for(std::string_view task) {
+void ExecutorState::check_open() const {
   client->check_process();
   if (closed.load(std::memory_order_relaxed)) {
     throw Error(ErrorKind::kFailedPrecondition, "this executor has been shut down: make another one");
   }
+}
+
+std::shared_ptr<const Spec> ExecutorState::spec_for(std::string_view task) {
+  for (std::size_t i = 0; i < options.callbacks.size(); ++i) {
+    if (!options.callbacks[i].whole_batch) continue;
+    throw Error(ErrorKind::kInvalidArgument,
+                "callbacks[" + std::to_string(i) + "].whole_batch: only submit_all() makes a batch");
+  }
+  return batch_spec_for(task);
+}
+
+std::shared_ptr<const Spec> ExecutorState::batch_spec_for(std::string_view task) {
+  check_open();
   const std::lock_guard guard(mutex_);
   if (const auto known = specs_.find(task); known != specs_.end()) return known->second;
   auto spec = std::make_shared<Spec>();
@@ -61,6 +74,10 @@ Future Executor::submit(std::string_view task, const std::vector<Part>& payload,
   }
   refuse_over(inline_bytes, "payload", "hand them over as a segment with put()");
   return state_->client->pipeline.submit(state_->spec_for(task), std::move(item), bytes);
+}
+
+std::vector<Future> Executor::submit_all(std::string_view task, std::span<const std::string> payloads) const {
+  return state_->client->pipeline.submit_all(state_->batch_spec_for(task), payloads);
 }
 
 Future Executor::submit(const CommandLine& command, const SubmitOptions& options) const {

@@ -16,8 +16,13 @@ class ExecutorState {
   ExecutorState(std::shared_ptr<ClientState> of, JobOptions job_options)
       : client(std::move(of)), options(std::move(job_options)) {}
 
-  // The options with this task ("" = commands), made once per task. Throws after shutdown.
+  // Throws after shutdown.
+  void check_open() const;
+  // The options with this task ("" = commands), made once per task, for jobs that share batches with others. Throws
+  // after shutdown, and when an option is one of a batch.
   std::shared_ptr<const Spec> spec_for(std::string_view task);
+  // The same for a batch that is submitted as one.
+  std::shared_ptr<const Spec> batch_spec_for(std::string_view task);
   // The same for jobs whose payload is a chunk of calls. A new one each time.
   std::shared_ptr<const Spec> chunk_spec_for(std::string_view task);
 

@@ -16,10 +16,6 @@ std::shared_ptr<ClientState> client_of(const Block& block) {
   return client;
 }
 
-void need(const Block* block) {
-  if (block == nullptr) throw Error(ErrorKind::kInvalidArgument, "this Future is empty: it stands for no job");
-}
-
 // Calls back on the callback thread.
 class CallbackSink final : public Sink {
  public:
@@ -115,6 +111,7 @@ std::exception_ptr Future::exception(Milliseconds timeout) const {
 bool Future::done() const {
   need(block_);
   if (block_->ended(index_)) return true;
+  block_->home().check();
   {
     const auto guard = block_->lock();
     if (block_->slot(index_).followed) return block_->ended(index_);
@@ -148,7 +145,8 @@ bool Future::cancel() const {
 
 void Future::add_done_callback(std::function<void(const Future&)> callback) const {
   need(block_);
-  const auto client = block_->client();
+  if (!block_->ended(index_)) block_->home().check();
+  const auto client = block_->home().is_here() ? block_->client() : nullptr;
   if (!client) {  // then it has ended: a client that closes ends everything
     run_callback(callback, *this, {});
     return;

@@ -39,10 +39,22 @@ class ChunkSize {
 struct Chunk {
   std::uint64_t first = 0;  // index of its first input
   std::size_t calls = 0;
-  Future future;
+  Future future;               // or
+  std::exception_ptr refusal;  // it could not even be submitted
 };
 
 std::string name_of(std::uint64_t index) { return "call " + std::to_string(index) + " of the map"; }
+
+// What kept the call from running, naming it.
+[[noreturn]] void throw_refusal(const std::exception_ptr& why, std::uint64_t index) {
+  try {
+    std::rethrow_exception(why);
+  } catch (const Unavailable& error) {
+    throw Unavailable(name_of(index) + ": " + error.what());
+  } catch (const Error& error) {
+    throw Error(error.kind(), name_of(index) + ": " + error.what());
+  }
+}
 
 std::string first_bytes(const std::vector<Part>& parts) { return parts.empty() ? std::string() : parts.front().bytes; }
 
@@ -59,18 +71,17 @@ std::vector<Part> parts_of(std::string_view encoded) {
 }  // namespace
 
 struct Mapped::State {
-  State(const Executor& of, std::string name, Source inputs, MapOptions map_options, bool chunked,
-        std::shared_ptr<const Spec> spec)
+  State(const Executor& of, Source inputs, MapOptions map_options, bool chunked, std::shared_ptr<const Spec> of_jobs)
       : executor(of),
-        task(std::move(name)),
         source(std::move(inputs)),
         options(map_options),
         deadline(deadline_after(map_options.timeout)),
         packs(chunked),
-        chunk_spec(std::move(spec)),
+        spec(std::move(of_jobs)),
         size(map_options.look_ahead / 8) {}
 
   void fill();
+  bool gather();
   bool submit_chunk();
   std::optional<std::string> draw();
   // True when `current` has a call that was not given out.
@@ -83,27 +94,29 @@ struct Mapped::State {
   [[nodiscard]] bool is_automatic() const { return packs && options.chunk_size == kAutomaticChunks; }
 
   const Executor executor;
-  const std::string task;
   const Source source;
   const MapOptions options;
   const Deadline deadline;
   const bool packs;  // jobs are chunks, be it of one call
-  const std::shared_ptr<const Spec> chunk_spec;
+  const std::shared_ptr<const Spec> spec;
   ChunkSize size;
 
   bool exhausted = false;
+  std::exception_ptr problem;       // of the source, not told yet
+  std::string gathered;             // payload of the next job: kept, whatever the source throws
+  std::size_t gathered_calls = 0;   // in it
   std::optional<std::string> held;  // drawn, but had no room in the last chunk
   std::uint64_t submitted = 0;      // calls
   std::size_t calls_out = 0;        // submitted and not given out
   std::size_t chunks_out = 0;
-  std::deque<Chunk> window;                          // ordered; or
-  std::shared_ptr<CompletionQueue> completed;        // as they end,
+  std::deque<Chunk> window;                          // ordered; else those that were refused
+  std::shared_ptr<CompletionQueue> completed;        // the others as they end,
   std::unordered_map<std::uint64_t, Chunk> waiting;  // by their first index
 
   Chunk current;
-  std::size_t given = 0;  // of `current`
-  Outcome outcome;        // of `current`, when it is a chunk that was accepted
-  std::exception_ptr refusal;
+  std::size_t given = 0;          // of `current`
+  Outcome outcome;                // of `current`, when it is a chunk that was accepted
+  std::exception_ptr refusal;     // of `current`
   std::optional<ChunkEnds> ends;  // set when its calls have ends of their own
 };
 
@@ -116,10 +129,14 @@ Mapped::Mapped(const Executor& executor, std::string task, Source source, MapOpt
   }
   const bool retried = executor.state_->options.retries.max_attempts > 1;
   const bool packs = options.chunk_size == kAutomaticChunks ? !retried : options.chunk_size > 1;
-  auto spec = packs ? executor.state_->chunk_spec_for(task) : nullptr;
-  state_ = std::make_unique<State>(executor, std::move(task), std::move(source), options, packs, std::move(spec));
+  auto spec = packs ? executor.state_->chunk_spec_for(task) : executor.state_->spec_for(task);
+  state_ = std::make_unique<State>(executor, std::move(source), options, packs, std::move(spec));
   if (!options.ordered) state_->completed = std::make_shared<CompletionQueue>();
-  state_->fill();
+  try {
+    state_->fill();
+  } catch (...) {  // next() throws it: what was submitted is not lost
+    state_->problem = std::current_exception();
+  }
 }
 
 Mapped::Mapped(Mapped&&) noexcept = default;
@@ -129,7 +146,7 @@ Mapped::~Mapped() = default;
 std::optional<std::string> Mapped::next() {
   State& state = *state_;
   if (!state.advance()) return std::nullopt;
-  if (!state.packs) {
+  if (!state.packs && !state.refusal) {
     const Future future = state.current.future;
     const std::uint64_t index = state.give_out();
     try {
@@ -150,7 +167,7 @@ std::optional<std::string> Mapped::next() {
     throw_job_failed(std::move(failed), name_of(state.give_out()));
   }
   const std::uint64_t index = state.give_out();
-  if (state.refusal) std::rethrow_exception(state.refusal);
+  if (state.refusal) throw_refusal(state.refusal, index);
   throw_job_failed(state.outcome, name_of(index));
 }
 
@@ -165,8 +182,8 @@ std::optional<MappedCall> Mapped::next_call() {
   }
   const Future future = state.current.future;
   call.index = state.give_out();
+  if (state.refusal) throw_refusal(state.refusal, call.index);
   if (state.packs) {
-    if (state.refusal) std::rethrow_exception(state.refusal);
     call.outcome = state.outcome;
     return call;
   }
@@ -184,44 +201,52 @@ std::string MappedCall::result() const {
 
 // Refilled in one go when half of what may be out is through, so that submissions share batches.
 void Mapped::State::fill() {
-  if (exhausted || calls_out > options.look_ahead / 2) return;
+  if ((exhausted && gathered_calls == 0) || calls_out > options.look_ahead / 2) return;
   if (is_automatic() && chunks_out > kChunksOutMax / 2) return;
   while (calls_out < options.look_ahead && (!is_automatic() || chunks_out < kChunksOutMax)) {
     if (!submit_chunk()) return;
   }
 }
 
+// Draws for the next job. False at the end of the inputs.
+bool Mapped::State::gather() {
+  const std::size_t calls_wanted = !packs ? 1 : is_automatic() ? size.calls() : options.chunk_size;
+  const std::size_t calls_max = std::min(calls_wanted, options.look_ahead - calls_out);
+  // An automatic one stays small enough for the ring of its worker.
+  const std::size_t bytes_max = is_automatic() ? limits::kInlineBytesMax - 64 : limits::kPayloadBytesMax;
+  while (gathered_calls < calls_max) {
+    std::optional<std::string> input = draw();
+    if (!input) break;
+    if (gathered_calls > 0 && gathered.size() + input->size() + kCallBytes > bytes_max) {
+      held = std::move(input);
+      break;
+    }
+    if (packs) {
+      append_call(gathered, {}, *input);
+    } else {
+      gathered = std::move(*input);
+    }
+    ++gathered_calls;
+  }
+  return gathered_calls > 0;
+}
+
 // False at the end of the inputs.
 bool Mapped::State::submit_chunk() {
-  Chunk chunk{.first = submitted};
-  if (packs) {
-    const std::size_t calls_max =
-        std::min(is_automatic() ? size.calls() : options.chunk_size, options.look_ahead - calls_out);
-    // An automatic one stays small enough for the ring of its worker.
-    const std::size_t bytes_max = is_automatic() ? limits::kInlineBytesMax - 64 : limits::kPayloadBytesMax;
-    std::string bytes;
-    while (chunk.calls < calls_max) {
-      std::optional<std::string> input = draw();
-      if (!input) break;
-      if (chunk.calls > 0 && bytes.size() + input->size() + kCallBytes > bytes_max) {
-        held = std::move(input);
-        break;
-      }
-      append_call(bytes, {}, *input);
-      ++chunk.calls;
-    }
-    if (chunk.calls == 0) return false;
-    chunk.future = executor.state_->client->pipeline.submit(chunk_spec, bytes);
-  } else {
-    const std::optional<std::string> input = draw();
-    if (!input) return false;
-    chunk.calls = 1;
-    chunk.future = executor.submit(task, *input);
+  if (!gather()) return false;
+  Chunk chunk{.first = submitted, .calls = gathered_calls};
+  try {
+    executor.state_->check_open();
+    chunk.future = executor.state_->client->pipeline.submit(spec, gathered);
+  } catch (const Error&) {  // its calls say so, each at its place
+    chunk.refusal = std::current_exception();
   }
+  gathered.clear();
+  gathered_calls = 0;
   submitted += chunk.calls;
   calls_out += chunk.calls;
   ++chunks_out;
-  if (completed) {
+  if (completed && !chunk.refusal) {
     completed->add(chunk.future, chunk.first);
     waiting.emplace(chunk.first, std::move(chunk));
   } else {
@@ -241,6 +266,7 @@ std::optional<std::string> Mapped::State::draw() {
 // ---- Results
 
 bool Mapped::State::advance() {
+  if (problem) std::rethrow_exception(std::exchange(problem, nullptr));
   fill();  // first: what a source throws must not take a result along
   if (given < current.calls) return true;
   if (chunks_out == 0) return false;
@@ -249,11 +275,11 @@ bool Mapped::State::advance() {
 }
 
 Chunk Mapped::State::take_ended() {
-  if (completed) {
+  if (completed && window.empty()) {
     const std::uint64_t first = completed->next(deadline)->cookie;
     return std::move(waiting.extract(first).mapped());
   }
-  wait_for_end(window.front().future, deadline);
+  if (!window.front().refusal) wait_for_end(window.front().future, deadline);
   Chunk ended = std::move(window.front());
   window.pop_front();
   return ended;
@@ -262,10 +288,10 @@ Chunk Mapped::State::take_ended() {
 void Mapped::State::open(Chunk chunk) {
   current = std::move(chunk);
   given = 0;
-  if (!packs) return;
   ends.reset();
-  refusal = nullptr;
+  refusal = current.refusal;
   outcome = {};
+  if (!packs || refusal) return;
   try {
     outcome = current.future.outcome();
     if (!outcome.succeeded()) return;

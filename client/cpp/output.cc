@@ -130,6 +130,11 @@ class OutputStream::State {
       : client_(std::move(client)), request_(std::move(request)) {}
   ~State() {
     if (reader_ == nullptr) return;
+    if (!client_->home.is_here()) {  // a child of fork(): the call can only be left as it is
+      static_cast<void>(reader_.release());
+      static_cast<void>(context_.release());
+      return;
+    }
     context_->TryCancel();
     static_cast<void>(reader_->Finish());
   }

@@ -11,6 +11,24 @@
 
 namespace futured::client {
 
+namespace {
+
+constexpr std::size_t kSizeBytes = 5;     // of one payload's size in a message, at most
+constexpr std::size_t kFrameBytes = 256;  // of what else is in it, at most
+
+[[noreturn]] void refuse_payload(const std::string& what, std::size_t bytes) {
+  throw Error(ErrorKind::kResourceExhausted, what + ": " + std::to_string(bytes) + " bytes are over the " +
+                                                 std::to_string(limits::kPayloadBytesMax) +
+                                                 " of a submit: hand them over as a segment with put()");
+}
+
+[[noreturn]] void refuse_batch(std::size_t amount, const std::string& unit, std::size_t max) {
+  throw Error(ErrorKind::kResourceExhausted, "payloads: " + std::to_string(amount) + " " + unit + " are over the " +
+                                                 std::to_string(max) + " of a batch");
+}
+
+}  // namespace
+
 // One SubmitStream call. Deletes itself when gRPC is done with it.
 class SubmitStream {
  public:
@@ -55,19 +73,34 @@ class SubmitStream {
 };
 
 Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, std::string_view payload) {
-  if (payload.size() > limits::kPayloadBytesMax) {
-    throw Error(ErrorKind::kResourceExhausted, "payload: " + std::to_string(payload.size()) + " bytes are over the " +
-                                                   std::to_string(limits::kPayloadBytesMax) +
-                                                   " of a submit: hand them over as a segment with put()");
-  }
+  if (payload.size() > limits::kPayloadBytesMax) refuse_payload("payload", payload.size());
   Lock lock(mutex_);
-  Batch& batch = room_for(spec, Kind::kPacked, payload.size(), lock);
-  api::PackedItems& packed = *batch.request->mutable_packed();
-  packed.mutable_data()->append(payload);
-  packed.add_sizes(static_cast<std::uint32_t>(payload.size()));
-  Future future = add_job(batch, payload.size());
+  Future future = add_packed(room_for(spec, Kind::kPacked, payload.size(), lock), payload);
   send_next(std::move(lock));
   return future;
+}
+
+std::vector<Future> Pipeline::submit_all(const std::shared_ptr<const Spec>& spec,
+                                         std::span<const std::string> payloads) {
+  if (payloads.empty()) throw Error(ErrorKind::kInvalidArgument, "payloads: there are none");
+  if (payloads.size() > limits::kBatchItemsMax) refuse_batch(payloads.size(), "jobs", limits::kBatchItemsMax);
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < payloads.size(); ++i) {
+    const std::size_t size = payloads[i].size();
+    if (size > limits::kPayloadBytesMax) refuse_payload("payloads[" + std::to_string(i) + "]", size);
+    bytes += size;
+  }
+  const std::size_t message_bytes = bytes + payloads.size() * kSizeBytes + spec->proto.ByteSizeLong() + kFrameBytes;
+  if (message_bytes > limits::kMessageBytesMax) refuse_batch(message_bytes, "bytes", limits::kMessageBytesMax);
+  std::vector<Future> futures;
+  futures.reserve(payloads.size());
+  Lock lock(mutex_);
+  wait_for_room(bytes, lock);
+  Batch& batch = new_batch(spec, Kind::kPacked);
+  batch.complete = true;
+  for (const std::string& payload : payloads) futures.push_back(add_packed(batch, payload));
+  send_next(std::move(lock));
+  return futures;
 }
 
 Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, api::Item item, std::size_t bytes) {
@@ -79,21 +112,28 @@ Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, api::Item item,
   return future;
 }
 
-Pipeline::Batch& Pipeline::room_for(const std::shared_ptr<const Spec>& spec, Kind kind, std::size_t bytes, Lock& lock) {
+void Pipeline::wait_for_room(std::size_t bytes, Lock& lock) {
   room_.wait(lock, [&] {
     return closing_ || gathered_jobs_ == 0 ||
            (gathered_jobs_ < kGatheredJobsMax && gathered_bytes_ + bytes <= kGatheredBytesMax);
   });
   if (closing_) throw Unavailable("the client is closed");
+}
+
+Pipeline::Batch& Pipeline::room_for(const std::shared_ptr<const Spec>& spec, Kind kind, std::size_t bytes, Lock& lock) {
+  wait_for_room(bytes, lock);
   if (!gathered_.empty()) {
     Batch& last = gathered_.back();
-    // A batch that goes again numbers its futures one by one, in the order of its items: nothing may join it.
-    const bool same_kind = last.request->has_packed() == (kind == Kind::kPacked) &&
-                           last.keyed == (kind == Kind::kKeyedItems) && last.singles.empty();
+    const bool same_kind = !last.complete && last.request->has_packed() == (kind == Kind::kPacked) &&
+                           last.keyed == (kind == Kind::kKeyedItems);
     if (same_kind && last.spec == spec && last.count < limits::kBatchItemsMax && last.bytes + bytes <= kBatchBytesMax) {
       return last;
     }
   }
+  return new_batch(spec, kind);
+}
+
+Pipeline::Batch& Pipeline::new_batch(const std::shared_ptr<const Spec>& spec, Kind kind) {
   Batch& batch = gathered_.emplace_back();
   batch.spec = spec;
   batch.request = std::make_unique<api::SubmitStreamRequest>();
@@ -103,6 +143,13 @@ Pipeline::Batch& Pipeline::room_for(const std::shared_ptr<const Spec>& spec, Kin
   batch.client_ref = next_ref_++;
   batch.request->set_client_ref(batch.client_ref);
   return batch;
+}
+
+Future Pipeline::add_packed(Batch& batch, std::string_view payload) {
+  api::PackedItems& packed = *batch.request->mutable_packed();
+  packed.mutable_data()->append(payload);
+  packed.add_sizes(static_cast<std::uint32_t>(payload.size()));
+  return add_job(batch, payload.size());
 }
 
 Future Pipeline::add_job(Batch& batch, std::size_t bytes) {
@@ -338,9 +385,10 @@ void Pipeline::refuse(Batch& batch, const api::Receipt& receipt) {
   send_next(std::move(lock));
 }
 
-// Its futures are numbered one by one, so that nothing joins it meanwhile.
+// Its futures are numbered one by one, in the order of its items, so nothing may join it meanwhile.
 void Pipeline::send_again(Batch batch) {
   make_singles(batch);
+  batch.complete = true;
   batch.client_ref = next_ref_++;
   batch.request->set_client_ref(batch.client_ref);
   batch.request->clear_spec();  // set anew where the stream needs it
@@ -407,6 +455,7 @@ void Pipeline::ended(const grpc::Status& status) {
 }
 
 void Pipeline::flush() {
+  client_.check_process();
   Lock lock(mutex_);
   quiet_.wait(lock, [&] { return closing_ || (gathered_.empty() && sent_.empty()); });
 }

@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,8 @@ class Pipeline {
   // Any other job; `bytes` is about what it takes on the wire. One with an idempotency key is sent again when the
   // stream breaks before its receipt.
   Future submit(const std::shared_ptr<const Spec>& spec, api::Item item, std::size_t bytes);
+  // Jobs with one part of bytes, as one message that nothing joins.
+  std::vector<Future> submit_all(const std::shared_ptr<const Spec>& spec, std::span<const std::string> payloads);
 
   // Until everything submitted so far is acknowledged or refused.
   void flush();
@@ -55,6 +58,7 @@ class Pipeline {
     std::vector<BlockRef> blocks;                             // their ids will be consecutive; or
     std::vector<std::pair<BlockRef, std::uint32_t>> singles;  // futures of a batch that goes again without an item
     bool keyed = false;                                       // every item has an idempotency key: it may be sent twice
+    bool complete = false;                                    // nothing may join it
     std::uint64_t client_ref = 0;
     std::uint32_t count = 0;
     std::size_t bytes = 0;
@@ -62,7 +66,10 @@ class Pipeline {
   using Lock = std::unique_lock<std::mutex>;
 
   enum class Kind : std::uint8_t { kPacked, kItems, kKeyedItems };
+  void wait_for_room(std::size_t bytes, Lock& lock);
   Batch& room_for(const std::shared_ptr<const Spec>& spec, Kind kind, std::size_t bytes, Lock& lock);
+  Batch& new_batch(const std::shared_ptr<const Spec>& spec, Kind kind);
+  Future add_packed(Batch& batch, std::string_view payload);
   Future add_job(Batch& batch, std::size_t bytes);
   void open_stream();         // under mutex_, with the channel connected
   void connect_later();       // under mutex_: on the keeper's thread, after the backoff

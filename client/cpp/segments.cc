@@ -96,11 +96,12 @@ SegmentBuffer::~SegmentBuffer() = default;
 
 std::span<std::byte> SegmentBuffer::bytes() const { return memory_->writer.bytes(); }
 
-SegmentClient ClientState::connect_segments() const {
+SegmentClient ClientState::connect_segments() {
   constexpr std::string_view kScheme = "unix:";
   if (!address.starts_with('/') && !address.starts_with(kScheme)) {
     throw Error(ErrorKind::kUnimplemented, "segments need a unix socket; this client is connected to " + address);
   }
+  wait_until_connected();  // the daemon opens this socket before the other
   return checked(SegmentClient::connect(address.starts_with('/') ? address : address.substr(kScheme.size())));
 }
 
@@ -109,7 +110,7 @@ Segment Client::put(SegmentBuffer buffer, std::string_view dtype, std::vector<st
   const std::string content_type = content_type_of(dtype, shape, size);
   const futured::Segment sealed = checked(std::move(buffer.memory_->writer).seal());
   const SegmentId id =
-      checked(state_->with_segments([&](SegmentClient& socket) { return socket.put(sealed, content_type); }));
+      checked(state_->with_segments([&](SegmentClient& socket) { return socket.put(sealed, content_type); }, false));
   return {.id = id.value, .begin = 0, .end = size, .dtype = std::string(dtype), .shape = std::move(shape)};
 }
 
@@ -121,14 +122,14 @@ Segment Client::put(std::span<const std::byte> bytes, std::string_view dtype, st
 
 void Client::drop(const Segment& segment) const {
   const Status dropped =
-      state_->with_segments([&](SegmentClient& socket) { return socket.drop(SegmentId{segment.id}); });
+      state_->with_segments([&](SegmentClient& socket) { return socket.drop(SegmentId{segment.id}); }, false);
   if (!dropped.ok()) fail(dropped.error());
 }
 
 MappedBytes Client::map(const Segment& segment) const {
   const SegmentId ids[] = {SegmentId{segment.id}};
   std::vector<SegmentStretch> found =
-      checked(state_->with_segments([&](SegmentClient& socket) { return socket.get(ids); }));
+      checked(state_->with_segments([&](SegmentClient& socket) { return socket.get(ids); }, true));
   SegmentStretch& shared = found.front();
   if (segment.end != 0) {
     // A slice: of what was put, only this stretch, with the slice's own shape.
@@ -140,7 +141,7 @@ MappedBytes Client::map(const Segment& segment) const {
 }
 
 MappedBytes Client::map_result(std::uint64_t id, std::uint32_t part) const {
-  auto shared = state_->with_segments([&](SegmentClient& socket) { return socket.get_result(JobId{id}, part); });
+  auto shared = state_->with_segments([&](SegmentClient& socket) { return socket.get_result(JobId{id}, part); }, true);
   if (shared.ok()) return map_shared(*shared);
   // A small result is no segment, and the daemon says so; the other road tells apart what cannot be had at all.
   const auto outcome = std::make_shared<Outcome>(state_->get_result(id));

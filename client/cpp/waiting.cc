@@ -15,6 +15,10 @@ Deadline deadline_after(Milliseconds timeout) {
   return now + timeout;
 }
 
+void need(const Block* block) {
+  if (block == nullptr) throw Error(ErrorKind::kInvalidArgument, "this Future is empty: it stands for no job");
+}
+
 bool listen(Block& block, std::uint32_t index, const std::shared_ptr<Sink>& sink, std::uint64_t cookie) {
   switch (block.add_listener(index, sink, cookie)) {
     case Listening::kEnded:
@@ -74,7 +78,7 @@ std::size_t listen_to(std::span<const Future> futures, WaitFor what, const std::
   std::size_t open = 0;
   bool failed = false;
   for (const Future& future : futures) {
-    if (!future.valid()) throw Error(ErrorKind::kInvalidArgument, "this Future is empty: it stands for no job");
+    need(FutureAccess::block(future));
     if (listen(*FutureAccess::block(future), FutureAccess::index(future), waiter, 0)) {
       ++open;
     } else if (what == WaitFor::kFirstException) {
@@ -103,14 +107,13 @@ WaitResult sorted_by_end(std::span<const Future> futures) {
 }
 
 void CompletionQueue::add(const Future& future, std::uint64_t cookie) {
-  {
-    const std::lock_guard guard(mutex_);
-    ++open_;
-  }
-  if (listen(*FutureAccess::block(future), FutureAccess::index(future), shared_from_this(), cookie)) return;
+  need(FutureAccess::block(future));
+  const bool listens = listen(*FutureAccess::block(future), FutureAccess::index(future), shared_from_this(), cookie);
   std::function<void()> then;
   {
     const std::lock_guard guard(mutex_);
+    ++open_;  // only now: of what listen() refused, no end would ever come
+    if (listens) return;
     ready_.push_back({future, cookie});
     then = std::exchange(then_, nullptr);
   }
@@ -131,6 +134,7 @@ void CompletionQueue::completed(const Notice* notices, std::size_t count) {
 }
 
 std::optional<Completion> CompletionQueue::next(Deadline deadline) {
+  home_.check();
   std::unique_lock lock(mutex_);
   if (open_ == 0) return std::nullopt;
   const auto some = [&] { return !ready_.empty(); };
@@ -149,6 +153,7 @@ std::optional<Completion> CompletionQueue::try_next() {
 }
 
 bool CompletionQueue::call_when_ready(std::function<void()> then) {
+  home_.check();
   const std::lock_guard guard(mutex_);
   if (open_ == 0 || !ready_.empty()) return false;
   then_ = std::move(then);

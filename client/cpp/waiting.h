@@ -20,7 +20,11 @@ namespace futured::client {
 using Deadline = std::optional<std::chrono::steady_clock::time_point>;  // nothing: for ever
 [[nodiscard]] Deadline deadline_after(Milliseconds timeout);
 
-// Adds a listener, and sees to it that the daemon is asked. False when the future has ended already.
+// Throws Error of kind kInvalidArgument for the block of an empty future.
+void need(const Block* block);
+
+// Adds a listener, and sees to it that the daemon is asked. False when the future has ended already. When it throws, no
+// listener was added.
 bool listen(Block& block, std::uint32_t index, const std::shared_ptr<Sink>& sink, std::uint64_t cookie);
 
 // Throws WaitTimeout at the deadline.
@@ -65,11 +69,12 @@ class CompletionQueue final : public Sink, public std::enable_shared_from_this<C
  public:
   void add(const Future& future, std::uint64_t cookie = 0);
   void completed(const Notice* notices, std::size_t count) override;
-  // Nothing when all that were added have been taken. Throws WaitTimeout.
+  // Nothing when all that were added have been taken. Throws WaitTimeout; in a child of fork(), Error.
   std::optional<Completion> next(Deadline deadline);
   // The same without waiting: nothing when none is ready.
   std::optional<Completion> try_next();
-  // Has `then` called once, as soon as one is ready. False when one is, or none is open: it will not be called.
+  // Has `then` called once, as soon as one is ready. False when one is, or none is open: it will not be called. Throws
+  // in a child of fork().
   bool call_when_ready(std::function<void()> then);
   void forget_call();
   void set_deadline(Deadline deadline) { deadline_ = deadline; }
@@ -81,6 +86,7 @@ class CompletionQueue final : public Sink, public std::enable_shared_from_this<C
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Completion> ready_;
+  const HomeProcess home_;
   std::size_t open_ = 0;  // added and not taken
   std::function<void()> then_;
   Deadline deadline_;

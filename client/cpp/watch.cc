@@ -76,12 +76,11 @@ void Client::watch(const WatchOptions& options, const std::function<bool(const E
                    const std::function<void()>& ready) const {
   api::WatchRequest request = to_request(options);
   std::exception_ptr problem;  // of the caller's functions: the call must be ended before anybody hears of it
-  bool gap = false;
   bool told_ready = false;
   const auto hand_over = [&](const api::WatchResponse& answer) {
     try {
       if (!std::exchange(told_ready, true) && ready) ready();
-      gap = gap || answer.gap();
+      bool gap = answer.gap();
       for (const api::Event& event : answer.events()) {
         auto told = from_event(event);
         if (!told) continue;
@@ -92,7 +91,8 @@ void Client::watch(const WatchOptions& options, const std::function<bool(const E
       }
       request.set_epoch(answer.epoch());
       request.set_sequence(answer.sequence());
-      return true;
+      // Told at once: what is waited for may be among what is gone, and then no event would ever come.
+      return !gap || sink({.epoch = answer.epoch(), .sequence = answer.sequence(), .gap = true});
     } catch (...) {
       problem = std::current_exception();
       return false;

@@ -75,6 +75,21 @@ TEST_F(Asio, AFutureIsAnAwaitableOfItsOwnCoroutines) {
   EXPECT_EQ(result, "oneabc and a failure");
 }
 
+TEST_F(Asio, ALargeResultIsFetchedWhileTheLoopGoesOn) {
+  const std::string large(300'000, 'x');
+  const Future ended = client_.executor().submit("big", large);
+  static_cast<void>(ended.outcome(5s));
+  daemon_.hold_results(true);
+  asio::io_context io;
+  std::string result;
+  async_get(ended, asio::bind_executor(io.get_executor(), [&](std::exception_ptr error, std::string bytes) {
+              result = error ? "error" : bytes;
+            }));
+  asio::post(io, [&] { daemon_.hold_results(false); });
+  io.run();
+  EXPECT_EQ(result, large);
+}
+
 TEST_F(Asio, CancellingTheOperationEndsTheWait) {
   using namespace asio::experimental::awaitable_operators;
   asio::io_context io;

@@ -8,8 +8,12 @@
 #include <cstdlib>
 #include <string>
 #include <thread>
+#include <utility>
+#include <variant>
 #include <vector>
 
+#include "base/limits.h"
+#include "client/cpp/bounds.h"
 #include "tests/unit/client/client_fixture.h"
 
 namespace futured::client {
@@ -17,14 +21,27 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::ClientTest;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Pair;
 
 using Futures = ClientTest;
 using Batching = ClientTest;
 using Refusals = ClientTest;
 using Reattach = ClientTest;
 using Callbacks = ClientTest;
+
+// The kind and the message of what a call throws.
+template <typename Call>
+std::pair<ErrorKind, std::string> refusal_of(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return {error.kind(), error.what()};
+  }
+  return {ErrorKind::kInternal, "no refusal"};
+}
 
 TEST_F(Futures, ResultIsWhatTheTaskReturned) {
   const Future future = client_.executor().submit("echo", "hello");
@@ -114,6 +131,14 @@ TEST_F(Futures, AsCompletedThrowsWhenItsTimeRunsOut) {
   EXPECT_THROW(static_cast<void>(completed.next()), WaitTimeout);
 }
 
+TEST_F(Futures, AnEmptyOneIsRefusedByName) {
+  const std::vector<Future> futures = {client_.executor().submit("echo", ""), Future()};
+  const auto refused = Pair(ErrorKind::kInvalidArgument, HasSubstr("empty"));
+  EXPECT_THAT(refusal_of([&] { static_cast<void>(as_completed(futures)); }), refused);
+  EXPECT_THAT(refusal_of([&] { static_cast<void>(wait(futures)); }), refused);
+  EXPECT_THAT(refusal_of([&] { static_cast<void>(Future().result()); }), refused);
+}
+
 TEST_F(Futures, AreSafeFromManyThreads) {
   const Executor executor = client_.executor();
   std::atomic<int> right{0};
@@ -155,6 +180,38 @@ TEST_F(Batching, ALoneJobLeavesAtOnceAndAFloodGathers) {
   const std::vector<std::size_t> sizes = daemon_.batch_sizes();
   EXPECT_EQ(sizes.front(), 1u);
   EXPECT_LE(sizes.size(), 8u);
+}
+
+TEST_F(Batching, SubmitAllIsOneBatchThatNothingJoins) {
+  daemon_.hold_receipts(true);
+  const Executor executor = client_.executor();
+  for (std::size_t i = 1; i <= 4; ++i) {
+    executor.submit("echo", "first");
+    daemon_.wait_for_batches(i);  // so each is a batch of its own, and what follows gathers
+  }
+  const Future before = executor.submit("echo", "before");
+  const std::vector<std::string> payloads = {"a", "", "c"};
+  const std::vector<Future> all = executor.submit_all("echo", payloads);
+  const std::vector<Future> more = executor.submit_all("echo", payloads);
+  const Future after = executor.submit("echo", "after");
+  daemon_.hold_receipts(false);
+  client_.flush();
+  EXPECT_THAT(daemon_.batch_sizes(), ElementsAre(1, 1, 1, 1, 1, 3, 3, 1));
+  ASSERT_EQ(all.size(), 3u);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].result(5s), payloads[i]);
+    EXPECT_EQ(all[i].id(), all[0].id() + i);
+    EXPECT_EQ(more[i].result(5s), payloads[i]);
+  }
+  EXPECT_EQ(before.result(5s), "before");
+  EXPECT_EQ(after.result(5s), "after");
+}
+
+TEST_F(Batching, SubmitAllTakesTheLargestBatch) {
+  const std::vector<std::string> payloads(limits::kBatchItemsMax, "x");
+  const std::vector<Future> all = client_.executor().submit_all("echo", payloads);
+  EXPECT_EQ(wait(all, WaitFor::kAllCompleted, 20s).done.size(), payloads.size());
+  EXPECT_THAT(daemon_.batch_sizes(), ElementsAre(limits::kBatchItemsMax));
 }
 
 TEST_F(Batching, SubmitBlocksWhenTheDaemonHasNoRoom) {
@@ -254,6 +311,42 @@ TEST_F(Refusals, TooLargePayloadsSayTheWayOut) {
   EXPECT_THROW(client_.executor().submit("echo", std::string(5 * 1024 * 1024, 'x')), Error);
 }
 
+TEST_F(Refusals, ABatchThatIsNoneOrTooLargeSaysSo) {
+  const Executor executor = client_.executor();
+  const auto refusal = [&](const std::vector<std::string>& payloads) {
+    return refusal_of([&] { static_cast<void>(executor.submit_all("echo", payloads)); });
+  };
+  EXPECT_EQ(refusal({}).first, ErrorKind::kInvalidArgument);
+  EXPECT_THAT(refusal(std::vector<std::string>(10'001)),
+              Pair(ErrorKind::kResourceExhausted, AllOf(HasSubstr("10001"), HasSubstr("10000"))));
+  EXPECT_THAT(refusal({"x", std::string(5 * 1024 * 1024, 'x')}),
+              Pair(ErrorKind::kResourceExhausted, AllOf(HasSubstr("payloads[1]"), HasSubstr("4194304"))));
+  EXPECT_THAT(refusal(std::vector<std::string>(5, std::string(4 * 1024 * 1024, 'x'))),
+              Pair(ErrorKind::kResourceExhausted, HasSubstr("16777216")));
+  EXPECT_EQ(daemon_.jobs(), 0u);
+}
+
+TEST_F(Refusals, ABatchIsRefusedAsAWhole) {
+  for (const Future& future : client_.executor().submit_all("unknown.task", std::vector<std::string>(3))) {
+    EXPECT_EQ(refusal_of([&] { static_cast<void>(future.result(5s)); }).first, ErrorKind::kNotFound);
+  }
+}
+
+TEST_F(Refusals, OnlySubmitAllMakesABatchThatACallbackCanMean) {
+  JobOptions options;
+  options.callbacks = {CompletionCallback::webhook("http://localhost/"),
+                       CompletionCallback::webhook("http://localhost/")};
+  options.callbacks[1].whole_batch = true;
+  const Executor executor = client_.executor(options);
+  const auto refused = Pair(ErrorKind::kInvalidArgument, "callbacks[1].whole_batch: only submit_all() makes a batch");
+  EXPECT_THAT(refusal_of([&] { executor.submit("echo", "x"); }), refused);
+  EXPECT_THAT(refusal_of([&] { executor.submit("echo", "x", {.idempotency_key = "k"}); }), refused);
+  EXPECT_THAT(refusal_of([&] { executor.submit(CommandLine{.argv = {"x"}}); }), refused);
+  EXPECT_THAT(refusal_of([&] { static_cast<void>(executor.map("echo", {"x"})); }), refused);
+  EXPECT_THAT(refusal_of([&] { static_cast<void>(executor.map("echo", {"x"}, {.chunk_size = 2})); }), refused);
+  EXPECT_EQ(executor.submit_all("echo", std::vector<std::string>{"x"}).front().result(5s), "x");
+}
+
 TEST_F(Refusals, NobodyListeningIsUnavailable) {
   EXPECT_THROW(Client::connect("unix:" + socket_path(), {.connect_timeout = 50ms}), Unavailable);
 }
@@ -291,12 +384,32 @@ TEST_F(Reattach, AnUnknownIdSaysSo) {
   }
 }
 
-TEST_F(Reattach, ThousandsOfIdsShareOneWait) {
-  const Executor executor = client_.executor();
-  std::vector<std::uint64_t> ids;
+std::vector<std::uint64_t> held_jobs(const Client& client, int count) {
+  const Executor executor = client.executor();
   std::vector<Future> submitted;
-  for (int i = 0; i < 5'000; ++i) submitted.push_back(executor.submit("hold", std::to_string(i)));
+  for (int i = 0; i < count; ++i) submitted.push_back(executor.submit("hold", std::to_string(i)));
+  std::vector<std::uint64_t> ids;
   for (const Future& future : submitted) ids.push_back(future.id());
+  return ids;
+}
+
+TEST_F(Reattach, ThousandsOfIdsShareOneWait) {
+  const std::vector<std::uint64_t> ids = held_jobs(connect(), 5'000);
+  daemon_.stop();  // so that nobody is asked before all are waited for
+  const std::vector<Future> futures = client_.futures(ids);
+  EXPECT_TRUE(wait(futures, WaitFor::kAllCompleted, 0ms).done.empty());
+  daemon_.start();
+  daemon_.wait_for_waits(5'000);
+  daemon_.end_all_held();
+  EXPECT_EQ(wait(futures, WaitFor::kAllCompleted, 20s).done.size(), 5'000u);
+  EXPECT_EQ(futures[4'321].result(), "4321");
+  // One, as a rule; what was asked for over the connection that was breaking goes again by itself.
+  EXPECT_LE(daemon_.wait_calls(), kWaitCallsMax);
+  EXPECT_LE(daemon_.wait_calls_open_max(), kWaitCallsMax);
+}
+
+TEST_F(Reattach, ThousandsOfIdsThatAreAskedForOneByOneAllEnd) {
+  const std::vector<std::uint64_t> ids = held_jobs(client_, 5'000);
   const Client other = connect();
   const std::vector<Future> futures = other.futures(ids);
   daemon_.end_all_held();
@@ -371,6 +484,44 @@ TEST_F(Reattach, GivesUpAfterItsTime) {
   EXPECT_THROW(static_cast<void>(executor.submit("echo", "").result(10s)), Unavailable);
 }
 
+TEST_F(Reattach, ACallThatIsMadeOnceWaitsForTheDaemonToComeBack) {
+  const std::uint64_t id = client_.executor().submit("fail", "").id();
+  const std::thread::id here = std::this_thread::get_id();
+  std::atomic<bool> is_away{false};
+  bool is_back = false;  // of this thread
+  const auto when_unreachable = [&] {
+    is_away = true;
+    is_away.notify_all();
+    if (std::this_thread::get_id() == here && !std::exchange(is_back, true)) daemon_.start();
+  };
+  const Client other = Client::connect(daemon_.address(), {.when_unreachable = when_unreachable});
+  daemon_.stop();
+  std::thread reader([&] { EXPECT_NO_THROW(static_cast<void>(other.job(id))); });
+  is_away.wait(false);  // the connection is seen to be gone
+  EXPECT_NO_THROW(EXPECT_NE(other.retry(std::vector{id}).front().new_id, 0u));
+  if (!is_back) daemon_.start();
+  reader.join();
+}
+
+TEST_F(Reattach, AWatchTellsAGapThoughNothingHappensAfterIt) {
+  std::vector<Event> told;
+  client_.watch(
+      {},
+      [&](const Event& event) {
+        told.push_back(event);
+        return false;
+      },
+      [&] {
+        daemon_.stop();
+        daemon_.start();
+      });
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_TRUE(told[0].gap);
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(told[0].what));
+  EXPECT_EQ(told[0].epoch, 2u);
+  EXPECT_EQ(told[0].sequence, 1u);
+}
+
 TEST_F(Reattach, ClosingTheClientEndsItsOpenFutures) {
   Future future;
   {
@@ -383,9 +534,17 @@ TEST_F(Reattach, ClosingTheClientEndsItsOpenFutures) {
 
 TEST_F(Callbacks, RunOnceEachInOrderOffTheNetworkThread) {
   const Future future = client_.executor().submit("hold", "v");
+  const Future other = client_.executor().submit("hold", "");
+  const std::uint64_t other_id = other.id();
   std::string seen;
   std::thread::id thread;
+  std::size_t arrived = 0;
   std::atomic<int> calls{0};
+  future.add_done_callback([&](const Future&) {
+    // While this callback lasts, the network's thread goes on: else the other outcome could not come.
+    daemon_.end(other_id, true);
+    arrived = wait(std::vector{other}, WaitFor::kAllCompleted, 20s).done.size();
+  });
   for (int i = 0; i < 3; ++i) {
     future.add_done_callback([&, i](const Future& done) {
       thread = std::this_thread::get_id();
@@ -397,6 +556,7 @@ TEST_F(Callbacks, RunOnceEachInOrderOffTheNetworkThread) {
   daemon_.end(future.id(), true);
   for (int n = calls; n < 3; n = calls) calls.wait(n);
   EXPECT_EQ(seen, "v0v1v2");
+  EXPECT_EQ(arrived, 1u);
   EXPECT_NE(thread, std::this_thread::get_id());
 }
 

@@ -133,6 +133,20 @@ TEST_F(Coroutines, CompletionsOfThousandsComeOnceEach) {
   EXPECT_EQ(loop_.run(count(Completions(futures))), 20'000u);
 }
 
+Coroutine<bool> is_over(Completions completions) { co_return !(co_await completions.next()).has_value(); }
+
+TEST_F(Coroutines, CompletionsThatRefusedAFutureDoNotWaitForIt) {
+  Completions completions;
+  EXPECT_THROW(completions.add(Future()), Error);
+  Future orphan;
+  {
+    const Client other = connect();
+    orphan = other.future(submit("hold").id());
+  }
+  EXPECT_THROW(completions.add(orphan), Unavailable);
+  EXPECT_TRUE(loop_.run(within(10s, is_over(completions))));
+}
+
 Coroutine<void> nap() { co_await pause(1ms); }
 
 TEST_F(Coroutines, APauseIsATimerOfTheLoop) {

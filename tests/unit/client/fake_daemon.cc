@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -39,6 +40,11 @@ struct FakeDaemon::State {
   std::vector<std::size_t> batches;
   std::vector<std::uint64_t> cancelled;
   std::size_t waited = 0;
+  std::size_t wait_calls = 0;
+  std::size_t wait_calls_open = 0;
+  std::size_t wait_calls_open_max = 0;
+  bool hold_results = false;
+  std::uint32_t epoch = 0;
   bool hold_receipts = false;
   std::size_t receipts_let_go = 0;  // while they are held
   std::size_t batches_read = 0;
@@ -94,6 +100,8 @@ struct FakeDaemon::State {
 namespace {
 
 using State = FakeDaemon::State;
+
+constexpr std::chrono::seconds kInVain(10);  // then a test that waits here fails
 
 // Packed when it can be, as the daemon does.
 void add_outcome(const State::Job& job, api::SubmitStreamResponse& response) {
@@ -179,6 +187,8 @@ class FakeJobs final : public api::Jobs::Service {
     }
     const std::size_t count = open.size();
     state_->waited += count;
+    ++state_->wait_calls;
+    state_->wait_calls_open_max = std::max(state_->wait_calls_open_max, ++state_->wait_calls_open);
     state_->changed.notify_all();
     while (true) {
       for (auto at = open.begin(); at != open.end();) {
@@ -199,6 +209,7 @@ class FakeJobs final : public api::Jobs::Service {
       });
     }
     state_->waited -= count;
+    --state_->wait_calls_open;
     return open.empty() ? grpc::Status::OK : grpc::Status(grpc::StatusCode::UNAVAILABLE, "going away");
   }
 
@@ -227,9 +238,42 @@ class FakeJobs final : public api::Jobs::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status Retry(grpc::ServerContext*, const api::RetryRequest* request, api::RetryResponse* response) override {
+    const std::lock_guard guard(state_->mutex);
+    for (const api::IdRange& range : request->ids()) {
+      for (std::uint64_t id = range.first(); id <= std::max(range.first(), range.last()); ++id) {
+        const State::Job& job = state_->jobs.at(id);
+        auto& entry = *response->add_entries();
+        entry.set_id(id);
+        entry.set_new_id(state_->add(job.task, job.payload, job.is_chunk));
+      }
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Watch(grpc::ServerContext* context, const api::WatchRequest* request,
+                     grpc::ServerWriter<api::WatchResponse>* writer) override {
+    std::unique_lock lock(state_->mutex);
+    api::WatchResponse begin;
+    begin.set_epoch(state_->epoch);
+    begin.set_sequence(1);
+    begin.set_gap(request->epoch() != 0 && request->epoch() != state_->epoch);
+    lock.unlock();
+    writer->Write(begin);
+    lock.lock();
+    const auto until = std::chrono::steady_clock::now() + kInVain;
+    while (!state_->stopping && !context->IsCancelled()) {
+      if (std::chrono::steady_clock::now() > until) return {grpc::StatusCode::DEADLINE_EXCEEDED, "nothing happened"};
+      state_->changed.wait_for(lock, std::chrono::milliseconds(20));  // IsCancelled has no notice here
+    }
+    return {grpc::StatusCode::UNAVAILABLE, "going away"};
+  }
+
   grpc::Status GetResult(grpc::ServerContext*, const api::GetResultRequest* request,
                          grpc::ServerWriter<api::GetResultResponse>* writer) override {
-    const std::lock_guard guard(state_->mutex);
+    std::unique_lock lock(state_->mutex);
+    const auto let_go = [&] { return !state_->hold_results || state_->stopping; };
+    if (!state_->changed.wait_for(lock, kInVain, let_go)) return {grpc::StatusCode::DEADLINE_EXCEEDED, "held"};
     const State::Job& job = state_->jobs.at(request->id());
     api::GetResultResponse piece;
     *piece.mutable_outcome() = job.outcome;
@@ -344,6 +388,7 @@ FakeDaemon::~FakeDaemon() { stop(); }
 
 void FakeDaemon::start() {
   state_->stopping = false;
+  ++state_->epoch;
   services_ = std::make_unique<Services>(state_);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address(), grpc::InsecureServerCredentials());
@@ -387,6 +432,12 @@ void FakeDaemon::refuse_keys() {
   state_->knows_keys = false;
 }
 
+void FakeDaemon::hold_results(bool hold) {
+  const std::lock_guard guard(state_->mutex);
+  state_->hold_results = hold;
+  state_->changed.notify_all();
+}
+
 std::size_t FakeDaemon::jobs() const {
   const std::lock_guard guard(state_->mutex);
   return state_->jobs.size();
@@ -420,6 +471,16 @@ void FakeDaemon::wait_for_waits(std::size_t count) {
 std::vector<std::size_t> FakeDaemon::batch_sizes() const {
   const std::lock_guard guard(state_->mutex);
   return state_->batches;
+}
+
+std::size_t FakeDaemon::wait_calls() const {
+  const std::lock_guard guard(state_->mutex);
+  return state_->wait_calls;
+}
+
+std::size_t FakeDaemon::wait_calls_open_max() const {
+  const std::lock_guard guard(state_->mutex);
+  return state_->wait_calls_open_max;
 }
 
 std::vector<std::uint64_t> FakeDaemon::cancelled() const {

@@ -2,7 +2,7 @@
 //
 // Tasks: "echo" succeeds at once with its payload; "fail" ends FAILED; "hold" waits for end(); "big" succeeds with a
 // result that is not sent unasked. Of a chunk of calls, each echoes or, given "fail", fails. A task named "unknown…" is
-// refused. Of a command, an empty argv is refused.
+// refused. Of a command, an empty argv is refused. A watch tells where it begins, whether there is a gap, and no event.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +27,7 @@ class FakeDaemon {
   void acknowledge(std::size_t receipts);  // so many of those that are held, the oldest first
   void read_only(std::size_t batches);     // so many in all; then writes of the client stall
   void refuse_keys();                      // from now on, as a daemon does that has none
+  void hold_results(bool hold);            // what is fetched of them waits, and fails after 10 s
   [[nodiscard]] std::size_t jobs() const;  // accepted in all
   void end(std::uint64_t id, bool well);   // ends a "hold" job
   void end_all_held();
@@ -35,6 +36,8 @@ class FakeDaemon {
   void wait_for_waits(std::size_t count);    // until so many ids are being waited for through Wait
 
   [[nodiscard]] std::vector<std::size_t> batch_sizes() const;
+  [[nodiscard]] std::size_t wait_calls() const;           // Wait calls in all
+  [[nodiscard]] std::size_t wait_calls_open_max() const;  // the most at once
   [[nodiscard]] std::vector<std::uint64_t> cancelled() const;
   [[nodiscard]] std::string address() const;
 

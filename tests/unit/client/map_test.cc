@@ -2,9 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <numeric>
+#include <optional>
 #include <ranges>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -129,6 +132,94 @@ TEST_F(Map, AChunkThatFailsAsAWholeIsToldByEachOfItsCalls) {
   EXPECT_THROW(static_cast<void>(mapped.next()), JobFailed);
   EXPECT_EQ(mapped.next_call()->outcome.state, JobState::kFailed);
   EXPECT_FALSE(mapped.next());
+}
+
+// An input that no job can carry, among others.
+TEST_F(Map, ACallThatCannotBeSubmittedTakesItsIndexAndNamesItself) {
+  const std::vector<std::string> inputs = {"0", "1", "2", std::string(5 * 1024 * 1024, 'x'), "4"};
+  for (const MapOptions& options : {MapOptions{}, MapOptions{.look_ahead = 2}, MapOptions{.chunk_size = 2},
+                                    MapOptions{.look_ahead = 2, .chunk_size = 2}}) {
+    Mapped mapped = client_.executor().map("echo", inputs, options);
+    for (std::uint64_t i = 0; i < 5; ++i) {
+      if (i != 3) {
+        const auto call = mapped.next_call();
+        ASSERT_TRUE(call);
+        EXPECT_EQ(call->index, i);
+        EXPECT_EQ(call->result(), inputs[i]);
+        continue;
+      }
+      try {
+        static_cast<void>(mapped.next_call());
+        ADD_FAILURE() << "it was submitted";
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::kResourceExhausted);
+        EXPECT_THAT(error.what(), HasSubstr("call 3 of the map: payload: "));
+      }
+    }
+    EXPECT_FALSE(mapped.next_call());
+  }
+}
+
+TEST_F(Map, UnorderedTellsWhatCouldNotBeSubmittedToo) {
+  const std::vector<std::string> inputs = {"0", std::string(5 * 1024 * 1024, 'x'), "2"};
+  Mapped mapped = client_.executor().map("echo", inputs, {.ordered = false});
+  std::set<std::string> seen;
+  int refused = 0;
+  for (int i = 0; i < 3; ++i) {
+    try {
+      seen.insert(*mapped.next());
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("call 1 of the map: "));
+      ++refused;
+    }
+  }
+  EXPECT_FALSE(mapped.next());
+  EXPECT_THAT(seen, ElementsAre("0", "2"));
+  EXPECT_EQ(refused, 1);
+}
+
+TEST_F(Map, WhatTheSourceThrowsTakesNoInputAlong) {
+  for (const MapOptions& options : {MapOptions{}, MapOptions{.look_ahead = 4}, MapOptions{.chunk_size = 1'000},
+                                    MapOptions{.look_ahead = 4, .chunk_size = 4}}) {
+    int draws = 0;
+    int drawn = 0;
+    const auto source = [&]() -> std::optional<std::string> {
+      if (++draws == 6) throw std::runtime_error("this draw only");
+      return drawn == 10 ? std::nullopt : std::optional(std::to_string(drawn++));
+    };
+    Mapped mapped = client_.executor().map("echo", Mapped::Source(source), options);
+    std::vector<std::string> results;
+    int thrown = 0;
+    for (bool is_over = false; !is_over;) {
+      try {
+        const auto result = mapped.next();
+        is_over = !result;
+        if (result) results.push_back(*result);
+      } catch (const std::runtime_error& error) {
+        EXPECT_STREQ(error.what(), "this draw only");
+        ++thrown;
+      }
+    }
+    EXPECT_THAT(results, ElementsAre("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"));
+    EXPECT_EQ(thrown, 1);
+  }
+}
+
+TEST_F(Map, AfterShutdownNoChunkIsSubmitted) {
+  const Executor executor = client_.executor();
+  Mapped mapped = executor.map("echo", {"0", "1", "2", "3"}, {.look_ahead = 2, .chunk_size = 2});
+  executor.shutdown();
+  EXPECT_EQ(mapped.next(), "0");
+  EXPECT_EQ(mapped.next(), "1");
+  try {
+    static_cast<void>(mapped.next());
+    FAIL() << "it was submitted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kFailedPrecondition);
+    EXPECT_THAT(error.what(), HasSubstr("call 2 of the map: "));
+  }
+  EXPECT_EQ(jobs(), 1u);
+  EXPECT_THROW(static_cast<void>(executor.map("echo", {"0"})), Error);
 }
 
 TEST_F(Map, AWaitThatRunsOutSaysSo) {

@@ -18,7 +18,6 @@
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
 #include <asio/system_executor.hpp>
-#include <atomic>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -28,6 +27,7 @@
 #include <utility>
 
 #include "futured/coroutine.h"
+#include "futured/gather.h"
 
 namespace futured::client {
 
@@ -71,7 +71,6 @@ class AsioCompletion {
   }
   template <typename... Values>
   void complete(Values... values) {
-    if (is_over_.exchange(true)) return;
     asio::post(executor_, [handler = std::move(handler_), ... values = std::move(values)]() mutable {
       std::move(handler)(std::move(values)...);
     });
@@ -87,12 +86,30 @@ class AsioCompletion {
   Handler handler_;
   Executor executor_;
   std::optional<decltype(tracked(std::declval<Executor>()))> work_;  // keeps it from running out of work until then
-  std::atomic<bool> is_over_{false};
 };
 
 template <typename T>
 using AsioSignature = std::conditional_t<std::is_void_v<T>, std::type_identity<void(std::exception_ptr)>,
                                          std::type_identity<void(std::exception_ptr, typename Ended<T>::Value)>>;
+
+// Runs a coroutine on an Asio executor, and tells the handler how it ended.
+template <typename T, typename Handler>
+void run_for(Handler handler, const asio::any_io_executor& where, Coroutine<T> what) {
+  const auto loop = std::make_shared<AsioLoop>(where);
+  const auto completion = std::make_shared<AsioCompletion<Handler>>(std::move(handler), loop->executor());
+  std::stop_source stop;
+  completion->on_cancel([stop]() mutable { stop.request_stop(); });
+  start<T>(
+      *loop, std::move(what),
+      [loop, completion](Ended<T> how) {
+        if constexpr (std::is_void_v<T>) {
+          completion->complete(how.error);
+        } else {
+          completion->complete(how.error, how.value ? std::move(*how.value) : T());
+        }
+      },
+      stop.get_token());
+}
 
 }  // namespace detail
 
@@ -103,43 +120,20 @@ auto async_run(const asio::any_io_executor& executor, Coroutine<T> coroutine, To
   using Signature = typename detail::AsioSignature<T>::type;
   return asio::async_initiate<Token, Signature>(
       [](auto handler, const asio::any_io_executor& where, Coroutine<T> what) {
-        using Completion = detail::AsioCompletion<decltype(handler)>;
-        const auto loop = std::make_shared<AsioLoop>(where);
-        const auto completion = std::make_shared<Completion>(std::move(handler), loop->executor());
-        std::stop_source stop;
-        completion->on_cancel([stop]() mutable { stop.request_stop(); });
-        start<T>(
-            *loop, std::move(what),
-            [loop, completion](Ended<T> how) {
-              if constexpr (std::is_void_v<T>) {
-                completion->complete(how.error);
-              } else {
-                completion->complete(how.error, how.value ? std::move(*how.value) : T());
-              }
-            },
-            stop.get_token());
+        detail::run_for(std::move(handler), where, std::move(what));
       },
       token, executor, std::move(coroutine));
 }
 
-// The result of a future: void(std::exception_ptr, std::string). Cancelling the operation ends the wait with Stopped,
-// and leaves the job alone.
+// The result of a future: void(std::exception_ptr, std::string). Waits as a coroutine does, on the handler's own
+// executor, which a large result that must be fetched does not hold up. Cancelling the operation ends the wait with
+// Stopped, and leaves the job alone.
 template <typename Token>
 auto async_get(Future future, Token&& token) {
   return asio::async_initiate<Token, void(std::exception_ptr, std::string)>(
-      [](auto handler, const Future& what) {
-        using Completion = detail::AsioCompletion<decltype(handler)>;
-        const auto completion = std::make_shared<Completion>(std::move(handler), asio::system_executor());
-        completion->on_cancel([weak = std::weak_ptr(completion)] {
-          if (const auto open = weak.lock()) open->complete(std::make_exception_ptr(Stopped()), std::string());
-        });
-        what.add_done_callback([completion](const Future& done) {
-          try {
-            completion->complete(std::exception_ptr(), done.result());
-          } catch (...) {
-            completion->complete(std::current_exception(), std::string());
-          }
-        });
+      [](auto handler, Future what) {
+        const asio::any_io_executor where = asio::get_associated_executor(handler, asio::system_executor());
+        detail::run_for(std::move(handler), where, detail::as_coroutine(std::move(what)));
       },
       token, std::move(future));
 }

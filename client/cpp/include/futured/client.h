@@ -151,18 +151,21 @@ struct WorkerEvent {
   int signal = 0;     // ended; 0 = it exited
 };
 
-// Sequence numbers ascend by one within an epoch, over everything that happens.
+// Sequence numbers ascend by one within an epoch, over everything that happens. A gap is told with the first event
+// behind it; while there is none, at once and alone, as std::monostate: only that events are gone is known, which may
+// have been the last ones of a job that is watched. Client::job tells how that stands.
 struct Event {
   std::uint32_t epoch = 0;
   std::uint64_t sequence = 0;
-  std::int64_t time_us = 0;
-  bool gap = false;  // some events before this one are gone
-  std::variant<JobEvent, QueueEvent, WorkerEvent> what;
+  std::int64_t time_us = 0;  // microseconds since 1970 UTC; of a gap that is told alone, 0
+  bool gap = false;          // some events before this one are gone
+  std::variant<std::monostate, JobEvent, QueueEvent, WorkerEvent> what;
 };
 
 // Copyable handle, safe from any thread; the connection closes with the last copy, once what was submitted has been
-// acknowledged. A process that forks must connect anew in the child: a client carried over refuses.
-// Every call may throw Error (errors.h): Unavailable when the daemon cannot be reached, else what it refused and why.
+// acknowledged. A process that forks must connect anew in the child: a client carried over refuses, and may be let go
+// of. Every call may throw Error (errors.h): Unavailable when the daemon cannot be reached, else what it refused and
+// why.
 class Client {
  public:
   // Address: "unix:/path", "/path" or "host:port"; "" = $FUTURED_ADDRESS, else the system's socket, else the user's.

@@ -20,7 +20,9 @@ class Block;
 class CompletionQueue;
 
 // A handle of 16 bytes, cheap to copy. Safe from any thread. Keeps the state it needs alive, but not the connection:
-// when the client is destroyed first, open futures end as Unavailable. Letting go of a future cancels nothing.
+// when the client is destroyed first, open futures end as Unavailable. Letting go of a future cancels nothing. In a
+// child of fork() whatever would wait for an open one, be it a function or a coroutine, throws Error of kind
+// kFailedPrecondition.
 class Future {
  public:
   Future() = default;

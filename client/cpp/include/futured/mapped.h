@@ -47,14 +47,14 @@ struct MappedCall {
 class Mapped {
  public:
   using Source = std::function<std::optional<std::string>()>;
-  // Submits the first inputs.
+  // Submits the first inputs. Throws Error for options that cannot work, and after Executor::shutdown.
   Mapped(const Executor& executor, std::string task, Source source, MapOptions options);
   Mapped(Mapped&&) noexcept;
   Mapped& operator=(Mapped&&) noexcept;
   ~Mapped();
 
-  // The next result; nothing at the end. Throws as MappedCall::result does, and goes on behind that call; WaitTimeout;
-  // or what refused the job.
+  // The next result; nothing at the end. Throws as MappedCall::result does, or what refused the job, naming the call,
+  // and goes on behind it; WaitTimeout; or what the source threw, and then goes on drawing from it.
   [[nodiscard]] std::optional<std::string> next();
   // The same with its index, and without throwing for a call that failed.
   [[nodiscard]] std::optional<MappedCall> next_call();

@@ -148,7 +148,7 @@ struct CompletionCallback {
   enum class Target : std::uint8_t { kWebhook, kListener, kCommand, kFollowUp };
 
   On on = On::kEnd;
-  bool whole_batch = false;  // once, when every job of the batch has ended; kSuccess: all of them succeeded
+  bool whole_batch = false;  // once, when every job of a submit_all() has ended; kSuccess: all of them succeeded
   Retries retries;           // of the delivery; zero values: 12 attempts over about an hour
   Milliseconds timeout{0};   // of one delivery; 0 = 10 s
   Target target = Target::kWebhook;
