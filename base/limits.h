@@ -87,6 +87,7 @@ inline constexpr std::uint32_t kCallbackAttemptsMax = 1'000;
 inline constexpr std::int64_t kCallbackTimeoutMsMax = 600'000;     // of one delivery
 inline constexpr std::uint32_t kCallbackLanes = 1 << 18;           // receivers that can be told apart
 inline constexpr std::size_t kCallbacksWaitingMax = 64 * 1024;     // registered later, of jobs that have not ended
+inline constexpr std::size_t kCallbacksWaitingPerJobMax = 256;     // of one job
 inline constexpr std::size_t kBatchesWatchedMax = 64 * 1024;       // batches with a callback for the whole
 inline constexpr std::size_t kDeliveriesPerLaneMax = 8;            // under way to one receiver
 inline constexpr std::size_t kDeliveriesUnderWayMax = 512;         // to all of them

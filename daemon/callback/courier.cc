@@ -10,6 +10,8 @@ namespace {
 
 // Nobody can deliver this: no further attempt is of use.
 constexpr DeliveryRetries kNoRetries{.max_attempts = 1};
+// The store's fault, and what the callback asks for is not known: no receiver is given up for it.
+constexpr DeliveryRetries kUntilRead{.max_attempts = UINT32_MAX, .backoff_max = std::chrono::minutes(1)};
 
 }  // namespace
 
@@ -58,7 +60,7 @@ void Courier::run() {
 void Courier::begin(const effect::Deliver& deliver) {
   const CallbackId id = deliver.id;
   const auto record = parts_.reader->delivery(id);
-  if (!record.ok()) return parts_.delivered({id, false, record.error().message, {}});
+  if (!record.ok()) return parts_.delivered({id, false, record.error().message, kUntilRead});
   if (!*record) return parts_.delivered({id, false, "its job is not stored any more", kNoRetries});
   const CallbackSpec& spec = (*record)->callback.spec;
   Transport::Done done = [this, id, retries = spec.retries](const Status& status) {

@@ -26,6 +26,7 @@ struct Webhooks::Transfer {
   std::size_t answer_bytes = 0;
   bool cut_answer = false;      // more of it than anybody wants
   std::string refused_address;  // why a connection was not opened
+  char detail[CURL_ERROR_SIZE] = {};
 
   Transfer() = default;
   Transfer(const Transfer&) = delete;
@@ -84,7 +85,8 @@ void Webhooks::post(Post post, Done done) {
   transfer.headers = curl_slist_append(transfer.headers, "Expect:");  // no question before the body
 
   CURL* const easy = transfer.easy;
-  const bool encrypted = transfer.post.url.starts_with("https:") || transfer.post.url.starts_with("HTTPS:");
+  const auto origin = origin_of(transfer.post.url);
+  const bool encrypted = origin.ok() && origin->starts_with("https:");
   curl_easy_setopt(easy, CURLOPT_PRIVATE, &transfer);
   curl_easy_setopt(easy, CURLOPT_URL, transfer.post.url.c_str());
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -95,11 +97,17 @@ void Webhooks::post(Post post, Done done) {
   curl_easy_setopt(easy, CURLOPT_POSTFIELDS, transfer.post.body.data());
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(transfer.post.timeout.count() / 1'000'000));
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  // A name server that does not answer has its own thread; nobody waits for that one to end.
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.detail);
   curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::open_socket);
   curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::take_answer);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
-  if (!rules_.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, rules_.ca_file.c_str());
+  if (!rules_.ca_file.empty()) {
+    curl_easy_setopt(easy, CURLOPT_CAINFO, rules_.ca_file.c_str());
+    curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);  // instead of the system's, not beside them
+  }
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, rules_.redirects_max > 0 ? 1L : 0L);
   curl_easy_setopt(easy, CURLOPT_MAXREDIRS, static_cast<long>(rules_.redirects_max));
   curl_easy_setopt(easy, CURLOPT_POSTREDIR, static_cast<long>(CURL_REDIR_POST_ALL));
@@ -147,7 +155,27 @@ void Webhooks::finish(Transfer& transfer, int result) {
   if (code == CURLE_OPERATION_TIMEDOUT) {
     return failed("no answer within " + std::to_string(transfer.post.timeout.count() / 1'000'000) + " ms");
   }
-  failed(curl_easy_strerror(code));
+  failed(explained(transfer, result));
+}
+
+// libcurl's words, with ours where its own do not tell what to do.
+std::string Webhooks::explained(const Transfer& transfer, int result) const {
+  const auto code = static_cast<CURLcode>(result);
+  const std::string detail = transfer.detail[0] != '\0' ? transfer.detail : curl_easy_strerror(code);
+  switch (code) {
+    case CURLE_TOO_MANY_REDIRECTS:
+      return "redirected more than " + std::to_string(rules_.redirects_max) + " times ([callbacks] redirects_max)";
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return "redirected to another scheme than https: " + detail;
+    case CURLE_PEER_FAILED_VERIFICATION:
+      return "its certificate does not hold: " + detail +
+             (rules_.ca_file.empty() ? "; an authority of your own is named by [callbacks] ca"
+                                     : "; trusted are those in " + rules_.ca_file + " ([callbacks] ca)");
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return "its name is not known: " + detail;
+    default:
+      return detail;
+  }
 }
 
 }  // namespace futured::callback

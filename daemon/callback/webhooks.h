@@ -53,6 +53,7 @@ class Webhooks {
  private:
   struct Transfer;
   void finish(Transfer& transfer, int code);
+  [[nodiscard]] std::string explained(const Transfer& transfer, int code) const;
 
   WebhookRules rules_;
   void* multi_ = nullptr;  // CURLM*

@@ -13,6 +13,7 @@ double Random::share() {
 }
 
 Duration wait_after(std::uint32_t failures, const Backoff& backoff, Random& random) {
+  if (backoff.first.count() == 0) return Duration(0);  // times infinity it would be no number
   const auto most = static_cast<double>(backoff.most.count());
   const double wait = std::min(
       most, static_cast<double>(backoff.first.count()) * std::pow(backoff.factor, static_cast<double>(failures - 1)));

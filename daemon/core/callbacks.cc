@@ -9,7 +9,7 @@ namespace futured {
 
 namespace {
 
-constexpr std::uint64_t kVersion = 1;
+constexpr std::uint64_t kVersion = 2;  // 1: without priority, and a timeout meant nothing to a job
 
 void append_duration(std::string& out, Duration duration) {
   append_varint(out, static_cast<std::uint64_t>(duration.count()));
@@ -42,11 +42,12 @@ std::string encode(const CallbackSpec& spec) {
   append_bytes(out, spec.queue);
   append_bytes(out, spec.pool);
   append_bytes(out, spec.task);
+  append_varint(out, std::bit_cast<std::uint32_t>(spec.priority));
   return out;
 }
 
 // False: damaged.
-bool decode(std::string_view encoded, CallbackSpec& spec) {
+bool decode(std::string_view encoded, std::uint64_t version, CallbackSpec& spec) {
   WireReader reader(encoded);
   const std::uint64_t condition = reader.varint();
   const std::uint64_t target = reader.varint();
@@ -72,6 +73,8 @@ bool decode(std::string_view encoded, CallbackSpec& spec) {
   spec.queue = reader.bytes();
   spec.pool = reader.bytes();
   spec.task = reader.bytes();
+  if (version >= 2) spec.priority = std::bit_cast<std::int32_t>(static_cast<std::uint32_t>(reader.varint()));
+  if (version < 2 && is_job(spec.target)) spec.timeout = Duration(0);
   return !reader.failed() && condition <= 2 && target >= 1 && target <= 4;
 }
 
@@ -89,11 +92,12 @@ Result<std::vector<CallbackSpec>> decode_callbacks(std::string_view encoded) {
   std::vector<CallbackSpec> callbacks;
   if (encoded.empty()) return callbacks;
   WireReader reader(encoded);
-  bool sound = reader.varint() == kVersion;
+  const std::uint64_t version = reader.varint();
+  bool sound = version >= 1 && version <= kVersion;
   while (sound && !reader.at_end()) {
     const std::string_view one = reader.bytes();
-    sound =
-        !reader.failed() && callbacks.size() < limits::kCallbacksPerSpecMax && decode(one, callbacks.emplace_back());
+    sound = !reader.failed() && callbacks.size() < limits::kCallbacksPerSpecMax &&
+            decode(one, version, callbacks.emplace_back());
   }
   if (!sound) return Error{ErrorCode::kDataLoss, "the stored callbacks are damaged"};
   return callbacks;

@@ -19,6 +19,10 @@ namespace futured {
 // Values of these three are stored; they never change meaning.
 enum class CompletionCondition : std::uint8_t { kEnded = 0, kSucceeded = 1, kNotSucceeded = 2 };
 enum class CallbackTarget : std::uint8_t { kWebhook = 1, kGrpc = 2, kCommand = 3, kFollowUp = 4 };
+// Delivering it is making a job.
+[[nodiscard]] constexpr bool is_job(CallbackTarget target) {
+  return target == CallbackTarget::kCommand || target == CallbackTarget::kFollowUp;
+}
 enum class DeliveryState : std::uint8_t {
   kWaiting = 1,     // registered after the submit; its job has not ended
   kDelivering = 2,  // due at its time
@@ -45,13 +49,14 @@ struct CallbackSpec {
   bool whole_batch = false;
   std::uint32_t lane = 0;  // receiver, below limits::kCallbackLanes: those of one lane wait for each other
   DeliveryRetries retries;
-  Duration timeout = std::chrono::seconds(10);  // of one delivery
+  Duration timeout = std::chrono::seconds(10);  // of one delivery; kCommand: of one attempt of the job, 0: none
   std::string address;                          // kWebhook: URL; kGrpc: address
   std::string credential;                       // kWebhook: name of the secret; kGrpc: TLS name; empty: none
   std::vector<std::pair<std::string, std::string>> headers;  // kWebhook
   std::string body;                                          // kCommand: an encoded command (base/command.h);
                                                              // kFollowUp: the follow-up's options, as the API has them
-  std::string queue;                                         // kFollowUp, as the two below: checked at the submit
+  std::int32_t priority = 0;                                 // kFollowUp, as the three below: checked at the submit
+  std::string queue;
   std::string pool;
   std::string task;
 

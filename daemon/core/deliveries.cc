@@ -1,7 +1,6 @@
 #include "daemon/core/deliveries.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -34,33 +33,19 @@ void Deliveries::watch_batch(JobId first, std::uint32_t count, Effects& effects)
 
 void Deliveries::ended(JobId job, JobState state, const std::vector<CallbackTerms>& terms, Moment now,
                        Effects& effects) {
-  due_in_order(job, job, terms, /*whole_batch=*/false, state == JobState::kSucceeded, now, effects);
-  end_batch(job, state, terms, now, effects);
-  end_waiting(job, state, now, effects);
-}
-
-// Those of one submit to one receiver are delivered one after the other.
-void Deliveries::due_in_order(JobId first, JobId job, const std::vector<CallbackTerms>& terms, bool whole_batch,
-                              bool succeeded, Moment now, Effects& effects) {
-  const auto is_due = [&](const CallbackTerms& one) {
-    return one.whole_batch == whole_batch && is_met(one.condition, succeeded);
-  };
-  std::uint32_t told = 0;  // a bit for each that is behind an earlier one
+  std::vector<Due> all;
   for (std::uint32_t i = 0; i < terms.size(); ++i) {
-    if (!is_due(terms[i]) || (told >> i & 1) != 0) continue;
-    std::uint32_t behind = 0;
-    for (std::uint32_t later = i + 1; later < terms.size(); ++later) {
-      if (!is_due(terms[later]) || terms[later].lane != terms[i].lane) continue;
-      behind |= 1u << later;
-      effects.rows.deliveries.push_back({callback_of(first, later), job, terms[i].lane, DeliveryState::kBehind});
-    }
-    told |= behind;
-    due(callback_of(first, i), {job, terms[i].lane, 0, behind}, now, effects);
+    const CallbackTerms& one = terms[i];
+    if (one.whole_batch || !is_met(one.condition, state == JobState::kSucceeded)) continue;
+    all.push_back({callback_of(job, i), one.lane});
   }
+  add_of_batch(job, state, terms, all, effects);
+  add_waiting(job, state, all, effects);
+  due_in_order(job, all, now, effects);
 }
 
-void Deliveries::end_batch(JobId job, JobState state, const std::vector<CallbackTerms>& terms, Moment now,
-                           Effects& effects) {
+void Deliveries::add_of_batch(JobId job, JobState state, const std::vector<CallbackTerms>& terms, std::vector<Due>& all,
+                              Effects& effects) {
   if (batches_.empty()) return;
   auto found = batches_.upper_bound(job);
   if (found == batches_.begin()) return;
@@ -75,41 +60,77 @@ void Deliveries::end_batch(JobId job, JobState state, const std::vector<Callback
     rows.push_back(row);
   }
   if (row.ended < row.count) return;
-  due_in_order(row.first, job, terms, /*whole_batch=*/true, row.failed == 0, now, effects);
+  for (std::uint32_t i = 0; i < terms.size(); ++i) {
+    const CallbackTerms& one = terms[i];
+    if (!one.whole_batch || !is_met(one.condition, row.failed == 0)) continue;
+    all.push_back({callback_of(row.first, i), one.lane});
+  }
   batches_.erase(found);
 }
 
-void Deliveries::end_waiting(JobId job, JobState state, Moment now, Effects& effects) {
+void Deliveries::add_waiting(JobId job, JobState state, std::vector<Due>& all, Effects& effects) {
   const auto waiting = waiting_.extract(job);
   if (waiting.empty()) return;
   waiting_callbacks_ -= waiting.mapped().size();
   for (const WaitingCallback& callback : waiting.mapped()) {
     if (is_met(callback.terms.condition, state == JobState::kSucceeded)) {
-      due(callback.id, {job, callback.terms.lane}, now, effects);
+      all.push_back({callback.id, callback.terms.lane});
     } else {
       effects.rows.deliveries.push_back({callback.id, job, callback.terms.lane, DeliveryState::kNotDue});
     }
   }
 }
 
-bool Deliveries::add(const event::Register& asked, JobState state, Moment now, Effects& effects) {
-  if (!is_terminal(state) && waiting_callbacks_ >= limits::kCallbacksWaitingMax) return false;
+// Those to one receiver are delivered one after the other.
+void Deliveries::due_in_order(JobId job, const std::vector<Due>& all, Moment now, Effects& effects) {
+  std::vector<bool> is_behind(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (is_behind[i]) continue;
+    InHand first{.job = job, .lane = all[i].lane, .behind = {}};
+    for (std::size_t later = i + 1; later < all.size(); ++later) {
+      if (all[later].lane != all[i].lane) continue;
+      is_behind[later] = true;
+      first.behind.push_back(all[later].id);
+      effects.rows.deliveries.push_back({all[later].id, job, all[later].lane, DeliveryState::kBehind});
+    }
+    due(all[i].id, first, now, effects);
+  }
+}
+
+Status Deliveries::add(const event::Register& asked, JobState state, Moment now, Effects& effects) {
+  if (!is_terminal(state)) {
+    const auto known = waiting_.find(asked.job);
+    const std::size_t of_job = known != waiting_.end() ? known->second.size() : 0;
+    const std::string too_many = " callbacks that were registered after the submit wait already";
+    if (of_job >= limits::kCallbacksWaitingPerJobMax) {
+      return Error{ErrorCode::kResourceExhausted,
+                   "job " + std::to_string(asked.job.value) + ": " + std::to_string(of_job) + too_many};
+    }
+    if (waiting_callbacks_ >= limits::kCallbacksWaitingMax) {
+      return Error{ErrorCode::kResourceExhausted, std::to_string(waiting_callbacks_) + too_many + "; try again"};
+    }
+  }
   const CallbackId id = later_callback(next_later_++);
   effects.rows.callbacks.push_back({id, asked.job, asked.who.uid, asked.spec});
   effects.registered.push_back({asked.token, id});
   effects.rows.deliveries.push_back({id, asked.job, asked.terms.lane, DeliveryState::kWaiting});
   waiting_[asked.job].push_back({id, asked.terms});
   ++waiting_callbacks_;
-  if (is_terminal(state)) end_waiting(asked.job, state, now, effects);
-  return true;
+  if (!is_terminal(state)) return {};
+  std::vector<Due> all;
+  add_waiting(asked.job, state, all, effects);
+  due_in_order(asked.job, all, now, effects);
+  return {};
 }
 
 void Deliveries::on(const event::Replay& replay, Moment now, Effects& effects) {
+  std::uint64_t count = 0;
   for (const event::Replay::Entry& entry : replay.entries) {
     if (in_hand_.contains(entry.id)) continue;  // somebody was faster
-    due(entry.id, {entry.job, entry.lane}, now, effects);
+    due(entry.id, {.job = entry.job, .lane = entry.lane, .behind = {}}, now, effects);
+    ++count;
   }
-  effects.replayed.push_back({replay.token, replay.entries.size()});
+  effects.replayed.push_back({replay.token, count});
 }
 
 // Due now. It is taken in hand if nothing of its lane waits in the store; else its turn there will come.
@@ -130,15 +151,17 @@ void Deliveries::due(CallbackId id, const InHand& delivery, Moment now, Effects&
 void Deliveries::take_in_hand(CallbackId id, InHand delivery) {
   delivery.sent = false;
   lanes_[delivery.lane].ready.push_back(id);
-  const bool is_new = in_hand_.emplace(id, delivery).second;
+  const bool is_new = in_hand_.emplace(id, std::move(delivery)).second;
   FUTURED_CHECK(is_new, "a delivery is in hand once");
 }
+
+std::size_t Deliveries::places(const Lane& lane) { return lane.failing ? 1 : limits::kDeliveriesPerLaneMax; }
 
 // Sends what may be sent, and asks the store when there may be more.
 void Deliveries::serve(std::uint32_t number, Moment now, Effects& effects) {
   Lane& lane = lanes_[number];
   send(number, lane, effects);
-  const bool wants_more = lane.ready.empty() && lane.sent < limits::kDeliveriesPerLaneMax && !lane.claiming;
+  const bool wants_more = lane.ready.empty() && lane.sent < places(lane) && !lane.claiming;
   if (wants_more && lane.stored_at <= now.wall) {
     claim(number, lane, effects);
   } else if (wants_more) {
@@ -148,12 +171,8 @@ void Deliveries::serve(std::uint32_t number, Moment now, Effects& effects) {
 }
 
 void Deliveries::send(std::uint32_t number, Lane& lane, Effects& effects) {
-  while (!lane.ready.empty() && lane.sent < limits::kDeliveriesPerLaneMax) {
-    if (under_way_ >= limits::kDeliveriesUnderWayMax) {
-      if (!lane.hungry) hungry_.push_back(number);
-      lane.hungry = true;
-      return;
-    }
+  while (!lane.ready.empty() && lane.sent < places(lane)) {
+    if (under_way_ >= limits::kDeliveriesUnderWayMax) return yield(number, lane);
     InHand& delivery = in_hand_.at(lane.ready.front());
     delivery.sent = true;
     ++lane.sent;
@@ -161,6 +180,12 @@ void Deliveries::send(std::uint32_t number, Lane& lane, Effects& effects) {
     effects.deliveries.push_back({lane.ready.front(), delivery.attempts + 1});
     lane.ready.pop_front();
   }
+}
+
+// Its turn comes when there is room again, behind those who wait for that already.
+void Deliveries::yield(std::uint32_t number, Lane& lane) {
+  if (!lane.hungry) hungry_.push_back(number);
+  lane.hungry = true;
 }
 
 // What is in hand comes along in the answer, for it is still due in the store.
@@ -205,11 +230,11 @@ void Deliveries::on(const event::Delivered& delivered, Moment now, Effects& effe
   const InHand delivery = in_hand_.extract(delivered.id).mapped();
   Lane& lane = lanes_.at(delivery.lane);
   --lane.sent;
-  --under_way_;
+  lane.failing = !delivered.ok;
   if (lane.claiming) lane.settled.insert(delivered.id);
   const std::uint32_t attempts = delivery.attempts + 1;
-  DeliveryRow row{delivered.id,   delivery.job, delivery.lane, DeliveryState::kDelivered, attempts, now.wall, 0,
-                  delivered.error};
+  DeliveryRow row{delivered.id, delivery.job, delivery.lane,  DeliveryState::kDelivered, attempts,
+                  now.wall,     {},           delivered.error};
   if (!delivered.ok && attempts < delivered.retries.max_attempts) {
     row.state = DeliveryState::kDelivering;
     const DeliveryRetries& retries = delivered.retries;
@@ -221,9 +246,11 @@ void Deliveries::on(const event::Delivered& delivered, Moment now, Effects& effe
   } else {
     if (!delivered.ok) row.state = DeliveryState::kFailed;
     effects.rows.deliveries.push_back(std::move(row));
-    release_behind(delivered.id, delivery, now, effects);
+    release_behind(delivery, now, effects);
   }
-  serve(delivery.lane, now, effects);
+  --under_way_;  // only now: whoever waits for room has it before the one that made it
+  if (hungry_.empty()) return serve(delivery.lane, now, effects);
+  yield(delivery.lane, lane);
   while (!hungry_.empty() && under_way_ < limits::kDeliveriesUnderWayMax) {
     const std::uint32_t next = hungry_.front();
     hungry_.pop_front();
@@ -232,11 +259,12 @@ void Deliveries::on(const event::Delivered& delivered, Moment now, Effects& effe
   }
 }
 
-// The next of the same submit to the same receiver.
-void Deliveries::release_behind(CallbackId id, const InHand& settled, Moment now, Effects& effects) {
-  if (settled.behind == 0) return;
-  const auto next = static_cast<std::uint32_t>(std::countr_zero(settled.behind));
-  due(callback_of(job_of(id), next), {settled.job, settled.lane, 0, settled.behind & ~(1u << next)}, now, effects);
+// The next of the same job to the same receiver.
+void Deliveries::release_behind(const InHand& settled, Moment now, Effects& effects) {
+  if (settled.behind.empty()) return;
+  InHand next{.job = settled.job, .lane = settled.lane, .behind = {}};
+  next.behind.assign(settled.behind.begin() + 1, settled.behind.end());
+  due(settled.behind.front(), next, now, effects);
 }
 
 void Deliveries::arm(std::uint32_t number, Lane& lane, Moment now) {
@@ -273,7 +301,7 @@ void Deliveries::audit() const {
     ready += lane.ready.size();
     FUTURED_CHECK(lane.sent <= limits::kDeliveriesPerLaneMax, "a receiver is asked a few things at once");
     FUTURED_CHECK(lane.claiming || lane.stored_at == kNever || lane.timer != Instant::never() || !lane.ready.empty() ||
-                      lane.sent > 0,
+                      lane.sent > 0 || lane.hungry,
                   "a lane that waits has something that wakes it");
     FUTURED_CHECK(lane.timer == Instant::never() || timers_.contains({lane.timer, number}), "an armed timer is set");
     for (const CallbackId id : lane.ready) {

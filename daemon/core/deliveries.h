@@ -34,8 +34,8 @@ class Deliveries {
   [[nodiscard]] bool has_waiting() const { return !waiting_.empty(); }
   void ended(JobId job, JobState state, const std::vector<CallbackTerms>& terms, Moment now, Effects& effects);
 
-  // Of a job that has not ended (state kQueued) or has. False: too many wait already.
-  [[nodiscard]] bool add(const event::Register& asked, JobState state, Moment now, Effects& effects);
+  // Of a job that has not ended (state kQueued) or has. Refused when too many wait already.
+  [[nodiscard]] Status add(const event::Register& asked, JobState state, Moment now, Effects& effects);
   void on(const event::Replay& replay, Moment now, Effects& effects);
 
   [[nodiscard]] bool is_under_way(CallbackId id) const;
@@ -55,7 +55,7 @@ class Deliveries {
     JobId job;
     std::uint32_t lane = 0;
     std::uint32_t attempts = 0;  // that failed
-    std::uint32_t behind = 0;
+    std::vector<CallbackId> behind;
     bool sent = false;
   };
   struct Lane {
@@ -65,20 +65,27 @@ class Deliveries {
     bool claiming = false;
     std::unordered_set<CallbackId> settled;  // while it was claiming: the answer was read too early for them
     bool hungry = false;                     // listed in hungry_
+    bool failing = false;                    // its last answer was none: it gets one place until it answers again
     Instant timer = Instant::never();
   };
   struct WaitingCallback {
     CallbackId id;
     CallbackTerms terms;
   };
+  struct Due {
+    CallbackId id;
+    std::uint32_t lane = 0;
+  };
   static constexpr WallTime kNever{INT64_MAX};
 
   void due(CallbackId id, const InHand& delivery, Moment now, Effects& effects);
-  void end_batch(JobId job, JobState state, const std::vector<CallbackTerms>& terms, Moment now, Effects& effects);
-  void end_waiting(JobId job, JobState state, Moment now, Effects& effects);
-  void due_in_order(JobId first, JobId job, const std::vector<CallbackTerms>& terms, bool whole_batch, bool succeeded,
-                    Moment now, Effects& effects);
-  void release_behind(CallbackId id, const InHand& settled, Moment now, Effects& effects);
+  void add_of_batch(JobId job, JobState state, const std::vector<CallbackTerms>& terms, std::vector<Due>& all,
+                    Effects& effects);
+  void add_waiting(JobId job, JobState state, std::vector<Due>& all, Effects& effects);
+  void due_in_order(JobId job, const std::vector<Due>& all, Moment now, Effects& effects);
+  void release_behind(const InHand& settled, Moment now, Effects& effects);
+  [[nodiscard]] static std::size_t places(const Lane& lane);
+  void yield(std::uint32_t number, Lane& lane);
   void take_in_hand(CallbackId id, InHand delivery);
   void serve(std::uint32_t number, Moment now, Effects& effects);
   void send(std::uint32_t number, Lane& lane, Effects& effects);

@@ -260,11 +260,11 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
   CancelWish& wish = cancel_wishes_[job->id];
   wish.waiters.push_back(cancel.token);
   if (wish.reason.empty()) wish.reason = cancel.reason;
-  const bool at_once = cancel.grace == Duration(0) && wish.grace != Duration(0);
-  if (cancel.grace && (!wish.grace || *cancel.grace < *wish.grace)) wish.grace = cancel.grace;
-  // Once is enough: a timer more for each impatient caller would be theirs to multiply.
+  // Only a shorter one counts: a timer more for each impatient caller would be theirs to multiply.
+  const bool is_shorter = cancel.grace && (!wish.grace || *cancel.grace < *wish.grace);
+  if (is_shorter) wish.grace = cancel.grace;
   const bool stopping = job->phase == Phase::kTaken && job->doom != Doom::kNone;
-  if (stopping && at_once) add_job_timer(*job, TimerKind::kGrace, now.at);
+  if (stopping && is_shorter) add_job_timer(*job, TimerKind::kGrace, now.at + *cancel.grace);
   doom(*job, Doom::kCancel, now, effects);
 }
 

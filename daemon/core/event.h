@@ -47,8 +47,9 @@ struct Submit {
   std::vector<std::uint32_t> ends;           // where each payload ends in `bytes`; its size is the number of jobs
   JobId retry_of;
   std::vector<SubmitKey> keys;  // none; one for the whole batch; or one for each job
-  CallbackId settles;           // the delivery that this job is; accepted only while that is under way
-  bool has_segments = false;    // some payload names a segment: the batch is as lasting as that
+  bool key_is_of_batch = false;
+  CallbackId settles;         // the delivery that this job is; accepted only while that is under way
+  bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
 };
 
 struct Cancel {

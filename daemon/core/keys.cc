@@ -59,7 +59,7 @@ void Scheduler::on(const event::KeysFound& found, Moment now, Effects& effects) 
 // Each key stands for the jobs that it was first used for: those of an earlier submit, those of an earlier item of this
 // batch, or, when it is new, those that are made now.
 void Scheduler::accept_keyed(const event::Submit& submit, KnownKeys& known, Moment now, Effects& effects) {
-  const bool whole = submit.keys.size() != submit.ends.size();
+  const bool whole = submit.key_is_of_batch;
   const auto count = static_cast<std::uint32_t>(submit.ends.size());
   const std::uint32_t items_per_key = whole ? count : 1;
   const auto field = [&](std::size_t i) {

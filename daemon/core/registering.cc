@@ -1,5 +1,4 @@
 // Callbacks that are asked for: with a submit, or of a job that exists.
-#include <algorithm>
 
 #include "base/limits.h"
 #include "daemon/core/scheduler.h"
@@ -7,23 +6,28 @@
 namespace futured {
 
 // A follow-up that nothing here can run is better refused now than when it is due.
-Status Scheduler::check_callbacks(const JobSpec& spec) const {
-  const auto callbacks = decode_callbacks(spec.callbacks);
+Status Scheduler::check_callbacks(const std::string& encoded,
+                                  const std::function<std::string(std::size_t)>& field) const {
+  const auto callbacks = decode_callbacks(encoded);
   if (!callbacks.ok()) return callbacks.error();
   for (std::size_t i = 0; i < callbacks->size(); ++i) {
     const CallbackSpec& callback = (*callbacks)[i];
-    const std::string field = "spec.callbacks[" + std::to_string(i) + "]";
     JobSpec job;
     if (callback.target == CallbackTarget::kFollowUp) {
-      if (!queue_by_name_.contains(callback.queue)) {
-        return Error{ErrorCode::kNotFound, field + ".follow_up: no queue \"" + callback.queue + "\""};
+      const std::string follow_up = field(i) + ".follow_up";
+      const auto queue = queue_by_name_.find(callback.queue);
+      if (queue == queue_by_name_.end()) {
+        return Error{ErrorCode::kNotFound, follow_up + ": no queue \"" + callback.queue + "\""};
+      }
+      if (const Status fits = check_priority(queue->second->row, callback.priority); !fits.ok()) {
+        return fits.error().in(follow_up);
       }
       job.pool = callback.pool;
       job.task = callback.task;
     } else if (callback.target != CallbackTarget::kCommand) {
       continue;
     }
-    if (const auto pool = pool_for(job); !pool.ok()) return pool.error().in(field);
+    if (const auto pool = pool_for(job); !pool.ok()) return pool.error().in(field(i));
   }
   return {};
 }
@@ -42,9 +46,8 @@ Status Scheduler::check_submit(const event::Submit& submit, const SpecState& spe
 }
 
 void Scheduler::on(const event::Register& asked, Moment now, Effects& effects) {
-  JobSpec wanted;
-  wanted.callbacks = asked.spec;
-  if (const Status sound = check_callbacks(wanted); !sound.ok()) {
+  const auto field = [](std::size_t) { return std::string("spec"); };
+  if (const Status sound = check_callbacks(asked.spec, field); !sound.ok()) {
     effects.refused.push_back({asked.token, sound.error()});
     return;
   }
@@ -66,11 +69,8 @@ void Scheduler::add_callback(const event::Register& asked, JobState state, std::
     effects.refused.push_back({asked.token,
                                {ErrorCode::kPermissionDenied, "job " + std::to_string(asked.job.value) +
                                                                   " belongs to user " + std::to_string(owner)}});
-  } else if (!deliveries_.add(asked, state, now, effects)) {
-    effects.refused.push_back({asked.token,
-                               {ErrorCode::kResourceExhausted,
-                                std::to_string(limits::kCallbacksWaitingMax) +
-                                    " callbacks that were registered after the submit wait already; try again"}});
+  } else if (const Status added = deliveries_.add(asked, state, now, effects); !added.ok()) {
+    effects.refused.push_back({asked.token, added.error()});
   }
 }
 

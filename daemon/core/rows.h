@@ -128,9 +128,9 @@ struct DeliveryRow {
   std::uint32_t lane = 0;
   DeliveryState state = DeliveryState::kWaiting;
   std::uint32_t attempts = 0;
-  WallTime at;               // kDelivering: not before; kDelivered, kFailed: since
-  std::uint32_t behind = 0;  // places in the submit of those that are kBehind it, a bit each
-  std::string error;         // of the last attempt that failed
+  WallTime at;                     // kDelivering: not before; kDelivered, kFailed: since
+  std::vector<CallbackId> behind;  // those that are kBehind it, in their order
+  std::string error;               // of the last attempt that failed
 };
 
 // A callback that was registered after the submit.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -135,6 +136,7 @@ class Scheduler {
   void on(const event::PutQueue& put, Moment now, Effects& effects);
   [[nodiscard]] JobId add_jobs(const event::Submit& submit, const std::vector<std::uint32_t>& items, SpecState& spec,
                                Moment now, Effects& effects);
+  [[nodiscard]] static Status check_priority(const QueueRow& queue, std::int32_t priority);
   [[nodiscard]] Result<SpecState*> intern(const JobSpec& spec, Effects& effects);
   [[nodiscard]] Result<PoolState*> pool_for(const JobSpec& spec) const;
   [[nodiscard]] PoolState* pool_named_state(const std::string& name) const;
@@ -160,7 +162,9 @@ class Scheduler {
   void accept_keyed(const event::Submit& submit, KnownKeys& known, Moment now, Effects& effects);
 
   // registering.cc
-  [[nodiscard]] Status check_callbacks(const JobSpec& spec) const;
+  // `field` names the callback at an index of `encoded`.
+  [[nodiscard]] Status check_callbacks(const std::string& encoded,
+                                       const std::function<std::string(std::size_t)>& field) const;
   [[nodiscard]] Status check_submit(const event::Submit& submit, const SpecState& spec) const;
   void on(const event::Register& asked, Moment now, Effects& effects);
   void on(const event::Replay& replay, Moment now, Effects& effects) { deliveries_.on(replay, now, effects); }

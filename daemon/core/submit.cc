@@ -118,6 +118,13 @@ void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
   effects.queues_put.push_back({put.token, queue.row});
 }
 
+Status Scheduler::check_priority(const QueueRow& queue, std::int32_t priority) {
+  if (priority == 0 || queue.discipline == Discipline::kPriority) return {};
+  return Error{ErrorCode::kInvalidArgument, "queue \"" + queue.name + "\" is " +
+                                                std::string(to_string(queue.discipline)) +
+                                                " and knows no priority; use a queue of kind priority"};
+}
+
 Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
   const auto found = specs_.find(spec);
   if (found != specs_.end() && found->second->task) return found->second;
@@ -127,15 +134,12 @@ Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
     return Error{ErrorCode::kNotFound, "no queue \"" + spec.queue +
                                            "\"; fut queue ls shows those that exist, fut queue " + "create makes one"};
   }
-  const Discipline discipline = queue->second->row.discipline;
-  if (spec.priority != 0 && discipline != Discipline::kPriority) {
-    return Error{ErrorCode::kInvalidArgument, "queue \"" + spec.queue + "\" is " + std::string(to_string(discipline)) +
-                                                  " and knows no priority; use a queue of kind priority"};
-  }
+  if (const Status fits = check_priority(queue->second->row, spec.priority); !fits.ok()) return fits.error();
   const auto pool = pool_for(spec);
   if (!pool.ok()) return pool.error();
   if (found != specs_.end()) return found->second;
-  if (const Status sound = check_callbacks(spec); !sound.ok()) return sound.error();
+  const auto field = [](std::size_t i) { return "spec.callbacks[" + std::to_string(i) + "]"; };
+  if (const Status sound = check_callbacks(spec.callbacks, field); !sound.ok()) return sound.error();
 
   // The pool is settled here, once: tasks that another pool has after a restart do not move a job.
   JobSpec settled = spec;

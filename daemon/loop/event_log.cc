@@ -49,6 +49,8 @@ void EventLog::listen(std::weak_ptr<EventListener> listener) {
   }
   recording_ = true;
   unheard_ = 0;
+  // While nothing happens append() is not called, and they would gather.
+  std::erase_if(listeners_, [](const std::weak_ptr<EventListener>& one) { return one.expired(); });
   listeners_.push_back(std::move(listener));
 }
 

@@ -1,7 +1,7 @@
 // Outputs: what running jobs have written so far, and how far they say they are, for those who follow it live.
 //
 // A convenience, not the record: the whole output comes with the job's end. What does not fit is dropped from the
-// front, and a follower sees that as a gap.
+// front, and a follower sees that as a gap, which the worker's own file may fill before.
 #pragma once
 
 #include <map>
@@ -13,6 +13,11 @@
 #include "daemon/loop/sinks.h"
 
 namespace futured {
+
+// Bytes `from` on of a stream of a running attempt, at most `bytes_max`, from the file that its worker keeps them in
+// (docs/formats/command.md). Empty: they do not lie there, or not yet, or may have been written over. Any thread.
+[[nodiscard]] std::string spooled_output(const std::string& spool_directory, const Fence& fence, std::uint32_t stream,
+                                         std::uint64_t from, std::size_t bytes_max);
 
 // The loop's thread only.
 class Outputs {

@@ -426,7 +426,7 @@ void LocalPools::stop(SlotId id, const Fence& fence, channel::StopReason reason)
   if (slot.end() != nullptr && slot.end()->stop(fence, reason)) impl_->touched.insert(&slot);
 }
 
-std::optional<Instant> LocalPools::alive_at(SlotId id, const Fence& fence) {
+std::optional<Instant> LocalPools::alive_at(SlotId id, const Fence& fence) const {
   channel::HostEnd* const end = impl_->slot(id).end();
   const auto run = end != nullptr ? end->find(fence) : std::nullopt;
   if (!run || run->state != channel::RunState::kTaken) return std::nullopt;

@@ -175,7 +175,7 @@ class LocalPools {
   [[nodiscard]] std::optional<channel::Head> head(SlotId slot);
   void stop(SlotId slot, const Fence& fence, channel::StopReason reason);
   // The last sign of life of a run that was taken and is not finished.
-  [[nodiscard]] std::optional<Instant> alive_at(SlotId slot, const Fence& fence);
+  [[nodiscard]] std::optional<Instant> alive_at(SlotId slot, const Fence& fence) const;
   // Kills the worker of the slot and its whole tree: at once, or after it had limits::kStacksMs to tell its stacks
   // (docs/formats/stacks.md). WorkerEnded follows when nothing is left.
   enum class Last { kNothing, kStacks };

@@ -2,8 +2,11 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
+
+#include "base/limits.h"
 
 namespace futured::pool {
 
@@ -32,6 +35,7 @@ Status PoolSlot::started(const spawner::WorkerStarted& message, std::vector<Fd> 
   jobs_done_ = 0;
   end_.reset();
   kept_.clear();
+  kept_output_.clear();
   ended_.reset();
   is_lost_ = false;
   if (!end.ok()) return end.error();
@@ -56,8 +60,9 @@ void PoolSlot::recover(std::vector<RecoveredRun>& runs) {
   }
   channel::Response response;
   while (end_->read(response) == channel::Read::kResponse) {
+    if (const auto* const emit = std::get_if<channel::Emit>(&response)) keep(*emit);
     auto* const done = std::get_if<channel::Done>(&response);
-    if (done == nullptr) continue;  // output on the way is for followers only, and they are gone
+    if (done == nullptr) continue;
     KeptDone& kept = kept_.emplace_back();
     kept.done = *done;
     kept.error_class = done->error_class;
@@ -69,6 +74,22 @@ void PoolSlot::recover(std::vector<RecoveredRun>& runs) {
     std::erase_if(runs, [&](const RecoveredRun& run) { return run.slot == id_ && run.fence == kept.done.fence; });
     runs.push_back({id_, kept.done.fence, kept.done.started_at, true});
   }
+  // Followers come back, and ask for it. A run that is done brings all of its output with it.
+  std::erase_if(kept_output_, [&](const auto& kept) {
+    return std::ranges::none_of(runs, [&](const RecoveredRun& run) {
+      return run.slot == id_ && !run.done && run.fence == kept.second.fence;
+    });
+  });
+}
+
+void PoolSlot::keep(const channel::Emit& emit) {
+  KeptOutput& kept = kept_output_[emit.stream];
+  if (kept.fence != emit.fence || emit.offset != kept.offset + kept.data.size()) kept = {emit.fence, emit.offset, {}};
+  kept.data.append(emit.data);
+  if (kept.data.size() <= limits::kLiveOutputBytesMax) return;
+  const std::size_t excess = kept.data.size() - limits::kLiveOutputBytesMax / 2;
+  kept.data.erase(0, excess);
+  kept.offset += excess;
 }
 
 std::size_t PoolSlot::poll(PoolHandler& handler, std::size_t responses_max) {
@@ -76,6 +97,10 @@ std::size_t PoolSlot::poll(PoolHandler& handler, std::size_t responses_max) {
   while (!kept_.empty()) {
     handler.on(id_, kept_.front().refreshed());
     kept_.pop_front();
+    ++handed;
+  }
+  for (const auto& [stream, kept] : std::exchange(kept_output_, {})) {
+    handler.on(id_, channel::Emit{kept.fence, stream, kept.offset, kept.data});
     ++handed;
   }
   channel::Response response;

@@ -1,7 +1,9 @@
 // PoolSlot: one slot's channel as the daemon sees it, over the generations of its workers.
 #pragma once
 
+#include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +23,13 @@ struct KeptDone {
 
   // `done` with its views pointing into this.
   [[nodiscard]] channel::Done& refreshed();
+};
+
+// The end of what a run that goes on had emitted into one stream while no daemon was there; bounded as live output is.
+struct KeptOutput {
+  Fence fence;
+  std::uint64_t offset = 0;
+  std::string data;
 };
 
 class PoolSlot {
@@ -51,10 +60,10 @@ class PoolSlot {
   // Returns how many it handed out.
   std::size_t poll(PoolHandler& handler, std::size_t responses_max);
   [[nodiscard]] bool has_ended() const { return ended_.has_value(); }
-  [[nodiscard]] bool has_news() const { return !kept_.empty() || ended_.has_value(); }
+  [[nodiscard]] bool has_news() const { return has_kept() || ended_.has_value(); }
 
-  // DONEs that were read while attaching and are not handed out yet: the cursor is already past them.
-  [[nodiscard]] bool has_kept() const { return !kept_.empty(); }
+  // What was read while attaching and is not handed out yet: the cursor is already past it.
+  [[nodiscard]] bool has_kept() const { return !kept_.empty() || !kept_output_.empty(); }
   [[nodiscard]] bool is_released() const { return !end_ || end_->all_released(); }
   [[nodiscard]] WorkerFigures figures() const;
 
@@ -63,6 +72,7 @@ class PoolSlot {
   bool kill_sent = false;
 
  private:
+  void keep(const channel::Emit& emit);
   void tell_end(PoolHandler& handler);
 
   SlotId id_;
@@ -74,6 +84,7 @@ class PoolSlot {
   std::uint64_t jobs_done_ = 0;
   std::optional<channel::HostEnd> end_;
   std::deque<KeptDone> kept_;
+  std::map<std::uint32_t, KeptOutput> kept_output_;  // by stream
   std::optional<spawner::WorkerEnded> ended_;
   bool is_lost_ = false;
 };

@@ -114,6 +114,7 @@ Result<event::Submit> CallbackTransport::job_for(const DeliveryRecord& delivery,
   std::string payload;
   if (spec.target == CallbackTarget::kCommand) {
     submit.spec.name = "callback " + std::to_string(delivery.callback.id.value);
+    submit.spec.run_timeout = spec.timeout;
     payload = spec.body;
     const std::string json = rpc::completion_json(delivery, attempt);
     append_part(payload, {.bytes = json});

@@ -64,17 +64,16 @@ class ReplayCall : public std::enable_shared_from_this<ReplayCall> {
       : front_(front), answer_(std::move(answer)), who_(who), ids_(request.ids().begin(), request.ids().end()) {}
 
   void start() {
-    ask_reader(front_, answer_, [self = shared_from_this()](StoreReader& reader) {
+    const bool asked = front_.reader.ask([self = shared_from_this()](StoreReader& reader) {
       if (self->ids_.empty()) return self->read_failed(reader);
       self->read_named(reader);
     });
+    if (asked) return;
+    if (replayed_ != 0) return give();
+    answer_->refuse(busy_error());
   }
 
  private:
-  [[nodiscard]] bool may(const CallbackRecord& record) const {
-    return front_.is_admin(who_) || record.owner == who_.uid;
-  }
-
   // All or none.
   void read_named(StoreReader& reader) {
     event::Replay replay;
@@ -82,11 +81,11 @@ class ReplayCall : public std::enable_shared_from_this<ReplayCall> {
     ids_.erase(std::ranges::unique(ids_).begin(), ids_.end());
     for (const std::uint64_t number : ids_) {
       const CallbackId id{number};
-      const auto found = reader.delivery(id);
+      const auto found = reader.callback(id);
       if (!found.ok()) return answer_->refuse(found.error());
       if (!*found) return answer_->refuse({ErrorCode::kNotFound, "no " + name_of(id) + " was due yet"});
-      const CallbackRecord& record = (*found)->callback;
-      if (!may(record)) {
+      const CallbackRecord& record = **found;
+      if (!front_.is_admin(who_) && record.owner != who_.uid) {
         return answer_->refuse(
             {ErrorCode::kPermissionDenied, name_of(id) + " belongs to user " + std::to_string(record.owner)});
       }
@@ -99,16 +98,18 @@ class ReplayCall : public std::enable_shared_from_this<ReplayCall> {
     send(std::move(replay), 0);
   }
 
+  // A page that cannot be read ends it: what was replayed before must be told.
   void read_failed(StoreReader& reader) {
     CallbackQuery query;
     query.after = after_;
     query.callbacks_max = limits::kListPageMax;
     query.states = {DeliveryState::kFailed};
     const auto page = reader.callbacks(query);
-    if (!page.ok()) return answer_->refuse(page.error());
+    if (!page.ok() && replayed_ == 0) return answer_->refuse(page.error());
+    if (!page.ok()) return give();
     event::Replay replay;
     for (const CallbackRecord& record : page->callbacks) {
-      if (may(record)) replay.entries.push_back({record.id, record.delivery.job, record.delivery.lane});
+      if (record.owner == who_.uid) replay.entries.push_back({record.id, record.delivery.job, record.delivery.lane});
     }
     send(std::move(replay), page->next_after);
   }
@@ -119,9 +120,13 @@ class ReplayCall : public std::enable_shared_from_this<ReplayCall> {
       self->after_ = next_after;
       self->front_.pump.post([self] {
         if (self->after_ != 0) return self->start();
-        self->answer_->give([&](api::ReplayCallbacksResponse& out) { out.set_replayed(self->replayed_); });
+        self->give();
       });
     });
+  }
+
+  void give() {
+    answer_->give([this](api::ReplayCallbacksResponse& out) { out.set_replayed(replayed_); });
   }
 
   Front& front_;
@@ -154,10 +159,10 @@ grpc::ServerUnaryReactor* CallbacksService::Register(Context* context, const api
     front.pump.post([&front, answer, id] {
       if (!id.ok()) return answer->refuse(id.error());
       ask_reader(front, answer, [answer, id = *id](StoreReader& reader) {
-        const auto record = reader.delivery(id);
+        const auto record = reader.callback(id);
         if (!record.ok()) return answer->refuse(record.error());
         if (!*record) return answer->refuse({ErrorCode::kInternal, name_of(id) + " is stored and cannot be read"});
-        answer->give([&](api::Callback& out) { to_api((*record)->callback, out); });
+        answer->give([&](api::Callback& out) { to_api(**record, out); });
       });
     });
   });

@@ -15,6 +15,8 @@ namespace futured::rpc {
 namespace {
 
 constexpr const char* kHidden = "(hidden)";
+// A lookup that is given up goes on for a while in the resolver: this bounds how many of one receiver can.
+constexpr Duration kWebhookTimeoutMin = std::chrono::milliseconds(250);
 
 std::string indexed(const std::string& field, std::size_t index) { return field + "[" + std::to_string(index) + "]"; }
 
@@ -138,6 +140,7 @@ Status add_follow_up(const api::FollowUp& follow_up, const std::string& field, c
   spec.queue = job->queue;
   spec.pool = job->pool;
   spec.task = job->task;
+  spec.priority = job->priority;
   return {};
 }
 
@@ -202,9 +205,18 @@ Result<CallbackSpec> to_callback(const api::CallbackSpec& asked, const std::stri
     return too_much(field + ".timeout_ms", std::to_string(asked.timeout_ms()) + " ms are over " +
                                                std::to_string(limits::kCallbackTimeoutMsMax));
   }
+  const bool is_follow_up = asked.target_case() == api::CallbackSpec::kFollowUp;
+  if (asked.timeout_ms() != 0 && is_follow_up) {
+    return invalid(field + ".timeout_ms", "refused: a follow-up is a job; set follow_up.spec.timeouts");
+  }
+  if (is_follow_up || asked.target_case() == api::CallbackSpec::kCommand) spec.timeout = {};
   if (asked.timeout_ms() != 0) spec.timeout = std::chrono::milliseconds(asked.timeout_ms());
   if (const Status added = add_retries(asked.retries(), field + ".retries", spec.retries); !added.ok()) {
     return added.error();
+  }
+  if (asked.target_case() == api::CallbackSpec::kWebhook && spec.timeout < kWebhookTimeoutMin) {
+    return invalid(field + ".timeout_ms", std::to_string(asked.timeout_ms()) + " is under " +
+                                              std::to_string(ms_of(kWebhookTimeoutMin)) + ", the least for a webhook");
   }
   Status added;
   switch (asked.target_case()) {

@@ -59,7 +59,11 @@ std::optional<LiveView> live_view(const Loop& loop, JobId id) {
   if (!live) return std::nullopt;
   LiveView view{.state = live->state, .attempt = live->attempt, .epoch = live->epoch, .worker_pid = live->worker_pid};
   if (live->state == JobState::kRunning) {
-    view.taken_at = wall_now() + (live->taken_at - monotonic_now());
+    const Instant now = monotonic_now();
+    const WallTime wall = wall_now();
+    view.taken_at = wall + (live->taken_at - now);
+    const auto alive_at = loop.pools().alive_at(live->slot, {id, live->epoch, live->attempt});
+    if (alive_at) view.alive_at = wall + (std::min(*alive_at, now) - now);  // of the worker: not to be trusted
     view.worker = worker_name(loop, live->slot);
     const JobProgress progress = loop.progress_of(id);
     if (progress.fence.attempt == live->attempt) {
@@ -135,6 +139,7 @@ void to_api(const JobView& view, bool details, api::Job& out) {
     if (outcome.has_cause()) *out.mutable_cause() = outcome.cause();
   } else if (view.live && view.live->state == JobState::kRunning) {
     out.set_started_us(view.live->taken_at.us);
+    out.set_alive_us(view.live->alive_at.us);
     out.set_progress(view.live->progress);
     out.set_progress_message(view.live->progress_message);
   } else if (view.state() == JobState::kScheduled) {

@@ -15,6 +15,7 @@ namespace futured::rpc {
 struct LiveView {
   JobState state = JobState::kQueued;
   WallTime taken_at;  // kRunning
+  WallTime alive_at;  // kRunning: its last sign of life; 0: not told
   std::uint32_t attempt = 0;
   Epoch epoch;
   std::int32_t worker_pid = 0;

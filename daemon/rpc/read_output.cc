@@ -1,6 +1,7 @@
 #include "daemon/rpc/read_output.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/limits.h"
@@ -13,8 +14,19 @@ namespace {
 constexpr std::array<api::OutputKind, 4> kKinds = {api::OUTPUT_KIND_STDOUT, api::OUTPUT_KIND_STDERR,
                                                    api::OUTPUT_KIND_EMITTED, api::OUTPUT_KIND_LOG};
 
+// Of a stream that is over its bound half is kept of its beginning, and half of its end (docs/formats/command.md).
+constexpr std::uint64_t kHalfBytes = limits::kOutputBytesMax / 2;
+
+// A chunk of nothing behind all that can be: what lies in the worker's file is sent, as far as that goes.
+constexpr std::uint64_t kFarthest = std::numeric_limits<std::uint64_t>::max();
+
 bool is_wanted(const api::ReadOutputRequest& request, std::size_t stream) {
   return request.kind() == api::OUTPUT_KIND_UNSPECIFIED || request.kind() == kKinds[stream];
+}
+
+Error other_attempt(std::uint32_t asked, std::uint32_t last) {
+  return {ErrorCode::kNotFound, "the output of attempt " + std::to_string(asked) +
+                                    " is not kept; that of the last one, " + std::to_string(last) + ", is"};
 }
 
 Status check(const api::ReadOutputRequest& request) {
@@ -46,7 +58,23 @@ OutputCall::OutputCall(Front& front, grpc::CallbackServerContext* context, const
 void OutputCall::start() {
   front_.loop.follow(job_, shared_from_this());
   if (!request_.follow()) front_.loop.unfollow(job_, shared_from_this());
-  front_.loop.look([self = shared_from_this()](const Loop&) { self->ask_store(); });
+  front_.loop.look([self = shared_from_this()](const Loop& loop) {
+    self->look(loop);
+    self->ask_store();
+  });
+}
+
+// What a job wrote under an earlier daemon makes no chunk.
+void OutputCall::look(const Loop& loop) {
+  const auto live = loop.scheduler().live(job_);
+  if (!live) return;
+  const Fence fence{job_, live->epoch, live->attempt};
+  const Lock lock(mutex_);
+  seen_ = live;
+  if (live->state != JobState::kRunning || request_.tail_bytes() > 0 || !takes(fence)) return;
+  for (std::size_t stream = 0; stream < kStreams; ++stream) {
+    if (is_wanted(request_, stream)) missed_[stream] = fence;
+  }
 }
 
 void OutputCall::ask_store() {
@@ -74,16 +102,33 @@ void OutputCall::read(StoreReader& reader) {
       return fail(taken.error(), std::move(lock));
     }
   } else if (phase_ == Phase::kOpening) {
+    if (const Status taken = check_attempt(**record); !taken.ok()) return fail(taken.error(), std::move(lock));
     phase_ = request_.follow() ? Phase::kLive : Phase::kSnapshot;
   }
   take_role(std::move(lock));
 }
 
+// Of a job that has not ended. An offer has its number before any worker takes it, and then it may run any moment.
+Status OutputCall::check_attempt(const JobRecord& record) const {
+  const std::uint32_t asked = request_.attempt();
+  if (asked == 0 || request_.follow()) return {};
+  const std::uint32_t ended = record.job.attempts;
+  const bool has_begun = seen_ && seen_->state != JobState::kQueued;
+  const std::uint32_t last = has_begun ? std::max(seen_->attempt, ended) : ended;
+  if (asked == last || (seen_ && asked == seen_->attempt)) return {};
+  if (last == 0) return Error{ErrorCode::kNotFound, "no attempt of job " + std::to_string(job_.value) + " has begun"};
+  return other_attempt(asked, last);
+}
+
+bool OutputCall::takes(const Fence& fence) const {
+  const std::uint32_t asked = request_.attempt();
+  return request_.follow() ? fence.attempt >= asked : asked == 0 || fence.attempt == asked;
+}
+
 Status OutputCall::take_record(JobRecord record, Lock&) {
   const std::uint32_t last = record.ending.attempt;
   if (request_.attempt() != 0 && request_.attempt() != last && !request_.follow()) {
-    return Error{ErrorCode::kNotFound, "the output of attempt " + std::to_string(request_.attempt()) +
-                                           " is not kept; that of the last one, " + std::to_string(last) + ", is"};
+    return other_attempt(request_.attempt(), last);
   }
   // Nobody reads these before the phase is set, but for a chunk that is being sent.
   stored_attempt_ = last;
@@ -95,6 +140,7 @@ Status OutputCall::take_record(JobRecord record, Lock&) {
   const auto parts = decode_parts(result_);
   if (!parts.ok()) return parts.error().in("result of job " + std::to_string(job_.value));
   for (const Part& part : *parts) {
+    if (last < request_.attempt()) break;  // who follows from a later one on is told the end alone
     const auto output = captured_output(part);
     if (!output || !is_wanted(request_, static_cast<std::size_t>(output->stream) - 1)) continue;
     auto source = BytesSource::of(part, front_.segments, front_.setup.state_directory + "/output");
@@ -108,22 +154,22 @@ Status OutputCall::take_record(JobRecord record, Lock&) {
 }
 
 void OutputCall::chunk(const OutputChunk& chunk) {
-  if (chunk.stream < 1 || chunk.stream > kKinds.size() || chunk.data.empty()) return;
+  if (chunk.stream < 1 || chunk.stream > kKinds.size()) return;
   const std::size_t stream = chunk.stream - 1;
-  if (!is_wanted(request_, stream)) return;
+  if (!is_wanted(request_, stream) || !takes(chunk.fence)) return;
   Lock lock(mutex_);
-  if (!live_ || over_ || phase_ == Phase::kStored) return;
+  if (over_ || phase_ == Phase::kStored) return;
   if (chunk_bytes_ + chunk.data.size() > limits::kFollowBytesMax) {
-    live_ = false;
+    missed_[stream] = chunk.fence;
     return;
   }
   chunk_bytes_ += chunk.data.size();
-  chunks_.push_back({chunk.fence.attempt, stream, chunk.offset, std::string(chunk.data)});
+  chunks_.push_back({chunk.fence, stream, chunk.offset, std::string(chunk.data)});
   if (phase_ == Phase::kLive) take_role(std::move(lock));
 }
 
 void OutputCall::progress(const JobProgress& progress) {
-  if (!request_.progress()) return;
+  if (!request_.progress() || !takes(progress.fence)) return;
   Lock lock(mutex_);
   if (over_ || phase_ == Phase::kStored) return;
   progress_ = {progress.fence.attempt, progress.fraction(), as_utf8(progress.message)};
@@ -174,12 +220,15 @@ void OutputCall::send_next() {
       fill_progress(std::move(progress));
       return StartWrite(&out_);
     }
+    if (chunks_.empty()) add_missed();
     if (!chunks_.empty()) {
       Chunk chunk = std::move(chunks_.front());
       chunks_.pop_front();
       chunk_bytes_ -= chunk.data.size();
       lock.unlock();
-      if (!fill_from_chunk(std::move(chunk))) continue;
+      const Filled filled = fill_from_chunk(chunk);
+      if (filled == Filled::kNothing) continue;
+      if (filled == Filled::kPart) put_back(std::move(chunk));
       return StartWrite(&out_);
     }
     if (phase_ == Phase::kSnapshot) {
@@ -204,25 +253,59 @@ void OutputCall::begin_attempt(std::uint32_t attempt) {
   attempt_ = attempt;
 }
 
-// False: all of it is known to the client.
-bool OutputCall::fill_from_chunk(Chunk chunk) {
-  if (chunk.attempt < attempt_) return false;
-  begin_attempt(chunk.attempt);
+OutputCall::Filled OutputCall::fill_from_chunk(Chunk& chunk) {
+  if (chunk.fence.attempt < attempt_) return Filled::kNothing;
+  begin_attempt(chunk.fence.attempt);
   std::uint64_t& next = next_[chunk.stream];
   const std::uint64_t end = chunk.offset + chunk.data.size();
-  if (!std::exchange(begun_[chunk.stream], true) && request_.tail_bytes() > 0) {
+  if (!begun_[chunk.stream] && request_.tail_bytes() > 0) {
+    if (chunk.data.empty()) return Filled::kNothing;
     next = std::max({next, chunk.offset, end - std::min(end, request_.tail_bytes())});
   }
-  if (end <= next) return false;
+  begun_[chunk.stream] = true;
+  if (end <= next) return Filled::kNothing;
+  if (chunk.offset > next) {
+    if (fill_from_file(chunk)) return Filled::kPart;
+    // What lies behind the gap waits as long as the gap may yet be filled: then it comes from there, too.
+    const bool is_lost = next >= kHalfBytes && chunk.offset - next > kHalfBytes;
+    if (chunk.data.empty() || (request_.follow() && !is_lost)) return Filled::kNothing;
+  }
   const std::uint64_t known = next > chunk.offset ? next - chunk.offset : 0;
-  out_.set_attempt(chunk.attempt);
+  out_.set_attempt(chunk.fence.attempt);
   out_.set_kind(kKinds[chunk.stream]);
   out_.set_offset(chunk.offset + known);
   out_.set_dropped_bytes(chunk.offset > next ? chunk.offset - next : 0);
   if (known > 0) chunk.data.erase(0, known);
   out_.set_data(std::move(chunk.data));
   next = end;
+  return Filled::kAll;
+}
+
+bool OutputCall::fill_from_file(const Chunk& chunk) {
+  std::uint64_t& next = next_[chunk.stream];
+  const std::size_t piece = std::min<std::uint64_t>(chunk.offset - next, limits::kPieceBytesMax);
+  std::string bytes = spooled_output(front_.setup.state_directory + "/output", chunk.fence,
+                                     static_cast<std::uint32_t>(chunk.stream) + 1, next, piece);
+  if (bytes.empty()) return false;
+  out_.set_attempt(chunk.fence.attempt);
+  out_.set_kind(kKinds[chunk.stream]);
+  out_.set_offset(next);
+  next += bytes.size();
+  out_.set_data(std::move(bytes));
   return true;
+}
+
+void OutputCall::put_back(Chunk chunk) {
+  const Lock lock(mutex_);
+  chunk_bytes_ += chunk.data.size();
+  chunks_.push_front(std::move(chunk));
+}
+
+// With the lock held.
+void OutputCall::add_missed() {
+  for (std::size_t stream = 0; stream < kStreams; ++stream) {
+    if (missed_[stream]) chunks_.push_back({*std::exchange(missed_[stream], std::nullopt), stream, kFarthest, {}});
+  }
 }
 
 void OutputCall::fill_progress(Progress progress) {

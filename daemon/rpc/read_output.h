@@ -15,8 +15,9 @@
 
 namespace futured::rpc {
 
-// Live chunks are a convenience of the loop. A client that falls behind them by more than limits::kFollowBytesMax gets
-// no more of them, and what it has not seen comes from the stored result when the job has ended: late, but whole.
+// Live chunks are a convenience of the loop. Of who comes late, or falls behind them by more than
+// limits::kFollowBytesMax, some are missed. The gap is filled from the worker's file as soon as that reaches so far,
+// else from the stored result when the job has ended; until then nothing behind the gap is sent: late, but whole.
 class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
                          public OutputSink,
                          public std::enable_shared_from_this<OutputCall> {
@@ -38,7 +39,7 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
     kStored,    // from the result
   };
   struct Chunk {
-    std::uint32_t attempt = 0;
+    Fence fence;
     std::size_t stream = 0;
     std::uint64_t offset = 0;
     std::string data;
@@ -48,6 +49,11 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
     double fraction = 0;
     std::string message;
   };
+  enum class Filled {
+    kNothing,  // all of the chunk is known to the client, or has to wait
+    kPart,     // something that lies before it: it is still to come
+    kAll,
+  };
   static constexpr std::size_t kStreams = 4;
   struct Stored {
     CapturedOutput output;
@@ -56,15 +62,21 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
   using Lock = std::unique_lock<std::mutex>;
 
   void start();
+  void look(const Loop& loop);
   void ask_store();
   void fail(const Error& error, Lock lock);
   void read(StoreReader& reader);
   [[nodiscard]] Status take_record(JobRecord record, Lock& lock);
+  [[nodiscard]] Status check_attempt(const JobRecord& record) const;
+  [[nodiscard]] bool takes(const Fence& fence) const;
   void take_role(Lock lock);
 
   // In the sender's role.
   void send_next();
-  [[nodiscard]] bool fill_from_chunk(Chunk chunk);
+  [[nodiscard]] Filled fill_from_chunk(Chunk& chunk);
+  [[nodiscard]] bool fill_from_file(const Chunk& chunk);
+  void put_back(Chunk chunk);
+  void add_missed();
   void fill_progress(Progress progress);
   [[nodiscard]] Result<bool> fill_from_store();
   void fill_end();
@@ -92,11 +104,12 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
   Phase phase_ = Phase::kOpening;
   bool sending_ = false;  // somebody has the sender's role
   bool over_ = false;     // end() was called
-  bool live_ = true;
-  bool ended_early_ = false;  // while the job was looked for
+  bool ended_early_ = false;     // while the job was looked for
+  std::optional<LiveJob> seen_;  // by the loop, at the start
   std::optional<Error> failure_;
   std::deque<Chunk> chunks_;
   std::size_t chunk_bytes_ = 0;
+  std::array<std::optional<Fence>, kStreams> missed_;  // of this attempt something made no chunk: its file is looked at
   std::optional<Progress> progress_;  // the latest that was not sent
 };
 

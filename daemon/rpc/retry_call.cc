@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/payload.h"
+#include "daemon/core/callbacks.h"
 #include "daemon/rpc/submit.h"
 
 namespace futured::rpc {
@@ -11,6 +12,14 @@ namespace futured::rpc {
 namespace {
 
 constexpr std::size_t kAtOnce = 64;
+
+// The batch has ended, and was told of.
+std::string without_whole_batch(const std::string& encoded) {
+  auto callbacks = decode_callbacks(encoded);
+  if (!callbacks.ok() || std::erase_if(*callbacks, [](const auto& one) { return one.whole_batch; }) == 0)
+    return encoded;
+  return encode_callbacks(*callbacks);
+}
 
 }  // namespace
 
@@ -78,6 +87,7 @@ Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>
   event::Submit submit;
   submit.who = who_;
   submit.spec = std::move(found.spec);
+  submit.spec.callbacks = without_whole_batch(submit.spec.callbacks);
   submit.ends = {found.job.payload.size};
   submit.bytes = found.job.payload.buffer ? found.job.payload.buffer : std::make_shared<const std::string>();
   submit.retry_of = id;

@@ -1,5 +1,8 @@
 #include "daemon/rpc/submit.h"
 
+#include <algorithm>
+
+#include "daemon/core/callbacks.h"
 #include "daemon/rpc/submit_keys.h"
 
 namespace futured::rpc {
@@ -23,6 +26,11 @@ class SegmentKeeper final : public OutcomeSink {
   const std::weak_ptr<OutcomeSink> inner_;
 };
 
+bool has_whole_batch(const JobSpec& spec) {
+  const auto callbacks = decode_callbacks(spec.callbacks);
+  return callbacks.ok() && std::ranges::any_of(*callbacks, &CallbackSpec::whole_batch);
+}
+
 }  // namespace
 
 Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const JobSpec& spec, const AskedBatch& asked) {
@@ -40,6 +48,12 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const Jo
   auto keys = to_keys(spec, *payloads, asked.items, asked.idempotency_key);
   if (!keys.ok()) return keys.error();
   batch.submit.keys = std::move(*keys);
+  batch.submit.key_is_of_batch = !asked.idempotency_key.empty();
+  if (!batch.submit.keys.empty() && !batch.submit.key_is_of_batch && has_whole_batch(spec)) {
+    return invalid("spec.callbacks",
+                   "one for the whole batch is refused beside keys of items, some of which may be jobs "
+                   "of an earlier batch; give the batch one key");
+  }
   batch.submit.who = who;
   batch.submit.spec = spec;
   batch.submit.has_segments = payloads->has_segments;

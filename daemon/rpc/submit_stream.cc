@@ -172,6 +172,8 @@ void SubmitStream::answered(std::uint64_t number, const Result<Accepted>& accept
     to_api(*accepted, receipt);
   } else {
     tell_refusal(accepted.error(), receipt);
+    // A client that gathers batches by itself lets only that item fail.
+    if (accepted.error().message.starts_with("items[")) receipt.mutable_error()->set_field(field_of(accepted.error()));
   }
   Lock lock(mutex_);
   PendingReceipt& pending = pending_[number - first_pending_];

@@ -133,9 +133,12 @@ void WatchCall::send_next() {
       return StartWrite(&out_);
     }
     if (!page.events.empty()) continue;
-    const std::lock_guard lock(mutex_);
-    if (again_) continue;
-    resting_ = true;
+    {
+      const std::lock_guard lock(mutex_);
+      if (again_) continue;
+      resting_ = true;
+    }
+    if (is_interrupted()) interrupted();  // it came before this rested, and found nobody to wake
     return;
   }
 }

@@ -42,12 +42,18 @@ Result<std::optional<CallbackRecord>> callback_with(CallbackTables& tables, Call
   return std::optional(std::move(record));
 }
 
+struct CallbacksOfJob {
+  std::vector<CallbackId> ids;  // ascending
+  bool is_all = true;           // else some that were registered later follow behind the last
+};
+
 // Of one job: those that came with its submit are known from its options, whether they are due or not.
-Result<std::vector<CallbackId>> callbacks_of(CallbackTables& tables, const CallbackQuery& query) {
-  std::vector<CallbackId> ids;
+Result<CallbacksOfJob> callbacks_of(CallbackTables& tables, const CallbackQuery& query) {
+  CallbacksOfJob found;
+  std::vector<CallbackId>& ids = found.ids;
   auto job = tables.job_row(query.job, /*with_result=*/false);
   if (!job) return job.error();
-  if (!*job) return ids;
+  if (!*job) return found;
   const auto specs = decode_callbacks((*job)->spec.callbacks);
   if (!specs) return specs.error().in("job " + std::to_string(query.job.value));
   const auto batch = tables.batch_of(query.job);
@@ -59,9 +65,11 @@ Result<std::vector<CallbackId>> callbacks_of(CallbackTables& tables, const Callb
   const auto later = tables.later_callbacks(query.job, query.after, query.callbacks_max + 1);
   if (!later) return later.error();
   ids.insert(ids.end(), later->begin(), later->end());
+  found.is_all = later->size() <= query.callbacks_max;
   std::ranges::sort(ids);
-  std::erase_if(ids, [&](CallbackId id) { return id.value <= query.after; });
-  return ids;
+  std::erase_if(
+      ids, [&](CallbackId id) { return id.value <= query.after || (!found.is_all && id.value > later->back().value); });
+  return found;
 }
 
 // How a callback without a row stands: its job, or batch, has not ended; or it ended otherwise than was asked for.
@@ -89,11 +97,15 @@ bool wants(const CallbackQuery& query, DeliveryState state) {
 
 }  // namespace
 
-Result<std::optional<DeliveryRecord>> read_delivery_record(CallbackTables& tables, CallbackId id) {
+Result<std::optional<CallbackRecord>> read_callback_record(CallbackTables& tables, CallbackId id) {
   auto row = tables.delivery_row(id);
   if (!row) return row.error();
-  if (!*row) return std::optional<DeliveryRecord>();
-  auto callback = callback_with(tables, id, **std::move(row));
+  if (!*row) return std::optional<CallbackRecord>();
+  return callback_with(tables, id, **std::move(row));
+}
+
+Result<std::optional<DeliveryRecord>> read_delivery_record(CallbackTables& tables, CallbackId id) {
+  auto callback = read_callback_record(tables, id);
   if (!callback) return callback.error();
   if (!*callback) return std::optional<DeliveryRecord>();
   DeliveryRecord record{**std::move(callback), {}, {}};
@@ -117,9 +129,9 @@ Result<CallbackPage> read_callback_page(CallbackTables& tables, const CallbackQu
     return {};
   };
   if (query.job.is_set()) {
-    const auto ids = callbacks_of(tables, query);
-    if (!ids) return ids.error();
-    for (const CallbackId id : *ids) {
+    const auto found = callbacks_of(tables, query);
+    if (!found) return found.error();
+    for (const CallbackId id : found->ids) {
       if (page.callbacks.size() == query.callbacks_max) {
         page.next_after = page.callbacks.back().id.value;
         return page;
@@ -129,6 +141,7 @@ Result<CallbackPage> read_callback_page(CallbackTables& tables, const CallbackQu
       if (!wants(query, row->state)) continue;
       if (const Status added = add(*std::move(row)); !added) return added.error();
     }
+    if (!found->is_all) page.next_after = found->ids.back().value;
     return page;
   }
   const bool failed_only = query.states == std::vector{DeliveryState::kFailed};

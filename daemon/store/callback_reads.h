@@ -25,6 +25,7 @@ class CallbackTables {
   [[nodiscard]] virtual Result<std::optional<WholeBatchRow>> batch_of(JobId job) = 0;
 };
 
+[[nodiscard]] Result<std::optional<CallbackRecord>> read_callback_record(CallbackTables& tables, CallbackId id);
 [[nodiscard]] Result<std::optional<DeliveryRecord>> read_delivery_record(CallbackTables& tables, CallbackId id);
 [[nodiscard]] Result<CallbackPage> read_callback_page(CallbackTables& tables, const CallbackQuery& query);
 

@@ -82,6 +82,7 @@ class MemoryReader : public StoreReader, private CallbackTables {
   Result<JobPage> list(const JobQuery& query) override;
   Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) override;
   Result<std::optional<KeyRow>> find_key(const KeyQuery& key) override;
+  Result<std::optional<CallbackRecord>> callback(CallbackId id) override;
   Result<std::optional<DeliveryRecord>> delivery(CallbackId id) override;
   Result<CallbackPage> callbacks(const CallbackQuery& query) override;
 
@@ -346,6 +347,11 @@ Result<std::vector<OutcomeRow>> MemoryReader::endings(const std::vector<JobId>& 
     endings.push_back({id, copy_of(job->second.ending)});
   }
   return endings;
+}
+
+Result<std::optional<CallbackRecord>> MemoryReader::callback(CallbackId id) {
+  const std::lock_guard lock(rows_->mutex);
+  return read_callback_record(*this, id);
 }
 
 Result<std::optional<DeliveryRecord>> MemoryReader::delivery(CallbackId id) {

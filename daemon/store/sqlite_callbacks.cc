@@ -23,6 +23,12 @@ Status SqliteReader::prepare_callbacks() {
   return {};
 }
 
+Result<std::optional<CallbackRecord>> SqliteReader::callback(CallbackId id) {
+  if (const Status ready = prepare(); !ready) return ready.error();
+  const OneState state(begin_, end_);
+  return read_callback_record(*this, id);
+}
+
 Result<std::optional<DeliveryRecord>> SqliteReader::delivery(CallbackId id) {
   if (const Status ready = prepare(); !ready) return ready.error();
   const OneState state(begin_, end_);

@@ -257,7 +257,8 @@ int SqliteStore::write_callbacks(const Batch& batch) {
     writes_.delivery.bind(4, static_cast<std::int32_t>(row.state));
     writes_.delivery.bind(5, row.attempts);
     writes_.delivery.bind(6, row.at.us);
-    writes_.delivery.bind(7, row.behind);
+    const std::string behind = encode_ids(row.behind);
+    writes_.delivery.bind_blob(7, behind);
     writes_.delivery.bind_text(8, row.error);
     if (const int code = writes_.delivery.run(); code != SQLITE_OK) return code;
   }

@@ -31,6 +31,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
   Result<JobPage> list(const JobQuery& query) override;
   Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) override;
   Result<std::optional<KeyRow>> find_key(const KeyQuery& key) override;
+  Result<std::optional<CallbackRecord>> callback(CallbackId id) override;
   Result<std::optional<DeliveryRecord>> delivery(CallbackId id) override;
   Result<CallbackPage> callbacks(const CallbackQuery& query) override;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/wire.h"
 #include "daemon/store/cause_code.h"
 
 namespace futured {
@@ -74,10 +75,24 @@ Result<Ending> read_ending(const Execution& row, int first, bool with_result) {
   return ending;
 }
 
+std::string encode_ids(const std::vector<CallbackId>& ids) {
+  std::string encoded;
+  for (const CallbackId id : ids) append_varint(encoded, id.value);
+  return encoded;
+}
+
 DeliveryRow read_delivery(const Execution& row) {
-  return {
-      CallbackId{row.number(0)}, JobId{row.number(1)},     row.number32(2), static_cast<DeliveryState>(row.integer(3)),
-      row.number32(4),           WallTime{row.integer(5)}, row.number32(6), std::string(row.bytes(7))};
+  DeliveryRow delivery{CallbackId{row.number(0)},
+                       JobId{row.number(1)},
+                       row.number32(2),
+                       static_cast<DeliveryState>(row.integer(3)),
+                       row.number32(4),
+                       WallTime{row.integer(5)},
+                       {},
+                       std::string(row.bytes(7))};
+  WireReader behind(row.bytes(6));
+  while (!behind.at_end() && !behind.failed()) delivery.behind.push_back(CallbackId{behind.varint()});
+  return delivery;
 }
 
 WholeBatchRow read_whole_batch(const Execution& row) {

@@ -23,6 +23,8 @@ inline constexpr const char* kEndingColumns = "state, attempt, epoch, started_at
 // The columns of `deliveries`, in their order.
 inline constexpr const char* kDeliveryColumns = "id, job, lane, state, attempts, at, behind, error";
 [[nodiscard]] DeliveryRow read_delivery(const Execution& row);
+// As its column `behind` has them.
+[[nodiscard]] std::string encode_ids(const std::vector<CallbackId>& ids);
 
 // The columns of `whole_batches`, in their order.
 [[nodiscard]] WholeBatchRow read_whole_batch(const Execution& row);

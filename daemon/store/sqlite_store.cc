@@ -7,6 +7,7 @@
 
 #include "daemon/store/sqlite_keys.h"
 #include "daemon/store/sqlite_reader.h"
+#include "daemon/store/sqlite_rows.h"
 #include "daemon/store/sqlite_schema.h"
 
 namespace futured {
@@ -100,7 +101,7 @@ SqliteStore::~SqliteStore() {
 }
 
 Status SqliteStore::prepare() {
-  const std::pair<Statement*, const char*> statements[] = {
+  const std::pair<Statement*, std::string> statements[] = {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
@@ -122,7 +123,8 @@ Status SqliteStore::prepare() {
       {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
       {&writes_.straggler_remove, "DELETE FROM stragglers WHERE job = ?"},
       {&writes_.callback, "INSERT INTO callbacks VALUES (?,?,?,?)"},
-      {&writes_.delivery, "INSERT OR REPLACE INTO deliveries VALUES (?,?,?,?,?,?,?,?)"},
+      {&writes_.delivery,
+       std::string("INSERT OR REPLACE INTO deliveries (") + kDeliveryColumns + ") VALUES (?,?,?,?,?,?,?,?)"},
       {&writes_.whole_batch, "INSERT OR REPLACE INTO whole_batches VALUES (?,?,?,?)"},
       {&writes_.meta, "INSERT OR REPLACE INTO meta VALUES (?,?)"},
       {&writes_.key_add, "INSERT INTO keys VALUES (?,?,?,?,?,?,?)"},

@@ -94,6 +94,8 @@ class StoreReader {
   [[nodiscard]] virtual Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) = 0;
   // The jobs that an idempotency key stands for; nothing: nobody has used it.
   [[nodiscard]] virtual Result<std::optional<KeyRow>> find_key(const KeyQuery& key) = 0;
+  // A callback that is due, was, or was registered later; and with all that its receiver is told.
+  [[nodiscard]] virtual Result<std::optional<CallbackRecord>> callback(CallbackId id) = 0;
   [[nodiscard]] virtual Result<std::optional<DeliveryRecord>> delivery(CallbackId id) = 0;
   [[nodiscard]] virtual Result<CallbackPage> callbacks(const CallbackQuery& query) = 0;
 };

@@ -203,6 +203,7 @@ void History::add_keys(event::Submit& submit) {
   if (random_.chance(500)) {
     const std::string key = "batch " + std::to_string(random_.below(kKeys));
     submit.keys.push_back({key, 7});
+    submit.key_is_of_batch = true;
     const auto first = keyed_.emplace(key, submit).first->second;
     submit.spec = first.spec;
     submit.bytes = first.bytes;

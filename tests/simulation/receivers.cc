@@ -1,5 +1,7 @@
 #include "tests/simulation/receivers.h"
 
+#include <algorithm>
+
 namespace futured::simulation {
 
 namespace {
@@ -18,7 +20,10 @@ void Receivers::committed(const Batch& batch) {
   }
   for (const JobRow& row : batch.jobs) jobs_[row.id] = {row.ending.state, row.spec};
   for (const OutcomeRow& row : batch.outcomes) jobs_.at(row.id).state = row.ending.state;
-  for (const CallbackRow& row : batch.callbacks) later_[row.id] = row;
+  for (const CallbackRow& row : batch.callbacks) {
+    later_[row.id] = row;
+    if (!is_terminal(jobs_.at(row.job).state)) before_end_[row.job].push_back(row.id);
+  }
   for (const WholeBatchRow& row : batch.whole_batches) batches_[row.first] = row;
   for (const DeliveryRow& row : batch.deliveries) {
     hold(!is_settled(row.id), name(row.id) + " changes after it was settled");
@@ -59,13 +64,36 @@ void Receivers::told(const effect::Deliver& deliver) {
   const CallbackId id = deliver.id;
   hold(is_due(id), name(id) + " is delivered, and is not due by what is on disk");
   hold(!is_settled(id), name(id) + " is delivered after it was settled");
-  if (is_later(id)) return;
-  const std::vector<CallbackSpec>& all = callbacks_of(job_of(id));
-  for (std::uint32_t i = 0; i < index_of(id); ++i) {
-    const CallbackId before = callback_of(job_of(id), i);
-    const bool same = all[i].lane == all[index_of(id)].lane && all[i].whole_batch == all[index_of(id)].whole_batch;
-    hold(!same || !is_due(before) || is_settled(before), name(id) + " is delivered before " + name(before));
+  const std::vector<CallbackId> all = in_order(rows_.at(id).job);
+  const auto self = std::ranges::find(all, id);
+  for (auto before = all.begin(); before != self && self != all.end(); ++before) {
+    const bool same = lane_of(*before) == lane_of(id);
+    hold(!same || !is_due(*before) || is_settled(*before), name(id) + " is delivered before " + name(*before));
   }
+}
+
+std::vector<CallbackId> Receivers::in_order(JobId job) const {
+  std::vector<CallbackId> all;
+  const std::vector<CallbackSpec>& callbacks = callbacks_of(job);
+  for (std::uint32_t i = 0; i < callbacks.size(); ++i) {
+    if (!callbacks[i].whole_batch) all.push_back(callback_of(job, i));
+  }
+  for (const auto& [first, batch] : batches_) {
+    if (job < first || job.value >= first.value + batch.count) continue;
+    for (std::uint32_t i = 0; i < callbacks.size(); ++i) {
+      const auto row = rows_.find(callback_of(first, i));
+      if (callbacks[i].whole_batch && row != rows_.end() && row->second.job == job) all.push_back(row->first);
+    }
+  }
+  if (const auto later = before_end_.find(job); later != before_end_.end()) {
+    all.insert(all.end(), later->second.begin(), later->second.end());
+  }
+  return all;
+}
+
+std::uint32_t Receivers::lane_of(CallbackId id) const {
+  if (is_later(id)) return decode_callbacks(later_.at(id).spec)->front().lane;
+  return callbacks_of(job_of(id)).at(index_of(id)).lane;
 }
 
 void Receivers::heard_registered(const effect::Registered& registered) {

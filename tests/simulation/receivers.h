@@ -35,10 +35,14 @@ class Receivers {
   [[nodiscard]] const std::vector<CallbackSpec>& callbacks_of(JobId job) const;
   [[nodiscard]] bool is_due(CallbackId id) const;
   [[nodiscard]] bool is_settled(CallbackId id) const;
+  // Those that the end of this job makes due, in the order in which one receiver is told.
+  [[nodiscard]] std::vector<CallbackId> in_order(JobId job) const;
+  [[nodiscard]] std::uint32_t lane_of(CallbackId id) const;
 
   std::map<SpecId, std::vector<CallbackSpec>> specs_;
   std::map<JobId, Ended> jobs_;
   std::map<CallbackId, CallbackRow> later_;
+  std::map<JobId, std::vector<CallbackId>> before_end_;  // of later_, those that were on disk before the job's end
   std::map<JobId, WholeBatchRow> batches_;
   std::map<CallbackId, DeliveryRow> rows_;
   std::set<CallbackId> accepted_;  // a receiver has said yes

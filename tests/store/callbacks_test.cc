@@ -36,7 +36,7 @@ class CallbackStore : public testing::TestWithParam<Kind> {
   }
   static DeliveryRow row(CallbackId id, std::uint64_t job, DeliveryState state, std::int64_t at = 0,
                          std::uint32_t lane = 7) {
-    return {id, JobId{job}, lane, state, 2, WallTime{at}, 6, "refused"};
+    return {id, JobId{job}, lane, state, 2, WallTime{at}, {CallbackId{6}, CallbackId{900}}, "refused"};
   }
   std::vector<std::uint64_t> listed(const CallbackQuery& query) {
     const auto page = store_->reader()->callbacks(query);
@@ -63,13 +63,35 @@ TEST_P(CallbackStore, WhatIsDueComesByLaneInOrderOfTime) {
   const auto answer = store_->claim(DeliveryClaim{7, 10});
   ASSERT_TRUE(answer.ok());
   EXPECT_EQ(text(*answer),
-            "deliveries:\n  64 of 2 lane 7 state 2 attempts 2 at 10 behind 6 ''\n"
-            "  32 of 1 lane 7 state 2 attempts 2 at 30 behind 6 ''\n");
+            "deliveries:\n  64 of 2 lane 7 state 2 attempts 2 at 10 behind 6 900 ''\n"
+            "  32 of 1 lane 7 state 2 attempts 2 at 30 behind 6 900 ''\n");
   EXPECT_EQ(store_->claim(DeliveryClaim{7, 1})->rows.size(), 1u);
   const auto lanes = store_->snapshot()->deliveries;
   ASSERT_EQ(lanes.size(), 2u);
   EXPECT_EQ(text(lanes[0]), "7 at 10");
   EXPECT_EQ(text(lanes[1]), "8 at 20");
+}
+
+TEST_P(CallbackStore, OfOneJobAllThatWereRegisteredLaterAreListed) {
+  Batch batch;
+  for (std::uint64_t number = 1; number <= 9; ++number) {
+    const CallbackId id = later_callback(number);
+    batch.callbacks.push_back({id, JobId{1}, 77, encode_callbacks({CallbackSpec{.address = "later"}})});
+    batch.deliveries.push_back(row(id, 1, number == 9 ? DeliveryState::kFailed : DeliveryState::kWaiting));
+  }
+  commit(batch);
+  CallbackQuery query{.job = JobId{1}, .callbacks_max = 2, .states = {DeliveryState::kFailed}};
+  std::vector<std::uint64_t> found;
+  int pages = 0;
+  for (;; ++pages) {
+    const auto page = store_->reader()->callbacks(query);
+    ASSERT_TRUE(page.ok() && pages < 20);
+    for (const CallbackRecord& record : page->callbacks) found.push_back(record.id.value);
+    if (page->next_after == 0) break;
+    ASSERT_GT(page->next_after, query.after);
+    query.after = page->next_after;
+  }
+  EXPECT_EQ(found, Ids{later_callback(9).value});
 }
 
 TEST_P(CallbackStore, ALaterRowOfADeliveryReplacesTheEarlier) {

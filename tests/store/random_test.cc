@@ -89,7 +89,8 @@ class History {
     for (std::uint64_t left = pick(6); left > 0; --left) {
       const JobId job{1 + pick(next_id_)};
       batch.deliveries.push_back({callback_of(job, draw(2)), job, draw(3), static_cast<DeliveryState>(2 + pick(5)),
-                                  draw(5), WallTime{static_cast<std::int64_t>(pick(50))}, draw(4),
+                                  draw(5), WallTime{static_cast<std::int64_t>(pick(50))},
+                                  std::vector<CallbackId>(draw(4), CallbackId{pick(1'000'000)}),
                                   chance(50) ? "" : "refused"});
     }
     if (chance(50)) {

@@ -202,7 +202,9 @@ std::string text(const JobPage& page) { return lines("page", page.jobs) + "next 
 std::string text(const DeliveryRow& row) {
   std::ostringstream out;
   out << row.id.value << " of " << row.job.value << " lane " << row.lane << " state " << static_cast<int>(row.state)
-      << " attempts " << row.attempts << " at " << row.at.us << " behind " << row.behind << " '" << row.error << "'";
+      << " attempts " << row.attempts << " at " << row.at.us << " behind";
+  for (const CallbackId id : row.behind) out << " " << id.value;
+  out << " '" << row.error << "'";
   return out.str();
 }
 std::string text(const DeliveryLane& lane) {

@@ -266,6 +266,25 @@ TEST(SqliteMigration, CrashesOfVersion2KeepTheirCharge) {
   EXPECT_TRUE(snapshot->specs.at(0).spec.retry_only.empty());
 }
 
+TEST(SqliteMigration, DeliveriesOfVersion3ThatWereBehindAnotherAreDue) {
+  Scratch scratch;
+  std::ofstream(scratch.database()).close();
+  {
+    auto database = *Database::open(scratch.database(), {});
+    ASSERT_TRUE(migrate(database, schema_migrations().first(3)).ok());
+    const Status written = database.run(
+        "INSERT INTO meta VALUES ('epoch', 1), ('spawner_instance', ''), ('ids_reserved_until', 9), ('low_water', 0);"
+        "INSERT INTO deliveries VALUES (32, 1, 7, 2, 1, 5, 2, ''), (34, 1, 7, 5, 0, 0, 0, '');");
+    ASSERT_TRUE(written.ok()) << written.error().message;
+  }
+  auto store = open_sqlite_store(scratch.database());
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  const auto due = (*store)->claim(DeliveryClaim{7, 10});
+  ASSERT_TRUE(due.ok());
+  EXPECT_EQ(due->rows.size(), 2u);
+  for (const DeliveryRow& row : due->rows) EXPECT_TRUE(row.behind.empty());
+}
+
 TEST(SqliteCrash, CopyTakenAfterACommitHoldsIt) {
   Scratch scratch;
   Scratch copies;

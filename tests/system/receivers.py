@@ -87,9 +87,9 @@ class Webhook:
 
 
 class Listener:
-    """A futured.v1.CompletionListener on a unix socket."""
+    """A futured.v1.CompletionListener on a unix socket; with a certificate, over TLS on a port of loopback."""
 
-    def __init__(self, words, path):
+    def __init__(self, words, path, certificate=None):
         self.words = words
         self.address = f"unix:{path}"
         self.refusals = []  # status codes to answer with, in turn; then OK
@@ -104,7 +104,11 @@ class Listener:
         self.server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler("futured.v1.CompletionListener", handlers)]
         )
-        self.server.add_insecure_port(self.address)
+        if certificate:
+            chain, key = (file.read_bytes() for file in certificate)
+            self.port = self.server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, chain)]))
+        else:
+            self.server.add_insecure_port(self.address)
         self.server.start()
 
     def _completed(self, completion, context):

@@ -1,4 +1,5 @@
 """The calls of the API one by one: lists, waits, reads, queues, and who may do what."""
+import json
 import os
 import socket
 
@@ -367,11 +368,37 @@ def test_a_follower_that_comes_late_gets_the_whole_output(api, gate, tmp_path):
     assert gate.line() == "up"
     now = list(api.stream("Jobs", "ReadOutput", words.ReadOutputRequest(id=job)))
     assert now[-1].end and not now[-1].HasField("outcome")
+    following = api.stream("Jobs", "ReadOutput", words.ReadOutputRequest(id=job, follow=True))
+    answers = [next(following)]
     with open(go, "w", encoding="ascii") as pipe:
         pipe.write("go\n")
+    answers += following
+    assert b"".join(answer.data for answer in answers) == b"\0" * 3_000_000 + b"end\n"
+    assert not any(answer.dropped_bytes for answer in now + answers)
     api.wait([job])
     whole = b"".join(answer.data for answer in api.stream("Jobs", "ReadOutput", words.ReadOutputRequest(id=job)))
     assert whole == b"\0" * 3_000_000 + b"end\n"
+
+
+def test_of_a_running_job_only_the_last_attempt_is_read(api, gate):
+    words = api.words
+    script = f"echo $FUTURED_ATTEMPT; [ $FUTURED_ATTEMPT = 2 ] || exit 1; echo up >{gate.path}; exec sleep 1000"
+    job = api.submit_command("sh", "-c", script, retries={"max_attempts": 2})
+    assert gate.line() == "up"
+    await_state(api, job, words.JOB_STATE_RUNNING)
+
+    def read(**fields):
+        return api.stream("Jobs", "ReadOutput", words.ReadOutputRequest(id=job, **fields))
+
+    for other in (1, 99):
+        refused(lambda: list(read(attempt=other)), NOT_FOUND, f"attempt {other} is not kept", "the last one, 2,")
+    assert not list(read(attempt=2))[-1].HasField("outcome")
+    first = next(read(attempt=1, follow=True))
+    assert (first.attempt, first.data) == (2, b"2\n")
+    never = read(attempt=3, follow=True)
+    end(api, job)
+    (last,) = never
+    assert last.end and last.outcome.state == words.JOB_STATE_CANCELLED
 
 
 # ---- Changing
@@ -454,6 +481,7 @@ def stranger(make_daemon, api_of, api_modules):
     unknown = Api(api_modules, daemon.socket)
     unknown.channel.close()
     unknown.channel = grpc.insecure_channel(address)
+    unknown.fut = lambda *words: daemon.fut("--address", address, *words)
     yield owner, unknown
     unknown.close()
 
@@ -471,6 +499,16 @@ def test_who_cannot_be_known_may_look_but_not_touch(stranger, gate):
     assert answer.entries[0].error.code == DENIED.value[0]
     (own,) = unknown.submit_tasks("noop")
     assert owner.get(own).owner_uid == 65534
+
+
+def test_fut_retries_of_all_that_failed_what_is_the_callers(stranger):
+    owner, unknown = stranger
+    (others,) = owner.submit_tasks("fail", data=b"of the owner")
+    (own,) = unknown.submit_tasks("fail", data=b"of nobody known")
+    owner.wait([others, own])
+    done = unknown.fut("retry", "--failed", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [own]
 
 
 def test_only_loopback_is_listened_on(make_daemon):

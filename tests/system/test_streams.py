@@ -1,4 +1,5 @@
 """What a running task streams: its chunks, its log, its progress. Read live, resumed, and kept with the job."""
+import json
 import os
 
 import pytest
@@ -19,6 +20,14 @@ def submit(api, task, *arguments, **spec):
     return job
 
 
+def await_running(api, job):
+    """A task may be heard of before the daemon knows that it was taken."""
+    for _ in range(10_000):
+        if api.get(job).state == api.words.JOB_STATE_RUNNING:
+            return
+    raise AssertionError(f"job {job} is {api.get(job).state}")
+
+
 def read(api, job, **fields):
     return api.stream("Jobs", "ReadOutput", api.words.ReadOutputRequest(id=job, **fields))
 
@@ -37,7 +46,7 @@ def test_chunks_are_read_while_the_task_runs_and_again_when_it_has_ended(api, ga
         live += answer.data
         if live == b"first;second;":
             break
-    assert api.get(job).state == words.JOB_STATE_RUNNING
+    await_running(api, job)
     api.cancel(job)
     rest = list(answers)
     assert rest[-1].end and rest[-1].outcome.state == words.JOB_STATE_CANCELLED
@@ -47,6 +56,81 @@ def test_chunks_are_read_while_the_task_runs_and_again_when_it_has_ended(api, ga
     assert bytes_of(stored, words.OUTPUT_KIND_EMITTED) == b"first;second;stopped;"
     resumed = list(read(api, job, kind=words.OUTPUT_KIND_EMITTED, emitted_offset=6))
     assert (resumed[0].offset, bytes_of(resumed, words.OUTPUT_KIND_EMITTED)) == (6, b"second;stopped;")
+
+
+def followed(answers, size):
+    """The first `size` bytes of one stream, as they come."""
+    seen = b""
+    for answer in answers:
+        assert answer.offset == len(seen) and not answer.dropped_bytes
+        seen += answer.data
+        if len(seen) >= size:
+            break
+    return seen
+
+
+TEXT = b"".join(b"%07d\n" % number for number in range(375_000))  # more than is kept of live output
+
+
+def test_who_comes_late_gets_all_that_a_running_task_has_emitted(api, gate):
+    words = api.words
+    job = submit(api, "test.stream", TEXT, gate.path)
+    gate.line()
+    await_running(api, job)
+    now = list(read(api, job, kind=words.OUTPUT_KIND_EMITTED))
+    assert bytes_of(now, words.OUTPUT_KIND_EMITTED) == TEXT and not any(answer.dropped_bytes for answer in now)
+    answers = read(api, job, kind=words.OUTPUT_KIND_EMITTED, follow=True)
+    assert followed(answers, len(TEXT)) == TEXT
+    assert api.get(job).state == words.JOB_STATE_RUNNING
+    api.cancel(job)
+    rest = list(answers)
+    assert bytes_of(rest, words.OUTPUT_KIND_EMITTED) == b"stopped;"
+    assert rest[-1].end and not any(answer.dropped_bytes for answer in rest)
+
+
+def test_who_follows_after_a_restart_gets_all_that_was_emitted_before(api_of, daemon, gate):
+    api = api_of(daemon)
+    words = api.words
+    job = submit(api, "test.stream", TEXT, gate.path)
+    gate.line()
+    daemon.kill()
+    daemon.start()
+    api = api_of(daemon)
+    answers = read(api, job, kind=words.OUTPUT_KIND_EMITTED, follow=True)
+    assert followed(answers, len(TEXT)) == TEXT
+    api.cancel(job)
+    assert bytes_of(answers, words.OUTPUT_KIND_EMITTED) == b"stopped;"
+
+
+def test_what_only_the_worker_remembers_is_waited_for_and_other_streams_go_on(api_of, daemon, gate, tmp_path):
+    api = api_of(daemon)
+    words = api.words
+    go = str(tmp_path / "go")
+    os.mkfifo(go)
+    script = f"echo before; echo up >{gate.path}; read line <{go}; echo other >&2; read line <{go}; echo after"
+    job = api.submit_command("sh", "-c", script)
+    assert gate.line() == "up"
+    assert followed(read(api, job, kind=words.OUTPUT_KIND_STDOUT, follow=True), 7) == b"before\n"
+    daemon.kill()
+    daemon.start()
+    api = api_of(daemon)
+    answers = read(api, job, follow=True)
+    release(go)
+    seen = []
+    for answer in answers:
+        seen.append(answer)
+        if answer.kind == words.OUTPUT_KIND_STDERR:
+            break
+    release(go)
+    seen += answers
+    assert bytes_of(seen, words.OUTPUT_KIND_STDOUT) == b"before\nafter\n"
+    assert bytes_of(seen, words.OUTPUT_KIND_STDERR) == b"other\n"
+    assert not any(answer.dropped_bytes for answer in seen)
+
+
+def release(path):
+    with open(path, "w", encoding="ascii") as pipe:
+        pipe.write("go\n")
 
 
 def test_chunks_and_log_are_no_part_of_the_result(api):
@@ -91,12 +175,43 @@ def test_progress_is_shown_with_a_running_job_and_told_to_who_follows(api, gate)
         if answer.progress_message:
             break
     assert (answer.progress, answer.progress_message, answer.data) == (0.25, "reading \ufffd", b"")
+    await_running(api, job)
     seen = api.get(job)
     assert (seen.progress, seen.progress_message) == (0.25, answer.progress_message)
     listed = api.call("Jobs", "List", words.ListJobsRequest(filter=words.JobFilter(states=[words.JOB_STATE_RUNNING])))
     assert [(entry.id, entry.progress) for entry in listed.jobs] == [(job, 0.25)]
     api.cancel(job, kill_at_once=True, wait=True)
     assert api.get(job).progress == 0
+
+
+def test_the_last_sign_of_life_of_a_running_job_is_told(api, daemon, gate, tmp_path):
+    words = api.words
+    job = submit(api, "test.beat_until", tmp_path / "quiet", gate.path)
+
+    def await_alive(after_us):
+        for _ in range(10_000):
+            seen = api.get(job)
+            if seen.state == words.JOB_STATE_RUNNING and seen.alive_us > after_us:
+                return seen
+        raise AssertionError(f"{seen.alive_us} is not after {after_us}")
+
+    first = await_alive(0)
+    assert first.alive_us >= first.started_us
+    await_alive(first.alive_us + 1_000)  # not the same one, on a clock that is converted anew
+    (shown,) = daemon.fut_json("show", job)
+    assert shown["alive_us"] > first.alive_us
+    assert "last sign of life" in daemon.fut("show", job, check=True).stdout
+    api.cancel(job, kill_at_once=True, wait=True)
+    assert api.get(job).alive_us == 0
+
+
+def test_fut_follows_progress_in_json(api, daemon, gate):
+    job = submit(api, "test.progress", 0.25, "reading", gate.path)
+    gate.line()
+    with daemon.start_fut("logs", "-f", "--json", job) as following:
+        assert json.loads(following.stdout.readline()) == {"progress": 0.25, "message": "reading", "attempt": 1}
+        api.cancel(job, kill_at_once=True, wait=True)
+        assert following.wait(20) == 0
 
 
 def test_a_stream_that_nobody_reads_goes_on_without_the_daemon(api_of, daemon, gate):

@@ -90,6 +90,13 @@ def test_a_command_that_does_not_stop_leaves_its_processes_states_and_its_output
     assert "waits in: " in seen.cause.stacks and "system call: " in seen.cause.stacks
 
 
+def test_a_command_that_writes_without_end_is_asked_for_its_processes_too(api):
+    job = api.submit_command("sh", "-c", "trap '' TERM; while :; do echo again; done",
+                             timeouts={"soft_ms": 200, "grace_ms": 100})
+    seen = timed_out(api, job, api.words.TIMEOUT_KIND_SOFT)
+    assert "process " in seen.cause.stacks and " sh -c trap" in seen.cause.stacks
+
+
 def test_each_attempt_has_its_soft_timeout_and_keeps_its_stacks(api, gate):
     job = submit(api, "test.spin", gate.path, timeouts={"soft_ms": 100, "grace_ms": 100}, retries={"max_attempts": 2})
     pids = [gate.line(), gate.line()]

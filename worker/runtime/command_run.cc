@@ -36,6 +36,25 @@ volatile std::sig_atomic_t g_command_runs = 0;
 volatile std::sig_atomic_t g_command_pid = 0;
 volatile std::sig_atomic_t g_must_end = 0;
 
+// SIGTERM waits, but for where the mask is as it was before: between a look at g_must_end and the sleep after it, its
+// handler would wake nobody.
+class TermBlocked {
+ public:
+  TermBlocked() {
+    sigset_t term;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, &before_);
+  }
+  TermBlocked(const TermBlocked&) = delete;
+  TermBlocked& operator=(const TermBlocked&) = delete;
+  ~TermBlocked() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  [[nodiscard]] const sigset_t& before() const { return before_; }
+
+ private:
+  sigset_t before_{};
+};
+
 struct Pipe {
   Fd read_end;
   Fd write_end;
@@ -180,13 +199,19 @@ bool CommandRun::start(CommandOutcome& outcome) {
 // Returns once the command's own process has ended; what it left may still run.
 void CommandRun::follow_until_end() {
   for (;;) {
-    if (!look_for_stop()) continue;
     std::array<pollfd, 5> sources{{{child_.pidfd.get(), POLLIN, 0},
                                    {end_.lifeline_fd(), 0, 0},
                                    {end_.wake_fd(), POLLIN, 0},
                                    {stdout_.pipe.get(), POLLIN, 0},
                                    {stderr_.pipe.get(), POLLIN, 0}}};
-    const int ready = poll(sources.data(), sources.size(), patience_ms());
+    int ready = 0;
+    {
+      const TermBlocked term;
+      if (!look_for_stop()) continue;
+      const int ms = patience_ms();
+      const timespec patience{ms / 1'000, ms % 1'000 * 1'000'000};
+      ready = ppoll(sources.data(), sources.size(), ms < 0 ? nullptr : &patience, &term.before());
+    }
     end_.disarm();
     if (ready < 0) continue;  // a signal
     if (ready == 0) emit_backlog();

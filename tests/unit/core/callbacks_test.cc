@@ -76,6 +76,7 @@ TEST(Callbacks, EncodedAndDecodedAreTheSame) {
   spec.queue = "q";
   spec.pool = "p";
   spec.task = "t";
+  spec.priority = -7;
   const std::string encoded = encode_callbacks({spec, webhook()});
   const auto decoded = decode_callbacks(encoded);
   ASSERT_TRUE(decoded.ok());
@@ -206,7 +207,7 @@ TEST(Callbacks, ANewDaemonTakesUpWhatIsDue) {
   setup.snapshot.deliveries = {{3, WallTime{1}}};
   Stage stage(std::move(setup));
   EXPECT_THAT(deliveries(stage.pass(seconds(0))), ElementsAre("claim lane 3"));
-  const DeliveryRow row{CallbackId{64}, JobId{2}, 3, DeliveryState::kDelivering, 4, WallTime{1}, 0, ""};
+  const DeliveryRow row{CallbackId{64}, JobId{2}, 3, DeliveryState::kDelivering, 4, WallTime{1}, {}, ""};
   EXPECT_THAT(deliveries(stage.turn({event::DeliveriesClaimed{{{3, 64}, {row}}}})),
               ElementsAre("deliver 64 attempt 5"));
 }
@@ -231,6 +232,76 @@ TEST(Callbacks, ThoseRegisteredLaterAreDeliveredAtTheEndOrAtOnce) {
   EXPECT_THAT(stage.turn({ask(999'999'999)}), ElementsAre(HasSubstr("no job 999999999")));
   stage.turn({stage.submit()});
   EXPECT_THAT(stage.turn({ask(2, 1001)}), ElementsAre(HasSubstr("belongs to user 1000")));
+}
+
+TEST(Callbacks, OfAJobItsBatchAndThoseRegisteredLaterGoToOneReceiverInOrder) {
+  Stage stage;
+  CallbackSpec whole = webhook();
+  whole.whole_batch = true;
+  stage.turn({stage.submit(with({whole, webhook()}))});
+  const auto ask = [&](std::uint32_t lane) {
+    return event::Register{++stage.token, {1000}, JobId{1}, encode_callbacks({webhook(lane)}), terms_of(webhook(lane))};
+  };
+  stage.turn({ask(1), ask(2), ask(1)});
+  EXPECT_THAT(deliveries(stage.turn({stage.done(1)})), ElementsAre("deliver 34 attempt 1", "deliver 5 attempt 1"));
+  EXPECT_THAT(deliveries(stage.turn({told_ok(34)})), ElementsAre("deliver 32 attempt 1"));
+  EXPECT_EQ(rows(stage)[7].state, DeliveryState::kBehind);
+  stage.turn({told_no(32)});
+  EXPECT_THAT(rows(stage)[32].behind, ElementsAre(CallbackId{3}, CallbackId{7})) << "a new daemon must know of them";
+  stage.pass(seconds(3));
+  EXPECT_THAT(deliveries(stage.turn({claimed(stage, 1)})), ElementsAre("deliver 32 attempt 2"));
+  EXPECT_THAT(deliveries(stage.turn({told_ok(32)})), ElementsAre("deliver 3 attempt 1"));
+  EXPECT_THAT(deliveries(stage.turn({told_ok(3)})), ElementsAre("deliver 7 attempt 1"));
+  stage.turn({told_ok(7), told_ok(5)});
+  EXPECT_FALSE(stage.scheduler->owes_callbacks());
+}
+
+TEST(Callbacks, RegisteredLaterAreBoundedForEachJob) {
+  Stage stage;
+  stage.turn({stage.submit(), stage.submit()});
+  const auto ask = [&](std::uint64_t job) {
+    return event::Register{++stage.token, {1000}, JobId{job}, encode_callbacks({webhook()}), terms_of(webhook())};
+  };
+  for (std::size_t i = 0; i < limits::kCallbacksWaitingPerJobMax; ++i) stage.turn({ask(1)});
+  EXPECT_THAT(stage.turn({ask(1)}), ElementsAre(HasSubstr("job 1: 256 callbacks")));
+  EXPECT_THAT(stage.turn({ask(2)}), ElementsAre(HasSubstr("registered")));
+}
+
+// 64 receivers that hang use up all that may be under way.
+TEST(Callbacks, AReceiverWaitsForOneDeliveryOfTheDeadAndNotForAllOfThem) {
+  constexpr std::uint32_t kDead = limits::kDeliveriesUnderWayMax / limits::kDeliveriesPerLaneMax;
+  Stage stage;
+  std::vector<std::uint64_t> hanging;  // oldest first
+  const auto look = [&] {
+    std::vector<std::uint64_t> alive;
+    for (const effect::Deliver& deliver : stage.history.back().deliveries) {
+      const bool dead = rows(stage)[deliver.id.value].lane <= kDead;
+      (dead ? hanging : alive).push_back(deliver.id.value);
+    }
+    return alive;
+  };
+  std::uint64_t job = 0;
+  for (std::uint32_t lane = 1; lane <= kDead; ++lane) {
+    const std::uint32_t jobs = 2 * limits::kDeliveriesPerLaneMax;
+    stage.turn({stage.submit(with({webhook(lane)}), jobs)});
+    for (std::uint32_t i = 0; i < jobs; ++i) {
+      stage.turn({stage.done(++job)});
+      look();
+    }
+  }
+  ASSERT_EQ(hanging.size(), limits::kDeliveriesUnderWayMax);
+  stage.turn({stage.submit(with({webhook(kDead + 1)}))});
+  stage.turn({stage.done(++job)});
+  EXPECT_THAT(look(), IsEmpty()) << "there is no room";
+  stage.turn({told_no(hanging[0])});
+  EXPECT_THAT(look(), ElementsAre(callback_of(JobId{job}, 0).value));
+
+  // From then on a receiver that does not answer gets one place.
+  for (std::size_t i = 1; i < limits::kDeliveriesUnderWayMax; ++i) {
+    stage.turn({told_no(hanging[i])});
+    look();
+  }
+  EXPECT_EQ(hanging.size() - limits::kDeliveriesUnderWayMax, kDead);
 }
 
 TEST(Callbacks, OneThatIsRegisteredWhileItsJobEndsIsNotForgotten) {
@@ -302,6 +373,13 @@ TEST(Callbacks, AFollowUpThatNothingCanRunIsRefusedWithTheSubmit) {
   follow_up.queue = "default";
   follow_up.task = "no such task";
   EXPECT_THAT(stage.turn({stage.submit(with({follow_up}))}), ElementsAre(HasSubstr("spec.callbacks[0]: no task")));
+  follow_up.task = "work";
+  follow_up.priority = 5;
+  EXPECT_THAT(stage.turn({stage.submit(with({follow_up}))}),
+              ElementsAre(HasSubstr("spec.callbacks[0].follow_up: queue \"default\" is fifo and knows no priority")));
+  stage.turn({stage.submit()});
+  EXPECT_THAT(stage.turn({event::Register{9, {1000}, JobId{1}, encode_callbacks({follow_up}), {}}}),
+              ElementsAre(HasSubstr("spec.follow_up: queue")));
   CallbackSpec command = webhook();
   command.target = CallbackTarget::kCommand;
   EXPECT_THAT(stage.turn({stage.submit(with({webhook(), command}))}),

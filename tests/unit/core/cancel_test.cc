@@ -86,6 +86,35 @@ TEST(Cancel, NoGraceCutsOneThatIsRunningShort) {
   stage.scheduler->audit();
 }
 
+void cancel_within(Stage& stage, Duration grace) {
+  stage.turn({event::Cancel{++stage.token, {0}, JobId{1}, grace, ""}});
+}
+
+TEST(Cancel, AShorterGraceCutsAStopUnderWayShortAndALongerOneChangesNothing) {
+  Stage stage;
+  run_one(stage);
+  cancel_within(stage, seconds(10));
+  cancel_within(stage, seconds(20));
+  EXPECT_THAT(stage.pass(seconds(1)), IsEmpty());
+  cancel_within(stage, milliseconds(50));
+  for (int i = 0; i < 1000; ++i) stage.step(event::Cancel{++stage.token, {0}, JobId{1}, milliseconds(50), ""});
+  EXPECT_THAT(stage.pass(milliseconds(49)), IsEmpty());
+  EXPECT_THAT(stage.pass(milliseconds(1)), ElementsAre("kill slot 1"));
+  stage.scheduler->audit();
+}
+
+TEST(Cancel, ItsGraceCutsThatOfASoftTimeoutShort) {
+  Stage stage;
+  JobSpec spec = Stage::work();
+  spec.soft_timeout = seconds(1);
+  spec.grace = seconds(60);
+  run_one(stage, spec);
+  EXPECT_THAT(stage.pass(seconds(1)), ElementsAre("stop 1.1 slot 1 softly"));
+  cancel_within(stage, milliseconds(50));
+  EXPECT_THAT(stage.pass(milliseconds(50)), ElementsAre("kill slot 1"));
+  EXPECT_THAT(stage.turn({stage.slot_ended(1, 1)}), ElementsAre("start slot 1", "cancelled 2: 1 CANCELLED"));
+}
+
 TEST(Cancel, AJobThatWasFasterSaysSo) {
   Stage stage;
   run_one(stage);

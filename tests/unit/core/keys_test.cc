@@ -14,6 +14,7 @@ constexpr std::uint32_t kUser = 1000;
 
 event::Submit keyed(Stage& stage, std::vector<event::SubmitKey> keys, std::uint32_t count) {
   auto submit = std::get<event::Submit>(stage.submit(Stage::work(), count));
+  submit.key_is_of_batch = keys.size() != count || count == 1;
   submit.keys = std::move(keys);
   return submit;
 }
@@ -112,6 +113,18 @@ TEST(Keys, WhatWaitsIsCounted) {
   EXPECT_EQ(stage.scheduler->keyed_jobs(), 42u);
   stage.turn({nothing()});
   EXPECT_EQ(stage.scheduler->keyed_jobs(), 12u);
+}
+
+TEST(Keys, ARefusalNamesTheBatchOrTheItemThatHasTheKey) {
+  for (const bool of_batch : {true, false}) {
+    Stage stage;
+    auto submit = keyed(stage, {{"k", 7}}, 1);
+    submit.key_is_of_batch = of_batch;
+    stage.turn({submit});
+    const Lines lines = stage.turn({found(row("k", 40, 1, 8))});
+    ASSERT_EQ(lines.size(), 1u);
+    EXPECT_THAT(lines[0], HasSubstr(of_batch ? " idempotency_key: key" : " items[0].idempotency_key: key"));
+  }
 }
 
 }  // namespace

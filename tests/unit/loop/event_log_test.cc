@@ -20,6 +20,25 @@ struct Listener : EventListener {
   int calls = 0;
 };
 
+// Counts what is allocated: a listener's memory goes with the last that the log knows of it.
+template <typename T>
+struct Counting {
+  using value_type = T;
+  explicit Counting(int* count) : live(count) {}
+  template <typename U>
+  explicit Counting(const Counting<U>& other) : live(other.live) {}
+  T* allocate(std::size_t count) {
+    ++*live;
+    return std::allocator<T>().allocate(count);
+  }
+  void deallocate(T* at, std::size_t count) {
+    --*live;
+    std::allocator<T>().deallocate(at, count);
+  }
+  bool operator==(const Counting&) const = default;
+  int* live;
+};
+
 class EventLogTest : public testing::Test {
  protected:
   void listen() { log_.listen(listener_); }
@@ -81,6 +100,13 @@ TEST_F(EventLogTest, EndsWhenAllThatIsKeptIsNewsToNobody) {
   const EventLog::Page page = log_.read(newest, 100);
   ASSERT_EQ(page.events.size(), 1u);
   EXPECT_GT(page.events[0].sequence, newest + 1);
+}
+
+TEST(EventLog, ThoseWhoLeftAreForgottenThoughNothingHappens) {
+  int known = 0;
+  EventLog log{10, 100'000};
+  for (int i = 0; i < 100; ++i) log.listen(std::allocate_shared<Listener>(Counting<Listener>(&known)));
+  EXPECT_EQ(known, 1);
 }
 
 }  // namespace

@@ -301,6 +301,31 @@ TEST_F(PoolTest, TheNextDaemonTakesOverWhatRunsAndWhatWasNotCommitted) {
   EXPECT_EQ(seen_.ended[0].taken, fence(4));
 }
 
+TEST_F(PoolTest, TheNextDaemonIsHandedWhatARunEmittedWhileNoneWasThere) {
+  open(1);
+  configure(true);
+  start();
+  std::string payload;
+  const std::string command = encode_command({{"/bin/sh", "-c", "echo out; echo err >&2; exec sleep 1000"}, {}, {}});
+  append_part(payload, {.content_type = kCommandType, .bytes = command});
+  run(1, payload);
+  const Instant until = monotonic_now() + std::chrono::seconds(30);
+  while (pools_->arm()) {  // until it is there; and nobody reads it
+    pollfd sleeper{pools_->fd(), POLLIN, 0};
+    ::poll(&sleeper, 1, 30'000);
+    ASSERT_LT(monotonic_now().ns, until.ns);
+  }
+
+  open(2);
+  configure(true);
+  wait([&] { return seen_.emitted.size() == 8; }, "both streams");
+  EXPECT_NE(seen_.emitted.find("out\n"), std::string::npos);
+  EXPECT_NE(seen_.emitted.find("err\n"), std::string::npos);
+  pools_->kill(kSlot);
+  wait([&] { return !seen_.ended.empty(); }, "the worker's end");
+  EXPECT_EQ(seen_.ended[0].taken, fence(1));
+}
+
 TEST_F(PoolTest, APoolWhoseSettingsChangedIsReplaced) {
   open(1);
   configure(false, {{"COLOUR", "red"}});
