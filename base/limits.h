@@ -76,7 +76,9 @@ inline constexpr std::uint64_t kClaimBytesMin = 64 * 1024;  // payloads a claim 
 inline constexpr std::uint32_t kOffersPerSlotMax = 1'024;
 inline constexpr std::int64_t kCreditNs = 1'000'000;     // work offered ahead of a slot
 inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which a slot's head is looked at
-inline constexpr std::uint64_t kIdBlock = 65'536;        // job ids reserved by one commit
+inline constexpr std::int64_t kTakeWithinNs =
+    5'000'000'000;                                 // a worker that takes nothing of what lies there is killed
+inline constexpr std::uint64_t kIdBlock = 65'536;  // job ids reserved by one commit
 
 // Callbacks.
 inline constexpr std::size_t kCallbacksPerSpecMax = 16;      // of one submit
@@ -89,6 +91,7 @@ inline constexpr std::uint32_t kCallbackLanes = 1 << 18;           // receivers 
 inline constexpr std::size_t kCallbacksWaitingMax = 64 * 1024;     // registered later, of jobs that have not ended
 inline constexpr std::size_t kCallbacksWaitingPerJobMax = 256;     // of one job
 inline constexpr std::size_t kBatchesWatchedMax = 64 * 1024;       // batches with a callback for the whole
+inline constexpr std::size_t kLaterBatchesMax = 4 * 1024;          // likewise, but registered later
 inline constexpr std::size_t kDeliveriesPerLaneMax = 8;            // under way to one receiver
 inline constexpr std::size_t kDeliveriesUnderWayMax = 512;         // to all of them
 inline constexpr std::size_t kDeliveriesReadyPerLaneMax = 64;      // read ahead for one receiver

@@ -67,6 +67,7 @@ Json json_of(const CallbackInfo& info) {
           {"state", info.state},
           {"on", on_text(info.callback.on)},
           {"whole_batch", info.callback.whole_batch},
+          {"batch_jobs", info.batch_jobs},
           {"target", target_text(info.callback)},
           {"secret", info.callback.secret_name},
           {"attempts", info.attempts},
@@ -76,15 +77,16 @@ Json json_of(const CallbackInfo& info) {
           {"last_error", info.last_error}};
 }
 
+// "42", or "3-10" for a whole batch that was registered later.
+std::string jobs_text(const CallbackInfo& info) {
+  const std::string first = std::to_string(info.job_id);
+  return info.batch_jobs > 0 ? first + "-" + std::to_string(info.job_id + info.batch_jobs - 1) : first;
+}
+
 std::vector<std::string> row_of(const CallbackInfo& info) {
   const std::string attempts = std::to_string(info.attempts) + "/" + std::to_string(info.callback.retries.max_attempts);
-  return {std::to_string(info.id),
-          std::to_string(info.job_id),
-          info.state,
-          on_text(info.callback.on),
-          attempts,
-          target_text(info.callback),
-          info.last_error};
+  return {std::to_string(info.id),    jobs_text(info), info.state, on_text(info.callback.on), attempts,
+          target_text(info.callback), info.last_error};
 }
 
 Table new_table() { return Table({"CALLBACK", "JOB", "STATE", "ON", "ATTEMPTS", "TARGET", "LAST ERROR"}); }
@@ -148,7 +150,9 @@ int add(const AddOptions& options, const Globals& globals) {
   if (!options.secret.empty() && callback.target != CompletionCallback::Target::kWebhook) {
     throw UsageError("--secret: only http requests are signed");
   }
-  const CallbackInfo info = connect(globals).add_callback(one_id(options.job), callback);
+  const std::vector<std::uint64_t> jobs = parse_ids({options.job});
+  const std::uint32_t batch_jobs = jobs.size() > 1 ? static_cast<std::uint32_t>(jobs.size()) : 0;
+  const CallbackInfo info = connect(globals).add_callback(jobs.front(), callback, batch_jobs);
   if (globals.json) {
     print_json(json_of(info));
   } else {
@@ -178,15 +182,18 @@ void add_replay(CLI::App& callback, Globals& globals) {
 
 void add_add(CLI::App& callback, Globals& globals) {
   const auto options = std::make_shared<AddOptions>();
-  CLI::App& verb = *callback.add_subcommand("add", "Add a callback to a job; prints the callback's number");
-  verb.add_option("job", options->job, "Number of the job, ended or not")->required();
+  CLI::App& verb = *callback.add_subcommand("add", "Add a callback to a job or a batch; prints the callback's number");
+  verb.add_option("job", options->job,
+                  "Number of the job, ended or not; or a range such as 3-10: once, when all of them have ended")
+      ->required();
   verb.add_option("target", options->target, std::string("Whom to tell: ") + kCallbackForms)->required();
   verb.add_option("--on", options->on, "end, success or failure (default: end)");
   verb.add_option("--secret", options->secret, "Sign http requests with this secret of the daemon's configuration");
   verb.footer(
-      "Of a job that has ended already it is delivered at once.\n\n"
+      "Of a job that has ended already it is delivered at once. For a range, --on success means that all of it did.\n\n"
       "Examples:\n"
       "  fut callback add 42 https://example.org/done --secret ci\n"
+      "  fut callback add 100-199 https://example.org/all-done\n"
       "  fut callback add 42 'sh:mail -s done me' --on failure\n");
   verb.callback([&globals, options] { globals.action = [&globals, options] { return add(*options, globals); }; });
 }

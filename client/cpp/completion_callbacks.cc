@@ -111,6 +111,7 @@ CallbackInfo from_callback(const api::Callback& callback) {
   CallbackInfo out;
   out.id = callback.id();
   out.job_id = callback.job_id();
+  out.batch_jobs = callback.batch_jobs();
   out.state = api::CallbackState_Name(callback.state()).substr(std::string_view(kStatePrefix).size());
   out.callback = from_spec(callback.spec());
   out.attempts = callback.delivery_attempts();
@@ -120,10 +121,13 @@ CallbackInfo from_callback(const api::Callback& callback) {
   return out;
 }
 
-CallbackInfo Client::add_callback(std::uint64_t job, const CompletionCallback& callback) const {
+CallbackInfo Client::add_callback(std::uint64_t job, const CompletionCallback& callback,
+                                  std::uint32_t batch_jobs) const {
   api::RegisterCallbackRequest request;
   request.set_job_id(job);
   to_callback(callback, *request.mutable_spec());
+  if (batch_jobs > 0) request.mutable_spec()->set_whole_batch(true);
+  request.set_batch_jobs(batch_jobs);
   api::Callback response;
   // Not repeated after a break: it might be there already, and be delivered twice.
   state_->call(

@@ -17,6 +17,10 @@ Deliveries::Deliveries(const Snapshot& snapshot, std::uint64_t seed, Moment now)
   for (const CallbackRow& row : snapshot.waiting_callbacks) {
     const auto specs = decode_callbacks(row.spec);
     if (!specs.ok() || specs->size() != 1) continue;  // damaged on disk: it stays listed as waiting
+    if (row.batch_jobs > 0) {
+      later_batches_.take_up(row, terms_of(specs->front()));
+      continue;
+    }
     waiting_[row.job].push_back({row.id, terms_of(specs->front())});
     ++waiting_callbacks_;
   }
@@ -41,6 +45,7 @@ void Deliveries::ended(JobId job, JobState state, const std::vector<CallbackTerm
   }
   add_of_batch(job, state, terms, all, effects);
   add_waiting(job, state, all, effects);
+  add_later_batches(job, state, all, effects);
   due_in_order(job, all, now, effects);
 }
 
@@ -79,6 +84,58 @@ void Deliveries::add_waiting(JobId job, JobState state, std::vector<Due>& all, E
       effects.rows.deliveries.push_back({callback.id, job, callback.terms.lane, DeliveryState::kNotDue});
     }
   }
+}
+
+void Deliveries::add_later_batches(JobId job, JobState state, std::vector<Due>& all, Effects& effects) {
+  if (later_batches_.size() == 0) return;
+  for (const std::uint64_t number : later_batches_.ended(job, state == JobState::kSucceeded)) {
+    batch_over(*later_batches_.find(number), job, all, effects);
+    later_batches_.drop(number);
+  }
+}
+
+void Deliveries::batch_over(const LaterBatch& batch, JobId last, std::vector<Due>& all, Effects& effects) {
+  if (is_met(batch.terms.condition, batch.failed == 0)) {
+    all.push_back({batch.id, batch.terms.lane});
+  } else {
+    effects.rows.deliveries.push_back({batch.id, last, batch.terms.lane, DeliveryState::kNotDue});
+  }
+}
+
+Status Deliveries::add_batch(const event::Register& asked, Effects& effects) {
+  if (later_batches_.size() >= limits::kLaterBatchesMax) {
+    return Error{ErrorCode::kResourceExhausted,
+                 std::to_string(later_batches_.size()) +
+                     " batches with a callback that was registered after the submit have not ended; try again"};
+  }
+  later_batches_.ask(asked, effects);
+  return {};
+}
+
+void Deliveries::on(const event::BatchRead& read, std::uint32_t admin_uid, Moment now, Effects& effects) {
+  const std::uint64_t number = read.answer.query.number;
+  LaterBatch* const batch = later_batches_.find(number);
+  if (batch == nullptr) return;
+  batch->take(read.answer);
+  const BatchQuery& jobs = batch->query;
+  const JobId last{jobs.first.value + jobs.count - 1};
+  if (batch->asked) {
+    const event::Register& asked = *batch->asked;
+    if (const Status sound = batch->check(read.answer, admin_uid); !sound.ok()) {
+      effects.refused.push_back({asked.token, sound.error()});
+      return later_batches_.drop(number);
+    }
+    batch->id = later_callback(next_later_++);
+    effects.rows.callbacks.push_back({batch->id, asked.job, asked.who.uid, asked.spec, asked.batch_jobs});
+    effects.registered.push_back({asked.token, batch->id});
+    effects.rows.deliveries.push_back({batch->id, last, batch->terms.lane, DeliveryState::kWaiting});
+    batch->asked.reset();
+  }
+  if (!batch->is_over()) return;
+  std::vector<Due> all;
+  batch_over(*batch, last, all, effects);
+  later_batches_.drop(number);
+  due_in_order(last, all, now, effects);
 }
 
 // Those to one receiver are delivered one after the other.

@@ -17,6 +17,7 @@
 #include "daemon/core/callbacks.h"
 #include "daemon/core/effects.h"
 #include "daemon/core/event.h"
+#include "daemon/core/later_batches.h"
 #include "daemon/core/rows.h"
 
 namespace futured {
@@ -31,11 +32,16 @@ class Deliveries {
   void watch_batch(JobId first, std::uint32_t count, Effects& effects);
 
   // Whether the end of a job without callbacks of its own may matter.
-  [[nodiscard]] bool has_waiting() const { return !waiting_.empty(); }
+  [[nodiscard]] bool has_waiting() const { return !waiting_.empty() || later_batches_.size() > 0; }
   void ended(JobId job, JobState state, const std::vector<CallbackTerms>& terms, Moment now, Effects& effects);
 
   // Of a job that has not ended (state kQueued) or has. Refused when too many wait already.
   [[nodiscard]] Status add(const event::Register& asked, JobState state, Moment now, Effects& effects);
+  // Of a batch, likewise; registered once the store has said how its jobs stand.
+  [[nodiscard]] Status add_batch(const event::Register& asked, Effects& effects);
+  void on(const event::BatchRead& read, std::uint32_t admin_uid, Moment now, Effects& effects);
+  // Of those that the snapshot told of.
+  void ask_for_batches(Effects& effects) const { later_batches_.ask_anew(effects); }
   void on(const event::Replay& replay, Moment now, Effects& effects);
 
   [[nodiscard]] bool is_under_way(CallbackId id) const;
@@ -82,6 +88,8 @@ class Deliveries {
   void add_of_batch(JobId job, JobState state, const std::vector<CallbackTerms>& terms, std::vector<Due>& all,
                     Effects& effects);
   void add_waiting(JobId job, JobState state, std::vector<Due>& all, Effects& effects);
+  void add_later_batches(JobId job, JobState state, std::vector<Due>& all, Effects& effects);
+  void batch_over(const LaterBatch& batch, JobId last, std::vector<Due>& all, Effects& effects);
   void due_in_order(JobId job, const std::vector<Due>& all, Moment now, Effects& effects);
   void release_behind(const InHand& settled, Moment now, Effects& effects);
   [[nodiscard]] static std::size_t places(const Lane& lane);
@@ -104,6 +112,7 @@ class Deliveries {
   std::size_t waiting_callbacks_ = 0;
   std::uint64_t next_later_ = 1;
   std::map<JobId, WholeBatchRow> batches_;  // by first job; they have not ended
+  LaterBatches later_batches_;
 };
 
 }  // namespace futured

@@ -260,8 +260,9 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
     slot->full = false;  // all that it held was fetched back meanwhile
     return;
   }
+  if (!head.taken) return not_taken(*slot, now, effects);
   const Duration again(limits::kHeadCheckNs);
-  Job* const job = head.taken ? jobs_.find(head.taken->job) : nullptr;
+  Job* const job = jobs_.find(head.taken->job);
   if (job == nullptr || job->fence() != *head.taken || job->slot != slot->id) {
     if (!slot->check_armed) arm_head_check(*slot, now.at + again);
     return;
@@ -284,6 +285,20 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
   }
   for (Job* other = slot->offers.back(); other != nullptr; other = other->previous) {
     if (other != job && other->doom == Doom::kNone) effects.revokes.push_back({slot->id, other->fence()});
+  }
+}
+
+// A worker that is stopped, or hides what it took. Its jobs can run elsewhere only when nothing is left of it.
+void Scheduler::not_taken(Slot& slot, Moment now, Effects& effects) {
+  const Duration silent = now.at - slot.progress;
+  const Duration most(limits::kTakeWithinNs);
+  if (silent < most) {
+    const Duration next = std::clamp(silent, Duration(limits::kHeadCheckNs), most - silent);
+    if (!slot.check_armed) arm_head_check(slot, now.at + next);
+  } else if (slot.ready && !slot.killing) {
+    slot.stalled = true;
+    slot.killing = true;
+    effects.kills.push_back({slot.id});
   }
 }
 

@@ -136,6 +136,7 @@ struct Effects {
   std::vector<JobId> due;                      // likewise: jobs of the backlog that may have timed out
   std::vector<DeliveryClaim> delivery_claims;  // likewise
   std::vector<KeyQuery> key_queries;           // likewise
+  std::vector<BatchQuery> batch_queries;       // likewise
 
   // After the commit.
   std::vector<effect::Accepted> accepted;
@@ -162,7 +163,8 @@ struct Effects {
 
   // Nothing is to be read.
   [[nodiscard]] bool asks_nothing() const {
-    return claims.empty() && loads.empty() && due.empty() && key_queries.empty() && delivery_claims.empty();
+    return claims.empty() && loads.empty() && due.empty() && key_queries.empty() && delivery_claims.empty() &&
+           batch_queries.empty();
   }
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {

@@ -91,11 +91,28 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
   if (slot == nullptr || (slot->ready && slot->generation != ended.generation)) return;
   const bool asked_for = slot->killing;
   const bool was_there = slot->ready;
+  const bool stalled = slot->stalled;
   slot->ready = false;
   slot->killing = false;
+  slot->stalled = false;
+  event::SlotEnded told = ended;
+  if (stalled) {
+    told.is_lost = true;
+    told.cause.message = "the worker took nothing of what it was offered for " +
+                         std::to_string(limits::kTakeWithinNs / 1'000'000'000) + " s, and was killed";
+  }
   while (!slot->offers.empty()) {
     Job& job = *slot->offers.back();  // from the newest, so that each goes back before the one after it
     const bool taken = job.phase == Phase::kTaken || (ended.taken && *ended.taken == job.fence());
+    // A worker can hide that it took it; more likely it was stopped. The fence is not used again, and the job is
+    // charged with nothing, as long as that does not go on and on.
+    const bool suspected =
+        stalled && slot->offers.size() == 1 && job.doom == Doom::kNone && !job.spec->spec.at_most_once;
+    if (suspected && !taken) {
+      withdraw(job);
+      crashed(job, told, {}, {slot->id, now.at, now.at}, now, effects);
+      continue;
+    }
     if (!taken) {
       if (job.doom == Doom::kNone) {
         requeue(job);
@@ -114,7 +131,7 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
     if (job.doom != Doom::kNone) {
       end_doomed(job, result, &ended.cause, ran, now, effects);
     } else {
-      crashed(job, ended, result, ran, now, effects);
+      crashed(job, told, result, ran, now, effects);
     }
   }
   if (was_there) note_worker(*slot, &ended.cause, now, effects);

@@ -156,6 +156,11 @@ struct Loaded {
   bool due = false;  // answers Effects::due, else Effects::loads
 };
 
+// The answer to one of Effects::batch_queries.
+struct BatchRead {
+  BatchAnswer answer;
+};
+
 // Answers Effects::key_queries, all of them at once.
 struct KeysFound {
   KeyAnswer answer;
@@ -166,12 +171,13 @@ struct Record {
   bool on = false;
 };
 
-// Adds a callback to a job, ended or not.
+// Adds a callback to a job, ended or not; or to a batch.
 struct Register {
   Token token = 0;
   Principal who;
-  JobId job;
-  std::string spec;  // encoded, one
+  JobId job;                     // of a batch, the first
+  std::uint32_t batch_jobs = 0;  // terms.whole_batch: of so many jobs, at most limits::kBatchItemsMax
+  std::string spec;              // encoded, one
   CallbackTerms terms;
 };
 
@@ -207,10 +213,10 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event =
-    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady, event::SlotEnded,
-                 event::Adopt, event::Done, event::Revoked, event::OfferRefused, event::Head, event::Progress,
-                 event::Pulse, event::Claimed, event::Loaded, event::KeysFound, event::Record, event::Register,
-                 event::Replay, event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
+                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
+                           event::Head, event::Progress, event::Pulse, event::Claimed, event::Loaded, event::KeysFound,
+                           event::BatchRead, event::Record, event::Register, event::Replay, event::Delivered,
+                           event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

@@ -72,6 +72,7 @@ struct Slot {
   bool ready = false;      // a worker takes offers
   bool exclusive = false;  // holds an at-most-once job: gets nothing beside it
   bool killing = false;    // asked to end
+  bool stalled = false;    // because it took nothing of what it was offered
   bool full = false;       // its channel had no room for the last offer; until a job is done or the next head check
   JobList offers;          // oldest first
   Duration mean{0};        // smoothed length of its jobs

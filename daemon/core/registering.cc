@@ -51,6 +51,12 @@ void Scheduler::on(const event::Register& asked, Moment now, Effects& effects) {
     effects.refused.push_back({asked.token, sound.error()});
     return;
   }
+  if (asked.terms.whole_batch) {
+    if (const Status added = deliveries_.add_batch(asked, effects); !added.ok()) {
+      effects.refused.push_back({asked.token, added.error()});
+    }
+    return;
+  }
   if (const Job* const job = jobs_.find(asked.job)) {
     return add_callback(asked, JobState::kQueued, job->owner, now, effects);
   }

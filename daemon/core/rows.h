@@ -137,8 +137,9 @@ struct DeliveryRow {
 struct CallbackRow {
   CallbackId id;
   JobId job;
-  std::uint32_t owner = 0;  // uid of who registered it
-  std::string spec;         // encoded, one
+  std::uint32_t owner = 0;       // uid of who registered it
+  std::string spec;              // encoded, one
+  std::uint32_t batch_jobs = 0;  // of a whole batch: jobs job, job + 1, …; 0: of that job alone
 };
 
 // A batch with a callback for the whole: how far it is. Replaced by its first job.
@@ -222,6 +223,23 @@ struct ClaimAnswer {
 };
 
 // The first deliveries of a lane that are kDelivering, by (at, id).
+// How do these jobs stand? `number` is the asker's.
+struct BatchQuery {
+  std::uint64_t number = 0;
+  JobId first;
+  std::uint32_t count = 0;
+};
+
+struct BatchAnswer {
+  struct Standing {
+    JobId id;
+    std::uint32_t owner = 0;
+    JobState state = JobState::kQueued;
+  };
+  BatchQuery query;
+  std::vector<Standing> jobs;  // those that there are, ascending
+};
+
 struct DeliveryClaim {
   std::uint32_t lane = 0;
   std::uint32_t rows_max = 0;

@@ -167,6 +167,9 @@ class Scheduler {
                                        const std::function<std::string(std::size_t)>& field) const;
   [[nodiscard]] Status check_submit(const event::Submit& submit, const SpecState& spec) const;
   void on(const event::Register& asked, Moment now, Effects& effects);
+  void on(const event::BatchRead& read, Moment now, Effects& effects) {
+    deliveries_.on(read, setup_.admin_uid, now, effects);
+  }
   void on(const event::Replay& replay, Moment now, Effects& effects) { deliveries_.on(replay, now, effects); }
   void on(const event::Delivered& delivered, Moment now, Effects& effects) { deliveries_.on(delivered, now, effects); }
   void on(const event::DeliveriesClaimed& claimed, Moment now, Effects& effects) {
@@ -213,6 +216,7 @@ class Scheduler {
   void on(const event::Head& head, Moment now, Effects& effects);
   void on(const event::Pulse& pulse, Moment now, Effects& effects);
   void on(const event::Adopt& adopt, Moment now, Effects& effects);
+  void not_taken(Slot& slot, Moment now, Effects& effects);
   void mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects);
   void spare(Job& job);  // from its queue_timeout
 

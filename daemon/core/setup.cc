@@ -52,6 +52,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     }
   }
   for (auto& [key, lane] : lanes_) refill(*lane, effects);
+  deliveries_.ask_for_batches(effects);
 }
 
 Scheduler::~Scheduler() = default;

@@ -59,6 +59,7 @@ void Loop::send_batch(Moment moment) {
     }
     work.questions.keys = std::exchange(effects_.key_queries, {});
     work.questions.delivery_claims = std::exchange(effects_.delivery_claims, {});
+    work.questions.batches = std::exchange(effects_.batch_queries, {});
     deferred_ = Deferred{std::exchange(effects_.registered, {}),
                          std::exchange(effects_.replayed, {}),
                          std::exchange(effects_.deliveries, {}),
@@ -131,6 +132,7 @@ void Loop::take_answers(StoreAnswer answer, Moment moment) {
   for (DeliveryClaimAnswer& claimed : answer.deliveries_claimed) {
     step(event::DeliveriesClaimed{std::move(claimed)}, moment);
   }
+  for (BatchAnswer& batch : answer.batches) step(event::BatchRead{std::move(batch)}, moment);
 }
 
 // A batch that was rolled back is kept and tried again: nothing of it has left. Anything else only a restart mends,

@@ -76,9 +76,8 @@ void PoolSlot::recover(std::vector<RecoveredRun>& runs) {
   }
   // Followers come back, and ask for it. A run that is done brings all of its output with it.
   std::erase_if(kept_output_, [&](const auto& kept) {
-    return std::ranges::none_of(runs, [&](const RecoveredRun& run) {
-      return run.slot == id_ && !run.done && run.fence == kept.second.fence;
-    });
+    return std::ranges::none_of(
+        runs, [&](const RecoveredRun& run) { return run.slot == id_ && !run.done && run.fence == kept.second.fence; });
   });
 }
 

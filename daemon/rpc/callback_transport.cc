@@ -6,6 +6,7 @@
 
 #include "base/command.h"
 #include "daemon/rpc/convert_callback.h"
+#include "daemon/rpc/follow_up.h"
 #include "daemon/rpc/submit.h"
 
 namespace futured::rpc {
@@ -126,7 +127,8 @@ Result<event::Submit> CallbackTransport::job_for(const DeliveryRecord& delivery,
     auto job = to_spec(asked, front_.setup.callback_names);
     if (!job.ok()) return job.error();
     submit.spec = std::move(*job);
-    auto encoded = follow_up_payload(delivery.job.ending.result);
+    auto encoded =
+        follow_up_payload(delivery.job.ending.result, front_.segments, front_.setup.state_directory + "/output");
     if (!encoded.ok()) return encoded.error();
     payload = std::move(*encoded);
     const auto parts = decode_parts(payload);

@@ -56,6 +56,19 @@ Result<CallbackQuery> read_request(const api::ListCallbacksRequest& request) {
   return query;
 }
 
+Status check_batch_jobs(const api::RegisterCallbackRequest& request) {
+  const std::uint32_t jobs = request.batch_jobs();
+  if (!request.spec().whole_batch()) {
+    return jobs == 0 ? Status() : invalid("batch_jobs", "refused without spec.whole_batch");
+  }
+  if (jobs == 0) return invalid("batch_jobs", "required with spec.whole_batch: of how many jobs, from job_id on");
+  if (jobs > limits::kBatchItemsMax) {
+    return too_much("batch_jobs", std::to_string(jobs) + " are over " + std::to_string(limits::kBatchItemsMax));
+  }
+  if (request.job_id() > UINT64_MAX / 2) return invalid("job_id", "no job has such a number");
+  return {};
+}
+
 // Replays what is named, or all that failed and are the caller's, a page at a time.
 class ReplayCall : public std::enable_shared_from_this<ReplayCall> {
  public:
@@ -144,14 +157,12 @@ grpc::ServerUnaryReactor* CallbacksService::Register(Context* context, const api
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   const auto spec = to_callback(request->spec(), "spec", front_.setup.callback_names);
   if (!spec.ok()) return answer_now(context, spec.error());
-  if (spec->whole_batch) {
-    return answer_now(context,
-                      invalid("spec.whole_batch", "refused: a callback for a whole batch comes with its submit"));
-  }
+  if (const Status sound = check_batch_jobs(*request); !sound.ok()) return answer_now(context, sound);
   if (front_.loop.store_is_failing()) return answer_now(context, store_failing_error());
   event::Register asked;
   asked.who = front_.who(*context);
   asked.job = JobId{request->job_id()};
+  asked.batch_jobs = request->batch_jobs();
   asked.spec = encode_callbacks({*spec});
   asked.terms = terms_of(*spec);
   auto answer = Answer<api::Callback>::open(front_, context, response);

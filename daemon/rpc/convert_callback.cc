@@ -7,7 +7,6 @@
 #include "base/command.h"
 #include "base/limits.h"
 #include "daemon/callback/address.h"
-#include "daemon/rpc/captured_output.h"
 #include "daemon/rpc/convert_callback.h"
 
 namespace futured::rpc {
@@ -289,6 +288,7 @@ void to_api(const CallbackSpec& spec, api::CallbackSpec& out) {
 void to_api(const CallbackRecord& record, api::Callback& out) {
   out.set_id(record.id.value);
   out.set_job_id(record.job.value);
+  out.set_batch_jobs(record.batch_jobs);
   to_api(record.spec, *out.mutable_spec());
   const DeliveryRow& delivery = record.delivery;
   out.set_delivery_attempts(delivery.attempts);
@@ -334,31 +334,6 @@ std::string completion_json(const DeliveryRecord& delivery, std::uint32_t attemp
   const auto status = google::protobuf::util::MessageToJsonString(completion, &json, options);
   FUTURED_CHECK(status.ok(), "a message of our own can be written as JSON");
   return json;
-}
-
-Result<std::string> follow_up_payload(const std::string& result) {
-  const auto parts = decode_parts(result);
-  if (!parts.ok()) return parts.error();
-  std::string payload;
-  std::uint64_t inline_bytes = 0;
-  for (Part part : *parts) {
-    if (is_beside_result(part)) continue;
-    if (const auto output = captured_output(part)) {
-      if (!output->file.empty()) {
-        return Error{ErrorCode::kFailedPrecondition,
-                     "the output of " + std::to_string(output->total) + " bytes is too large for a payload"};
-      }
-      part.content_type = output->stream == OutputStream::kStdout ? kStdoutType : kStderrType;
-      part.bytes = output->bytes;
-    }
-    if (part.kind == PartKind::kInline) inline_bytes += part.bytes.size();
-    append_part(payload, part);
-  }
-  if (inline_bytes > limits::kPayloadBytesMax) {
-    return Error{ErrorCode::kFailedPrecondition,
-                 "the result of " + std::to_string(inline_bytes) + " bytes is too large for a payload"};
-  }
-  return payload;
 }
 
 }  // namespace futured::rpc

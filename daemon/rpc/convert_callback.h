@@ -25,7 +25,4 @@ void to_completion(const DeliveryRecord& delivery, std::uint32_t attempt, api::C
 // The same as JSON, as protobuf maps it, with the names of callback.proto.
 [[nodiscard]] std::string completion_json(const DeliveryRecord& delivery, std::uint32_t attempt);
 
-// A result as the payload of the job that follows. A command's output becomes plain parts.
-[[nodiscard]] Result<std::string> follow_up_payload(const std::string& result);
-
 }  // namespace futured::rpc

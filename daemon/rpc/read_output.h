@@ -102,15 +102,15 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
 
   std::mutex mutex_;  // guards all below
   Phase phase_ = Phase::kOpening;
-  bool sending_ = false;  // somebody has the sender's role
-  bool over_ = false;     // end() was called
+  bool sending_ = false;         // somebody has the sender's role
+  bool over_ = false;            // end() was called
   bool ended_early_ = false;     // while the job was looked for
   std::optional<LiveJob> seen_;  // by the loop, at the start
   std::optional<Error> failure_;
   std::deque<Chunk> chunks_;
   std::size_t chunk_bytes_ = 0;
   std::array<std::optional<Fence>, kStreams> missed_;  // of this attempt something made no chunk: its file is looked at
-  std::optional<Progress> progress_;  // the latest that was not sent
+  std::optional<Progress> progress_;                   // the latest that was not sent
 };
 
 }  // namespace futured::rpc

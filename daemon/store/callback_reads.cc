@@ -25,6 +25,7 @@ Result<std::optional<CallbackRecord>> callback_with(CallbackTables& tables, Call
     if (!*row) return std::optional<CallbackRecord>();
     record.job = (*row)->job;
     record.owner = (*row)->owner;
+    record.batch_jobs = (*row)->batch_jobs;
     encoded = std::move((*row)->spec);
   } else {
     record.job = job_of(id);
@@ -114,6 +115,12 @@ Result<std::optional<DeliveryRecord>> read_delivery_record(CallbackTables& table
   if (!*job) return std::optional<DeliveryRecord>();
   record.job = **std::move(job);
   if (!record.callback.spec.whole_batch) return std::optional(std::move(record));
+  if (const std::uint32_t count = record.callback.batch_jobs; count > 0) {
+    const auto failed = tables.not_succeeded(record.callback.job, count);
+    if (!failed) return failed.error();
+    record.batch = WholeBatchRow{record.callback.job, count, count, *failed};
+    return std::optional(std::move(record));
+  }
   auto batch = tables.batch_of(record.callback.job);
   if (!batch) return batch.error();
   record.batch = *batch;

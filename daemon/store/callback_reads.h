@@ -21,6 +21,8 @@ class CallbackTables {
                                                                         std::uint32_t rows_max) = 0;
   [[nodiscard]] virtual Result<std::vector<DeliveryRow>> delivery_rows(std::uint64_t after, std::uint32_t rows_max,
                                                                        bool failed_only) = 0;
+  // Of these jobs, how many did not succeed.
+  [[nodiscard]] virtual Result<std::uint32_t> not_succeeded(JobId first, std::uint32_t count) = 0;
   // The watched batch that the job is in.
   [[nodiscard]] virtual Result<std::optional<WholeBatchRow>> batch_of(JobId job) = 0;
 };

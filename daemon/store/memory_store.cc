@@ -90,6 +90,7 @@ class MemoryReader : public StoreReader, private CallbackTables {
   Result<std::optional<JobRecord>> job_row(JobId id, bool with_result) override;
   Result<std::optional<DeliveryRow>> delivery_row(CallbackId id) override;
   Result<std::optional<CallbackRow>> callback_row(CallbackId id) override;
+  Result<std::uint32_t> not_succeeded(JobId first, std::uint32_t count) override;
   Result<std::vector<CallbackId>> later_callbacks(JobId job, std::uint64_t after, std::uint32_t rows_max) override;
   Result<std::vector<DeliveryRow>> delivery_rows(std::uint64_t after, std::uint32_t rows_max,
                                                  bool failed_only) override;
@@ -107,6 +108,7 @@ class MemoryStore : public Store {
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
+  Result<BatchAnswer> read_batch(const BatchQuery& query) override;
   std::unique_ptr<StoreReader> reader() override { return std::make_unique<MemoryReader>(rows_); }
 
  private:
@@ -249,6 +251,16 @@ Result<ClaimAnswer> MemoryStore::claim(const Claim& claim) {
   return answer;
 }
 
+Result<BatchAnswer> MemoryStore::read_batch(const BatchQuery& query) {
+  const std::lock_guard lock(rows_->mutex);
+  BatchAnswer answer{query, {}};
+  const JobId end{query.first.value + query.count};
+  for (auto job = rows_->jobs.lower_bound(query.first); job != rows_->jobs.end() && job->first < end; ++job) {
+    answer.jobs.push_back({job->first, job->second.row.owner, job->second.ending.state});
+  }
+  return answer;
+}
+
 Result<DeliveryClaimAnswer> MemoryStore::claim(const DeliveryClaim& claim) {
   Rows& rows = *rows_;
   const std::lock_guard lock(rows.mutex);
@@ -387,6 +399,15 @@ Result<std::vector<CallbackId>> MemoryReader::later_callbacks(JobId job, std::ui
     if (at->second.job == job && ids.size() < rows_max) ids.push_back(at->first);
   }
   return ids;
+}
+
+Result<std::uint32_t> MemoryReader::not_succeeded(JobId first, std::uint32_t count) {
+  std::uint32_t found = 0;
+  const JobId end{first.value + count};
+  for (auto job = rows_->jobs.lower_bound(first); job != rows_->jobs.end() && job->first < end; ++job) {
+    if (job->second.ending.state != JobState::kSucceeded) ++found;
+  }
+  return found;
 }
 
 Result<std::vector<DeliveryRow>> MemoryReader::delivery_rows(std::uint64_t after, std::uint32_t rows_max,

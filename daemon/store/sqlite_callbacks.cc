@@ -11,8 +11,9 @@ Status SqliteReader::prepare_callbacks() {
       {&delivery_, rows + "id = ?"},
       {&deliveries_, rows + "id > ? ORDER BY id LIMIT ?"},
       {&failed_, rows + "state = 4 AND id > ? ORDER BY id LIMIT ?"},
-      {&callback_, "SELECT id, job, owner, spec FROM callbacks WHERE id = ?"},
+      {&callback_, "SELECT id, job, owner, spec, batch_jobs FROM callbacks WHERE id = ?"},
       {&later_, "SELECT id FROM callbacks WHERE job = ? AND id > ? ORDER BY id LIMIT ?"},
+      {&not_succeeded_, "SELECT count(*) FROM job_state WHERE id BETWEEN ? AND ? AND state <> ?"},
       {&batch_, "SELECT first, count, ended, failed FROM whole_batches WHERE first <= ? ORDER BY first DESC LIMIT 1"},
   };
   for (const auto& [statement, sql] : statements) {
@@ -62,8 +63,8 @@ Result<std::optional<CallbackRow>> SqliteReader::callback_row(CallbackId id) {
   callback_.bind(1, id.value);
   Execution row(callback_);
   if (row.next()) {
-    return std::optional(
-        CallbackRow{CallbackId{row.number(0)}, JobId{row.number(1)}, row.number32(2), std::string(row.bytes(3))});
+    return std::optional(CallbackRow{CallbackId{row.number(0)}, JobId{row.number(1)}, row.number32(2),
+                                     std::string(row.bytes(3)), row.number32(4)});
   }
   if (row.code() != SQLITE_OK) return fault(row.code());
   return std::optional<CallbackRow>();
@@ -78,6 +79,15 @@ Result<std::vector<CallbackId>> SqliteReader::later_callbacks(JobId job, std::ui
   while (row.next()) ids.push_back(CallbackId{row.number(0)});
   if (row.code() != SQLITE_OK) return fault(row.code());
   return ids;
+}
+
+Result<std::uint32_t> SqliteReader::not_succeeded(JobId first, std::uint32_t count) {
+  not_succeeded_.bind(1, first.value);
+  not_succeeded_.bind(2, first.value + count - 1);
+  not_succeeded_.bind(3, static_cast<std::int32_t>(JobState::kSucceeded));
+  Execution row(not_succeeded_);
+  if (row.next()) return row.number32(0);
+  return fault(row.code());
 }
 
 Result<std::vector<DeliveryRow>> SqliteReader::delivery_rows(std::uint64_t after, std::uint32_t rows_max,

@@ -248,6 +248,7 @@ int SqliteStore::write_callbacks(const Batch& batch) {
     writes_.callback.bind(2, row.job.value);
     writes_.callback.bind(3, row.owner);
     writes_.callback.bind_blob(4, row.spec);
+    writes_.callback.bind(5, row.batch_jobs);
     if (const int code = writes_.callback.run(); code != SQLITE_OK) return code;
   }
   for (const DeliveryRow& row : batch.deliveries) {

@@ -49,6 +49,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
   Result<std::optional<JobRecord>> job_row(JobId id, bool with_result) override;
   Result<std::optional<DeliveryRow>> delivery_row(CallbackId id) override;
   Result<std::optional<CallbackRow>> callback_row(CallbackId id) override;
+  Result<std::uint32_t> not_succeeded(JobId first, std::uint32_t count) override;
   Result<std::vector<CallbackId>> later_callbacks(JobId job, std::uint64_t after, std::uint32_t rows_max) override;
   Result<std::vector<DeliveryRow>> delivery_rows(std::uint64_t after, std::uint32_t rows_max,
                                                  bool failed_only) override;
@@ -59,7 +60,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
   bool prepared_ = false;
   Database database_;
   Statement begin_, end_, job_, head_, attempts_, spec_, page_, ending_, buckets_, key_;
-  Statement delivery_, callback_, later_, deliveries_, failed_, batch_;
+  Statement delivery_, callback_, later_, deliveries_, failed_, batch_, not_succeeded_;
   std::map<SpecId, JobSpec> specs_;  // specs never change; emptied when it grows past kSpecsKeptMax
 };
 

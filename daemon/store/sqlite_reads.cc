@@ -69,6 +69,18 @@ Result<DeliveryClaimAnswer> SqliteStore::claim(const DeliveryClaim& claim) {
   return answer;
 }
 
+Result<BatchAnswer> SqliteStore::read_batch(const BatchQuery& query) {
+  BatchAnswer answer{query, {}};
+  reads_.batch.bind(1, query.first.value);
+  reads_.batch.bind(2, query.first.value + query.count - 1);
+  Execution row(reads_.batch);
+  while (row.next()) {
+    answer.jobs.push_back({JobId{row.number(0)}, row.number32(1), static_cast<JobState>(row.integer(2))});
+  }
+  if (row.code() != SQLITE_OK) return fault(row.code());
+  return answer;
+}
+
 Result<LoadAnswer> SqliteStore::load(const std::vector<JobId>& ids) {
   if (const Status found = find_open_jobs(); !found) return found.error();
   std::vector<JobId> wanted = ids;

@@ -197,6 +197,7 @@ constexpr const char* kVersion4 = R"sql(
 UPDATE deliveries SET state = 2 WHERE state = 5;
 ALTER TABLE deliveries DROP COLUMN behind;
 ALTER TABLE deliveries ADD COLUMN behind BLOB NOT NULL DEFAULT x'';
+ALTER TABLE callbacks ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4};

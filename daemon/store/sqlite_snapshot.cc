@@ -127,7 +127,7 @@ Status SqliteStore::read_callbacks(Snapshot& snapshot) {
   Result<Statement> lanes =
       database_.prepare("SELECT lane, min(at) FROM deliveries WHERE state = 2 GROUP BY lane ORDER BY lane");
   Result<Statement> waiting = database_.prepare(
-      "SELECT c.id, c.job, c.owner, c.spec FROM deliveries d JOIN callbacks c ON c.id = d.id"
+      "SELECT c.id, c.job, c.owner, c.spec, c.batch_jobs FROM deliveries d JOIN callbacks c ON c.id = d.id"
       " WHERE d.state = 1 ORDER BY d.id");
   Result<Statement> batches =
       database_.prepare("SELECT first, count, ended, failed FROM whole_batches WHERE ended < count ORDER BY first");
@@ -140,7 +140,7 @@ Status SqliteStore::read_callbacks(Snapshot& snapshot) {
   Execution callback(*waiting);
   while (callback.next()) {
     snapshot.waiting_callbacks.push_back({CallbackId{callback.number(0)}, JobId{callback.number(1)},
-                                          callback.number32(2), std::string(callback.bytes(3))});
+                                          callback.number32(2), std::string(callback.bytes(3)), callback.number32(4)});
   }
   if (callback.code() != SQLITE_OK) return fault(callback.code());
   Execution batch(*batches);

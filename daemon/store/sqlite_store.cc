@@ -122,7 +122,7 @@ Status SqliteStore::prepare() {
       {&writes_.deadline_remove, "DELETE FROM deadlines WHERE at = ? AND first = ?"},
       {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
       {&writes_.straggler_remove, "DELETE FROM stragglers WHERE job = ?"},
-      {&writes_.callback, "INSERT INTO callbacks VALUES (?,?,?,?)"},
+      {&writes_.callback, "INSERT INTO callbacks VALUES (?,?,?,?,?)"},
       {&writes_.delivery,
        std::string("INSERT OR REPLACE INTO deliveries (") + kDeliveryColumns + ") VALUES (?,?,?,?,?,?,?,?)"},
       {&writes_.whole_batch, "INSERT OR REPLACE INTO whole_batches VALUES (?,?,?,?)"},
@@ -141,6 +141,7 @@ Status SqliteStore::prepare() {
        " FROM job_state j WHERE j.id = ?"},
       {&reads_.attempts, "SELECT attempt, charge, retry_at FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
       {&reads_.spec, "SELECT * FROM specs WHERE id = ?"},
+      {&reads_.batch, "SELECT id, owner, state FROM job_state WHERE id BETWEEN ? AND ? ORDER BY id"},
       {&reads_.deliveries,
        "SELECT id, job, lane, state, attempts, at, behind, '' FROM deliveries"
        " WHERE state = 2 AND lane = ? ORDER BY at, id LIMIT ?"},

@@ -44,6 +44,7 @@ class SqliteStore : public Store {
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
+  Result<BatchAnswer> read_batch(const BatchQuery& query) override;
   void tend() override;
   [[nodiscard]] bool wants_tending() const override { return short_of_space_ || is_checkpoint_due(); }
   [[nodiscard]] bool short_of_space() const override { return short_of_space_; }
@@ -59,7 +60,7 @@ class SqliteStore : public Store {
     Statement callback, delivery, whole_batch;
   };
   struct Reads {
-    Statement claim, load, attempts, spec, key, deliveries;
+    Statement claim, load, attempts, spec, key, deliveries, batch;
   };
   // How far the low-water mark can rise with a commit, and which open jobs it passes over.
   struct MarkStep {

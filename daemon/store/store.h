@@ -60,7 +60,8 @@ struct CallbackRecord {
   JobId job;                // that it was asked of: of a whole batch, the first
   std::uint32_t owner = 0;  // uid of who asked for it
   CallbackSpec spec;
-  DeliveryRow delivery;  // kWaiting when its job has not ended
+  std::uint32_t batch_jobs = 0;  // of one for a whole batch that was registered later
+  DeliveryRow delivery;          // kWaiting when its job has not ended
 };
 
 // A delivery with all that a receiver is told.
@@ -116,6 +117,7 @@ class Store {
   [[nodiscard]] virtual Result<LoadAnswer> load(const std::vector<JobId>& ids) = 0;
   [[nodiscard]] virtual Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) = 0;
   [[nodiscard]] virtual Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) = 0;
+  [[nodiscard]] virtual Result<BatchAnswer> read_batch(const BatchQuery& query) = 0;
 
   // Housekeeping that need not keep an answer waiting: called between commits, after the answers left. A store whose
   // owner never calls it does the same at its next commit.

@@ -89,6 +89,11 @@ void StoreThread::execute(StoreAnswer& answer) {
     if (!claimed) return cannot_read(claimed.error());
     answer.deliveries_claimed.push_back(*std::move(claimed));
   }
+  for (const BatchQuery& query : answer.questions.batches) {
+    Result<BatchAnswer> read = store_->read_batch(query);
+    if (!read) return cannot_read(read.error());
+    answer.batches.push_back(*std::move(read));
+  }
   if (answer.questions.keys.empty()) return;
   Result<KeyAnswer> keys = store_->find_keys(answer.questions.keys);
   if (!keys) return cannot_read(keys.error());

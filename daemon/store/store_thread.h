@@ -22,9 +22,10 @@ struct StoreQuestions {
   std::vector<std::vector<JobId>> loads;
   std::vector<KeyQuery> keys;
   std::vector<DeliveryClaim> delivery_claims;
+  std::vector<BatchQuery> batches;
 
   [[nodiscard]] bool empty() const {
-    return claims.empty() && loads.empty() && keys.empty() && delivery_claims.empty();
+    return claims.empty() && loads.empty() && keys.empty() && delivery_claims.empty() && batches.empty();
   }
 };
 
@@ -39,6 +40,7 @@ struct StoreAnswer {
   std::vector<LoadAnswer> loaded;
   KeyAnswer keys;
   std::vector<DeliveryClaimAnswer> deliveries_claimed;
+  std::vector<BatchAnswer> batches;
   bool short_of_space = false;  // Store::short_of_space
 };
 

@@ -222,6 +222,7 @@ void Daemon::send_batch() {
   due_ = std::exchange(effects_.due, {});
   keys_ = std::exchange(effects_.key_queries, {});
   delivery_claims_ = std::exchange(effects_.delivery_claims, {});
+  batch_queries_ = std::exchange(effects_.batch_queries, {});
   deferred.registered = std::exchange(effects_.registered, {});
   deferred.deliveries = std::exchange(effects_.deliveries, {});
   deferred.accepted = std::exchange(effects_.accepted, {});
@@ -263,6 +264,11 @@ bool Daemon::commit(Moment now, Disk disk) {
     auto claimed = world_.store.claim(claim);
     if (!claimed.ok()) throw Violation("no claim: " + claimed.error().message);
     answer_->deliveries_claimed.push_back(std::move(*claimed));
+  }
+  for (const BatchQuery& query : std::exchange(batch_queries_, {})) {
+    auto read = world_.store.read_batch(query);
+    if (!read.ok()) throw Violation("no batch: " + read.error().message);
+    answer_->batches.push_back(std::move(*read));
   }
   load(std::exchange(loads_, {}), false);
   load(std::exchange(due_, {}), true);
@@ -307,6 +313,7 @@ void Daemon::take_answer(Moment now) {
   for (DeliveryClaimAnswer& claimed : answer.deliveries_claimed) {
     step(event::DeliveriesClaimed{std::move(claimed)}, now);
   }
+  for (BatchAnswer& batch : answer.batches) step(event::BatchRead{std::move(batch)}, now);
 }
 
 void Daemon::die(bool commit_landed) {

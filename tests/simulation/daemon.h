@@ -94,6 +94,7 @@ class Daemon {
   std::vector<JobId> due_;
   std::vector<KeyQuery> keys_;
   std::vector<DeliveryClaim> delivery_claims_;
+  std::vector<BatchQuery> batch_queries_;
   std::vector<effect::Deliver> with_receivers_;
   Deferred deferred_;
   struct Answer {
@@ -101,6 +102,7 @@ class Daemon {
     std::vector<event::Loaded> loaded;
     std::optional<event::KeysFound> keys;
     std::vector<DeliveryClaimAnswer> deliveries_claimed;
+    std::vector<BatchAnswer> batches;
   };
   std::optional<Answer> answer_;  // the commit is done; the loop has not heard of it yet
   std::size_t steps_ = 0;

@@ -239,11 +239,13 @@ void History::register_callback() {
   const std::uint64_t newest = oracle_.newest_id();
   const std::uint64_t back = random_.below(random_.chance(700) ? 100 : newest + 2);
   const JobId job{newest + 1 > back ? newest + 1 - back : 1};
-  const CallbackSpec spec = draw_callback();
+  CallbackSpec spec = draw_callback();
+  spec.whole_batch = random_.chance(300);
+  const auto jobs = static_cast<std::uint32_t>(spec.whole_batch ? 1 + random_.below(12) : 0);
   oracle_.asked_register(++token_);
-  say("register %lu: job %lu\n", token_, job.value);
-  daemon_->request(
-      event::Register{token_, {random_.chance(950) ? 1000u : 1001u}, job, encode_callbacks({spec}), terms_of(spec)});
+  say("register %lu: job %lu x%u\n", token_, job.value, jobs);
+  daemon_->request(event::Register{
+      token_, {random_.chance(950) ? 1000u : 1001u}, job, jobs, encode_callbacks({spec}), terms_of(spec)});
 }
 
 void History::put_queue() {

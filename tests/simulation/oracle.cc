@@ -228,7 +228,13 @@ void Oracle::went_on(const AttemptRow& row) {
     hold(++facts.crashes < spec.crashes_max, name(row.fence) + ": its crash budget was spent");
     return;
   }
-  hold(row.charge == Charge::kRetry, name(row.fence) + " is charged to nothing, though no spawner was lost");
+  if (row.charge == Charge::kNothing) {
+    // Its worker took nothing for so long that it was killed; or took it in the last moment.
+    const auto attempt = facts.attempts.find(row.fence);
+    hold(attempt == facts.attempts.end() || attempt->second.run == Run::kDied,
+         name(row.fence) + " is charged to nothing, though its worker did not die");
+    return;
+  }
   hold(++facts.retries < spec.max_attempts, name(row.fence) + ": its attempts were spent");
   const bool timed_out = row.cause.kind == CauseKind::kSoftTimeout || row.cause.kind == CauseKind::kRunTimeout ||
                          row.cause.kind == CauseKind::kHeartbeatTimeout;

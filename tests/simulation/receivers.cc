@@ -22,7 +22,7 @@ void Receivers::committed(const Batch& batch) {
   for (const OutcomeRow& row : batch.outcomes) jobs_.at(row.id).state = row.ending.state;
   for (const CallbackRow& row : batch.callbacks) {
     later_[row.id] = row;
-    if (!is_terminal(jobs_.at(row.job).state)) before_end_[row.job].push_back(row.id);
+    if (row.batch_jobs == 0 && !is_terminal(jobs_.at(row.job).state)) before_end_[row.job].push_back(row.id);
   }
   for (const WholeBatchRow& row : batch.whole_batches) batches_[row.first] = row;
   for (const DeliveryRow& row : batch.deliveries) {
@@ -40,6 +40,7 @@ bool Receivers::is_due(CallbackId id) const {
   if (is_later(id)) {
     const auto row = later_.find(id);
     if (row == later_.end()) return false;
+    if (row->second.batch_jobs > 0) return is_due(row->second);
     const JobState state = jobs_.at(row->second.job).state;
     const auto spec = decode_callbacks(row->second.spec);
     return is_terminal(state) && is_met(spec->front().condition, state == JobState::kSucceeded);
@@ -52,6 +53,18 @@ bool Receivers::is_due(CallbackId id) const {
   const auto batch = batches_.find(job_of(id));
   return batch != batches_.end() && batch->second.ended == batch->second.count &&
          is_met(spec.condition, batch->second.failed == 0);
+}
+
+// A batch that was named later.
+bool Receivers::is_due(const CallbackRow& row) const {
+  bool all_ended = true;
+  bool all_succeeded = true;
+  for (std::uint32_t i = 0; i < row.batch_jobs; ++i) {
+    const JobState state = jobs_.at(JobId{row.job.value + i}).state;
+    all_ended = all_ended && is_terminal(state);
+    all_succeeded = all_succeeded && state == JobState::kSucceeded;
+  }
+  return all_ended && is_met(decode_callbacks(row.spec)->front().condition, all_succeeded);
 }
 
 bool Receivers::is_settled(CallbackId id) const {

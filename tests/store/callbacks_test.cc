@@ -94,6 +94,30 @@ TEST_P(CallbackStore, OfOneJobAllThatWereRegisteredLaterAreListed) {
   EXPECT_EQ(found, Ids{later_callback(9).value});
 }
 
+TEST_P(CallbackStore, OfABatchThatWasNamedLaterAllIsTold) {
+  Batch batch;
+  batch.callbacks.push_back(
+      {later_callback(1), JobId{1}, 77, encode_callbacks({CallbackSpec{.whole_batch = true}}), 3});
+  batch.deliveries.push_back(row(later_callback(1), 3, DeliveryState::kWaiting));
+  batch.outcomes.push_back(outcome_row(2));
+  commit(batch);
+  EXPECT_EQ(store_->snapshot()->waiting_callbacks.at(0).batch_jobs, 3u);
+  const auto read = store_->read_batch({9, JobId{2}, 5});
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read->query.number, 9u);
+  ASSERT_EQ(read->jobs.size(), 2u);
+  EXPECT_EQ(read->jobs[0].id, JobId{2});
+  EXPECT_EQ(read->jobs[0].owner, 4'000'000'000u);
+  EXPECT_EQ(read->jobs[0].state, JobState::kSucceeded);
+  EXPECT_FALSE(is_terminal(read->jobs[1].state));
+  const auto told = store_->reader()->delivery(later_callback(1));
+  ASSERT_TRUE(told.ok() && told->has_value());
+  EXPECT_EQ((*told)->callback.batch_jobs, 3u);
+  ASSERT_TRUE((*told)->batch.has_value());
+  EXPECT_EQ((*told)->batch->count, 3u);
+  EXPECT_EQ((*told)->batch->failed, 2u) << "as long as they have not succeeded";
+}
+
 TEST_P(CallbackStore, ALaterRowOfADeliveryReplacesTheEarlier) {
   Batch batch;
   batch.deliveries.push_back(row(callback_of(JobId{1}, 0), 1, DeliveryState::kDelivering, 30));

@@ -202,6 +202,37 @@ def test_a_whole_batch_is_told_of_though_the_daemon_is_killed_in_its_middle(daem
 # ---- Whole batches
 
 
+def test_a_batch_that_is_named_later_is_told_of_once_when_its_last_job_has_ended(daemon, api_of, listener, gate):
+    api = api_of(daemon)
+    words = api.words
+    os.mkfifo(gate.path + ".in")
+    items = [api.command_item("false"), api.command_item("sh", "-c", f"echo > {gate.path}; read line < {gate.path}.in")]
+    first, last = api.submit(items)
+    api.wait([first])
+    gate.line()
+    number = daemon.fut("callback", "add", f"{first}-{last}", listener.address.replace("unix:", "grpc:unix:"), check=True)
+    listed = daemon.fut_json("callback", "ls", first)
+    assert [(one["id"], one["batch_jobs"], one["state"]) for one in listed] == [(int(number.stdout), 2, "WAITING")]
+    daemon.kill()
+    api.close()
+    daemon.start()
+    api = api_of(daemon)
+    with open(gate.path + ".in", "w", encoding="ascii") as file:
+        file.write("go on\n")
+    told = listener.told()
+    assert (told.batch_id, told.batch_jobs, told.batch_failed, told.outcome.id) == (first, 2, 1, last)
+    spec = words.CallbackSpec(grpc=words.GrpcTarget(address=listener.address), whole_batch=True)
+    api.call("Callbacks", "Register", words.RegisterCallbackRequest(job_id=first, spec=spec, batch_jobs=2))
+    assert listener.told().batch_jobs == 2, "all have ended: at once"
+
+    def ask(**fields):
+        return api.call("Callbacks", "Register", words.RegisterCallbackRequest(spec=spec, **fields))
+
+    refused(lambda: ask(job_id=first), INVALID, "batch_jobs")
+    refused(lambda: ask(job_id=first, batch_jobs=10_001), grpc.StatusCode.RESOURCE_EXHAUSTED, "batch_jobs", "10000")
+    refused(lambda: ask(job_id=first, batch_jobs=3), grpc.StatusCode.NOT_FOUND, f"no job {last + 1}")
+
+
 def test_a_retry_leaves_the_callback_of_the_batch_behind(api, listener):
     words = api.words
     target = words.GrpcTarget(address=listener.address)

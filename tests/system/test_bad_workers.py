@@ -1,5 +1,6 @@
 """Workers that do what no worker should. Each costs its own attempt; the daemon and its other jobs go on."""
 import os
+import signal
 
 import pytest
 from leftovers import ended_within
@@ -102,6 +103,19 @@ def test_a_worker_that_claims_not_to_have_taken_its_job_is_killed_and_its_job_en
     api.cancel(job, wait=True)
     assert api.outcome(job).state == api.words.JOB_STATE_CANCELLED
     assert ended_within([pid], 0) == []
+
+
+def test_workers_that_are_stopped_are_replaced_and_their_jobs_run(api):
+    words = api.words
+    before = [worker.pid for worker in api.call("Workers", "List", words.ListWorkersRequest(pool="default")).workers]
+    for pid in before:
+        os.kill(pid, signal.SIGSTOP)
+    jobs = api.submit_tasks("noop", 3)
+    outcomes = api.wait(jobs, seconds=120)
+    assert {outcome.state for outcome in outcomes.values()} == {words.JOB_STATE_SUCCEEDED}
+    assert ended_within(before, 30) == []
+    first = next(job for job in (api.get(job, details=True) for job in jobs) if job.attempts > 1)
+    assert "took nothing" in first.attempt_history[0].cause.message
 
 
 def test_a_worker_that_exits_in_the_middle_of_a_job_is_told_with_its_code(api):

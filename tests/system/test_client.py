@@ -105,11 +105,12 @@ def test_what_a_killed_client_was_told_exists_and_can_be_taken_up(daemon, driver
 
 
 def test_output_is_followed_across_a_kill_of_the_daemon(daemon, driver, api, gate, tmp_path):
-    go = str(tmp_path / "go")
+    go, on = str(tmp_path / "go"), str(tmp_path / "on")  # of one alone the second reader may see the first writer's end
     os.mkfifo(go)
+    os.mkfifo(on)
     first, second, last = (f"seq {begin + 1} {begin + 10_000}" for begin in (0, 10_000, 20_000))
-    ready = f"echo ready >{gate.path}; read word <{go}"
-    line = f"{first}; {ready}; {second}; {ready}; {last}"
+    ready = f"echo ready >{gate.path}; read word"
+    line = f"{first}; {ready} <{go}; {second}; {ready} <{on}; {last}"
     job = api.submit_command("sh", "-c", line)
     client = driver("output", job)
     assert gate.line() == "ready"
@@ -120,7 +121,7 @@ def test_output_is_followed_across_a_kill_of_the_daemon(daemon, driver, api, gat
     daemon.start()
     for number in range(2, 20_001):  # live: the command still runs
         assert client.line() == str(number)
-    release(go)
+    release(on)
     assert client.rest().splitlines() == [str(number) for number in range(20_001, 30_001)] + ["SUCCEEDED"]
 
 

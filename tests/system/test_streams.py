@@ -105,9 +105,10 @@ def test_who_follows_after_a_restart_gets_all_that_was_emitted_before(api_of, da
 def test_what_only_the_worker_remembers_is_waited_for_and_other_streams_go_on(api_of, daemon, gate, tmp_path):
     api = api_of(daemon)
     words = api.words
-    go = str(tmp_path / "go")
+    go, on = str(tmp_path / "go"), str(tmp_path / "on")  # of one alone the second reader may see the first writer's end
     os.mkfifo(go)
-    script = f"echo before; echo up >{gate.path}; read line <{go}; echo other >&2; read line <{go}; echo after"
+    os.mkfifo(on)
+    script = f"echo before; echo up >{gate.path}; read line <{go}; echo other >&2; read line <{on}; echo after"
     job = api.submit_command("sh", "-c", script)
     assert gate.line() == "up"
     assert followed(read(api, job, kind=words.OUTPUT_KIND_STDOUT, follow=True), 7) == b"before\n"
@@ -121,7 +122,7 @@ def test_what_only_the_worker_remembers_is_waited_for_and_other_streams_go_on(ap
         seen.append(answer)
         if answer.kind == words.OUTPUT_KIND_STDERR:
             break
-    release(go)
+    release(on)
     seen += answers
     assert bytes_of(seen, words.OUTPUT_KIND_STDOUT) == b"before\nafter\n"
     assert bytes_of(seen, words.OUTPUT_KIND_STDERR) == b"other\n"

@@ -215,7 +215,7 @@ TEST(Callbacks, ANewDaemonTakesUpWhatIsDue) {
 TEST(Callbacks, ThoseRegisteredLaterAreDeliveredAtTheEndOrAtOnce) {
   Stage stage;
   const auto ask = [&](std::uint64_t job, std::uint32_t uid = 1000) {
-    return event::Register{++stage.token, {uid}, JobId{job}, encode_callbacks({webhook()}), terms_of(webhook())};
+    return event::Register{++stage.token, {uid}, JobId{job}, 0, encode_callbacks({webhook()}), terms_of(webhook())};
   };
   stage.turn({stage.submit()});
   EXPECT_THAT(stage.turn({ask(1)}), ElementsAre("registered 2: 3"));
@@ -240,7 +240,8 @@ TEST(Callbacks, OfAJobItsBatchAndThoseRegisteredLaterGoToOneReceiverInOrder) {
   whole.whole_batch = true;
   stage.turn({stage.submit(with({whole, webhook()}))});
   const auto ask = [&](std::uint32_t lane) {
-    return event::Register{++stage.token, {1000}, JobId{1}, encode_callbacks({webhook(lane)}), terms_of(webhook(lane))};
+    return event::Register{++stage.token,          {1000}, JobId{1}, 0, encode_callbacks({webhook(lane)}),
+                           terms_of(webhook(lane))};
   };
   stage.turn({ask(1), ask(2), ask(1)});
   EXPECT_THAT(deliveries(stage.turn({stage.done(1)})), ElementsAre("deliver 34 attempt 1", "deliver 5 attempt 1"));
@@ -260,7 +261,7 @@ TEST(Callbacks, RegisteredLaterAreBoundedForEachJob) {
   Stage stage;
   stage.turn({stage.submit(), stage.submit()});
   const auto ask = [&](std::uint64_t job) {
-    return event::Register{++stage.token, {1000}, JobId{job}, encode_callbacks({webhook()}), terms_of(webhook())};
+    return event::Register{++stage.token, {1000}, JobId{job}, 0, encode_callbacks({webhook()}), terms_of(webhook())};
   };
   for (std::size_t i = 0; i < limits::kCallbacksWaitingPerJobMax; ++i) stage.turn({ask(1)});
   EXPECT_THAT(stage.turn({ask(1)}), ElementsAre(HasSubstr("job 1: 256 callbacks")));
@@ -311,7 +312,7 @@ TEST(Callbacks, OneThatIsRegisteredWhileItsJobEndsIsNotForgotten) {
   const std::uint32_t many = limits::kWindowJobsPerQueueMin + 10;
   stage.turn({stage.submit(Stage::work(), many)});
   const std::uint64_t last = many;
-  stage.turn({event::Register{50, {1000}, JobId{last}, encode_callbacks({webhook()}), terms_of(webhook())}});
+  stage.turn({event::Register{50, {1000}, JobId{last}, 0, encode_callbacks({webhook()}), terms_of(webhook())}});
   ASSERT_THAT(stage.history.back().loads, ElementsAre(JobId{last}));
   // It comes in by a claim and is cancelled before the load is answered.
   for (std::uint64_t id = 1; stage.claims.empty() && id < many; ++id) stage.turn({stage.done(id)});
@@ -347,6 +348,81 @@ TEST(Callbacks, OfAWholeBatchAreDueOnceWhenItsLastJobHasEnded) {
   EXPECT_EQ(row.failed, 1u);
 }
 
+// A callback for jobs 1 to 3 that is registered after their submit.
+class LaterBatch : public testing::Test {
+ protected:
+  event::Register ask(std::uint32_t uid = 1000, CompletionCondition condition = CompletionCondition::kEnded) {
+    CallbackSpec whole = webhook(1, condition);
+    whole.whole_batch = true;
+    return {++stage_.token, {uid}, JobId{1}, 3, encode_callbacks({whole}), terms_of(whole)};
+  }
+  static Event stand(std::vector<JobState> states, std::uint64_t number = 1) {
+    BatchAnswer answer{{number, JobId{1}, 3}, {}};
+    for (std::size_t i = 0; i < states.size(); ++i) answer.jobs.push_back({JobId{1 + i}, 1000, states[i]});
+    return event::BatchRead{std::move(answer)};
+  }
+
+  Stage stage_;
+};
+
+TEST_F(LaterBatch, IsDueWhenItsLastJobHasEnded) {
+  stage_.turn({stage_.submit(Stage::work(), 3)});
+  stage_.turn({stage_.done(1)});
+  EXPECT_THAT(stage_.turn({ask()}), ElementsAre("batch 1? 1 x3"));
+  stage_.turn({stage_.failed(2)});  // before the answer, which does not know of it
+  EXPECT_THAT(stage_.turn({stand({JobState::kSucceeded, JobState::kQueued, JobState::kQueued})}),
+              ElementsAre("registered 2: 3"));
+  EXPECT_EQ(stage_.history.back().rows.callbacks.at(0).batch_jobs, 3u);
+  EXPECT_EQ(rows(stage_)[3].state, DeliveryState::kWaiting);
+  EXPECT_THAT(deliveries(stage_.turn({stage_.done(3)})), ElementsAre("deliver 3 attempt 1"));
+  EXPECT_EQ(rows(stage_)[3].job, JobId{3});
+}
+
+TEST_F(LaterBatch, ThatHasEndedIsDueAtOnce) {
+  stage_.turn({stage_.submit(Stage::work(), 3)});
+  stage_.turn({stage_.done(1), stage_.done(2)});
+  stage_.turn({ask()});
+  stage_.turn({stage_.done(3)});
+  EXPECT_THAT(stage_.turn({stand({JobState::kSucceeded, JobState::kSucceeded, JobState::kQueued})}),
+              ElementsAre("registered 2: 3", "deliver 3 attempt 1"));
+}
+
+TEST_F(LaterBatch, SucceedsOnlyIfAllDid) {
+  stage_.turn({stage_.submit(Stage::work(), 3)});
+  stage_.turn({ask(1000, CompletionCondition::kSucceeded), ask(1000, CompletionCondition::kNotSucceeded)});
+  stage_.turn({stage_.failed(1), stage_.done(2)});
+  const std::vector<JobState> states{JobState::kQueued, JobState::kQueued, JobState::kQueued};
+  stage_.turn({stand(states, 1), stand(states, 2)});
+  EXPECT_THAT(deliveries(stage_.turn({stage_.done(3)})), ElementsAre("deliver 5 attempt 1"));
+  EXPECT_EQ(rows(stage_)[3].state, DeliveryState::kNotDue);
+}
+
+TEST_F(LaterBatch, OfJobsThatAreNotThereOrNotTheCallersIsRefused) {
+  stage_.turn({stage_.submit(Stage::work(), 2)});
+  stage_.turn({ask()});
+  EXPECT_THAT(stage_.turn({stand({JobState::kQueued, JobState::kQueued})}), ElementsAre(HasSubstr("no job 3")));
+  stage_.turn({stage_.submit()});
+  stage_.turn({ask(1001)});
+  EXPECT_THAT(stage_.turn({stand({JobState::kQueued, JobState::kQueued, JobState::kQueued}, 2)}),
+              ElementsAre(HasSubstr("job 1 belongs to user 1000")));
+  stage_.turn({stage_.done(1), stage_.done(2)});
+  stage_.turn({stage_.done(3)});
+  EXPECT_TRUE(rows(stage_).empty());
+}
+
+TEST(Callbacks, ANewDaemonAsksHowABatchStands) {
+  CallbackSpec whole = webhook();
+  whole.whole_batch = true;
+  StageSetup setup;
+  setup.snapshot.epoch = Epoch{1};
+  setup.snapshot.callbacks_until = 2;
+  setup.snapshot.waiting_callbacks = {{later_callback(1), JobId{1}, 1000, encode_callbacks({whole}), 2}};
+  Stage stage(std::move(setup));
+  EXPECT_THAT(stage.turn(), Contains("batch 1? 1 x2"));
+  BatchAnswer answer{{1, JobId{1}, 2}, {{JobId{1}, 1000, JobState::kFailed}, {JobId{2}, 1000, JobState::kSucceeded}}};
+  EXPECT_THAT(stage.turn({event::BatchRead{answer}}), ElementsAre("deliver 3 attempt 1"));
+}
+
 TEST(Callbacks, AJobThatIsADeliveryIsMadeWithItsRecord) {
   Stage stage;
   CallbackSpec follow_up = webhook();
@@ -378,7 +454,7 @@ TEST(Callbacks, AFollowUpThatNothingCanRunIsRefusedWithTheSubmit) {
   EXPECT_THAT(stage.turn({stage.submit(with({follow_up}))}),
               ElementsAre(HasSubstr("spec.callbacks[0].follow_up: queue \"default\" is fifo and knows no priority")));
   stage.turn({stage.submit()});
-  EXPECT_THAT(stage.turn({event::Register{9, {1000}, JobId{1}, encode_callbacks({follow_up}), {}}}),
+  EXPECT_THAT(stage.turn({event::Register{9, {1000}, JobId{1}, 0, encode_callbacks({follow_up}), {}}}),
               ElementsAre(HasSubstr("spec.follow_up: queue")));
   CallbackSpec command = webhook();
   command.target = CallbackTarget::kCommand;

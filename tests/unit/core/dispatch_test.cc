@@ -8,8 +8,11 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::Contains;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 StageSetup slots(std::uint32_t count) { return {.pools = {{"default", false, count}}}; }
 
@@ -150,6 +153,27 @@ TEST(Head, ASlotThatWasFullAndHasNothingLeftIsUsedAgain) {
   stage.step(stage.cancel(1));
   EXPECT_THAT(stage.turn({stage.revoked(1, true)}), ElementsAre("revoke 1.1 slot 1", "cancelled 2: 1 CANCELLED"));
   EXPECT_THAT(stage.turn({stage.nothing_taken(1)}), ElementsAre("offer 2.1 slot 1"));
+}
+
+TEST(Head, AWorkerThatTakesNothingIsKilledAndItsJobsRunElsewhere) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 2)});
+  int looks = 0;
+  Lines lines;
+  for (const Instant begin = stage.now.at; stage.now.at < begin + seconds(6);) {
+    lines = stage.pass(milliseconds(1));
+    if (lines.empty()) continue;
+    if (lines != Lines{"inspect slot 1"}) break;
+    ++looks;
+    lines = stage.turn({stage.nothing_taken(1)});
+    if (!lines.empty()) break;
+  }
+  EXPECT_THAT(lines, ElementsAre("kill slot 1"));
+  EXPECT_LE(looks, 20) << "it is looked at ever more seldom";
+  EXPECT_THAT(stage.turn({stage.slot_ended(1)}), Contains("start slot 1"));
+  EXPECT_THAT(stage.attempts(1), ElementsAre("1 WORKER_CRASHED"));
+  EXPECT_THAT(stage.attempts(2), IsEmpty());
+  EXPECT_THAT(stage.turn({stage.slot_ready(1)}), ElementsAre("offer 1.2 slot 1", "offer 2.1 slot 1"));
 }
 
 TEST(Figures, TellWhatRunsAndWhatWaits) {

@@ -51,6 +51,9 @@ Lines told(const Effects& effects) {
   for (const auto& e : effects.deliveries) {
     lines.push_back("deliver " + number(e.id.value) + " attempt " + number(e.attempt));
   }
+  for (const BatchQuery& query : effects.batch_queries) {
+    lines.push_back("batch " + number(query.number) + "? " + number(query.first.value) + " x" + number(query.count));
+  }
   for (const DeliveryClaim& claim : effects.delivery_claims) lines.push_back("claim lane " + number(claim.lane));
   for (const Claim& claim : effects.claims) {
     lines.push_back("claim after " + (claim.after ? number(job_of(*claim.after).value) : std::string("nothing")));

@@ -194,17 +194,5 @@ TEST(Completion, IsTheSameMessageAsJson) {
   EXPECT_EQ(read.outcome().id(), 42u);
 }
 
-TEST(FollowUp, GetsTheResultAsItsPayload) {
-  std::string result;
-  append_part(result, {.content_type = "application/json", .bytes = "[1]"});
-  append_part(result, {.bytes = "raw"});
-  EXPECT_EQ(*follow_up_payload(result), result);
-  EXPECT_EQ(*follow_up_payload(""), "");
-  std::string large;
-  append_part(large, {.bytes = std::string(limits::kPayloadBytesMax + 1, 'x')});
-  EXPECT_FALSE(follow_up_payload(large).ok());
-  EXPECT_FALSE(follow_up_payload("damaged").ok());
-}
-
 }  // namespace
 }  // namespace futured::rpc

@@ -39,6 +39,7 @@ class TestStore : public Store {
   }
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override { return under_->find_keys(keys); }
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override { return under_->claim(claim); }
+  Result<BatchAnswer> read_batch(const BatchQuery& query) override { return under_->read_batch(query); }
   void tend() override {
     if (orders_->tended != nullptr) std::exchange(orders_->tended, nullptr)->set_value();
   }

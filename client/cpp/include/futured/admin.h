@@ -135,7 +135,8 @@ struct RetryEntry {
 struct CallbackInfo {
   std::uint64_t id = 0;
   std::uint64_t job_id = 0;
-  std::string state;  // "WAITING", "DELIVERING", "DELIVERED", "FAILED"
+  std::uint32_t batch_jobs = 0;  // of one for a whole batch that was registered later: from job_id on
+  std::string state;             // "WAITING", "DELIVERING", "DELIVERED", "FAILED"
   CompletionCallback callback;
   std::uint32_t attempts = 0;
   std::int64_t next_attempt_us = 0;

@@ -208,7 +208,8 @@ class Client {
 
   // ---- Completion callbacks: what the daemon does when jobs have ended (CompletionCallback in types.h)
   // Of a job that has ended already, it is delivered at once.
-  CallbackInfo add_callback(std::uint64_t job, const CompletionCallback& callback) const;
+  // `batch_jobs`: once, when so many jobs, from `job` on, have all ended; 0 = that job alone.
+  CallbackInfo add_callback(std::uint64_t job, const CompletionCallback& callback, std::uint32_t batch_jobs = 0) const;
   // job 0: of any job, those that are due or were added after the submit. `states`: see CallbackInfo; empty: any.
   [[nodiscard]] CallbackPage callbacks(std::uint64_t job, const std::vector<std::string>& states = {},
                                        std::uint32_t page_size = 100, const std::string& page_token = {}) const;
