@@ -76,8 +76,9 @@ Future Executor::submit(std::string_view task, const std::vector<Part>& payload,
   return state_->client->pipeline.submit(state_->spec_for(task), std::move(item), bytes);
 }
 
-std::vector<Future> Executor::submit_all(std::string_view task, std::span<const std::string> payloads) const {
-  return state_->client->pipeline.submit_all(state_->batch_spec_for(task), payloads);
+std::vector<Future> Executor::submit_all(std::string_view task, std::span<const std::string> payloads,
+                                         const SubmitOptions& options) const {
+  return state_->client->pipeline.submit_all(state_->batch_spec_for(task), payloads, options.idempotency_key);
 }
 
 Future Executor::submit(const CommandLine& command, const SubmitOptions& options) const {

@@ -80,8 +80,8 @@ Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, std::string_vie
   return future;
 }
 
-std::vector<Future> Pipeline::submit_all(const std::shared_ptr<const Spec>& spec,
-                                         std::span<const std::string> payloads) {
+std::vector<Future> Pipeline::submit_all(const std::shared_ptr<const Spec>& spec, std::span<const std::string> payloads,
+                                         const std::string& key) {
   if (payloads.empty()) throw Error(ErrorKind::kInvalidArgument, "payloads: there are none");
   if (payloads.size() > limits::kBatchItemsMax) refuse_batch(payloads.size(), "jobs", limits::kBatchItemsMax);
   std::size_t bytes = 0;
@@ -90,6 +90,7 @@ std::vector<Future> Pipeline::submit_all(const std::shared_ptr<const Spec>& spec
     if (size > limits::kPayloadBytesMax) refuse_payload("payloads[" + std::to_string(i) + "]", size);
     bytes += size;
   }
+  bytes += key.size();
   const std::size_t message_bytes = bytes + payloads.size() * kSizeBytes + spec->proto.ByteSizeLong() + kFrameBytes;
   if (message_bytes > limits::kMessageBytesMax) refuse_batch(message_bytes, "bytes", limits::kMessageBytesMax);
   std::vector<Future> futures;
@@ -98,6 +99,8 @@ std::vector<Future> Pipeline::submit_all(const std::shared_ptr<const Spec>& spec
   wait_for_room(bytes, lock);
   Batch& batch = new_batch(spec, Kind::kPacked);
   batch.complete = true;
+  batch.keyed = !key.empty();
+  batch.request->set_idempotency_key(key);
   for (const std::string& payload : payloads) futures.push_back(add_packed(batch, payload));
   send_next(std::move(lock));
   return futures;
@@ -243,9 +246,11 @@ std::deque<Pipeline::Batch> Pipeline::take_gathered() {
 void Pipeline::written(bool ok) {
   Lock lock(mutex_);
   writing_ = false;
-  // Kept in case one of its items is refused. Its receipt may have come already: then the last one sent is another.
+  // Kept in case one of its items is refused, or it is to be sent again. Its receipt may have come already: then the
+  // last one sent is another.
   const bool is_last = !sent_.empty() && sent_.back().client_ref == being_written_->client_ref();
-  if (is_last && !being_written_->has_packed()) sent_.back().request = std::move(being_written_);
+  const bool is_kept = !being_written_->has_packed() || !being_written_->idempotency_key().empty();
+  if (is_last && is_kept) sent_.back().request = std::move(being_written_);
   being_written_.reset();
   if (!ok) dead_ = true;
   if (read_ended_) {

@@ -43,7 +43,8 @@ class Pipeline {
   // stream breaks before its receipt.
   Future submit(const std::shared_ptr<const Spec>& spec, api::Item item, std::size_t bytes);
   // Jobs with one part of bytes, as one message that nothing joins.
-  std::vector<Future> submit_all(const std::shared_ptr<const Spec>& spec, std::span<const std::string> payloads);
+  std::vector<Future> submit_all(const std::shared_ptr<const Spec>& spec, std::span<const std::string> payloads,
+                                 const std::string& key);
 
   // Until everything submitted so far is acknowledged or refused.
   void flush();
@@ -57,8 +58,8 @@ class Pipeline {
     std::unique_ptr<api::SubmitStreamRequest> request;
     std::vector<BlockRef> blocks;                             // their ids will be consecutive; or
     std::vector<std::pair<BlockRef, std::uint32_t>> singles;  // futures of a batch that goes again without an item
-    bool keyed = false;                                       // every item has an idempotency key: it may be sent twice
-    bool complete = false;                                    // nothing may join it
+    bool keyed = false;     // it, or every item, has an idempotency key: may be sent twice
+    bool complete = false;  // nothing may join it
     std::uint64_t client_ref = 0;
     std::uint32_t count = 0;
     std::size_t bytes = 0;

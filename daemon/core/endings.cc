@@ -47,6 +47,14 @@ bool was_killed(const Cause& measured) {
          (measured.kind == CauseKind::kOutOfMemory && measured.signal != 0) || !measured.stacks.empty();
 }
 
+// Of a worker that was killed for taking nothing.
+event::SlotEnded blaming_nobody(event::SlotEnded ended) {
+  ended.is_lost = true;
+  ended.cause.message = "the worker took nothing of what it was offered for " +
+                        std::to_string(limits::kTakeWithinNs / 1'000'000'000) + " s, and was killed";
+  return ended;
+}
+
 }  // namespace
 
 Slot* Scheduler::slot_of(SlotId id) {
@@ -92,15 +100,10 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
   const bool asked_for = slot->killing;
   const bool was_there = slot->ready;
   const bool stalled = slot->stalled;
+  const event::SlotEnded told = stalled ? blaming_nobody(ended) : ended;
   slot->ready = false;
   slot->killing = false;
   slot->stalled = false;
-  event::SlotEnded told = ended;
-  if (stalled) {
-    told.is_lost = true;
-    told.cause.message = "the worker took nothing of what it was offered for " +
-                         std::to_string(limits::kTakeWithinNs / 1'000'000'000) + " s, and was killed";
-  }
   while (!slot->offers.empty()) {
     Job& job = *slot->offers.back();  // from the newest, so that each goes back before the one after it
     const bool taken = job.phase == Phase::kTaken || (ended.taken && *ended.taken == job.fence());

@@ -180,21 +180,34 @@ def test_a_follow_up_is_made_once_though_the_daemon_is_killed_all_the_time(daemo
     assert len(made) == len(firsts)
 
 
-def test_a_whole_batch_is_told_of_though_the_daemon_is_killed_in_its_middle(daemon, api_of, listener, gate):
-    api = api_of(daemon)
-    words = api.words
+def half_done(api, gate, first, **spec):
+    """A batch of a command that has ended and one that runs until go_on()."""
     os.mkfifo(gate.path + ".in")
-    items = [api.command_item("true"), api.command_item("sh", "-c", f"echo > {gate.path}; read line < {gate.path}.in")]
-    callback = words.CallbackSpec(grpc=words.GrpcTarget(address=listener.address), whole_batch=True)
-    jobs = api.submit(items, callbacks=[callback])
+    second = ("sh", "-c", f"echo > {gate.path}; read line < {gate.path}.in")
+    jobs = api.submit([api.command_item(first), api.command_item(*second)], **spec)
     api.wait(jobs[:1])
     gate.line()
+    return jobs
+
+
+def go_on(gate):
+    with open(gate.path + ".in", "w", encoding="ascii") as file:
+        file.write("go on\n")
+
+
+def restart(daemon, api):
     daemon.kill()
     api.close()
     daemon.start()
+
+
+def test_a_whole_batch_is_told_of_though_the_daemon_is_killed_in_its_middle(daemon, api_of, listener, gate):
     api = api_of(daemon)
-    with open(gate.path + ".in", "w", encoding="ascii") as file:
-        file.write("go on\n")
+    words = api.words
+    callback = words.CallbackSpec(grpc=words.GrpcTarget(address=listener.address), whole_batch=True)
+    jobs = half_done(api, gate, "true", callbacks=[callback])
+    restart(daemon, api)
+    go_on(gate)
     told = listener.told()
     assert (told.batch_id, told.batch_jobs, told.batch_failed) == (jobs[0], 2, 0)
 
@@ -205,22 +218,15 @@ def test_a_whole_batch_is_told_of_though_the_daemon_is_killed_in_its_middle(daem
 def test_a_batch_that_is_named_later_is_told_of_once_when_its_last_job_has_ended(daemon, api_of, listener, gate):
     api = api_of(daemon)
     words = api.words
-    os.mkfifo(gate.path + ".in")
-    items = [api.command_item("false"), api.command_item("sh", "-c", f"echo > {gate.path}; read line < {gate.path}.in")]
-    first, last = api.submit(items)
-    api.wait([first])
-    gate.line()
+    first, last = half_done(api, gate, "false")
     number = daemon.fut("callback", "add", f"{first}-{last}", listener.address.replace("unix:", "grpc:unix:"), check=True)
     listed = daemon.fut_json("callback", "ls", first)
     assert [(one["id"], one["batch_jobs"], one["state"]) for one in listed] == [(int(number.stdout), 2, "WAITING")]
-    daemon.kill()
-    api.close()
-    daemon.start()
-    api = api_of(daemon)
-    with open(gate.path + ".in", "w", encoding="ascii") as file:
-        file.write("go on\n")
+    restart(daemon, api)
+    go_on(gate)
     told = listener.told()
     assert (told.batch_id, told.batch_jobs, told.batch_failed, told.outcome.id) == (first, 2, 1, last)
+    api = api_of(daemon)
     spec = words.CallbackSpec(grpc=words.GrpcTarget(address=listener.address), whole_batch=True)
     api.call("Callbacks", "Register", words.RegisterCallbackRequest(job_id=first, spec=spec, batch_jobs=2))
     assert listener.told().batch_jobs == 2, "all have ended: at once"

@@ -312,6 +312,9 @@ class FakeJobs final : public api::Jobs::Service {
     std::vector<std::string> keys;
     std::size_t at = 0;
     for (const std::uint32_t size : request.packed().sizes()) {
+      if (!request.idempotency_key().empty()) {
+        keys.push_back(request.idempotency_key() + "/" + std::to_string(payloads.size()));
+      }
       payloads.push_back(request.packed().data().substr(at, size));
       at += size;
     }

@@ -55,6 +55,29 @@ TEST_F(Keys, ABrokenStreamIsReplayedWithoutDoubles) {
   EXPECT_EQ(daemon_.jobs(), 500u);
 }
 
+TEST_F(Keys, OfAWholeBatchGivesTheFirstJobs) {
+  const std::vector<std::string> payloads = {"a", "b", "c"};
+  const std::vector<Future> first = client_.executor().submit_all("echo", payloads, key("batch"));
+  const std::vector<Future> again = connect().executor().submit_all("echo", payloads, key("batch"));
+  for (std::size_t i = 0; i < payloads.size(); ++i) {
+    EXPECT_EQ(again[i].result(5s), payloads[i]);
+    EXPECT_EQ(again[i].id(), first[i].id());
+  }
+  EXPECT_EQ(daemon_.jobs(), 3u);
+}
+
+TEST_F(Keys, AWholeBatchOfABrokenStreamIsSentAgain) {
+  daemon_.hold_receipts(true);
+  const std::vector<std::string> payloads(200, "x");
+  const std::vector<Future> all = client_.executor().submit_all("echo", payloads, key("batch"));
+  daemon_.wait_for_jobs(200);  // accepted, and the receipt will not come
+  daemon_.stop();
+  daemon_.hold_receipts(false);
+  daemon_.start();
+  for (const Future& future : all) EXPECT_EQ(future.result(10s), "x");
+  EXPECT_EQ(daemon_.jobs(), 200u);
+}
+
 TEST_F(Keys, ShutdownCancelsOldJobsToo) {
   const Executor executor = client_.executor();
   static_cast<void>(executor.submit("hold", "", key("k")).id());

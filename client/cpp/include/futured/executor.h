@@ -28,9 +28,10 @@ class Executor {
   Future submit(const CommandLine& command, const SubmitOptions& options = {}) const;
 
   // As many calls of a task as there are payloads, 1 to 10,000 and 16 MiB in all, as one batch: it is accepted or
-  // refused as a whole, and a CompletionCallback with whole_batch means it. Error of kind kInvalidArgument when there
-  // are none, kResourceExhausted when there are too many.
-  std::vector<Future> submit_all(std::string_view task, std::span<const std::string> payloads) const;
+  // refused as a whole, and a CompletionCallback with whole_batch means it, as does an idempotency key. Error of kind
+  // kInvalidArgument when there are none, kResourceExhausted when there are too many.
+  std::vector<Future> submit_all(std::string_view task, std::span<const std::string> payloads,
+                                 const SubmitOptions& options = {}) const;
 
   // Results of task(input) for every input, in order or as they end, with bounded look-ahead.
   [[nodiscard]] Mapped map(std::string_view task, std::vector<std::string> inputs, MapOptions options = {}) const;
