@@ -19,8 +19,8 @@ struct Instant {
 };
 
 constexpr Instant operator+(Instant at, Duration by) {
-  const std::int64_t room = INT64_MAX - by.count();
-  return by.count() > 0 && at.ns > room ? Instant::never() : Instant{at.ns + by.count()};
+  if (by.count() > 0 && at.ns > INT64_MAX - by.count()) return Instant::never();
+  return {at.ns + by.count()};
 }
 constexpr Duration operator-(Instant a, Instant b) { return Duration(a.ns - b.ns); }
 
