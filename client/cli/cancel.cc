@@ -1,6 +1,9 @@
 // fut cancel: jobs that shall not run, or not go on.
+#include <algorithm>
 #include <memory>
+#include <span>
 
+#include "base/limits.h"
 #include "client/cli/cli.h"
 #include "client/cli/input.h"
 #include "client/cli/text.h"
@@ -40,7 +43,7 @@ int cancel(const Options& options, const Globals& globals) {
   if (!options.grace.empty()) how.grace = parse_duration(options.grace, "--grace");
   const client::Client client = connect(globals);
   bool all = true;
-  for (const client::CancelEntry& entry : client.cancel(ids, how)) {
+  const auto tell = [&](const client::CancelEntry& entry) {
     const bool cancelled = entry.disposition == client::CancelDisposition::kCancelled ||
                            entry.disposition == client::CancelDisposition::kStopping;
     all = all && cancelled;
@@ -52,6 +55,12 @@ int cancel(const Options& options, const Globals& globals) {
     } else {
       complain("job " + std::to_string(entry.id) + ": " + std::string(word_of(entry.disposition)));
     }
+  };
+  // One answer has so many entries.
+  for (std::span<const std::uint64_t> left = ids; !left.empty();) {
+    const auto some = left.first(std::min(left.size(), limits::kBatchItemsMax));
+    std::ranges::for_each(client.cancel(some, how), tell);
+    left = left.subspan(some.size());
   }
   return all ? kOk : kRefused;
 }

@@ -2,7 +2,9 @@
 
 #include <sys/stat.h>
 
+#include <charconv>
 #include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "client/cli/input.h"
@@ -47,6 +49,29 @@ void JobFlags::add_to(CLI::App& verb) {
   callbacks.add_to(verb);
 }
 
+namespace {
+
+// A class is the error's own word and may be anything; but what begins as a command's end must be one that there is.
+void check_retry_class(const char* option, const std::string& word) {
+  require_utf8(option, word);
+  const auto is_number = [&word](std::string_view begin, unsigned most) {
+    unsigned number = 0;
+    const char* const end = word.data() + word.size();
+    const auto [rest, problem] = std::from_chars(word.data() + begin.size(), end, number);
+    return problem == std::errc() && rest == end && number <= most;
+  };
+  if (word.starts_with("exit:") && !is_number("exit:", 255)) {
+    throw UsageError(std::string(option) + ": \"" + word +
+                     "\" is no exit code: write exit:0 to exit:255, one an option");
+  }
+  if (word.starts_with("signal:") && !is_number("signal:", 64)) {
+    throw UsageError(std::string(option) + ": \"" + word +
+                     "\" is no signal: write signal:1 to signal:64, one an option");
+  }
+}
+
+}  // namespace
+
 client::JobOptions JobFlags::options() const {
   // Empty: not given, for what is given has been looked at.
   const auto given = [](const std::string& word, const char* option) {
@@ -61,8 +86,8 @@ client::JobOptions JobFlags::options() const {
   options.priority = priority;
   options.retries.max_attempts = attempts;
   options.retries.backoff = given(backoff, "--backoff");
-  for (const std::string& entry : retry_only) require_utf8("--retry-only", entry);
-  for (const std::string& entry : retry_except) require_utf8("--retry-except", entry);
+  for (const std::string& entry : retry_only) check_retry_class("--retry-only", entry);
+  for (const std::string& entry : retry_except) check_retry_class("--retry-except", entry);
   options.retries.only_classes = retry_only;
   options.retries.except_classes = retry_except;
   options.crashes_max = crashes;
@@ -79,7 +104,11 @@ client::JobOptions JobFlags::options() const {
 }
 
 void KeyFlag::add_to(CLI::App& verb) {
-  verb.add_option("--key", key, "Submit once: with a key that I used before, it is that first job")->group("Job");
+  verb.add_option("--key", key, "Submit once: with a key that I used before, it is that first job")
+      ->group("Job")
+      ->check([](const std::string& word) {
+        return std::string(word.empty() ? "it is empty: leave the option out for no key" : "");
+      });
 }
 
 client::SubmitOptions KeyFlag::options() const {

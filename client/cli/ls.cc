@@ -39,7 +39,7 @@ client::JobFilter filter_of(const Options& options) {
 }
 
 std::string age_of(const client::JobInfo& job, std::int64_t now_us) {
-  if (job.finished_us != 0 && job.started_us != 0) return duration_text(job.finished_us - job.started_us);
+  if (job.finished_us != 0) return job.started_us == 0 ? "" : duration_text(job.finished_us - job.started_us);
   if (job.state == client::JobState::kRunning && job.started_us != 0) return duration_text(now_us - job.started_us);
   return job.submitted_us == 0 ? "" : duration_text(now_us - job.submitted_us);
 }

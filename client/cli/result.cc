@@ -51,7 +51,9 @@ int result(const Options& options, const Globals& globals) {
       print(part.bytes);
     }
   }
-  if (outcome.succeeded()) return kOk;
+  const std::uint64_t missed_bytes = dropped_bytes(outcome);
+  if (missed_bytes != 0) complain(undelivered_text(options.id, missed_bytes));
+  if (outcome.succeeded()) return missed_bytes != 0 ? kJobFailed : kOk;
   complain("job " + std::to_string(options.id) + " " + std::string(client::to_string(outcome.state)) + ": " +
            describe(outcome.cause));
   return kJobFailed;

@@ -1,4 +1,5 @@
 // fut wait: until jobs have ended.
+#include <algorithm>
 #include <memory>
 
 #include "client/cli/cli.h"
@@ -16,6 +17,9 @@ struct Options {
   bool first_failure = false;
   std::string timeout;
 };
+
+// What had ended before must be heard of, however short the time.
+constexpr client::Milliseconds kTimeoutMin{300};
 
 client::WaitFor what_of(const Options& options) {
   if (options.any) return client::WaitFor::kFirstCompleted;
@@ -37,7 +41,7 @@ void tell(const client::Outcome& outcome, bool json) {
 int wait(const Options& options, const Globals& globals) {
   const std::vector<std::uint64_t> ids = parse_ids(options.ids);
   const client::Milliseconds timeout =
-      options.timeout.empty() ? client::kForever : parse_duration(options.timeout, "--timeout");
+      options.timeout.empty() ? client::kForever : std::max(kTimeoutMin, parse_duration(options.timeout, "--timeout"));
   const client::Client client = connect(globals);
   const std::vector<client::Future> futures = client.futures(ids);
   const client::WaitResult result = client::wait(futures, what_of(options), timeout);
@@ -76,7 +80,7 @@ void add_wait(CLI::App& app, Globals& globals) {
   verb.add_flag("--first-failure", options->first_failure, "Until one has failed, or all have ended")
       ->excludes(any)
       ->excludes(all);
-  verb.add_option("--timeout", options->timeout, "Stop waiting after so long; cancels nothing")
+  verb.add_option("--timeout", options->timeout, "Stop waiting after so long, at least 300ms; cancels nothing")
       ->check(duration("--timeout"));
   verb.footer(
       "Exits 0 when all that ended succeeded, 1 when some did not, 124 when the time ran out.\n\n"

@@ -28,7 +28,9 @@ std::vector<Future> Client::futures(std::span<const std::uint64_t> ids) const {
   std::vector<Future> futures;
   futures.reserve(ids.size());
   for (std::size_t begin = 0; begin < ids.size();) {
-    if (ids[begin] == 0) throw Error(ErrorKind::kInvalidArgument, "job id: 0 is no job");
+    if (ids[begin] == 0 || ids[begin] == UINT64_MAX) {
+      throw Error(ErrorKind::kInvalidArgument, "job id: " + std::to_string(ids[begin]) + " is no job");
+    }
     std::size_t end = begin + 1;
     while (end < ids.size() && end - begin < kBlockSlotsMax && ids[end] == ids[end - 1] + 1) ++end;
     const BlockRef block(Block::make(static_cast<std::uint32_t>(end - begin), state_, nullptr, /*followed=*/false,

@@ -518,3 +518,37 @@ def test_a_client_that_is_killed_leaves_its_jobs_to_go_on(daemon, tmp_path):
     for job in jobs:
         daemon.fut("wait", job["id"])
     assert daemon.fut("run", "--", "echo", "well").stdout == "well\n"
+
+
+def test_what_can_never_match_and_numbers_of_no_job_are_refused(daemon):
+    for verb in (("wait",), ("attach",), ("wait", "--any")):
+        done = daemon.fut(*verb, "18446744073709551615")
+        assert done.returncode == 4 and "18446744073709551615" in done.stderr
+    for option in ("--retry-only", "--retry-except"):
+        for word in ("exit:256", "exit:x", "exit:75,exit:76", "signal:99"):
+            done = daemon.fut("submit", option, word, "--", "true")
+            assert done.returncode == 2 and word in done.stderr
+    assert daemon.fut("submit", "--key", "", "--", "true").returncode == 2
+
+
+def test_a_wait_hears_of_what_has_ended_however_short_its_time(daemon):
+    job = daemon.fut("submit", "--", "true", check=True).stdout.strip()
+    daemon.fut("wait", job, check=True)
+    assert daemon.fut("wait", "--timeout", "0", job, check=True).stdout == f"{job} SUCCEEDED\n"
+
+
+def test_cancel_tells_of_each_job_however_many(daemon, api):
+    daemon.fut("queue", "create", "still", check=True)
+    daemon.fut("queue", "pause", "still", check=True)
+    ids = api.submit_tasks("noop", 10_000, queue="still") + api.submit_tasks("noop", 1, queue="still")
+    done = daemon.fut("cancel", f"{ids[0]}-{ids[-1] + 1}")
+    assert len(done.stdout.splitlines()) == 10_001
+    assert done.returncode == 4 and "not found" in done.stderr, "of the number behind them there is no job"
+
+
+def test_result_says_when_some_of_it_was_not_kept(daemon):
+    big = "head -c 80000000 /dev/zero | tr '\\0' x"
+    job = daemon.fut("submit", "--", "sh", "-c", big, check=True).stdout.strip()
+    daemon.fut("wait", job, check=True)
+    done = daemon.fut("result", job)
+    assert done.returncode == 1 and "not delivered" in done.stderr
