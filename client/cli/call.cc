@@ -87,7 +87,7 @@ int call(const Options& options, const Globals& globals) {
   if (interrupt.interrupted()) return kInterrupted;
   if (outcome.succeeded()) return kOk;
   complain("job " + std::to_string(id) + " " + std::string(client::to_string(outcome.state)) + ": " +
-           describe(outcome.cause));
+           cause_text(outcome.cause));
   return outcome.state == client::JobState::kTimedOut ? kTimedOut : kJobFailed;
 }
 

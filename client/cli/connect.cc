@@ -1,5 +1,6 @@
 // Which daemon a verb speaks to, and how errors are spoken.
 #include <unistd.h>
+#include <algorithm>
 
 #include <atomic>
 #include <charconv>
@@ -126,6 +127,12 @@ std::vector<std::string> command_words(const char* verb, std::vector<std::string
   return before;
 }
 
-void complain(const std::string& message) { std::fprintf(stderr, "fut: %s\n", message.c_str()); }
+// A message may quote what somebody else wrote: only its line breaks reach the terminal as they are.
+void complain(const std::string& message) {
+  std::string text = message;
+  const auto is_control = [](unsigned char c) { return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f; };
+  std::ranges::replace_if(text, is_control, '?');
+  std::fprintf(stderr, "fut: %s\n", text.c_str());
+}
 
 }  // namespace futured::cli

@@ -99,7 +99,7 @@ int conclude(const client::Outcome& outcome, std::uint64_t missed_bytes) {
   }
   const bool said_by_itself = outcome.cause.kind == client::CauseKind::kCommandExit;
   if (!outcome.succeeded() && !said_by_itself) {
-    complain(job + " " + std::string(client::to_string(outcome.state)) + ": " + describe(outcome.cause));
+    complain(job + " " + std::string(client::to_string(outcome.state)) + ": " + cause_text(outcome.cause));
   }
   const int code = exit_code_of(outcome);
   return code == kOk && missed_bytes != 0 ? kJobFailed : code;

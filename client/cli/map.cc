@@ -236,7 +236,7 @@ void Printer::finish(const Call& call, std::uint64_t id) {
   if (!outcome.succeeded()) {
     ++failed_;
     complain_of(call, "job " + std::to_string(id) + " " + std::string(client::to_string(outcome.state)) + ", " +
-                          describe(outcome.cause));
+                          cause_text(outcome.cause));
   } else if (missed_bytes != 0) {
     ++incomplete_;
   }

@@ -55,7 +55,7 @@ int result(const Options& options, const Globals& globals) {
   if (missed_bytes != 0) complain(undelivered_text(options.id, missed_bytes));
   if (outcome.succeeded()) return missed_bytes != 0 ? kJobFailed : kOk;
   complain("job " + std::to_string(options.id) + " " + std::string(client::to_string(outcome.state)) + ": " +
-           describe(outcome.cause));
+           cause_text(outcome.cause));
   return kJobFailed;
 }
 

@@ -36,11 +36,11 @@ void show_attempts(const std::vector<client::AttemptInfo>& attempts) {
   const auto or_dash = [](std::string text) { return text.empty() ? "-" : text; };
   for (const client::AttemptInfo& attempt : attempts) {
     const bool ended = attempt.finished_us != 0;
-    table.add({std::to_string(attempt.number), std::string(client::to_string(attempt.state)),
-               or_dash(time_text(attempt.started_us)),
-               ended ? duration_text(attempt.finished_us - attempt.started_us) : "-", or_dash(attempt.worker),
-               or_dash(number(static_cast<std::uint64_t>(attempt.worker_pid))), end_of(attempt),
-               attempt.peak_memory_bytes == 0 ? "-" : bytes_text(attempt.peak_memory_bytes), describe(attempt.cause)});
+    table.add(
+        {std::to_string(attempt.number), std::string(client::to_string(attempt.state)),
+         or_dash(time_text(attempt.started_us)), ended ? duration_text(attempt.finished_us - attempt.started_us) : "-",
+         or_dash(attempt.worker), or_dash(number(static_cast<std::uint64_t>(attempt.worker_pid))), end_of(attempt),
+         attempt.peak_memory_bytes == 0 ? "-" : bytes_text(attempt.peak_memory_bytes), cause_text(attempt.cause)});
   }
   table.print();
 }
@@ -53,7 +53,7 @@ void show_output(const char* title, const std::string& tail) {
 void show(const client::JobInfo& job) {
   line("job", std::to_string(job.id) + (job.name.empty() ? "" : " " + job.name));
   line("state", std::string(client::to_string(job.state)));
-  line("cause", describe(job.cause));
+  line("cause", cause_text(job.cause));
   line(job.task.empty() ? "command" : "task", job.task.empty() ? quoted(job.argv) : job.task);
   line("directory", job.cwd);
   line("queue", job.queue);

@@ -178,6 +178,15 @@ std::string quoted(const std::vector<std::string>& argv) {
   return line;
 }
 
+std::string one_line(std::string text) {
+  for (char& letter : text) {
+    const auto code = static_cast<unsigned char>(letter);
+    if (letter == '\n') letter = ' ';
+    if (code == 0x7f || (code < 0x20 && code != '\n')) letter = '?';
+  }
+  return text;
+}
+
 std::string time_text(std::int64_t us) {
   if (us == 0) return {};
   const std::time_t seconds = us / 1'000'000;

@@ -43,11 +43,19 @@ enum class Detail { kAll, kListed };
 [[nodiscard]] Json to_json(const client::JobInfo& job, Detail detail = Detail::kAll);
 void print_json(const Json& value);  // on standard output, with a newline; throws WriteError
 
+// Text that somebody else wrote, fit for one line of a terminal: what would move the cursor or worse becomes '?', a
+// line break a space.
+[[nodiscard]] std::string one_line(std::string text);
+[[nodiscard]] inline std::string cause_text(const client::Cause& cause) { return one_line(client::describe(cause)); }
+
 // Columns as wide as their widest cell; the last one may be cut to the terminal.
 class Table {
  public:
   explicit Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  void add(std::vector<std::string> row) {
+    for (std::string& cell : row) cell = one_line(std::move(cell));
+    rows_.push_back(std::move(row));
+  }
   void print() const;
 
  private:

@@ -33,7 +33,7 @@ bool satisfied(const Options& options, const client::WaitResult& result, bool fa
 
 void tell(const client::Outcome& outcome, bool json) {
   if (json) return print_json(to_json(outcome));
-  const std::string why = describe(outcome.cause);
+  const std::string why = cause_text(outcome.cause);
   print(std::to_string(outcome.id) + " " + std::string(client::to_string(outcome.state)) +
         (why.empty() || outcome.succeeded() ? "" : " " + why) + "\n");
 }

@@ -112,7 +112,7 @@ std::string words(const client::JobEvent& job) {
   if (job.queue != "default") text += " in " + job.queue;
   if (job.attempt > 1) text += ", attempt " + std::to_string(job.attempt);
   if (job.report) return text + " " + progress_text(job.report->fraction, job.report->message);
-  const std::string why = describe(job.cause);
+  const std::string why = cause_text(job.cause);
   if (!why.empty() && job.state != client::JobState::kSucceeded) text += ": " + why;
   return text;
 }

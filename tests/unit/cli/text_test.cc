@@ -41,6 +41,10 @@ TEST(Durations, ThatAreNoneAreRefusedByName) {
   }
 }
 
+TEST(OneLine, TakesWhatATerminalWouldObey) {
+  EXPECT_EQ(one_line("a\nb\x1b[31mc\x7f\t\xc3\xa4"), "a b?[31mc??\xc3\xa4");
+}
+
 TEST(Ids, MayBeRanges) { EXPECT_THAT(parse_ids({"7", "3-5"}), ElementsAre(7u, 3u, 4u, 5u)); }
 
 TEST(Ids, ThatAreNoneAreRefused) {
