@@ -110,8 +110,8 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
     // A worker can hide that it took it; more likely it was stopped. The fence is not used again, and the job is
     // charged with nothing, as long as that does not go on and on.
     const bool suspected =
-        stalled && slot->offers.size() == 1 && job.doom == Doom::kNone && !job.spec->spec.at_most_once;
-    if (suspected && !taken) {
+        !taken && stalled && slot->offers.size() == 1 && job.doom == Doom::kNone && !job.spec->spec.at_most_once;
+    if (suspected) {
       withdraw(job);
       crashed(job, told, {}, {slot->id, now.at, now.at}, now, effects);
       continue;

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "daemon/rpc/refused_stream.h"
+#include "daemon/rpc/spooled_output.h"
 
 namespace futured::rpc {
 
