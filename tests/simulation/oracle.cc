@@ -233,6 +233,7 @@ void Oracle::went_on(const AttemptRow& row) {
     const auto attempt = facts.attempts.find(row.fence);
     hold(attempt == facts.attempts.end() || attempt->second.run == Run::kDied,
          name(row.fence) + " is charged to nothing, though its worker did not die");
+    hold(++facts.spared <= limits::kLossesMax, name(row.fence) + " is spared over and over");
     return;
   }
   hold(++facts.retries < spec.max_attempts, name(row.fence) + ": its attempts were spent");
@@ -263,7 +264,8 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
   const bool one_life = facts.born_in == life_;
   const std::string who = name(job) + " ended " + std::string(to_string(end.state)) + " " +
                           std::string(to_string(end.cause)) + " by attempt " + std::to_string(end.attempt);
-  hold(end.attempt <= spec.max_attempts + spec.crashes_max || spec.at_most_once, who + ": over its attempts");
+  hold(end.attempt <= spec.max_attempts + spec.crashes_max + facts.spared || spec.at_most_once,
+       who + ": over its attempts");
   for (const auto& [fence, run] : facts.attempts) {
     hold(run.run != Run::kTaken, who + ", but " + name(fence) + " still runs");
   }

@@ -80,6 +80,7 @@ class Oracle {
     std::uint32_t takes = 0;
     std::uint32_t retries = 0;  // attempts on disk, by what they were charged to
     std::uint32_t crashes = 0;
+    std::uint32_t spared = 0;   // attempts charged to nothing
     std::uint32_t born_in = 0;  // life of the daemon
     std::map<Fence, Attempt> attempts;
     std::optional<Told> end;
