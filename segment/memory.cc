@@ -4,8 +4,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <string>
 
 #include "base/limits.h"
 
@@ -14,6 +15,47 @@ namespace futured {
 namespace {
 
 constexpr int kSizeSeals = F_SEAL_SHRINK | F_SEAL_GROW;
+constexpr std::uint64_t kHugePageBytes = 2 * 1024 * 1024;
+
+constexpr std::size_t kWriteBytes = 8 * 1024 * 1024;  // of one system call
+
+std::string allocation_of(std::uint64_t size) { return "allocate segment of " + std::to_string(size) + " bytes"; }
+
+Error too_large(std::uint64_t size) {
+  return {ErrorCode::kInvalidArgument, "segment of " + std::to_string(size) + " bytes is larger than " +
+                                           std::to_string(limits::kSegmentBytesMax)};
+}
+
+// Of that size, with no page allocated yet.
+Result<Fd> create_memory(const char* name, std::uint64_t size) {
+  if (size > limits::kSegmentBytesMax) return too_large(size);
+  Fd memory(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!memory.is_open()) return system_error("memfd_create");
+  if (ftruncate(memory.get(), static_cast<off_t>(size)) != 0) return system_error("ftruncate segment");
+  return memory;
+}
+
+Result<Segment> seal_memory(Fd memory) {
+  if (fcntl(memory.get(), F_ADD_SEALS, kSizeSeals | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
+    if (errno != EBUSY) return system_error("seal segment");
+    if (fcntl(memory.get(), F_ADD_SEALS, kSizeSeals) != 0) return system_error("seal segment");
+  }
+  return adopt_segment(std::move(memory));
+}
+
+// Every page of it now, so that no fault later finds the machine without room. Huge pages, where the machine lends them
+// to shared memory, come only through a mapping that asks for them; fallocate then finds those pages in their places.
+Status allocate(int descriptor, const Mapping& memory) {
+  if (memory.size() >= kHugePageBytes && madvise(memory.data(), memory.size(), MADV_HUGEPAGE) == 0) {
+    (void)madvise(memory.data(), memory.size(), MADV_POPULATE_WRITE);
+  }
+  int failed;
+  do {
+    failed = fallocate(descriptor, 0, 0, static_cast<off_t>(memory.size())) == 0 ? 0 : errno;
+  } while (failed == EINTR);
+  if (failed == 0) return {};
+  return system_error(allocation_of(memory.size()), failed);
+}
 
 Result<Mapping> map(int descriptor, std::uint64_t size, int protection, int flags) {
   if (size == 0) return Mapping{};
@@ -43,34 +85,21 @@ void Mapping::reset() {
 }
 
 Result<SegmentWriter> SegmentWriter::create(const char* name, std::uint64_t size) {
-  if (size > limits::kSegmentBytesMax) {
-    return Error{ErrorCode::kInvalidArgument, "segment of " + std::to_string(size) + " bytes is larger than " +
-                                                  std::to_string(limits::kSegmentBytesMax)};
-  }
+  auto created = create_memory(name, size);
+  if (!created) return created.error();
   SegmentWriter writer;
-  writer.descriptor_ = Fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!writer.descriptor_.is_open()) return system_error("memfd_create");
+  writer.descriptor_ = *std::move(created);
   if (size == 0) return writer;
-  if (ftruncate(writer.descriptor_.get(), static_cast<off_t>(size)) != 0) return system_error("ftruncate segment");
-  int failed;
-  do {
-    failed = fallocate(writer.descriptor_.get(), 0, 0, static_cast<off_t>(size)) == 0 ? 0 : errno;
-  } while (failed == EINTR);
-  if (failed != 0) return system_error("allocate segment of " + std::to_string(size) + " bytes", failed);
   auto memory = map(writer.descriptor_.get(), size, PROT_READ | PROT_WRITE, MAP_SHARED);
   if (!memory) return memory.error();
   writer.memory_ = std::move(memory).value();
+  if (const Status allocated = allocate(writer.descriptor_.get(), writer.memory_); !allocated) return allocated.error();
   return writer;
 }
 
 Result<Segment> SegmentWriter::seal() && {
   memory_.reset();  // the kernel refuses the write seal while a writable mapping exists
-  const int descriptor = descriptor_.get();
-  if (fcntl(descriptor, F_ADD_SEALS, kSizeSeals | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
-    if (errno != EBUSY) return system_error("seal segment");
-    if (fcntl(descriptor, F_ADD_SEALS, kSizeSeals) != 0) return system_error("seal segment");
-  }
-  return adopt_segment(std::move(descriptor_));
+  return seal_memory(std::move(descriptor_));
 }
 
 Result<Segment> adopt_segment(Fd descriptor) {
@@ -85,18 +114,22 @@ Result<Segment> adopt_segment(Fd descriptor) {
   struct stat status {};
   if (fstat(descriptor.get(), &status) != 0) return system_error("stat segment");
   const auto size = static_cast<std::uint64_t>(status.st_size);
-  if (size > limits::kSegmentBytesMax) {
-    return Error{ErrorCode::kInvalidArgument, "segment of " + std::to_string(size) + " bytes is larger than " +
-                                                  std::to_string(limits::kSegmentBytesMax)};
-  }
+  if (size > limits::kSegmentBytesMax) return too_large(size);
   return Segment{std::move(descriptor), size, {status.st_dev, status.st_ino}, (seals & F_SEAL_WRITE) != 0};
 }
 
+// Written, not mapped: that allocates as it goes, and spares a fault and an unmapping for every page.
 Result<Segment> make_segment(const char* name, std::span<const std::byte> content) {
-  auto writer = SegmentWriter::create(name, content.size());
-  if (!writer) return writer.error();
-  if (!content.empty()) std::memcpy(writer->bytes().data(), content.data(), content.size());
-  return std::move(*writer).seal();
+  auto memory = create_memory(name, content.size());
+  if (!memory) return memory.error();
+  for (std::size_t done = 0; done < content.size();) {
+    const std::size_t count = std::min(content.size() - done, kWriteBytes);
+    const ssize_t written = pwrite(memory->get(), content.data() + done, count, static_cast<off_t>(done));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return system_error(allocation_of(content.size()), written < 0 ? errno : ENOSPC);
+    done += static_cast<std::size_t>(written);
+  }
+  return seal_memory(*std::move(memory));
 }
 
 Result<Mapping> map_segment(const Segment& segment) {

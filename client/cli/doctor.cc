@@ -181,6 +181,18 @@ void check_limits(Findings& findings) {
                                       : Finding{Health::kBad, "memfd", system_error("memfd_create").message});
 }
 
+// Where it is "advise" or more, arrays have huge pages. Nothing is wrong without: docs/client.md tells what they gain and
+// what they may cost.
+void check_huge_pages(Findings& findings) {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+  std::string choices;
+  std::getline(file, choices);
+  const std::size_t from = choices.find('[');
+  if (from == std::string::npos) return;
+  const std::string chosen = choices.substr(from + 1, choices.find(']', from) - from - 1);
+  findings.push_back({Health::kGood, "huge pages", "for shared memory: " + chosen});
+}
+
 int doctor(const Globals& globals) {
   Findings findings;
   const std::optional<client::DaemonInfo> info = check_daemon(globals, findings);
@@ -190,6 +202,7 @@ int doctor(const Globals& globals) {
   check_fsync(state_dir, findings);
   check_cgroup(findings);
   check_limits(findings);
+  check_huge_pages(findings);
   bool bad = false;
   Table table({"CHECK", "", "FOUND"});
   for (const Finding& finding : findings) {

@@ -75,6 +75,8 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   [[nodiscard]] Outcome get_result(std::uint64_t id);
   std::vector<CancelEntry> cancel(std::span<const std::uint64_t> ids, const CancelOptions& how);
 
+  // Shares sealed memory with the daemon. Throws.
+  Segment put(const futured::Segment& sealed, std::string_view dtype, std::vector<std::int64_t> shape);
   // The segment socket, connected with the first use and kept: closing it gives up what was put. When a kept one turns
   // out to have been closed, as by a restart, another is connected and asked: `repeatable`, or nothing was sent.
   // Throws.

@@ -105,19 +105,19 @@ SegmentClient ClientState::connect_segments() {
   return checked(SegmentClient::connect(address.starts_with('/') ? address : address.substr(kScheme.size())));
 }
 
-Segment Client::put(SegmentBuffer buffer, std::string_view dtype, std::vector<std::int64_t> shape) const {
-  const std::uint64_t size = buffer.bytes().size();
-  const std::string content_type = content_type_of(dtype, shape, size);
-  const futured::Segment sealed = checked(std::move(buffer.memory_->writer).seal());
+Segment ClientState::put(const futured::Segment& sealed, std::string_view dtype, std::vector<std::int64_t> shape) {
+  const std::string content_type = content_type_of(dtype, shape, sealed.size);
   const SegmentId id =
-      checked(state_->with_segments([&](SegmentClient& socket) { return socket.put(sealed, content_type); }, false));
-  return {.id = id.value, .begin = 0, .end = size, .dtype = std::string(dtype), .shape = std::move(shape)};
+      checked(with_segments([&](SegmentClient& socket) { return socket.put(sealed, content_type); }, false));
+  return {.id = id.value, .begin = 0, .end = sealed.size, .dtype = std::string(dtype), .shape = std::move(shape)};
+}
+
+Segment Client::put(SegmentBuffer buffer, std::string_view dtype, std::vector<std::int64_t> shape) const {
+  return state_->put(checked(std::move(buffer.memory_->writer).seal()), dtype, std::move(shape));
 }
 
 Segment Client::put(std::span<const std::byte> bytes, std::string_view dtype, std::vector<std::int64_t> shape) const {
-  SegmentBuffer buffer(bytes.size());
-  if (!bytes.empty()) std::memcpy(buffer.bytes().data(), bytes.data(), bytes.size());
-  return put(std::move(buffer), dtype, std::move(shape));
+  return state_->put(checked(make_segment("futured-client", bytes)), dtype, std::move(shape));
 }
 
 void Client::drop(const Segment& segment) const {

@@ -19,18 +19,17 @@ bool rolls_back(int code) {
   return primary == SQLITE_FULL || primary == SQLITE_BUSY || primary == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM;
 }
 
-// Parameters first … first + 6 of an ending. `since` is what finished_at is counted from.
-int run_with_ending(Statement& statement, int first, const Ending& ending, WallTime since) {
-  FUTURED_CHECK(is_terminal(ending.state), "only what has ended has an ending");
+constexpr int kEndingParameters = 7;
+
+// `since` is what finished_at is counted from.
+void bind_ending(Statement& statement, int first, const Ending& ending, WallTime since) {
   statement.bind(first, static_cast<std::int32_t>(ending.state));
   statement.bind(first + 1, ending.attempt);
   statement.bind(first + 2, ending.epoch.value);
   statement.bind(first + 3, ending.finished_at.us - since.us);
   bind_ran(statement, first + 4, ending.started_at, ending.finished_at);
-  std::string cause;
   if (ending.cause) {
-    cause = encode_cause(*ending.cause);
-    statement.bind_blob(first + 5, cause);
+    statement.bind_copy(first + 5, encode_cause(*ending.cause));
   } else {
     statement.bind_null(first + 5);
   }
@@ -39,7 +38,6 @@ int run_with_ending(Statement& statement, int first, const Ending& ending, WallT
   } else {
     statement.bind_blob(first + 6, ending.result);
   }
-  return statement.run();
 }
 
 }  // namespace
@@ -149,31 +147,32 @@ int SqliteStore::write_jobs(const std::vector<JobRow>& jobs) {
     // Order is what makes an insert cheap, and what lets the low-water mark rise.
     if (row.id.value <= newest) return SQLITE_CONSTRAINT;
     newest = row.id.value;
-    const bool ended = is_terminal(row.ending.state);
-    Statement& statement = ended ? writes_.job_ended : writes_.job;
-    statement.bind(1, row.id.value);
-    statement.bind(2, row.spec.value);
-    statement.bind(3, row.owner);
-    if (row.retry_of.is_set()) {
-      statement.bind(4, row.retry_of.value);
-    } else {
-      statement.bind_null(4);
-    }
-    statement.bind(5, row.submitted_at.us);
-    statement.bind_blob(6, row.payload.view());
-    const int code = ended ? run_with_ending(statement, 7, row.ending, row.submitted_at) : statement.run();
-    if (code != SQLITE_OK) return code;
   }
-  return SQLITE_OK;
+  return writes_.job.run(std::span(jobs), [](Statement& statement, int first, const JobRow& row) {
+    statement.bind(first, row.id.value);
+    statement.bind(first + 1, row.spec.value);
+    statement.bind(first + 2, row.owner);
+    if (row.retry_of.is_set()) {
+      statement.bind(first + 3, row.retry_of.value);
+    } else {
+      statement.bind_null(first + 3);
+    }
+    statement.bind(first + 4, row.submitted_at.us);
+    statement.bind_blob(first + 5, row.payload.view());
+    if (is_terminal(row.ending.state)) {
+      bind_ending(statement, first + 6, row.ending, row.submitted_at);
+    } else {
+      for (int i = 0; i < kEndingParameters; ++i) statement.bind_null(first + 6 + i);
+    }
+  });
 }
 
 int SqliteStore::write_outcomes(const std::vector<OutcomeRow>& outcomes) {
-  for (const OutcomeRow& row : outcomes) {
-    writes_.outcome.bind(1, row.id.value);
-    const int code = run_with_ending(writes_.outcome, 2, row.ending, WallTime{0});
-    if (code != SQLITE_OK) return code;
-  }
-  return SQLITE_OK;
+  return writes_.outcome.run(std::span(outcomes), [](Statement& statement, int first, const OutcomeRow& row) {
+    FUTURED_CHECK(is_terminal(row.ending.state), "only what has ended has an outcome");
+    statement.bind(first, row.id.value);
+    bind_ending(statement, first + 1, row.ending, WallTime{0});
+  });
 }
 
 int SqliteStore::write_attempts(const std::vector<AttemptRow>& attempts) {
@@ -211,20 +210,25 @@ int SqliteStore::write_starts(const std::vector<StartRow>& starts) {
 }
 
 int SqliteStore::write_backlog(const Batch& batch) {
-  const auto run = [](Statement& statement, const BacklogKey& key) {
-    statement.bind(1, key.queue.value);
-    statement.bind(2, key.pool.value);
-    statement.bind(3, key.key.rank);
-    statement.bind(4, key.key.order);
-    return statement.run();
+  const auto bind_lane = [](Statement& statement, int first, const BacklogKey& key) {
+    statement.bind(first, key.queue.value);
+    statement.bind(first + 1, key.pool.value);
+    statement.bind(first + 2, key.key.rank);
+    statement.bind(first + 3, key.key.order);
   };
-  for (const BacklogKey& key : batch.backlog_removed) {
-    if (const int code = run(writes_.backlog_remove, key); code != SQLITE_OK) return code;
+  // Neighbours mostly end together.
+  const std::vector<BacklogKey>& removed = batch.backlog_removed;
+  for (std::size_t first = 0; first < removed.size();) {
+    bind_lane(writes_.backlog_remove, 1, removed[first]);
+    BacklogKey behind = removed[first];
+    do {
+      ++first;
+      ++behind.key.order;
+    } while (first < removed.size() && removed[first] == behind);
+    writes_.backlog_remove.bind(5, behind.key.order - 1);
+    if (const int code = writes_.backlog_remove.run(); code != SQLITE_OK) return code;
   }
-  for (const BacklogKey& key : batch.backlog_added) {
-    if (const int code = run(writes_.backlog_add, key); code != SQLITE_OK) return code;
-  }
-  return SQLITE_OK;
+  return writes_.backlog_add.run(std::span(batch.backlog_added), bind_lane);
 }
 
 int SqliteStore::write_deadlines(const Batch& batch) {

@@ -86,6 +86,10 @@ void Statement::bind_blob(int parameter, std::string_view bytes) {
   sqlite3_bind_blob(prepared_, parameter, address_of(bytes), static_cast<int>(bytes.size()), SQLITE_STATIC);
 }
 
+void Statement::bind_copy(int parameter, std::string_view bytes) {
+  sqlite3_bind_blob(prepared_, parameter, address_of(bytes), static_cast<int>(bytes.size()), SQLITE_TRANSIENT);
+}
+
 int Statement::run() {
   const int stepped = sqlite3_step(prepared_);
   const int code = sqlite3_reset(prepared_);
@@ -155,6 +159,19 @@ Result<Statement> Database::prepare(std::string_view sql) {
                                       &prepared, nullptr);
   if (code != SQLITE_OK) return error(code).in("preparing: " + std::string(sql));
   return Statement(connection_, prepared);
+}
+
+Result<BulkInsert> Database::prepare_insert(std::string_view into, int columns) {
+  std::string row = "(?";
+  for (int column = 1; column < columns; ++column) row += ",?";
+  row += ')';
+  std::string sql = "INSERT INTO " + std::string(into) + " VALUES " + row;
+  Result<Statement> one = prepare(sql);
+  if (!one) return one.error();
+  for (std::size_t i = 1; i < BulkInsert::kRowsAtOnce; ++i) sql += ',' + row;
+  Result<Statement> many = prepare(sql);
+  if (!many) return many.error();
+  return BulkInsert(*std::move(one), *std::move(many), columns);
 }
 
 Error Database::error(int code) const {

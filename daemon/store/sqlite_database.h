@@ -1,11 +1,13 @@
-// Database, Statement, Execution: one SQLite connection, its prepared statements and their runs. No table is known
-// here.
+// Database, Statement, BulkInsert, Execution: one SQLite connection, its prepared statements and their runs. No table is
+// known here.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 
@@ -34,6 +36,8 @@ class Statement {
   // The bytes are not copied: they must live until the run is over.
   void bind_text(int parameter, std::string_view text);
   void bind_blob(int parameter, std::string_view bytes);
+  // These are.
+  void bind_copy(int parameter, std::string_view bytes);
 
   // Runs a statement that gives no rows. SQLITE_OK, or SQLite's extended error code.
   [[nodiscard]] int run();
@@ -43,6 +47,41 @@ class Statement {
 
   sqlite3* database_ = nullptr;
   sqlite3_stmt* prepared_ = nullptr;
+};
+
+// One INSERT, prepared for a row and for kRowsAtOnce: a run has a price of its own, and only within a run does SQLite know
+// that the next row goes behind the last one.
+class BulkInsert {
+ public:
+  static constexpr std::size_t kRowsAtOnce = 32;
+
+  BulkInsert() = default;
+  BulkInsert(Statement one, Statement many, int columns)
+      : one_(std::move(one)), many_(std::move(many)), columns_(columns) {}
+
+  // `bind(statement, first, row)` gives parameters first … first + columns - 1 the values of a row. What it binds without
+  // a copy must live until this returns. SQLITE_OK, or SQLite's extended error code: then some rows may be in.
+  template <typename Row, typename Bind>
+  [[nodiscard]] int run(std::span<const Row> rows, const Bind& bind) {
+    int code = 0;
+    while (code == 0 && !rows.empty()) {
+      const std::size_t count = rows.size() >= kRowsAtOnce ? kRowsAtOnce : 1;
+      Statement& statement = count == 1 ? one_ : many_;
+      int first = 1;
+      for (const Row& row : rows.first(count)) {
+        bind(statement, first, row);
+        first += columns_;
+      }
+      code = statement.run();
+      rows = rows.subspan(count);
+    }
+    return code;
+  }
+
+ private:
+  Statement one_;
+  Statement many_;
+  int columns_ = 0;
 };
 
 // One run of a statement that gives rows. Views of columns live until the next call of next().
@@ -91,6 +130,7 @@ class Database {
   [[nodiscard]] Status run(const std::string& sql);                   // any number of statements; rows are thrown away
   [[nodiscard]] Result<std::int64_t> number(const std::string& sql);  // first column of the first row; 0 without rows
   [[nodiscard]] Result<Statement> prepare(std::string_view sql);
+  [[nodiscard]] Result<BulkInsert> prepare_insert(std::string_view into, int columns);  // "jobs (id, payload)", 2
 
   // What SQLite's code means for who started the daemon, and the way out. The caller adds which file it is about.
   [[nodiscard]] Error error(int code) const;

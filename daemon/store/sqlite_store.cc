@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 
 #include <cerrno>
+#include <tuple>
 
 #include "daemon/store/sqlite_keys.h"
 #include "daemon/store/sqlite_reader.h"
@@ -108,16 +109,9 @@ Status SqliteStore::prepare() {
       {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.queue, "INSERT OR REPLACE INTO queues VALUES (?,?,?,?)"},
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
-      {&writes_.job, "INSERT INTO jobs (id, spec, owner, retry_of, submitted_at, payload) VALUES (?,?,?,?,?,?)"},
-      {&writes_.job_ended,
-       "INSERT INTO jobs (id, spec, owner, retry_of, submitted_at, payload, state, attempt, epoch, finished_after, "
-       "ran, "
-       "cause, result) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
-      {&writes_.outcome, "INSERT INTO outcomes VALUES (?,?,?,?,?,?,?,?)"},
       {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.start, "INSERT OR REPLACE INTO starts VALUES (?,?,?)"},
-      {&writes_.backlog_add, "INSERT INTO backlog VALUES (?,?,?,?)"},
-      {&writes_.backlog_remove, "DELETE FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND ord = ?"},
+      {&writes_.backlog_remove, "DELETE FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND ord BETWEEN ? AND ?"},
       {&writes_.deadline_add, "INSERT OR REPLACE INTO deadlines VALUES (?,?,?)"},
       {&writes_.deadline_remove, "DELETE FROM deadlines WHERE at = ? AND first = ?"},
       {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
@@ -150,6 +144,19 @@ Status SqliteStore::prepare() {
     Result<Statement> prepared = database_.prepare(sql);
     if (!prepared) return prepared.error();
     *statement = *std::move(prepared);
+  }
+  const std::tuple<BulkInsert*, const char*, int> inserts[] = {
+      {&writes_.job,
+       "jobs (id, spec, owner, retry_of, submitted_at, payload, state, attempt, epoch, finished_after, ran, cause, "
+       "result)",
+       13},
+      {&writes_.outcome, "outcomes", 8},
+      {&writes_.backlog_add, "backlog", 4},
+  };
+  for (const auto& [insert, into, columns] : inserts) {
+    Result<BulkInsert> prepared = database_.prepare_insert(into, columns);
+    if (!prepared) return prepared.error();
+    *insert = *std::move(prepared);
   }
   return read_key_filters();
 }

@@ -54,8 +54,9 @@ class SqliteStore : public Store {
   // One statement for each kind of row, prepared once.
   struct Writes {
     Statement begin, commit, rollback;
-    Statement spec, queue, pool, job, job_ended, outcome, attempt, start;
-    Statement backlog_add, backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
+    BulkInsert job, outcome, backlog_add;
+    Statement spec, queue, pool, attempt, start;
+    Statement backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch;
   };
