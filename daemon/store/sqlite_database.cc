@@ -165,13 +165,15 @@ Result<BulkInsert> Database::prepare_insert(std::string_view into, int columns) 
   std::string row = "(?";
   for (int column = 1; column < columns; ++column) row += ",?";
   row += ')';
-  std::string sql = "INSERT INTO " + std::string(into) + " VALUES " + row;
-  Result<Statement> one = prepare(sql);
-  if (!one) return one.error();
-  for (std::size_t i = 1; i < BulkInsert::kRowsAtOnce; ++i) sql += ',' + row;
-  Result<Statement> many = prepare(sql);
-  if (!many) return many.error();
-  return BulkInsert(*std::move(one), *std::move(many), columns);
+  std::array<Statement, BulkInsert::kRowsAtOnce.size()> statements;
+  for (std::size_t i = 0; i < statements.size(); ++i) {
+    std::string sql = "INSERT INTO " + std::string(into) + " VALUES " + row;
+    for (std::size_t more = 1; more < BulkInsert::kRowsAtOnce[i]; ++more) sql += ',' + row;
+    Result<Statement> prepared = prepare(sql);
+    if (!prepared) return prepared.error();
+    statements[i] = *std::move(prepared);
+  }
+  return BulkInsert(std::move(statements), columns);
 }
 
 Error Database::error(int code) const {

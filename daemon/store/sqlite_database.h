@@ -2,6 +2,7 @@
 // known here.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -49,38 +50,36 @@ class Statement {
   sqlite3_stmt* prepared_ = nullptr;
 };
 
-// One INSERT, prepared for a row and for kRowsAtOnce: a run has a price of its own, and only within a run does SQLite know
+// One INSERT, prepared for several numbers of rows: a run has a price of its own, and only within a run does SQLite know
 // that the next row goes behind the last one.
 class BulkInsert {
  public:
-  static constexpr std::size_t kRowsAtOnce = 32;
+  static constexpr std::array<std::size_t, 3> kRowsAtOnce = {128, 16, 1};
 
   BulkInsert() = default;
-  BulkInsert(Statement one, Statement many, int columns)
-      : one_(std::move(one)), many_(std::move(many)), columns_(columns) {}
+  BulkInsert(std::array<Statement, kRowsAtOnce.size()> prepared, int columns)
+      : prepared_(std::move(prepared)), columns_(columns) {}
 
   // `bind(statement, first, row)` gives parameters first … first + columns - 1 the values of a row. What it binds without
   // a copy must live until this returns. SQLITE_OK, or SQLite's extended error code: then some rows may be in.
   template <typename Row, typename Bind>
   [[nodiscard]] int run(std::span<const Row> rows, const Bind& bind) {
     int code = 0;
-    while (code == 0 && !rows.empty()) {
-      const std::size_t count = rows.size() >= kRowsAtOnce ? kRowsAtOnce : 1;
-      Statement& statement = count == 1 ? one_ : many_;
-      int first = 1;
-      for (const Row& row : rows.first(count)) {
-        bind(statement, first, row);
-        first += columns_;
+    for (std::size_t i = 0; i < kRowsAtOnce.size(); ++i) {
+      for (; code == 0 && rows.size() >= kRowsAtOnce[i]; rows = rows.subspan(kRowsAtOnce[i])) {
+        int first = 1;
+        for (const Row& row : rows.first(kRowsAtOnce[i])) {
+          bind(prepared_[i], first, row);
+          first += columns_;
+        }
+        code = prepared_[i].run();
       }
-      code = statement.run();
-      rows = rows.subspan(count);
     }
     return code;
   }
 
  private:
-  Statement one_;
-  Statement many_;
+  std::array<Statement, kRowsAtOnce.size()> prepared_;
   int columns_ = 0;
 };
 
