@@ -42,6 +42,7 @@ void show_progress(const client::Client& client, std::uint64_t id) {
   if (!progress.is_shown()) return;
   client::OutputOptions how{.kind = client::OutputKind::kLog, .follow = true};
   how.on_progress = [&](const client::ProgressReport& report) { progress.draw(report); };
+  how.on_heartbeat = [&](const client::Heartbeat& heartbeat) { progress.draw(heartbeat); };
   static_cast<void>(client.read_output(id, how, [](const client::OutputChunk&) { return true; }));
 }
 

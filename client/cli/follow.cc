@@ -77,8 +77,9 @@ void print_chunk(const client::OutputChunk& chunk) {
 void read_output(const client::Client& client, std::uint64_t job, client::OutputOptions how,
                  const std::function<void(const client::OutputChunk&)>& print) {
   TaskProgress progress;
-  if (how.follow && progress.is_shown() && !how.on_progress) {
-    how.on_progress = [&](const client::ProgressReport& report) { progress.draw(report); };
+  if (how.follow && progress.is_shown()) {
+    if (!how.on_progress) how.on_progress = [&](const client::ProgressReport& report) { progress.draw(report); };
+    if (!how.on_heartbeat) how.on_heartbeat = [&](const client::Heartbeat& heartbeat) { progress.draw(heartbeat); };
   }
   static_cast<void>(client.read_output(job, how, [&](const client::OutputChunk& chunk) {
     progress.clear();

@@ -47,6 +47,10 @@ void print_as_json(const client::ProgressReport& report) {
   print_json({{"progress", report.fraction}, {"message", report.message}, {"attempt", report.attempt}});
 }
 
+void print_as_json(const client::Heartbeat& heartbeat) {
+  print_json({{"alive_us", heartbeat.alive_us}, {"attempt", heartbeat.attempt}});
+}
+
 void print_as_text(const client::OutputChunk& chunk) {
   if (chunk.dropped_bytes != 0) {
     complain("[" + bytes_text(static_cast<std::int64_t>(chunk.dropped_bytes)) + " of output missing]");
@@ -61,7 +65,10 @@ int logs(const Options& options, const Globals& globals) {
   if (options.only_stderr) how.kind = client::OutputKind::kStderr;
   if (options.only_emitted) how.kind = client::OutputKind::kEmitted;
   if (options.only_log) how.kind = client::OutputKind::kLog;
-  if (options.follow && globals.json) how.on_progress = [](const auto& report) { print_as_json(report); };
+  if (options.follow && globals.json) {
+    how.on_progress = [](const auto& report) { print_as_json(report); };
+    how.on_heartbeat = [](const auto& heartbeat) { print_as_json(heartbeat); };
+  }
   within_sight(options.id, [&] {
     read_output(client, options.id, how, [&](const client::OutputChunk& chunk) {
       if (globals.json) {
@@ -92,7 +99,8 @@ void add_logs(CLI::App& app, Globals& globals) {
   verb.add_option("--tail", options->tail_bytes, "Begin so many bytes before the end");
   verb.footer(
       "Standard output, and what a task emits, goes to standard output; standard error, and a task's log, to standard\n"
-      "error. With -f, a terminal shows how far the task says it is, and --json has a line for each report.\n\n"
+      "error. With -f, a terminal shows how far the task says it is, and when a job with --heartbeat-timeout was alive;\n"
+      "--json has a line for each.\n\n"
       "Examples:\n"
       "  fut logs -f 42\n"
       "  fut logs --stderr --tail 2000 42\n"

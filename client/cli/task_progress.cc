@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <string>
 
+#include "client/cli/text.h"
+
 namespace futured::cli {
 
 namespace {
@@ -29,8 +31,19 @@ std::string progress_text(double fraction, const std::string& message) {
 TaskProgress::TaskProgress() : shown_(::isatty(STDERR_FILENO) != 0) {}
 
 void TaskProgress::draw(const client::ProgressReport& report) {
+  progress_ = progress_text(report.fraction, report.message);
+  draw();
+}
+
+void TaskProgress::draw(const client::Heartbeat& heartbeat) {
+  alive_ = "alive at " + clock_text(heartbeat.alive_us);
+  draw();
+}
+
+void TaskProgress::draw() {
   if (!shown_) return;
-  std::fputs(("\r" + progress_text(report.fraction, report.message) + "\x1b[K").c_str(), stderr);
+  const char* const between = progress_.empty() || alive_.empty() ? "" : "  ";
+  std::fputs(("\r" + progress_ + between + alive_ + "\x1b[K").c_str(), stderr);
   std::fflush(stderr);
   drawn_ = true;
 }

@@ -1,6 +1,8 @@
-// TaskProgress: how far one task says it is: a line on standard error, redrawn in place. Nothing where that is no
-// terminal.
+// TaskProgress: how far one task says it is, and when it was alive: a line on standard error, redrawn in place. Nothing
+// where that is no terminal.
 #pragma once
+
+#include <string>
 
 #include "futured/client.h"
 
@@ -15,11 +17,16 @@ class TaskProgress {
 
   [[nodiscard]] bool is_shown() const { return shown_; }
   void draw(const client::ProgressReport& report);
+  void draw(const client::Heartbeat& heartbeat);
   // Makes room for output.
   void clear();
 
  private:
+  void draw();
+
   const bool shown_;
+  std::string progress_;
+  std::string alive_;
   bool drawn_ = false;
 };
 

@@ -26,6 +26,7 @@ struct Options {
   bool mine = false;
   bool quarantined = false;
   bool no_progress = false;
+  bool heartbeats = false;
   bool queues = false;
   bool workers = false;
   std::uint64_t count = 0;
@@ -52,6 +53,7 @@ client::WatchOptions watch_of(const Options& options) {
       .states = parse_states(options.states), .queue = options.queue, .task = options.task, .name = options.name};
   if (options.quarantined) watch.filter.causes = {client::CauseKind::kQuarantined};
   watch.progress = !options.no_progress;
+  watch.heartbeats = options.heartbeats;
   watch.queues = options.queues;
   watch.workers = options.workers;
   if (options.mine) watch.filter.owner_uid = ::getuid();
@@ -63,7 +65,7 @@ client::WatchOptions watch_of(const Options& options) {
 void put(std::monostate /*nothing*/, Json& line) { line["event"] = "gap"; }
 
 void put(const client::JobEvent& job, Json& line) {
-  line["event"] = job.report ? "progress" : "job";
+  line["event"] = job.report ? "progress" : job.heartbeat ? "heartbeat" : "job";
   line["id"] = job.id;
   line["state"] = std::string(client::to_string(job.state));
   line["attempt"] = job.attempt;
@@ -72,6 +74,7 @@ void put(const client::JobEvent& job, Json& line) {
   if (!job.name.empty()) line["name"] = job.name;
   line["owner_uid"] = job.owner_uid;
   if (job.cause.kind != client::CauseKind::kNone) line["cause"] = to_json(job.cause);
+  if (job.heartbeat) line["alive_us"] = job.heartbeat->alive_us;
   if (!job.report) return;
   line["progress"] = job.report->fraction;
   if (!job.report->message.empty()) line["progress_message"] = job.report->message;
@@ -112,6 +115,7 @@ std::string words(const client::JobEvent& job) {
   if (job.queue != "default") text += " in " + job.queue;
   if (job.attempt > 1) text += ", attempt " + std::to_string(job.attempt);
   if (job.report) return text + " " + progress_text(job.report->fraction, job.report->message);
+  if (job.heartbeat) return text + " is alive: last sign of life at " + clock_text(job.heartbeat->alive_us);
   const std::string why = cause_text(job.cause);
   if (!why.empty() && job.state != client::JobState::kSucceeded) text += ": " + why;
   return text;
@@ -162,6 +166,7 @@ void add_watch(CLI::App& app, Globals& globals) {
   verb.add_flag("--mine", options->mine, "Submitted by me");
   verb.add_flag("--quarantined", options->quarantined, "Given up because they took down too many workers");
   verb.add_flag("--no-progress", options->no_progress, "Not what tasks report of their progress");
+  verb.add_flag("--heartbeats", options->heartbeats, "Also that jobs with --heartbeat-timeout are alive");
   verb.add_flag("--queues", options->queues, "Also queues: made, paused, resumed");
   verb.add_flag("--workers", options->workers, "Also workers: come and ended");
   verb.add_option("-n,--count", options->count, "End after so many lines")->check(at_least_one());
@@ -170,7 +175,8 @@ void add_watch(CLI::App& app, Globals& globals) {
       "Goes on until Ctrl-C, across restarts of the daemon. Events that the daemon does not have any more are said to "
       "be\n"
       "missing. A job that ends within milliseconds is told to run when it has ended.\n"
-      "Of what a task reports of its progress in quick succession, the last is printed.\n\n"
+      "Of what a task reports of its progress in quick succession, the last is printed.\n"
+      "With --heartbeats the daemon tells of a job that is alive when its --heartbeat-timeout would have been over.\n\n"
       "Examples:\n"
       "  fut watch\n"
       "  fut watch --queue nightly --state failed --state timed_out\n"

@@ -76,6 +76,7 @@ api::ReadOutputRequest to_request(std::uint64_t id, const OutputOptions& options
   request.set_emitted_offset(options.emitted_offset);
   request.set_log_offset(options.log_offset);
   request.set_progress(options.on_progress != nullptr);
+  request.set_heartbeats(options.on_heartbeat != nullptr);
   return request;
 }
 
@@ -93,7 +94,9 @@ Outcome Client::read_output(std::uint64_t id, const OutputOptions& options,
       if (has_output(piece)) {
         return sink({from_kind(piece.kind()), piece.attempt(), piece.offset(), piece.dropped_bytes(), piece.data()});
       }
-      if (options.on_progress && !piece.end()) {
+      if (piece.alive_us() != 0) {
+        if (options.on_heartbeat) options.on_heartbeat({piece.attempt(), piece.alive_us()});
+      } else if (options.on_progress && !piece.end()) {
         options.on_progress({piece.attempt(), piece.progress(), piece.progress_message()});
       }
       return true;

@@ -14,6 +14,7 @@ api::WatchRequest to_request(const WatchOptions& options) {
   request.set_epoch(options.epoch);
   request.set_sequence(options.sequence);
   request.set_progress(options.progress);
+  request.set_heartbeats(options.heartbeats);
   request.set_queues(options.queues);
   request.set_workers(options.workers);
   to_filter(options.filter, *request.mutable_filter());
@@ -30,7 +31,9 @@ JobEvent from_event(const api::JobEvent& job) {
                .name = job.name(),
                .owner_uid = job.owner_uid(),
                .cause = from_cause(job.cause()),
-               .report = {}};
+               .report = {},
+               .heartbeat = {}};
+  if (job.alive_us() != 0) out.heartbeat = {job.attempt(), job.alive_us()};
   if (job.reported()) out.report = {job.attempt(), job.progress(), job.progress_message()};
   return out;
 }

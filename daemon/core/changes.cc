@@ -14,7 +14,19 @@ void Scheduler::note_change(const Job& job, JobState state, Instant at, const Ca
     told->stacks = {};
   }
   effects.changes.push_back({now.wall + (std::min(at, now.at) - now.at),
-                             effect::JobChange{job.id, state, job.attempt, job.owner, job.spec->shared, told, {}}});
+                             effect::JobChange{job.id, state, job.attempt, job.owner, job.spec->shared, told, {}, {}}});
+}
+
+void Scheduler::note_alive(const Job& job, Instant alive_at, Moment now, Effects& effects) const {
+  if (!recording_) return;
+  effects.changes.push_back({now.wall, effect::JobChange{.job = job.id,
+                                                         .state = JobState::kRunning,
+                                                         .attempt = job.attempt,
+                                                         .owner = job.owner,
+                                                         .spec = job.spec->shared,
+                                                         .cause = {},
+                                                         .report = {},
+                                                         .alive_at = now.wall + (alive_at - now.at)}});
 }
 
 void Scheduler::note_ran(const Job& job, Instant started, Moment now, Effects& effects) const {
@@ -46,7 +58,9 @@ void Scheduler::on(const event::Progress& progress, Moment now, Effects& effects
                                                          .attempt = job->attempt,
                                                          .owner = job->owner,
                                                          .spec = job->spec->shared,
-                                                         .report = report}});
+                                                         .cause = {},
+                                                         .report = report,
+                                                         .alive_at = {}}});
 }
 
 void Scheduler::note_queue(const QueueRow& queue, Moment now, Effects& effects) const {

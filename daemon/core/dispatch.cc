@@ -247,7 +247,10 @@ void Scheduler::on(const event::Pulse& pulse, Moment now, Effects& effects) {
   if (job->phase != Phase::kTaken || job->doom != Doom::kNone) return;
   const Instant alive_at = std::max(job->taken_at, std::min(pulse.alive_at, now.at));
   const Instant until = alive_at + job->spec->spec.heartbeat_timeout;
-  if (now.at < until) return add_job_timer(*job, TimerKind::kHeartbeat, until);
+  if (now.at < until) {
+    note_alive(*job, alive_at, now, effects);
+    return add_job_timer(*job, TimerKind::kHeartbeat, until);
+  }
   doom(*job, Doom::kHeartbeatTimeout, now, effects);
 }
 

@@ -41,7 +41,7 @@ struct Report {
   std::string message;
 };
 
-// A job came into a state; or its task reports, and the state is as it was.
+// A job came into a state; or its task reports, or it was found alive, and the state is as it was.
 struct JobChange {
   JobId job;
   JobState state = JobState::kQueued;
@@ -50,6 +50,7 @@ struct JobChange {
   std::shared_ptr<const JobSpec> spec;
   std::shared_ptr<const Cause> cause;  // without its output; null: nothing to tell
   std::shared_ptr<const Report> report;
+  WallTime alive_at;  // its last sign of life; 0: none is told
 };
 
 // A worker came, or it and all that it had started are gone.

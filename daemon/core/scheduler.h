@@ -225,6 +225,7 @@ class Scheduler {
   void on(const event::Progress& progress, Moment now, Effects& effects);
   void note_change(const Job& job, JobState state, Instant at, const Cause* cause, Moment now, Effects& effects) const;
   // The attempt is over; nobody may have seen that it ran.
+  void note_alive(const Job& job, Instant alive_at, Moment now, Effects& effects) const;
   void note_ran(const Job& job, Instant started, Moment now, Effects& effects) const;
   void note_queue(const QueueRow& queue, Moment now, Effects& effects) const;
   void note_worker(const Slot& slot, const Cause* ended, Moment now, Effects& effects) const;

@@ -295,6 +295,7 @@ void Loop::carry_out(Moment moment) {
     for (const effect::OfSlot& pulse : std::exchange(effects_.pulses, {})) {
       // Finished, and its report on the way: that is a sign of life as well.
       const Instant alive_at = parts_.pools->alive_at(pulse.slot, pulse.fence).value_or(moment.at);
+      outputs_.alive(pulse.fence, moment.wall + (std::min(alive_at, moment.at) - moment.at));
       step(event::Pulse{pulse.slot, pulse.fence, alive_at}, moment);
     }
     for (const effect::OfSlot& revoke : std::exchange(effects_.revokes, {})) {

@@ -49,6 +49,12 @@ void Outputs::progress(const JobProgress& progress) {
   for (const auto& sink : followers->second) sink->progress(progress);
 }
 
+void Outputs::alive(const Fence& fence, WallTime at) {
+  const auto followers = followers_.find(fence.job);
+  if (followers == followers_.end()) return;
+  for (const auto& sink : followers->second) sink->alive(fence, at);
+}
+
 JobProgress Outputs::progress_of(JobId job) const {
   const auto found = running_.find(job);
   return found == running_.end() ? JobProgress{} : found->second.progress();

@@ -19,6 +19,7 @@ class Outputs {
  public:
   void add(const OutputChunk& chunk);
   void progress(const JobProgress& progress);
+  void alive(const Fence& fence, WallTime at);
   // What the task of a running job said last; empty views of nothing when it said nothing. Valid until the next change.
   [[nodiscard]] JobProgress progress_of(JobId job) const;
   // What is kept of an attempt's output, as the parts of a result: for one whose worker cannot report any more.

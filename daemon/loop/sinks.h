@@ -77,6 +77,8 @@ class OutputSink {
   virtual ~OutputSink() = default;
   virtual void chunk(const OutputChunk& chunk) = 0;
   virtual void progress(const JobProgress&) {}
+  // The attempt's last sign of life, when somebody has looked.
+  virtual void alive(const Fence&, WallTime) {}
   // The job has ended, and that is on disk. Nothing follows.
   virtual void ended(JobId job) = 0;
 };

@@ -177,6 +177,14 @@ void OutputCall::progress(const JobProgress& progress) {
   if (phase_ == Phase::kLive) take_role(std::move(lock));
 }
 
+void OutputCall::alive(const Fence& fence, WallTime at) {
+  if (!request_.heartbeats() || !takes(fence)) return;
+  Lock lock(mutex_);
+  if (over_ || phase_ == Phase::kStored) return;
+  alive_ = {fence.attempt, at};
+  if (phase_ == Phase::kLive) take_role(std::move(lock));
+}
+
 void OutputCall::ended(JobId) {
   {
     const Lock lock(mutex_);
@@ -219,6 +227,13 @@ void OutputCall::send_next() {
       Progress progress = std::move(*std::exchange(progress_, std::nullopt));
       lock.unlock();
       fill_progress(std::move(progress));
+      return StartWrite(&out_);
+    }
+    if (alive_) {
+      const Alive alive = *std::exchange(alive_, std::nullopt);
+      out_.set_attempt(alive.attempt);
+      out_.set_alive_us(alive.at.us);
+      lock.unlock();
       return StartWrite(&out_);
     }
     if (chunks_.empty()) add_missed();

@@ -29,6 +29,7 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
   // The loop's thread.
   void chunk(const OutputChunk& chunk) override;
   void progress(const JobProgress& progress) override;
+  void alive(const Fence& fence, WallTime at) override;
   void ended(JobId job) override;
 
  private:
@@ -48,6 +49,10 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
     std::uint32_t attempt = 0;
     double fraction = 0;
     std::string message;
+  };
+  struct Alive {
+    std::uint32_t attempt = 0;
+    WallTime at;
   };
   enum class Filled {
     kNothing,  // all of the chunk is known to the client, or has to wait
@@ -111,6 +116,7 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
   std::size_t chunk_bytes_ = 0;
   std::array<std::optional<Fence>, kStreams> missed_;  // of this attempt something made no chunk: its file is looked at
   std::optional<Progress> progress_;                   // the latest that was not sent
+  std::optional<Alive> alive_;                         // likewise
 };
 
 }  // namespace futured::rpc

@@ -27,6 +27,7 @@ void fill(const effect::JobChange& change, api::JobEvent& job) {
   job.set_name(change.spec->name);
   job.set_owner_uid(change.owner);
   if (change.cause) rpc::to_api(*change.cause, *job.mutable_cause());
+  job.set_alive_us(change.alive_at.us);
   if (!change.report) return;
   job.set_reported(true);
   job.set_progress(change.report->fraction);
@@ -71,7 +72,7 @@ grpc::ServerWriteReactor<api::WatchResponse>* WatchCall::open(Front& front, grpc
   auto wanted = read_filter(request.filter());
   if (!wanted.ok()) return new RefusedStream<api::WatchResponse>(*context, wanted.error());
   const auto call = std::make_shared<WatchCall>(
-      front, context, Wanted{std::move(*wanted), request.progress(), request.queues(), request.workers()},
+      front, context, Wanted{std::move(*wanted), request.progress(), request.heartbeats(), request.queues(), request.workers()},
       Place{request.epoch(), request.sequence()});
   if (call->begin(call)) call->start();
   return call.get();
@@ -147,7 +148,7 @@ bool WatchCall::Wanted::takes(const effect::Change& change) const {
   if (std::holds_alternative<QueueRow>(change.what)) return queues;
   if (std::holds_alternative<effect::WorkerChange>(change.what)) return workers;
   const auto& job = std::get<effect::JobChange>(change.what);
-  if (job.report && !progress) return false;
+  if ((job.report && !progress) || (job.alive_at.us != 0 && !heartbeats)) return false;
   const Cause* const ended_by = is_terminal(job.state) ? job.cause.get() : nullptr;
   return jobs.takes(job.job, job.state, job.owner) && jobs.takes(*job.spec) && jobs.takes(ended_by);
 }

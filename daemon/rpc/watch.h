@@ -24,6 +24,7 @@ class WatchCall final : public StreamedAnswer<api::WatchResponse>,
   struct Wanted {
     JobChoice jobs;
     bool progress = false;
+    bool heartbeats = false;
     bool queues = false;
     bool workers = false;
 

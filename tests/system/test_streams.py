@@ -1,6 +1,7 @@
 """What a running task streams: its chunks, its log, its progress. Read live, resumed, and kept with the job."""
 import json
 import os
+import pty
 
 import pytest
 from private_daemon import BIN
@@ -213,6 +214,37 @@ def test_fut_follows_progress_in_json(api, daemon, gate):
         assert json.loads(following.stdout.readline()) == {"progress": 0.25, "message": "reading", "attempt": 1}
         api.cancel(job, kill_at_once=True, wait=True)
         assert following.wait(20) == 0
+
+
+def test_heartbeats_are_told_to_who_follows(api, daemon):
+    beating = submit(api, "test.beat", "heartbeat", 30, 0.05, timeouts={"heartbeat_ms": 300})
+    quiet = submit(api, "test.beat", "heartbeat", 30, 0.05)
+    submitted = api.get(beating).submitted_us
+    told = [answer for answer in read(api, beating, follow=True, heartbeats=True) if answer.alive_us]
+    assert 2 <= len(told) <= 10, "one for each time that the daemon looked"
+    assert all(submitted < answer.alive_us for answer in told)
+    assert {answer.attempt for answer in told} == {1}
+    assert not [answer for answer in read(api, quiet, follow=True, heartbeats=True) if answer.alive_us]
+    job = submit(api, "test.beat", "heartbeat", 1000, 0.05, timeouts={"heartbeat_ms": 300})
+    with daemon.start_fut("logs", "-f", "--json", job) as following:
+        assert json.loads(following.stdout.readline())["alive_us"] > submitted
+        api.cancel(job, kill_at_once=True, wait=True)
+        assert following.wait(20) == 0
+
+
+@pytest.mark.parametrize("verb", ["logs -f", "attach"])
+def test_a_terminal_shows_progress_and_heartbeats_of_what_it_follows(api, daemon, verb):
+    job = submit(api, "test.beat", "progress", 1000, 0.05, timeouts={"heartbeat_ms": 300})
+    screen, program = pty.openpty()
+    with daemon.start_fut(*verb.split(), job, stderr=program) as following:
+        os.close(program)
+        shown = b""
+        while b"alive at" not in shown:
+            shown += os.read(screen, 4096)
+        assert b"] " in shown, "the progress stands beside it"
+        api.cancel(job, kill_at_once=True, wait=True)
+        following.wait(20)
+    os.close(screen)
 
 
 def test_a_stream_that_nobody_reads_goes_on_without_the_daemon(api_of, daemon, gate):

@@ -179,6 +179,20 @@ def test_who_reads_slowly_is_told_of_the_gap(api):
     assert gap and seen < 240_000
 
 
+def test_heartbeats_are_told_when_asked_for(api, daemon):
+    watch, silent = Watch(api, heartbeats=True), Watch(api)
+    parts = [api.words.Part(data=word) for word in (b"20", b"0.05")]
+    (job,) = api.submit([api.words.Item(parts=parts)], task="count", timeouts={"heartbeat_ms": 200})
+    api.wait([job])
+    assert len(silent.until(3)) == 3
+    events = watch.until(4)
+    alive = [event for event in events if event.job.alive_us]
+    assert alive and all(0 <= event.time_us - event.job.alive_us < 5_000_000 for event in alive)
+    assert {event.job.state for event in alive} == {api.words.JOB_STATE_RUNNING}
+    watch.close()
+    silent.close()
+
+
 def test_fut_watch_survives_the_daemon(daemon, api_of):
     watch = daemon.start_fut("watch", "--json", "--name", "seen", "-n", "4")
     try:

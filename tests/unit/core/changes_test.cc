@@ -29,6 +29,7 @@ class Changes : public testing::Test {
     if (change.cause) line += " " + std::string(to_string(change.cause->kind));
     if (change.report)
       line += " " + std::to_string(static_cast<int>(change.report->fraction * 100)) + "% " + change.report->message;
+    if (change.alive_at.us != 0) line += " alive";
     return line;
   }
   static std::string line(const QueueRow& row) { return "queue " + row.name + (row.paused ? " paused" : " open"); }
@@ -65,6 +66,24 @@ TEST_F(Changes, OfALongOneTellItOnce) {
   EXPECT_THAT(seen(stage), ElementsAre("1.0 QUEUED", "1.1 RUNNING"));
   stage.turn({stage.done(1)});
   EXPECT_THAT(seen(stage), ElementsAre("1.1 SUCCEEDED"));
+}
+
+TEST_F(Changes, TellThatAJobWithAHeartbeatIsAlive) {
+  Stage stage;
+  JobSpec spec = Stage::work();
+  spec.heartbeat_timeout = milliseconds(100);
+  stage.turn({event::Record{true}, stage.submit(spec)});
+  stage.turn({stage.head(1, 1)});
+  seen(stage);
+  stage.pass(milliseconds(60));
+  stage.beat(1);
+  const WallTime beaten = stage.now.wall;
+  stage.pass(milliseconds(50));
+  EXPECT_THAT(seen(stage), ElementsAre("1.1 RUNNING alive"));
+  EXPECT_EQ(std::get<effect::JobChange>(stage.history.back().changes.back().what).alive_at, beaten);
+  stage.pass(milliseconds(60));
+  stage.turn({stage.slot_ended(1, 1)});
+  EXPECT_THAT(seen(stage), ElementsAre("1.1 TIMED_OUT HEARTBEAT_TIMEOUT", "worker default/1 4001 ended"));
 }
 
 TEST_F(Changes, OfARetryNameItsCause) {

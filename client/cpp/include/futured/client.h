@@ -48,6 +48,12 @@ struct ProgressReport {
   std::string message;
 };
 
+// A running job with a Timeouts::heartbeat was alive.
+struct Heartbeat {
+  std::uint32_t attempt = 0;
+  std::int64_t alive_us = 0;  // its last sign of life, Unix time
+};
+
 struct OutputOptions {
   OutputKind kind = OutputKind::kAll;
   std::uint32_t attempt = 0;  // 0 = the last
@@ -58,6 +64,8 @@ struct OutputOptions {
   std::uint64_t emitted_offset = 0;
   std::uint64_t log_offset = 0;
   std::function<void(const ProgressReport&)> on_progress;  // set: reports are sent too; the latest where they are many
+  // Set: signs of life of a job with a Timeouts::heartbeat are sent too, as the daemon looks for them.
+  std::function<void(const Heartbeat&)> on_heartbeat;
   std::stop_token stop;                                    // ends the reading, as a sink that returns false does
 };
 
@@ -108,6 +116,7 @@ struct WatchOptions {
   JobFilter filter;                // of job events; served: states, causes, queue, task, name, owner_uid
   std::vector<std::uint64_t> ids;  // of job events; empty = any
   bool progress = false;           // also: what tasks report; of what one reports in quick succession, the last
+  bool heartbeats = false;         // also: that jobs with a Timeouts::heartbeat are alive, as the daemon looks for it
   bool queues = false;             // also: a queue was made, paused or resumed
   bool workers = false;            // also: a worker came or ended
   std::uint32_t epoch = 0;         // go on behind this event; 0 and 0 = from now on
@@ -120,7 +129,8 @@ struct KeyedJobs {
   std::uint32_t count = 0;
 };
 
-// A job came into a state; or `report`: its task says how far it is, and the state is as it was.
+// A job came into a state. Or the state is as it was, and its task says how far it is (`report`), or it was found alive
+// (`heartbeat`).
 struct JobEvent {
   std::uint64_t id = 0;
   JobState state = JobState::kUnknown;
@@ -131,6 +141,7 @@ struct JobEvent {
   std::uint32_t owner_uid = 0;
   Cause cause;
   std::optional<ProgressReport> report;
+  std::optional<Heartbeat> heartbeat;
 };
 
 // A queue was made, paused or resumed.
