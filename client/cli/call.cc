@@ -9,6 +9,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
+#include "client/cli/store_watch.h"
 #include "client/cli/task_progress.h"
 #include "client/cli/text.h"
 
@@ -80,6 +81,7 @@ int call(const Options& options, const Globals& globals) {
     return kOk;
   }
   cancel_at_interrupt(interrupt, client, id);
+  const StoreWatch store(client.address());
   const client::Outcome outcome = within_sight(id, [&] {
     show_progress(client, id);
     return whole_outcome(client, future);
@@ -104,7 +106,9 @@ void add_call(CLI::App& app, Globals& globals) {
   verb.add_option("arguments", options->arguments, "Each is one part of the payload");
   verb.footer(
       "An argument that parses as JSON is sent as application/json, \"@file\" as the file's bytes, all else as\n"
-      "text/plain; 4 MiB in all. Write -- before arguments that begin with a dash.\n\n"
+      "text/plain; 4 MiB in all. Write -- before arguments that begin with a dash.\n"
+      "Ctrl-C cancels the job; a second one leaves at once. Exits 0 when it succeeded, 1 when it did not, 124 when it\n"
+      "timed out, 130 when interrupted.\n\n"
       "Examples:\n"
       "  fut call sha256 @README.md\n"
       "  fut call sum_squares 1000\n"

@@ -31,52 +31,6 @@ struct AddOptions {
   std::string secret;
 };
 
-std::string on_text(CompletionCallback::On on) {
-  switch (on) {
-    case CompletionCallback::On::kEnd:
-      return "end";
-    case CompletionCallback::On::kSuccess:
-      return "success";
-    case CompletionCallback::On::kFailure:
-      return "failure";
-  }
-  return "end";
-}
-
-// In the form that parse_callback takes.
-std::string target_text(const CompletionCallback& callback) {
-  switch (callback.target) {
-    case CompletionCallback::Target::kWebhook:
-      return callback.address;
-    case CompletionCallback::Target::kListener:
-      return "grpc:" + callback.address;
-    case CompletionCallback::Target::kFollowUp:
-      return "task:" + callback.task;
-    case CompletionCallback::Target::kCommand: {
-      const std::vector<std::string>& argv = callback.command.argv;
-      const bool is_shell = argv.size() == 3 && argv[0] == "sh" && argv[1] == "-c";
-      return "sh:" + (is_shell ? argv[2] : quoted(argv));
-    }
-  }
-  return {};
-}
-
-Json json_of(const CallbackInfo& info) {
-  return {{"id", info.id},
-          {"job", info.job_id},
-          {"state", info.state},
-          {"on", on_text(info.callback.on)},
-          {"whole_batch", info.callback.whole_batch},
-          {"batch_jobs", info.batch_jobs},
-          {"target", target_text(info.callback)},
-          {"secret", info.callback.secret_name},
-          {"attempts", info.attempts},
-          {"attempts_max", info.callback.retries.max_attempts},
-          {"next_attempt_us", info.next_attempt_us},
-          {"delivered_us", info.delivered_us},
-          {"last_error", info.last_error}};
-}
-
 // "42", or "3-10" for a whole batch that was registered later.
 std::string jobs_text(const CallbackInfo& info) {
   const std::string first = std::to_string(info.job_id);
@@ -85,7 +39,7 @@ std::string jobs_text(const CallbackInfo& info) {
 
 std::vector<std::string> row_of(const CallbackInfo& info) {
   const std::string attempts = std::to_string(info.attempts) + "/" + std::to_string(info.callback.retries.max_attempts);
-  return {std::to_string(info.id),    jobs_text(info), info.state, on_text(info.callback.on), attempts,
+  return {std::to_string(info.id),    jobs_text(info), info.state, condition_text(info.callback.on), attempts,
           target_text(info.callback), info.last_error};
 }
 
@@ -112,7 +66,7 @@ int list(const ListOptions& options, const Globals& globals) {
     const client::CallbackPage page = client.callbacks(job, states, 1'000, token);
     for (const CallbackInfo& info : page.callbacks) {
       if (globals.json) {
-        print_json(json_of(info));
+        print_json(to_json(info));
       } else {
         table.add(row_of(info));
       }
@@ -154,7 +108,7 @@ int add(const AddOptions& options, const Globals& globals) {
   const std::uint32_t batch_jobs = jobs.size() > 1 ? static_cast<std::uint32_t>(jobs.size()) : 0;
   const CallbackInfo info = connect(globals).add_callback(jobs.front(), callback, batch_jobs);
   if (globals.json) {
-    print_json(json_of(info));
+    print_json(to_json(info));
   } else {
     print(std::to_string(info.id) + "\n");
   }
@@ -164,7 +118,8 @@ int add(const AddOptions& options, const Globals& globals) {
 void add_list(CLI::App& callback, Globals& globals) {
   const auto options = std::make_shared<ListOptions>();
   CLI::App& verb = *callback.add_subcommand("ls", "List callbacks and how their deliveries stand");
-  verb.add_option("job", options->job, "Only of this job: also those whose job has not ended");
+  verb.add_option("job", options->job,
+                  "Of this job, ended or not (default: of all jobs, what is due or was added later)");
   verb.add_option("--state", options->states, "waiting, delivering, delivered or failed; may be given again")
       ->allow_extra_args(false);
   verb.footer("Examples:\n  fut callback ls 42\n  fut callback ls --state failed --json | jq .last_error\n");

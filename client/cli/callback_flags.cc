@@ -4,6 +4,7 @@
 
 #include "client/cli/cli.h"
 #include "client/cli/input.h"
+#include "client/cli/text.h"
 
 namespace futured::cli {
 
@@ -30,6 +31,35 @@ CompletionCallback parse_callback(const std::string& word, const std::string& op
     return CompletionCallback::run(std::move(command));
   }
   throw UsageError(option + ": \"" + word + "\" is none of " + kCallbackForms);
+}
+
+std::string condition_text(CompletionCallback::On on) {
+  switch (on) {
+    case CompletionCallback::On::kEnd:
+      return "end";
+    case CompletionCallback::On::kSuccess:
+      return "success";
+    case CompletionCallback::On::kFailure:
+      return "failure";
+  }
+  return "end";
+}
+
+std::string target_text(const CompletionCallback& callback) {
+  switch (callback.target) {
+    case CompletionCallback::Target::kWebhook:
+      return callback.address;
+    case CompletionCallback::Target::kListener:
+      return "grpc:" + callback.address;
+    case CompletionCallback::Target::kFollowUp:
+      return "task:" + callback.task;
+    case CompletionCallback::Target::kCommand: {
+      const std::vector<std::string>& argv = callback.command.argv;
+      const bool is_shell = argv.size() == 3 && argv[0] == "sh" && argv[1] == "-c";
+      return "sh:" + (is_shell ? argv[2] : quoted(argv));
+    }
+  }
+  return {};
 }
 
 void CallbackFlags::add_to(CLI::App& verb) {

@@ -11,6 +11,9 @@ namespace futured::cli {
 
 // https://…, http://…, grpc:ADDRESS, task:NAME or sh:COMMAND. Throws UsageError naming `option`.
 [[nodiscard]] client::CompletionCallback parse_callback(const std::string& word, const std::string& option);
+// The same, the other way round. The words of a command that no shell reads stand behind sh: as one would type them.
+[[nodiscard]] std::string target_text(const client::CompletionCallback& callback);
+[[nodiscard]] std::string condition_text(client::CompletionCallback::On on);  // "end", "success", "failure"
 inline constexpr const char* kCallbackForms = "https://…, http://…, grpc:ADDRESS, task:NAME or sh:COMMAND";
 
 struct CallbackFlags {

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "client/cli/cli.h"
 #include "client/cli/input.h"
+#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -42,6 +43,7 @@ int cancel(const Options& options, const Globals& globals) {
   client::CancelOptions how{.kill_at_once = options.kill, .reason = options.reason, .wait = !options.no_wait};
   if (!options.grace.empty()) how.grace = parse_duration(options.grace, "--grace");
   const client::Client client = connect(globals);
+  const StoreWatch store(client.address());
   bool all = true;
   const auto tell = [&](const client::CancelEntry& entry) {
     const bool cancelled = entry.disposition == client::CancelDisposition::kCancelled ||
@@ -71,9 +73,10 @@ void add_cancel(CLI::App& app, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& verb = *app.add_subcommand("cancel", "Cancel jobs: queued ones never run, running ones are stopped");
   verb.add_option("ids", options->ids, "Numbers of jobs, or ranges such as 3-10")->required();
-  verb.add_option("--grace", options->grace, "Between SIGTERM and the kill (default: the job's own)")
-      ->check(duration_over_zero("--grace", "use --kill for none"));
-  verb.add_flag("--kill", options->kill, "No grace");
+  CLI::Option* const grace =
+      verb.add_option("--grace", options->grace, "Between SIGTERM and the kill (default: the job's own)")
+          ->check(duration_over_zero("--grace", "use --kill for none"));
+  verb.add_flag("--kill", options->kill, "No grace")->excludes(grace);
   verb.add_option("--reason", options->reason, "Kept with the job");
   verb.add_flag("--no-wait", options->no_wait, "Do not wait until nothing of them is left");
   verb.footer(

@@ -1,6 +1,5 @@
 // Which daemon a verb speaks to, and how errors are spoken.
 #include <unistd.h>
-#include <algorithm>
 
 #include <atomic>
 #include <charconv>
@@ -13,6 +12,7 @@
 #include "base/limits.h"
 #include "client/cli/cli.h"
 #include "client/cli/start_daemon.h"
+#include "client/cli/text.h"
 
 namespace futured::cli {
 
@@ -127,12 +127,7 @@ std::vector<std::string> command_words(const char* verb, std::vector<std::string
   return before;
 }
 
-// A message may quote what somebody else wrote: only its line breaks reach the terminal as they are.
-void complain(const std::string& message) {
-  std::string text = message;
-  const auto is_control = [](unsigned char c) { return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f; };
-  std::ranges::replace_if(text, is_control, '?');
-  std::fprintf(stderr, "fut: %s\n", text.c_str());
-}
+// A message may quote what somebody else wrote.
+void complain(const std::string& message) { std::fprintf(stderr, "fut: %s\n", harmless_lines(message).c_str()); }
 
 }  // namespace futured::cli

@@ -181,8 +181,8 @@ void check_limits(Findings& findings) {
                                       : Finding{Health::kBad, "memfd", system_error("memfd_create").message});
 }
 
-// Where it is "advise" or more, arrays have huge pages. Nothing is wrong without: docs/client.md tells what they gain and
-// what they may cost.
+// Where it is "advise" or more, arrays have huge pages. Nothing is wrong without: docs/client.md tells what they gain
+// and what they may cost.
 void check_huge_pages(Findings& findings) {
   std::ifstream file("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
   std::string choices;

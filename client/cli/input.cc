@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/result.h"
 #include "client/cli/cli.h"
+#include "client/cli/output.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -58,6 +59,7 @@ std::string read_payload_file(const std::string& path) {
 }
 
 std::string read_standard_input() {
+  if (!has_standard_input()) throw UsageError("--stdin: standard input is closed: leave the option out");
   std::optional<std::string> bytes = read_bounded(STDIN_FILENO, "standard input");
   if (bytes) return std::move(*bytes);
   throw UsageError("standard input: over " + bytes_text(limits::kPayloadBytesMax) +

@@ -26,7 +26,7 @@ void JobFlags::add_to(CLI::App& verb) {
     const std::string way_out = "use no " + option + " for no limit";
     add_duration(option.c_str(), value, what)->check(duration_over_zero(option, way_out));
   };
-  add_duration("--backoff", backoff, "Wait before the second attempt; doubles")->check(duration("--backoff"));
+  add_duration("--backoff", backoff, "Wait before the second attempt; doubles each time")->check(duration("--backoff"));
   verb.add_option("--retry-only", retry_only,
                   "Retry only this error: its class, TIMEOUT, OUT_OF_MEMORY, exit:N or signal:N; may be given again")
       ->group("Job")
@@ -40,8 +40,8 @@ void JobFlags::add_to(CLI::App& verb) {
   add_limit("--timeout", timeout, "Kill an attempt that runs longer");
   add_limit("--soft-timeout", soft_timeout, "Ask an attempt to stop that runs longer; keep its stacks if it does not");
   add_limit("--heartbeat-timeout", heartbeat_timeout, "Kill an attempt that gives no sign of life for longer");
-  add_limit("--queue-timeout", queue_timeout, "Give up when not started by then");
-  add_limit("--total-timeout", total_timeout, "Over all attempts");
+  add_limit("--queue-timeout", queue_timeout, "End it when it has not started within that time");
+  add_limit("--total-timeout", total_timeout, "End it when it has not ended within that time, all attempts included");
   add_duration("--grace", grace, "Between SIGTERM and the kill (default: 1s)")
       ->check(duration_over_zero("--grace", "write 1ms for next to none"));
   verb.add_flag("--at-most-once", at_most_once, "Never run twice, not even after a crash")->group("Job");
@@ -97,6 +97,10 @@ client::JobOptions JobFlags::options() const {
   options.timeouts.queue = given(queue_timeout, "--queue-timeout");
   options.timeouts.total = given(total_timeout, "--total-timeout");
   options.timeouts.grace = given(grace, "--grace");
+  if (options.timeouts.run.count() != 0 && options.timeouts.soft >= options.timeouts.run) {
+    throw UsageError("--soft-timeout: " + soft_timeout + " is not under the --timeout of " + timeout +
+                     ", which kills: nobody would be asked to stop");
+  }
   options.at_most_once = at_most_once;
   options.name = name;
   options.callbacks = callbacks.callbacks();

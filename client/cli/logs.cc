@@ -99,7 +99,8 @@ void add_logs(CLI::App& app, Globals& globals) {
   verb.add_option("--tail", options->tail_bytes, "Begin so many bytes before the end");
   verb.footer(
       "Standard output, and what a task emits, goes to standard output; standard error, and a task's log, to standard\n"
-      "error. With -f, a terminal shows how far the task says it is, and when a job with --heartbeat-timeout was alive;\n"
+      "error. With -f, a terminal shows how far the task says it is, and when a job with --heartbeat-timeout was "
+      "alive;\n"
       "--json has a line for each.\n\n"
       "Examples:\n"
       "  fut logs -f 42\n"

@@ -14,6 +14,8 @@ namespace futured::cli {
 
 namespace {
 
+constexpr std::uint64_t kCommandLinesMax = 1'000;  // each is a call of some 0.2 ms
+
 struct Options {
   std::vector<std::string> states;
   std::string queue;
@@ -44,7 +46,18 @@ std::string age_of(const client::JobInfo& job, std::int64_t now_us) {
   return job.submitted_us == 0 ? "" : duration_text(now_us - job.submitted_us);
 }
 
-// A list does not read payloads, and so has no command lines: fut show has.
+// A list reads no payloads, and so has no command lines. A row without is still a row: the job may have been forgotten
+// meanwhile, or the daemon be too busy.
+void add_command_line(const client::Client& client, client::JobInfo& job) {
+  try {
+    job.argv = client.job(job.id).argv;
+  } catch (const client::Unavailable&) {
+    throw;
+  } catch (const client::Error&) {
+    job.argv.clear();
+  }
+}
+
 std::string what_of(const client::JobInfo& job) {
   const std::string what = !job.task.empty() ? job.task : job.argv.empty() ? "(command)" : quoted(job.argv);
   return job.name.empty() ? what : job.name + ": " + what;
@@ -56,14 +69,17 @@ int ls(const Options& options, const Globals& globals) {
   Table table({"ID", "STATE", "QUEUE", "TIME", "ATTEMPTS", "WHAT"});
   const std::int64_t now_us = wall_now().us;
   std::string token = options.page;
+  std::uint64_t command_lines = 0;
   std::uint64_t left = options.all ? UINT64_MAX : options.limit;
   while (left > 0) {
     const auto size = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, limits::kListPageMax));
-    const client::JobPage page = client.jobs(filter, size, token);
-    for (const client::JobInfo& job : page.jobs) {
+    client::JobPage page = client.jobs(filter, size, token);
+    for (client::JobInfo& job : page.jobs) {
       if (globals.json) {
         print_json(to_json(job, Detail::kListed));
       } else {
+        const bool is_command = job.task.empty() && job.argv.empty();
+        if (is_command && command_lines++ < kCommandLinesMax) add_command_line(client, job);
         table.add({std::to_string(job.id), std::string(client::to_string(job.state)), job.queue, age_of(job, now_us),
                    std::to_string(job.attempts), what_of(job)});
       }
@@ -92,7 +108,8 @@ void add_ls(CLI::App& app, Globals& globals) {
   verb.add_flag("--all", options->all, "All of them, page by page");
   verb.add_option("--page", options->page, "Go on where an earlier list ended");
   verb.footer(
-      "TIME is how long it ran, or has run, or has waited.\n\n"
+      "TIME is how long it ran, or has run, or has waited. WHAT is a task or a command line, cut to the terminal. Of\n"
+      "commands behind the first thousand it is left out, and so it is with --json: fut show has it.\n\n"
       "Examples:\n"
       "  fut ls --state running\n"
       "  fut ls --mine --state failed --state timed_out -n 100\n"

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/cli/cli.h"
+#include "client/cli/flag_names.h"
 #include "client/cli/output.h"
 
 namespace futured::cli {
@@ -25,8 +26,9 @@ constexpr const char* kFooter =
     "Environment: FUTURED_ADDRESS names the daemon; FUTURED_IDLE_EXIT is how long a daemon that fut starts stays\n"
     "without work (10m; 0: for ever).\n"
     "\n"
-    "Exit codes: 0 ok, 1 a job failed, 2 usage, 3 daemon unreachable, 4 not found or refused, 124 timed out,\n"
-    "130 interrupted. `fut run` exits with the command's own code.\n";
+    "Exit codes: 0 ok, 1 a job failed, 2 usage, 3 daemon unreachable, 4 not found or refused, or standard output\n"
+    "takes no more, 124 timed out, 130 interrupted. `fut run` exits with the command's own code, 127 when it could\n"
+    "not be started.\n";
 
 int exit_code_of(const client::Error& error) {
   switch (error.kind()) {
@@ -56,8 +58,11 @@ int guarded(const std::function<int()>& action) {
   } catch (const WriteError& error) {
     if (!error.reader_is_gone()) complain(error.what());
     return kRefused;
-  } catch (const client::Error& error) {
+  } catch (const client::JobFailed& error) {  // in the words of its task
     complain(error.what());
+    return exit_code_of(error);
+  } catch (const client::Error& error) {
+    complain(with_flag_names(error.what()));
     return exit_code_of(error);
   } catch (const UsageError& error) {
     complain(error.what());
@@ -71,21 +76,23 @@ int guarded(const std::function<int()>& action) {
 void add_verbs(CLI::App& app, Globals& globals) {
   add_run(app, globals);
   add_attach(app, globals);
-  add_watch(app, globals);
-  add_find(app, globals);
   add_submit(app, globals);
   add_call(app, globals);
   add_map(app, globals);
   add_wait(app, globals);
   add_result(app, globals);
   add_logs(app, globals);
+  add_watch(app, globals);
+  add_find(app, globals);
   add_ls(app, globals);
   add_show(app, globals);
   add_cancel(app, globals);
   add_retry(app, globals);
-  add_queue(app, globals);
   add_callback(app, globals);
+  add_queue(app, globals);
+  add_pool(app, globals);
   add_worker(app, globals);
+  add_task(app, globals);
   add_stats(app, globals);
   add_bench(app, globals);
   add_doctor(app, globals);

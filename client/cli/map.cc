@@ -10,21 +10,25 @@
 #include <optional>
 #include <thread>
 
+#include "base/result.h"
 #include "client/cli/acceptance.h"
 #include "client/cli/cli.h"
+#include "client/cli/flag_names.h"
 #include "client/cli/follow.h"
 #include "client/cli/input.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
 #include "client/cli/progress.h"
+#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
 
 namespace {
 
-constexpr std::size_t kLookAhead = 4'096;  // jobs submitted and not yet printed
+constexpr std::size_t kLookAhead = 4'096;   // jobs submitted and not yet printed
+constexpr std::size_t kArgumentShown = 60;  // characters of it, where it only says which job is meant
 
 struct Options {
   JobFlags job;
@@ -53,7 +57,8 @@ void take_words(Options& options, const Globals& globals) {
   }
 }
 
-// The arguments one after the other, from the command line or from standard input.
+// The arguments one after the other, from the command line or from standard input. Throws UsageError when that cannot
+// be read.
 class Arguments {
  public:
   explicit Arguments(const Options& options) : options_(options) {}
@@ -63,8 +68,9 @@ class Arguments {
       return (*options_.arguments)[next_++];
     }
     std::string line;
-    if (!std::getline(std::cin, line, options_.null_separated ? '\0' : '\n')) return std::nullopt;
-    return line;
+    if (std::getline(std::cin, line, options_.null_separated ? '\0' : '\n')) return line;
+    if (std::cin.bad()) throw UsageError("map: " + system_error("standard input").message);
+    return std::nullopt;
   }
 
  private:
@@ -90,9 +96,11 @@ class Submitter {
   Submitter(const Submitter&) = delete;
   Submitter& operator=(const Submitter&) = delete;
 
+  // Throws what ended the arguments before their end, when all calls before it have been taken.
   std::optional<Call> next() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return !calls_.empty() || ended_; });
+    if (calls_.empty() && problem_) std::rethrow_exception(problem_);
     if (calls_.empty()) return std::nullopt;
     Call call = std::move(calls_.front());
     calls_.pop_front();
@@ -114,6 +122,19 @@ class Submitter {
     return executor_.submit(options_.task, std::vector<client::Part>{parse_argument(argument)});
   }
   void run() {
+    std::exception_ptr problem;
+    try {
+      submit_each();
+    } catch (const UsageError&) {
+      problem = std::current_exception();
+    }
+    progress_.all_submitted();
+    const std::lock_guard guard(mutex_);
+    problem_ = problem;
+    ended_ = true;
+    changed_.notify_all();
+  }
+  void submit_each() {
     Arguments arguments(options_);
     while (wait_for_room()) {
       const std::optional<std::string> argument = arguments.next();
@@ -129,10 +150,6 @@ class Submitter {
       calls_.push_back(std::move(call));
       changed_.notify_all();
     }
-    progress_.all_submitted();
-    const std::lock_guard guard(mutex_);
-    ended_ = true;
-    changed_.notify_all();
   }
   bool wait_for_room() {
     std::unique_lock lock(mutex_);
@@ -158,6 +175,7 @@ class Submitter {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Call> calls_;
+  std::exception_ptr problem_;  // with ended_
   bool ended_ = false;
   bool stopping_ = false;
   std::thread thread_;
@@ -182,6 +200,14 @@ void print_outcome(const Call& call, const client::Outcome& outcome, bool json) 
   }
 }
 
+// A reason that names the argument itself, as of a file that cannot be read: once is enough, and it may be long.
+std::string without(const std::string& argument, std::string why) {
+  const std::size_t at = argument.empty() ? std::string::npos : why.find(argument);
+  if (at == 0 && why.compare(argument.size(), 2, ": ") == 0) return why.substr(argument.size() + 2);
+  if (at != std::string::npos) why.replace(at, argument.size(), shortened(argument, kArgumentShown));
+  return why;
+}
+
 // Takes the calls in their order, prints what became of each, and counts.
 class Printer {
  public:
@@ -198,7 +224,7 @@ class Printer {
   void fail(const Call& call, std::uint64_t id, const std::string& why);
   void complain_of(const Call& call, const std::string& why) {
     progress_.clear();
-    complain("map: " + quoted({call.argument}) + ": " + why);
+    complain("map: " + shortened(quoted({call.argument}), kArgumentShown) + ": " + without(call.argument, why));
   }
 
   const client::Client& client_;
@@ -220,7 +246,7 @@ void Printer::take(const Call& call) {
   } catch (const client::Unavailable&) {
     throw;
   } catch (const client::Error& error) {
-    fail(call, id, error.what());
+    fail(call, id, with_flag_names(error.what()));
   } catch (const UsageError& error) {
     fail(call, id, error.what());
   }
@@ -286,6 +312,9 @@ void cancel_at_interrupt(AcceptanceWatch& acceptance, Submitter& submitter, cons
 }
 
 int map(const Options& options, const Globals& globals) {
+  if (!options.arguments && !has_standard_input()) {
+    throw UsageError("map: no arguments, and standard input is closed: write them behind :::");
+  }
   const client::JobOptions job = options.job.options();
   require_utf8("--task", options.task);
   std::ios::sync_with_stdio(false);  // so that the stream can say what it holds: see wait_for_input()
@@ -294,6 +323,7 @@ int map(const Options& options, const Globals& globals) {
   const client::Executor executor = client.executor(job);
   Progress progress(!options.no_progress && ::isatty(STDERR_FILENO) != 0,
                     options.arguments ? options.arguments->size() : 0);
+  const StoreWatch store(client.address());
   AcceptanceWatch acceptance;
   Printer printer(client, progress, acceptance, globals.json);
   {
@@ -305,6 +335,9 @@ int map(const Options& options, const Globals& globals) {
     } catch (const WriteError&) {
       progress.clear();
       cancel_rest(submitter, executor);
+      throw;
+    } catch (const UsageError&) {
+      progress.clear();
       throw;
     }
   }
@@ -327,7 +360,8 @@ void add_map(CLI::App& app, Globals& globals) {
   verb.footer(
       "{} in the command stands for the argument; without it, the argument is added as the last word. Arguments\n"
       "stand behind \":::\", or else come from standard input, one a line. Exits 1 when some jobs failed, or wrote\n"
-      "more than the 64 MiB of each of standard output and standard error that are kept, and says how many.\n\n"
+      "more than the 64 MiB of each of standard output and standard error that are kept, and says how many.\n"
+      "Ctrl-C cancels all that are left; a second one leaves at once.\n\n"
       "Examples:\n"
       "  fut map -- gzip -k {} ::: *.log\n"
       "  git ls-files | fut map --task sha256 --files\n"

@@ -47,8 +47,15 @@ WriteError::WriteError(const std::string& stream, int error_number)
 void occupy_closed_streams() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     // The lowest free number is this one. Read-only: a write is refused instead of lost.
-    if (::fcntl(stream, F_GETFD) < 0 && errno == EBADF) static_cast<void>(::open("/dev/null", O_RDONLY));
+    if (::fcntl(stream, F_GETFD) < 0 && errno == EBADF) static_cast<void>(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   }
+}
+
+// What the caller has given has come through an exec. What would not was opened in this process: above, or by a library
+// before main().
+bool has_standard_input() {
+  const int flags = ::fcntl(STDIN_FILENO, F_GETFD);
+  return flags >= 0 && (flags & FD_CLOEXEC) == 0;
 }
 
 void print(std::string_view text) { write_all(STDOUT_FILENO, "standard output", text); }

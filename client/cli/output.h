@@ -25,6 +25,8 @@ class WriteError : public std::runtime_error {
 // A stream that the caller has closed must not become the number of a socket of ours: to write to it fails, and to read
 // from it gives nothing.
 void occupy_closed_streams();
+// False: the caller has closed it.
+[[nodiscard]] bool has_standard_input();
 
 // Whole, and at once. They throw WriteError.
 void print(std::string_view text);

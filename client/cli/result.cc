@@ -67,7 +67,8 @@ void add_result(CLI::App& app, Globals& globals) {
   verb.add_option("id", options->id, "Number of the job")->required()->check(at_least_one());
   verb.add_option("--part", options->part, "This part only, counted from 0");
   verb.footer(
-      "Does not wait: see fut wait. A command's standard error goes to standard error.\n\n"
+      "Does not wait: see fut wait. A command's standard error goes to standard error. Exits 1 when the job did not\n"
+      "succeed, or some of its output was not kept; 4 when it has not ended or is not known.\n\n"
       "Examples:\n"
       "  fut result 42 > out.bin\n"
       "  fut result --json 42\n");

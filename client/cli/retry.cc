@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cctype>
 #include <memory>
 #include <optional>
 #include <span>
@@ -58,12 +59,22 @@ std::vector<std::uint64_t> failed_jobs(const client::Client& client, const Optio
   return failed;
 }
 
+// Most refusals name the job themselves.
+std::string about_job(std::uint64_t id, const std::string& refusal) {
+  const std::string job = "job " + std::to_string(id);
+  const std::size_t at = refusal.find(job);
+  const std::size_t end = at + job.size();
+  const bool is_other =
+      at == std::string::npos || (end < refusal.size() && std::isdigit(static_cast<unsigned char>(refusal[end])) != 0);
+  return is_other ? job + ": " + refusal : refusal;
+}
+
 bool retry_some(const client::Client& client, std::span<const std::uint64_t> ids, bool json) {
   bool all = true;
   for (const client::RetryEntry& entry : client.retry(ids)) {
     if (entry.new_id == 0) {
       all = false;
-      if (!json) complain("job " + std::to_string(entry.id) + ": " + entry.error);
+      if (!json) complain(about_job(entry.id, entry.error));
     } else if (!json) {
       print(std::to_string(entry.new_id) + "\n");
     }

@@ -8,6 +8,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
+#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -43,6 +44,7 @@ int run(const Options& options, const Globals& globals) {
   const client::Future future = client.executor(job).submit(command, options.key.options());
   const std::uint64_t id = AcceptanceWatch().id_of(future);
   cancel_at_interrupt(interrupt, client, id);
+  const StoreWatch store(client.address());
   const Followed followed = within_sight(id, [&] { return follow(client, future, globals.json); });
   if (followed.missed_bytes != 0) complain(undelivered_text(id, followed.missed_bytes));
   return interrupt.interrupted() ? kInterrupted : conclude(followed.outcome, followed.missed_bytes);
@@ -60,7 +62,7 @@ void add_run(CLI::App& app, Globals& globals) {
   verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");
   verb.footer(
       "Ctrl-C cancels the job; a second one leaves at once.\n"
-      "Exits with the command's code; 128 + signal; 127 not found; 124 timed out; 130 cancelled.\n"
+      "Exits with the command's code; 128 + signal; 127 could not be started; 124 timed out; 130 cancelled.\n"
       "Output comes as it is written. The daemon keeps 64 MiB of each of standard output and standard error, its\n"
       "beginning and its end: what a slow reader misses beyond that is lost. Then run says how much, and exits 1\n"
       "where it would exit 0.\n\n"

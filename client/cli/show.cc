@@ -1,8 +1,13 @@
 // fut show: everything about a job.
-#include <memory>
+#include <unistd.h>
 
+#include <memory>
+#include <span>
+
+#include "base/limits.h"
 #include "base/time.h"
 #include "client/cli/cli.h"
+#include "client/cli/options_text.h"
 #include "client/cli/task_progress.h"
 #include "client/cli/text.h"
 
@@ -14,7 +19,7 @@ void line(const char* name, const std::string& value) {
   if (value.empty()) return;
   std::string text = name;
   text.resize(12, ' ');
-  print(text + value + "\n");
+  print(text + one_line(value) + "\n");
 }
 
 std::string number(std::uint64_t value) { return value == 0 ? std::string() : std::to_string(value); }
@@ -22,6 +27,12 @@ std::string number(std::uint64_t value) { return value == 0 ? std::string() : st
 std::string joined(const std::map<std::string, std::string>& labels) {
   std::string text;
   for (const auto& [name, value] : labels) text += (text.empty() ? "" : " ") + name + "=" + value;
+  return text;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
   return text;
 }
 
@@ -45,12 +56,22 @@ void show_attempts(const std::vector<client::AttemptInfo>& attempts) {
   table.print();
 }
 
-// What is printed last is read first: of the attempts before, fut show --json has the output.
-void show_output(const char* title, const std::string& tail) {
-  if (!tail.empty()) print(title + tail + (tail.ends_with('\n') ? "" : "\n"));
+// What a job wrote, byte for byte; but a terminal would obey some of them.
+void show_output(const std::string& title, const std::string& output) {
+  if (output.empty()) return;
+  print(title + ":\n" + (::isatty(STDOUT_FILENO) != 0 ? harmless_lines(output) : output) +
+        (output.ends_with('\n') ? "" : "\n"));
 }
 
-void show(const client::JobInfo& job) {
+void show_options(const client::JobOptions& options) {
+  line("timeouts", timeouts_text(options.timeouts));
+  line("retries", retries_text(options.retries));
+  line("retry only", joined(options.retries.only_classes));
+  line("never retry", joined(options.retries.except_classes));
+  line("crashes", crashes_text(options));
+}
+
+void show(const client::JobInfo& job, std::span<const client::CallbackInfo> callbacks) {
   line("job", std::to_string(job.id) + (job.name.empty() ? "" : " " + job.name));
   line("state", std::string(client::to_string(job.state)));
   line("cause", cause_text(job.cause));
@@ -75,16 +96,29 @@ void show(const client::JobInfo& job) {
   line("retry of", number(job.retry_of));
   line("retried by", number(job.retried_by));
   if (job.at_most_once) line("runs", "at most once");
+  if (job.options) show_options(*job.options);
+  line("callbacks", callbacks_text(callbacks));
   line("payload", bytes_text(static_cast<std::int64_t>(job.payload_bytes)));
   line("result", job.result_bytes == 0 ? "" : bytes_text(static_cast<std::int64_t>(job.result_bytes)));
   if (!job.attempt_history.empty()) show_attempts(job.attempt_history);
   for (const client::AttemptInfo& attempt : job.attempt_history) {
-    if (!attempt.cause.stacks.empty()) {
-      print("stacks of attempt " + std::to_string(attempt.number) + ":\n" + attempt.cause.stacks);
-    }
+    show_output("stacks of attempt " + std::to_string(attempt.number), attempt.cause.stacks);
   }
-  show_output("last of standard output:\n", job.cause.stdout_tail);
-  show_output("last of standard error:\n", job.cause.stderr_tail);
+  // What is printed last is read first: of the attempts before, fut show --json has the output.
+  show_output("last of standard output", job.cause.stdout_tail);
+  show_output("last of standard error", job.cause.stderr_tail);
+}
+
+// A job has at most some hundred. None: the daemon has no callbacks, or forgot the job meanwhile.
+std::vector<client::CallbackInfo> callbacks_of(const client::Client& client, std::uint64_t id) {
+  try {
+    return client.callbacks(id, {}, limits::kListPageMax).callbacks;
+  } catch (const client::Error& error) {
+    const bool is_none =
+        error.kind() == client::ErrorKind::kNotFound || error.kind() == client::ErrorKind::kUnimplemented;
+    if (!is_none) throw;
+    return {};
+  }
 }
 
 int show_all(const std::vector<std::string>& words, const Globals& globals) {
@@ -102,13 +136,15 @@ int show_all(const std::vector<std::string>& words, const Globals& globals) {
       code = kRefused;
       continue;
     }
+    const std::vector<client::CallbackInfo> callbacks = callbacks_of(client, job.id);
     if (globals.json) {
       Json json = to_json(job);
       if (job.alive_us != 0) json["alive_us"] = job.alive_us;
+      for (const client::CallbackInfo& info : callbacks) json["callbacks"].push_back(to_json(info));
       print_json(json);
     } else {
       if (i != 0) print("\n");
-      show(job);
+      show(job, callbacks);
     }
   }
   return code;
@@ -120,7 +156,11 @@ void add_show(CLI::App& app, Globals& globals) {
   const auto ids = std::make_shared<std::vector<std::string>>();
   CLI::App& verb = *app.add_subcommand("show", "Show everything about a job");
   verb.add_option("ids", *ids, "Numbers of jobs, or ranges such as 3-10")->required();
-  verb.footer("Examples:\n  fut show 42\n  fut show --json 42\n");
+  verb.footer(
+      "Of timeouts, retries and crashes it shows what is not as it would be by itself; with --json, all.\n\n"
+      "Examples:\n"
+      "  fut show 42\n"
+      "  fut show --json 42\n");
   verb.callback([&globals, ids] { globals.action = [&globals, ids] { return show_all(*ids, globals); }; });
 }
 

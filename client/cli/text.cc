@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "base/limits.h"
 #include "client/cli/cli.h"
@@ -39,22 +40,37 @@ std::uint64_t parse_id(std::string_view word) {
   return id;
 }
 
-std::string base64(std::string_view bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t group = 0;
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    for (std::size_t j = 0; j < 3; ++j)
-      group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0u);
-    for (std::size_t j = 0; j < 4; ++j) out += j <= count ? kDigits[group >> (18 - 6 * j) & 63] : '=';
+// Puts '?' in the place of each character that a terminal obeys, but for those in `kept`.
+std::string without_controls(std::string text, std::string_view kept) {
+  std::size_t length = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto code = static_cast<unsigned char>(text[i]);
+    const unsigned char next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    const bool is_c0 = code < 0x20 || code == 0x7f;
+    const bool is_c1 = code == 0xc2 && next >= 0x80 && next < 0xa0;  // two bytes in UTF-8
+    const bool is_obeyed = is_c1 || (is_c0 && kept.find(text[i]) == std::string_view::npos);
+    text[length++] = is_obeyed ? '?' : text[i];
+    if (is_c1) ++i;
   }
-  return out;
+  text.resize(length);
+  return text;
 }
 
-// 0 is a time that is not known, or has not come.
-void put_time(Json& json, const char* name, std::int64_t us) {
-  if (us != 0) json[name] = us;
+bool begins_character(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) != 0x80; }
+
+std::size_t characters_of(std::string_view text) {
+  if (!is_utf8(text)) return text.size();
+  return static_cast<std::size_t>(std::ranges::count_if(text, begins_character));
+}
+
+// Bytes of the first so many characters; all when there are fewer.
+std::size_t bytes_before(std::string_view text, std::size_t characters) {
+  if (!is_utf8(text)) return std::min(characters, text.size());
+  std::size_t seen = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (begins_character(text[i]) && seen++ == characters) return i;
+  }
+  return text.size();
 }
 
 }  // namespace
@@ -178,13 +194,25 @@ std::string quoted(const std::vector<std::string>& argv) {
   return line;
 }
 
+std::string harmless_lines(std::string text) { return without_controls(std::move(text), "\n\t"); }
+
 std::string one_line(std::string text) {
-  for (char& letter : text) {
-    const auto code = static_cast<unsigned char>(letter);
-    if (letter == '\n') letter = ' ';
-    if (code == 0x7f || (code < 0x20 && code != '\n')) letter = '?';
-  }
-  return text;
+  std::ranges::replace(text, '\n', ' ');
+  return without_controls(std::move(text), "");
+}
+
+std::string cut_to(const std::string& text, std::size_t width) {
+  if (text.size() <= width || characters_of(text) <= width) return text;
+  return text.substr(0, bytes_before(text, width - 1)) + "…";
+}
+
+std::string shortened(const std::string& text, std::size_t width) {
+  if (text.size() <= width) return text;
+  const std::size_t characters = characters_of(text);
+  if (characters <= width) return text;
+  const std::size_t head = width / 2;
+  const std::size_t tail = width - head - 1;
+  return text.substr(0, bytes_before(text, head)) + "…" + text.substr(bytes_before(text, characters - tail));
 }
 
 std::string time_text(std::int64_t us) {
@@ -226,6 +254,19 @@ std::string duration_text(std::int64_t us) {
   return text;
 }
 
+std::string exact_duration_text(client::Milliseconds duration) {
+  static constexpr std::pair<std::int64_t, const char*> kUnits[] = {
+      {86'400'000, "d"}, {3'600'000, "h"}, {60'000, "min"}, {1'000, "s"}, {1, "ms"}};
+  std::string text;
+  std::int64_t left_ms = duration.count();
+  for (const auto& [each_ms, name] : kUnits) {
+    if (left_ms < each_ms) continue;
+    text += (text.empty() ? "" : " ") + std::to_string(left_ms / each_ms) + " " + name;
+    left_ms %= each_ms;
+  }
+  return text.empty() ? "0 s" : text;
+}
+
 std::string bytes_text(std::int64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   double value = static_cast<double>(bytes);
@@ -236,137 +277,11 @@ std::string bytes_text(std::int64_t bytes) {
   return text;
 }
 
-void put_bytes(Json& object, const std::string& name, std::string_view bytes) {
-  if (is_utf8(bytes)) {
-    object[name] = bytes;
-  } else {
-    object[name + "_base64"] = base64(bytes);
-  }
-}
-
-Json to_json(const client::Cause& cause) {
-  Json json;
-  json["kind"] = client::to_string(cause.kind);
-  if (cause.kind == client::CauseKind::kTimeout) json["timeout"] = client::to_string(cause.timeout);
-  if (!cause.error_class.empty()) put_bytes(json, "error_class", cause.error_class);
-  if (!cause.message.empty()) put_bytes(json, "message", cause.message);
-  json["exit_code"] = cause.exit_code;
-  json["signal"] = cause.signal;
-  if (cause.peak_memory_bytes != 0) json["peak_memory_bytes"] = cause.peak_memory_bytes;
-  if (!cause.stdout_tail.empty()) put_bytes(json, "stdout_tail", cause.stdout_tail);
-  if (!cause.stderr_tail.empty()) put_bytes(json, "stderr_tail", cause.stderr_tail);
-  if (cause.retry_refused) json["retry_refused"] = true;
-  if (!cause.stacks.empty()) put_bytes(json, "stacks", cause.stacks);
-  return json;
-}
-
-Json to_json(const client::Outcome& outcome) {
-  Json json;
-  json["id"] = outcome.id;
-  json["state"] = client::to_string(outcome.state);
-  if (outcome.attempts != 0) json["attempts"] = outcome.attempts;
-  put_time(json, "submitted_us", outcome.submitted_us);
-  put_time(json, "started_us", outcome.started_us);
-  put_time(json, "finished_us", outcome.finished_us);
-  json["result_bytes"] = outcome.result_bytes;
-  json["result"] = Json::array();
-  for (const client::Part& part : outcome.result) {
-    Json& entry = json["result"].emplace_back(Json::object());
-    entry["content_type"] = part.content_type.empty() ? "application/octet-stream" : part.content_type;
-    if (part.segment.id != 0) {
-      entry["segment"] = {{"id", part.segment.id}, {"begin", part.segment.begin}, {"end", part.segment.end}};
-    } else {
-      put_bytes(entry, "data", part.bytes);
-    }
-  }
-  if (!outcome.succeeded() || !outcome.cause.message.empty()) json["cause"] = to_json(outcome.cause);
-  return json;
-}
-
-namespace {
-
-Json to_json(const client::JobOptions& options) {
-  const client::Retries& retries = options.retries;
-  const client::Timeouts& timeouts = options.timeouts;
-  Json json;
-  json["retries"] = {{"max_attempts", retries.max_attempts},
-                     {"backoff_ms", retries.backoff.count()},
-                     {"factor", retries.factor},
-                     {"backoff_ms_max", retries.backoff_max.count()},
-                     {"jitter", retries.jitter},
-                     {"only_classes", retries.only_classes},
-                     {"except_classes", retries.except_classes}};
-  json["timeouts"] = {{"queue_ms", timeouts.queue.count()},
-                      {"run_ms", timeouts.run.count()},
-                      {"total_ms", timeouts.total.count()},
-                      {"grace_ms", timeouts.grace.count()}};
-  json["crashes_max"] = options.crashes_max;
-  return json;
-}
-
-Json to_json(const client::AttemptInfo& attempt) {
-  Json json;
-  json["number"] = attempt.number;
-  json["epoch"] = attempt.epoch;
-  json["state"] = client::to_string(attempt.state);
-  put_time(json, "started_us", attempt.started_us);
-  put_time(json, "finished_us", attempt.finished_us);
-  if (!attempt.worker.empty()) json["worker"] = attempt.worker;
-  if (attempt.worker_pid != 0) json["worker_pid"] = attempt.worker_pid;
-  json["cpu_us"] = attempt.cpu_us;
-  json["peak_memory_bytes"] = attempt.peak_memory_bytes;
-  json["cause"] = cli::to_json(attempt.cause);
-  return json;
-}
-
-}  // namespace
-
-Json to_json(const client::JobInfo& job, Detail detail) {
-  Json json;
-  json["id"] = job.id;
-  json["state"] = client::to_string(job.state);
-  json["queue"] = job.queue;
-  json["pool"] = job.pool;
-  if (!job.task.empty()) json["task"] = job.task;
-  if (!job.argv.empty()) {
-    json["argv"] = Json::array();
-    for (const std::string& word : job.argv) json["argv"].push_back(is_utf8(word) ? word : quoted({word}));
-    json["cwd"] = job.cwd;
-  }
-  json["name"] = job.name;
-  json["labels"] = job.labels;
-  json["priority"] = job.priority;
-  json["owner_uid"] = job.owner_uid;
-  put_time(json, "submitted_us", job.submitted_us);
-  put_time(json, "started_us", job.started_us);
-  put_time(json, "finished_us", job.finished_us);
-  json["attempts"] = job.attempts;
-  json["retry_of"] = job.retry_of;
-  json["retried_by"] = job.retried_by;
-  if (detail == Detail::kAll) {
-    json["payload_bytes"] = job.payload_bytes;
-    json["result_bytes"] = job.result_bytes;
-  }
-  json["at_most_once"] = job.at_most_once;
-  if (job.state == client::JobState::kRunning) {
-    json["progress"] = job.progress;
-    json["progress_message"] = job.progress_message;
-  }
-  if (job.cause.kind != client::CauseKind::kNone) json["cause"] = to_json(job.cause);
-  if (job.options) json["spec"] = to_json(*job.options);
-  if (job.attempt_history.empty()) return json;
-  json["attempt_history"] = Json::array();
-  for (const client::AttemptInfo& attempt : job.attempt_history) json["attempt_history"].push_back(to_json(attempt));
-  return json;
-}
-
-void print_json(const Json& value) { print(value.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"); }
-
 void Table::print() const {
   std::vector<std::size_t> widths;
   for (const auto& row : rows_) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], characters_of(row[i]));
   }
   winsize window = {};
   const bool terminal = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20;
@@ -374,10 +289,9 @@ void Table::print() const {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) {
       line += row[i];
-      if (i + 1 < row.size()) line.append(widths[i] - row[i].size() + 2, ' ');
+      if (i + 1 < row.size()) line.append(widths[i] - characters_of(row[i]) + 2, ' ');
     }
-    if (terminal && line.size() > window.ws_col) line.resize(window.ws_col);
-    cli::print(line + "\n");
+    cli::print((terminal ? cut_to(line, window.ws_col) : line) + "\n");
   }
 }
 

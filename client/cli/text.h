@@ -32,8 +32,11 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] std::string time_text(std::int64_t us);      // local time, "" for 0
 [[nodiscard]] std::string clock_text(std::int64_t us);     // "12:34:56.789", local time
 [[nodiscard]] std::string duration_text(std::int64_t us);  // "12 ms", "3.4 s", "2 h 5 min"; never below 0
+// "500 ms", "1 h 30 min": to the millisecond, as somebody asked for it.
+[[nodiscard]] std::string exact_duration_text(client::Milliseconds duration);
 [[nodiscard]] std::string bytes_text(std::int64_t bytes);
 
+// What follows up to print_json() is in json.cc.
 // Bytes as a JSON string; bytes that are not UTF-8 go under `name` + "_base64".
 void put_bytes(Json& object, const std::string& name, std::string_view bytes);
 [[nodiscard]] Json to_json(const client::Cause& cause);
@@ -41,14 +44,21 @@ void put_bytes(Json& object, const std::string& name, std::string_view bytes);
 // A list reads neither payloads nor results, and so knows no sizes.
 enum class Detail { kAll, kListed };
 [[nodiscard]] Json to_json(const client::JobInfo& job, Detail detail = Detail::kAll);
+[[nodiscard]] Json to_json(const client::CallbackInfo& info);
 void print_json(const Json& value);  // on standard output, with a newline; throws WriteError
 
-// Text that somebody else wrote, fit for one line of a terminal: what would move the cursor or worse becomes '?', a
-// line break a space.
+// Text that somebody else wrote, fit for a terminal: what would move the cursor or worse becomes '?', C1 controls
+// included. Line breaks and tabs stay; in one line a line break is a space.
+[[nodiscard]] std::string harmless_lines(std::string text);
 [[nodiscard]] std::string one_line(std::string text);
 [[nodiscard]] inline std::string cause_text(const client::Cause& cause) { return one_line(client::describe(cause)); }
 
-// Columns as wide as their widest cell; the last one may be cut to the terminal.
+// Text of more characters than `width`, which is at least 2, has "…" for what is left out: its end, or its middle,
+// since both ends tell one file from another. Of bytes that are no UTF-8 each is a character.
+[[nodiscard]] std::string cut_to(const std::string& text, std::size_t width);
+[[nodiscard]] std::string shortened(const std::string& text, std::size_t width);
+
+// Columns as wide as their widest cell; a line may be cut to the terminal.
 class Table {
  public:
   explicit Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }

@@ -4,6 +4,7 @@
 
 #include "client/cli/cli.h"
 #include "client/cli/input.h"
+#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
@@ -44,6 +45,7 @@ int wait(const Options& options, const Globals& globals) {
       options.timeout.empty() ? client::kForever : std::max(kTimeoutMin, parse_duration(options.timeout, "--timeout"));
   const client::Client client = connect(globals);
   const std::vector<client::Future> futures = client.futures(ids);
+  const StoreWatch store(client.address());
   const client::WaitResult result = client::wait(futures, what_of(options), timeout);
   bool failed = false;
   bool unknown = false;
@@ -83,7 +85,8 @@ void add_wait(CLI::App& app, Globals& globals) {
   verb.add_option("--timeout", options->timeout, "Stop waiting after so long, at least 300ms; cancels nothing")
       ->check(duration("--timeout"));
   verb.footer(
-      "Exits 0 when all that ended succeeded, 1 when some did not, 124 when the time ran out.\n\n"
+      "Exits 0 when all that ended succeeded, 1 when some did not, 4 when one is not known, 124 when the time ran\n"
+      "out.\n\n"
       "Examples:\n"
       "  fut wait 42\n"
       "  fut wait --any --timeout 30s 42 43 50-60\n");

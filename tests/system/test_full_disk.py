@@ -1,5 +1,6 @@
 """A disk that fills up under the daemon: new jobs are refused, what was accepted goes on, and room mends it by itself."""
 import os
+import select
 import signal
 import time
 
@@ -81,3 +82,26 @@ def test_it_ends_when_it_is_told_to(small_disk, api_of):
         for _ in range(1000):
             api.submit_tasks("noop", data=b"x" * 100_000)
     assert daemon.kill(signal.SIGTERM) == 0
+
+
+def test_who_waits_for_the_disk_is_told(small_disk, gate):
+    daemon = small_disk
+    job = daemon.fut("submit", "--", "sh", "-c", f"echo up >{gate.path}; exec sleep 1000", check=True).stdout.strip()
+    assert gate.line() == "up"
+    state = f"/proc/{daemon.process.pid}/root{daemon.state}"
+    fill(f"{state}/filler")
+    for _ in range(1000):
+        if daemon.fut("submit", "--", "true").returncode != 0:
+            break  # what was kept for outcomes has been given back
+    fill(f"{state}/rest")
+
+    with daemon.start_fut("wait", job) as waiting, daemon.start_fut("cancel", job) as cancelling:
+        for fut in (waiting, cancelling):
+            ready, _, _ = select.select([fut.stderr], [], [], 20)
+            assert ready, "nobody said that the disk is full"
+            told = fut.stderr.readline()
+            assert "disk" in told and "fut doctor" in told, told
+        os.unlink(f"{state}/filler")
+        os.unlink(f"{state}/rest")
+        assert cancelling.wait(20) == 0
+        assert waiting.wait(20) == 1

@@ -229,4 +229,4 @@ def test_fut_knows_the_classes_and_the_crash_budget(daemon, api):
     assert (list(spec.retries.only_classes), list(spec.retries.except_classes)) == (["exit:75"], ["TIMEOUT"])
     assert spec.crashes_max == 2
     wrong = daemon.fut("submit", "--retry-only", "WORKER_DIED", "--", "true")
-    assert wrong.returncode == 4 and "crashes_max" in wrong.stderr
+    assert wrong.returncode == 4 and "--retry-only" in wrong.stderr and "--crashes" in wrong.stderr

@@ -45,6 +45,36 @@ TEST(OneLine, TakesWhatATerminalWouldObey) {
   EXPECT_EQ(one_line("a\nb\x1b[31mc\x7f\t\xc3\xa4"), "a b?[31mc??\xc3\xa4");
 }
 
+TEST(OneLine, TakesC1ControlsToo) {
+  EXPECT_EQ(one_line("a\xc2\x9b\x33\x31m"), "a?31m") << "a terminal obeys U+009B as it does ESC [";
+  EXPECT_EQ(one_line("\xc2\xa0\xc2"), "\xc2\xa0\xc2") << "what is no control stays, whole or not";
+}
+
+TEST(HarmlessLines, KeepLineBreaksAndTabs) { EXPECT_EQ(harmless_lines("a\tb\n\x1b[2J\r\n"), "a\tb\n?[2J?\n"); }
+
+TEST(LongText, IsCutBetweenCharacters) {
+  EXPECT_EQ(cut_to("abcdef", 6), "abcdef");
+  EXPECT_EQ(cut_to("abcdefg", 6), "abcde…");
+  EXPECT_EQ(cut_to("äöüäöü", 6), "äöüäöü") << "twelve bytes, six characters";
+  EXPECT_EQ(cut_to("äöüäöüä", 6), "äöüäö…");
+  EXPECT_EQ(cut_to(std::string(100, '\x80'), 6).size(), 5 + std::string("…").size()) << "not UTF-8: bytes count";
+}
+
+TEST(LongText, KeepsBothEnds) {
+  EXPECT_EQ(shortened("0123456789", 10), "0123456789");
+  EXPECT_EQ(shortened("0123456789a", 10), "01234…789a");
+  EXPECT_EQ(shortened("ääääääääääz", 10), "äääää…äääz");
+  EXPECT_LT(shortened(std::string(100'000, '\xff'), 60).size(), 70u);
+}
+
+TEST(Durations, ThatWereAskedForAreToldExactly) {
+  EXPECT_EQ(exact_duration_text(client::Milliseconds(0)), "0 s");
+  EXPECT_EQ(exact_duration_text(client::Milliseconds(500)), "500 ms");
+  EXPECT_EQ(exact_duration_text(client::Milliseconds(120'000)), "2 min");
+  EXPECT_EQ(exact_duration_text(client::Milliseconds(5'400'001)), "1 h 30 min 1 ms");
+  EXPECT_EQ(exact_duration_text(client::Milliseconds(366LL * 86'400'000)), "366 d");
+}
+
 TEST(Ids, MayBeRanges) { EXPECT_THAT(parse_ids({"7", "3-5"}), ElementsAre(7u, 3u, 4u, 5u)); }
 
 TEST(Ids, ThatAreNoneAreRefused) {
@@ -137,6 +167,39 @@ TEST(Json, LeavesOutWhatIsNotKnown) {
   EXPECT_FALSE(to_json(job, Detail::kListed).contains("payload_bytes"));
   EXPECT_TRUE(to_json(job).contains("payload_bytes"));
   EXPECT_FALSE(to_json(job)["attempt_history"][0].contains("worker"));
+}
+
+TEST(Json, HasEveryOptionOfAJob) {
+  client::JobInfo job;
+  client::JobOptions& options = job.options.emplace();
+  options.timeouts = {.queue = client::Milliseconds(1),
+                      .soft = client::Milliseconds(2),
+                      .run = client::Milliseconds(3),
+                      .heartbeat = client::Milliseconds(4),
+                      .total = client::Milliseconds(5),
+                      .grace = client::Milliseconds(6)};
+  options.front = true;
+  options.start_after = client::Milliseconds(7);
+  options.start_at_us = 8;
+  options.fairness_key = "fair";
+  options.limit_key = "limit";
+  options.needs = {{"gpu", 2}};
+  options.after = {3};
+  options.after_success = {4};
+  options.retention = client::Milliseconds(9);
+  options.memory_bytes_max = 10;
+  options.output_bytes_max = 11;
+  options.parent_id = 12;
+  options.callbacks = {client::CompletionCallback::follow_up("noop")};
+  const Json spec = to_json(job)["spec"];
+  EXPECT_EQ(spec["timeouts"].dump(),
+            R"({"queue_ms":1,"soft_ms":2,"run_ms":3,"heartbeat_ms":4,"total_ms":5,"grace_ms":6})");
+  for (const char* name :
+       {"retries", "crashes_max", "front", "start_after_ms", "start_at_us", "fairness_key", "limit_key", "needs",
+        "after", "after_success", "retention_ms", "memory_bytes_max", "output_bytes_max", "parent_id"}) {
+    EXPECT_TRUE(spec.contains(name)) << name;
+  }
+  EXPECT_EQ(spec["callbacks"][0]["target"], "task:noop");
 }
 
 TEST(Quoting, IsThatOfAShell) {

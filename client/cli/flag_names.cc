@@ -1,0 +1,116 @@
+#include "client/cli/flag_names.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <string_view>
+
+namespace futured::cli {
+
+namespace {
+
+struct Name {
+  std::string_view field;  // without indices
+  std::string_view flag;   // or the word of the usage line
+};
+
+constexpr Name kNames[] = {
+    // run, submit, call, map
+    {"spec.queue", "--queue"},
+    {"spec.pool", "--pool"},
+    {"spec.task", "task"},
+    {"spec.name", "--name"},
+    {"spec.crashes_max", "--crashes"},
+    {"spec.retries.max_attempts", "--attempts"},
+    {"spec.retries.backoff_ms", "--backoff"},
+    {"spec.retries.only_classes", "--retry-only"},
+    {"spec.retries.except_classes", "--retry-except"},
+    {"spec.timeouts.queue_ms", "--queue-timeout"},
+    {"spec.timeouts.soft_ms", "--soft-timeout"},
+    {"spec.timeouts.run_ms", "--timeout"},
+    {"spec.timeouts.heartbeat_ms", "--heartbeat-timeout"},
+    {"spec.timeouts.total_ms", "--total-timeout"},
+    {"spec.timeouts.grace_ms", "--grace"},
+    {"spec.callbacks", "--callback, --on-success, --on-failure"},
+    {"spec.callbacks.webhook.secret_name", "--callback-secret"},
+    {"items.idempotency_key", "--key"},
+    {"items.command", "command"},
+    {"items.command.argv", "command"},
+    {"items.command.env", "--env"},
+    {"items.command.cwd", "--cwd"},
+    {"items.parts", "arguments"},
+    // callback
+    {"spec.webhook.secret_name", "--secret"},
+    {"batch_jobs", "job"},
+    {"state", "--state"},
+    {"states", "--state"},
+    // the others
+    {"filter.queue", "--queue"},
+    {"filter.task", "--task"},
+    {"filter.name", "--name"},
+    {"filter.states", "--state"},
+    {"page_token", "--page"},
+    {"idempotency_key", "key"},
+    {"ids.first", "ids"},
+    {"ids.last", "ids"},
+    {"grace_ms", "--grace"},
+    {"reason", "--reason"},
+    {"epoch", "--since"},
+    {"sequence", "--since"},
+    {"discipline", "--discipline"},
+};
+
+constexpr std::string_view kOneOfCallbacks = "spec.callbacks[";
+// Of `fut callback add`. Of a task or a queue that there is not, the daemon says "spec" alone.
+constexpr std::string_view kTargetFields[] = {"spec.webhook", "spec.grpc", "spec.command", "spec.follow_up"};
+
+// "spec.callbacks[0].webhook.url" without "[0]".
+std::string without_indices(std::string_view field) {
+  std::string path;
+  bool is_index = false;
+  for (const char letter : field) {
+    if (letter == '[') is_index = true;
+    if (!is_index) path += letter;
+    if (letter == ']') is_index = false;
+  }
+  return path;
+}
+
+// Counted from 1.
+std::string place_of(std::string_view field) {
+  std::uint32_t index = 0;
+  const std::size_t begin = std::min(field.find('[') + 1, field.size());
+  std::from_chars(field.data() + begin, field.data() + field.size(), index);
+  return std::to_string(index + 1);
+}
+
+// "" when fut has none.
+std::string flag_of(std::string_view field) {
+  const std::string path = without_indices(field);
+  const auto known = std::ranges::find(kNames, std::string_view(path), &Name::field);
+  const bool is_one_callback = field.starts_with(kOneOfCallbacks);
+  const bool is_known = known != std::end(kNames);
+  if (is_one_callback && (!is_known || path == "spec.callbacks")) {
+    return "callback " + place_of(field) + " of --callback, --on-success, --on-failure";
+  }
+  if (is_known) return std::string(known->flag);
+  const auto begins = [&](std::string_view target) { return path.starts_with(target); };
+  return path == "spec" || std::ranges::any_of(kTargetFields, begins) ? "target" : "";
+}
+
+}  // namespace
+
+std::string with_flag_names(const std::string& message) {
+  const std::size_t colon = message.find(": ");
+  if (colon == std::string::npos) return message;
+  const std::string field = message.substr(0, colon);
+  const std::string flag = flag_of(field);
+  if (flag.empty()) return message;
+  std::string why = message.substr(colon + 2);
+  if (field.ends_with(".follow_up")) why = with_flag_names(why);  // it has a spec of its own
+  constexpr std::string_view kBudget = "spec.crashes_max";
+  if (const std::size_t at = why.find(kBudget); at != std::string::npos) why.replace(at, kBudget.size(), "--crashes");
+  return flag + ": " + why;
+}
+
+}  // namespace futured::cli
