@@ -123,6 +123,7 @@ inline constexpr std::size_t kLiveOutputBytesTotalMax = 64 * 1024 * 1024;  // of
 
 // Processes.
 inline constexpr std::uint32_t kSlotsMax = 1'024;
+inline constexpr std::uint32_t kJobsAtOnceMax = 256;       // of one worker, on its threads
 inline constexpr std::int64_t kKillGraceMs = 1'000;        // between SIGTERM and the end of the tree, by default
 inline constexpr std::int64_t kStacksMs = 1'000;           // a worker that is to be killed may tell its stacks
 inline constexpr std::size_t kStacksBytesMax = 64 * 1024;  // of one attempt

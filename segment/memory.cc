@@ -22,8 +22,8 @@ constexpr std::size_t kWriteBytes = 8 * 1024 * 1024;  // of one system call
 std::string allocation_of(std::uint64_t size) { return "allocate segment of " + std::to_string(size) + " bytes"; }
 
 Error too_large(std::uint64_t size) {
-  return {ErrorCode::kInvalidArgument, "segment of " + std::to_string(size) + " bytes is larger than " +
-                                           std::to_string(limits::kSegmentBytesMax)};
+  return {ErrorCode::kInvalidArgument,
+          "segment of " + std::to_string(size) + " bytes is larger than " + std::to_string(limits::kSegmentBytesMax)};
 }
 
 // Of that size, with no page allocated yet.

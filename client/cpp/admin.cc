@@ -1,4 +1,4 @@
-// Queues, workers, and the daemon itself.
+// Queues, pools, workers, and the daemon itself.
 #include <utility>
 
 #include "client/cpp/client_state.h"
@@ -73,6 +73,22 @@ QueueInfo Client::resume_queue(const std::string& name) const {
   api::Queue queue;
   state_->call([&](grpc::ClientContext& context) { return state_->queues->Resume(&context, request, &queue); }, true);
   return from_queue(queue);
+}
+
+std::vector<PoolInfo> Client::pools() const {
+  api::ListPoolsResponse response;
+  state_->call([&](grpc::ClientContext& context) { return state_->pools->List(&context, {}, &response); }, true);
+  std::vector<PoolInfo> pools;
+  for (const api::Pool& pool : response.pools()) pools.push_back(from_pool(pool));
+  return pools;
+}
+
+PoolInfo Client::pool(const std::string& name) const {
+  api::GetPoolRequest request;
+  request.set_name(name);
+  api::Pool pool;
+  state_->call([&](grpc::ClientContext& context) { return state_->pools->Get(&context, request, &pool); }, true);
+  return from_pool(pool);
 }
 
 std::vector<WorkerInfo> Client::workers(const std::string& pool, bool measure_memory) const {

@@ -97,6 +97,40 @@ AttemptInfo from_attempt(const api::Attempt& attempt) {
   return out;
 }
 
+// As the daemon's configuration has them.
+std::string leaks_word(api::LeakPolicy policy) {
+  switch (policy) {
+    case api::LEAK_POLICY_UNSPECIFIED:
+    case api::LEAK_POLICY_REPLACE:
+      return "replace";
+    case api::LEAK_POLICY_WARN:
+      return "warn";
+    case api::LEAK_POLICY_OFF:
+      return "ignore";
+    default:  // of a peer's number
+      return std::to_string(policy);
+  }
+}
+
+PoolSettings from_options(const api::PoolOptions& options) {
+  PoolSettings out;
+  out.jobs_at_once = std::max(options.jobs_at_once(), 1U);
+  out.jobs_per_worker_max = options.jobs_per_worker_max();
+  out.rss_bytes_max = options.worker_rss_bytes_max();
+  out.leaks = leaks_word(options.leaks());
+  out.user = options.user();
+  out.env_allow.assign(options.env_allow().begin(), options.env_allow().end());
+  out.limits.insert(options.limits().begin(), options.limits().end());
+  out.nice = options.nice();
+  out.no_new_privileges = options.no_new_privileges();
+  out.no_network = options.no_network();
+  out.private_directory = options.private_directory();
+  out.memory_bytes_max = static_cast<std::uint64_t>(options.worker_memory_bytes_max());
+  out.processes_max = options.processes_max();
+  out.plugins.assign(options.plugins().begin(), options.plugins().end());
+  return out;
+}
+
 }  // namespace
 
 void to_retries(const Retries& retries, api::Retries& out) {
@@ -305,10 +339,14 @@ PoolInfo from_pool(const api::Pool& pool) {
   out.name = pool.name();
   out.mode = word_of(api::PoolMode_Name(pool.options().mode()), sizeof("POOL_MODE"));
   out.workers = pool.workers();
+  out.workers_max = pool.options().workers_max();
   out.workers_busy = pool.workers_busy();
   out.jobs_run = pool.jobs_run();
+  out.settings = from_options(pool.options());
   for (const api::Task& task : pool.tasks()) out.tasks.push_back({task.name(), task.version(), task.description()});
   out.zygote_pid = pool.zygote_pid();
+  out.zygote_start_us = pool.zygote_start_us();
+  out.fork_us = pool.fork_us();
   out.problem = pool.problem();
   return out;
 }
@@ -327,6 +365,8 @@ WorkerInfo from_worker(const api::Worker& worker) {
   out.cpu_us = worker.cpu_us();
   out.started_us = worker.started_us();
   out.offers = worker.offers();
+  out.processes = worker.processes();
+  out.tree_rss_bytes = worker.tree_rss_bytes();
   return out;
 }
 

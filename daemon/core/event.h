@@ -85,9 +85,10 @@ struct SlotEnded {
   std::uint32_t generation = 0;
   std::optional<Fence> taken;  // the job it had taken and not finished
   Instant taken_at;
-  Cause cause;              // kWorkerCrashed, kOutOfMemory or kBrokenWorker
-  bool is_lost = false;     // every worker ended with the spawner: no job is to blame
-  std::string_view result;  // encoded parts: what is known of the output of `taken`
+  Cause cause;                 // kWorkerCrashed, kOutOfMemory or kBrokenWorker
+  bool is_lost = false;        // every worker ended with the spawner: no job is to blame
+  std::string_view result;     // encoded parts: what is known of the output of `taken`
+  bool is_over_limit = false;  // `taken` went over a limit of its pool, and the worker was killed for that
 };
 
 // A running attempt of an earlier daemon that this one can see in a channel. Before any other event of its slot.

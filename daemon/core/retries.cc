@@ -59,7 +59,11 @@ void Scheduler::retry(Job& job, Cause cause, std::string_view result, std::optio
 // `result`: what is known of its output.
 void Scheduler::crashed(Job& job, const event::SlotEnded& ended, std::string_view result, Ran ran, Moment now,
                         Effects& effects) {
-  if (job.spec->spec.at_most_once) {
+  // Nothing is wrong with the worker, and the next one would not fare better: this is a failure of the job's own.
+  if (ended.is_over_limit && is_tried_again(job, ended.cause)) {
+    return retry(job, ended.cause, result, std::nullopt, ran, now, effects);
+  }
+  if (ended.is_over_limit || job.spec->spec.at_most_once) {
     return end(job, {JobState::kFailed, std::make_unique<Cause>(ended.cause), result, ran}, now, effects);
   }
   const bool is_spared = ended.is_lost && job.spared < limits::kLossesMax;

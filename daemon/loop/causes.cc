@@ -72,6 +72,10 @@ Cause cause_of(const pool::WorkerEnded& end) {
     return cause;
   }
   cause.kind = end.out_of_memory == pool::OutOfMemory::kNo ? CauseKind::kWorkerCrashed : CauseKind::kOutOfMemory;
+  if (!end.over_limit.empty()) {
+    cause.message = "the worker was " + end.over_limit;
+    return cause;
+  }
   cause.message = end.signal != 0
                       ? "the worker was ended by signal " + std::to_string(end.signal)
                       : "the worker exited with code " + std::to_string(end.exit_code) + " in the middle of the job";

@@ -41,7 +41,7 @@ void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
     output = loop_.outputs_.salvaged(*event.taken);
   }
   step(event::SlotEnded{event.slot, event.generation, event.taken, event.taken_at, std::move(cause), event.is_lost,
-                        output});
+                        output, !event.over_limit.empty()});
 }
 
 // It is tried again, ever more seldom; meanwhile whoever asks why nothing runs is told.

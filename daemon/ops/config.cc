@@ -4,14 +4,30 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 #include <string_view>
+#include <utility>
 
 #include "base/limits.h"
 
 namespace futured::ops {
 
 namespace {
+
+std::optional<std::uint64_t> parse_bytes(std::string_view word) {
+  std::uint64_t number = 0;
+  const auto [rest, wrong] = std::from_chars(word.data(), word.data() + word.size(), number);
+  if (wrong != std::errc()) return std::nullopt;
+  std::string_view unit(rest, static_cast<std::size_t>(word.data() + word.size() - rest));
+  while (unit.starts_with(' ')) unit.remove_prefix(1);
+  int shift = 0;
+  for (const std::string_view known : {"B", "KiB", "MiB", "GiB", "TiB"}) {
+    if (unit == known) return number > (UINT64_MAX >> shift) ? std::nullopt : std::optional(number << shift);
+    shift += 10;
+  }
+  return std::nullopt;
+}
 
 // Reads the keys of one table; the first thing that is wrong is kept and ends the reading.
 class Section {
@@ -27,6 +43,49 @@ class Section {
   }
   void number(const char* key, std::int64_t& value) {
     if (const toml::node* node = take(key)) set(key, node->value_exact<std::int64_t>(), value, "a whole number");
+  }
+  // A number of any kind; what it may be is checked with the whole.
+  template <typename Number>
+  void count(const char* key, Number& value) {
+    std::int64_t found = value;
+    number(key, found);
+    if (std::in_range<Number>(found)) {
+      value = static_cast<Number>(found);
+    } else {
+      wrong(key, std::to_string(found) + " is out of bounds");
+    }
+  }
+  // 1073741824, "1GiB", "512 MiB".
+  void bytes(const char* key, std::uint64_t& value) {
+    const toml::node* const node = take(key);
+    if (node == nullptr) return;
+    const auto plain = node->value_exact<std::int64_t>();
+    if (plain && *plain >= 0) {
+      value = static_cast<std::uint64_t>(*plain);
+      return;
+    }
+    const auto parsed = parse_bytes(node->value_exact<std::string>().value_or(""));
+    if (!parsed) return wrong(key, "must be a number of bytes, such as \"512MiB\"");
+    value = *parsed;
+  }
+  template <typename Word, typename Parse>
+  void word(const char* key, Word& value, const Parse& parse) {
+    std::string text(to_string(value));
+    this->text(key, text);
+    const auto parsed = parse(text);
+    if (!parsed) return wrong(key, parsed.error().message);
+    value = *parsed;
+  }
+  void counts(const char* key, std::map<std::string, std::uint64_t>& values) {
+    const toml::node* const node = take(key);
+    if (node == nullptr) return;
+    const toml::table* const table = node->as_table();
+    if (table == nullptr) return wrong(key, "must be a table of whole numbers");
+    for (const auto& [name, entry] : *table) {
+      const auto value = entry.value_exact<std::int64_t>();
+      if (!value || *value < 0) return wrong(key, std::string(name.str()) + " must be a whole number, 0 or more");
+      values[std::string(name.str())] = static_cast<std::uint64_t>(*value);
+    }
   }
   void texts(const char* key, std::vector<std::string>& values) {
     const toml::node* const node = take(key);
@@ -65,15 +124,29 @@ class Section {
   std::set<std::string> known_;
 };
 
+void read_terms(Section& section, PoolTerms& terms) {
+  section.texts("plugins", terms.plugins);
+  section.count("jobs_at_once", terms.jobs_at_once);
+  section.count("jobs_per_worker_max", terms.jobs_per_worker_max);
+  section.bytes("rss_max", terms.rss_bytes_max);
+  section.word("leaks", terms.leaks, parse_leaks);
+  section.text("user", terms.user);
+  section.texts("env_allow", terms.env_allow);
+  section.counts("limits", terms.limits);
+  section.count("nice", terms.nice);
+  section.flag("no_new_privileges", terms.no_new_privileges);
+  section.flag("no_network", terms.no_network);
+  section.flag("private_directory", terms.private_directory);
+  section.bytes("memory_max", terms.memory_bytes_max);
+  section.count("processes_max", terms.processes_max);
+}
+
 void read_pool(const toml::table& table, const std::string& name, Config& config, std::string& problem) {
   auto known = std::ranges::find(config.pools, name, &PoolSection::name);
   if (known == config.pools.end()) known = config.pools.insert(known, PoolSection{.name = name});
   PoolSection& pool = *known;
   Section section(table, "pools." + name, problem);
-  std::string mode = pool.commands ? "command" : "process";
-  section.text("mode", mode);
-  if (mode != "process" && mode != "command") section.wrong("mode", "must be \"process\" or \"command\"");
-  pool.commands = mode == "command";
+  section.word("mode", pool.terms.mode, parse_pool_mode);
   if (const toml::node* size = section.take("size")) {
     const auto slots = size->value_exact<std::int64_t>();
     const auto word = size->value_exact<std::string>();
@@ -83,7 +156,7 @@ void read_pool(const toml::table& table, const std::string& name, Config& config
       section.wrong("size", "must be \"auto\" or 1 to " + std::to_string(limits::kSlotsMax));
     }
   }
-  section.texts("plugins", pool.plugins);
+  read_terms(section, pool.terms);
   if (const toml::node* env = section.take("env")) {
     if (const toml::table* const values = env->as_table()) {
       for (const auto& [key, node] : *values) {
@@ -187,7 +260,8 @@ void read_named(const toml::node& node, const char* kind, std::string& problem, 
 
 Config default_config() {
   Config config;
-  config.pools = {PoolSection{.name = "default"}, PoolSection{.name = "command", .commands = true}};
+  config.pools = {PoolSection{.name = "default"}, PoolSection{.name = "command"}};
+  config.pools.back().terms.mode = PoolMode::kCommand;
   return config;
 }
 
@@ -257,9 +331,8 @@ Status check(const Config& config) {
   for (const PoolSection& pool : config.pools) {
     if (pool.name.empty() || pool.name.size() > limits::kNameBytesMax)
       return refuse("[pools." + pool.name + "]: name is empty or too long");
-    if (pool.commands && !pool.plugins.empty())
-      return refuse("[pools." + pool.name + "] plugins: a command pool runs no tasks");
-    for (const std::string& plugin : pool.plugins) {
+    if (const Status sound = check(pool.terms); !sound.ok()) return sound.error().in("[pools." + pool.name + "]");
+    for (const std::string& plugin : pool.terms.plugins) {
       if (::access(plugin.c_str(), R_OK) != 0)
         return refuse("[pools." + pool.name + "] plugins: " + system_error(plugin).message);
     }

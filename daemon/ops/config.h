@@ -7,15 +7,15 @@
 #include <utility>
 #include <vector>
 
+#include "base/pool_terms.h"
 #include "base/result.h"
 
 namespace futured::ops {
 
 struct PoolSection {
   std::string name;
-  bool commands = false;   // mode = "command"
-  std::uint32_t size = 0;  // slots; 0: one per core
-  std::vector<std::string> plugins;
+  std::uint32_t size = 0;  // workers; 0: one per core
+  PoolTerms terms;
   std::vector<std::pair<std::string, std::string>> env;
 };
 

@@ -26,9 +26,8 @@ std::uint32_t number_of(std::uint32_t place, const PoolConfig& config, const std
   };
   mix(config.name);
   mix(zygote);
-  mix(config.commands ? "command" : "process");
   mix(std::to_string(config.slots) + "@" + std::to_string(config.first_slot.value));
-  for (const std::string& plugin : config.plugins) mix(plugin);
+  for (const std::string& argument : to_arguments(config.terms)) mix(argument);
   for (const auto& [key, value] : config.env) mix(key + "=" + value);
   return (digest << 8) | ((place + 1) & 0xffU);
 }
@@ -40,6 +39,13 @@ void append_string(std::string& strings, std::string_view text) {
 
 }  // namespace
 
+// A pool's figures and what they are made from.
+struct PoolHistory {
+  std::optional<Instant> asked_at;  // of the zygote; not once it has answered, well or not
+  Instant ready_at;
+  PoolFigures figures;  // jobs_done: by workers whose slots have others now
+};
+
 class LocalPools::Impl {
  public:
   explicit Impl(LocalPoolsSetup given) : setup(std::move(given)), epoll(epoll_create1(EPOLL_CLOEXEC)) {}
@@ -50,6 +56,7 @@ class LocalPools::Impl {
   void poll_link(PoolHandler& handler);
   void lose_spawner(const std::string& why, PoolHandler& handler);
   void start_if_due(PoolSlot& slot);
+  void note_fork(const spawner::WorkerStarted& message);
   void kill_broken(PoolSlot& slot);
   void kill(PoolSlot& slot, std::uint32_t grace_ms);
   [[nodiscard]] PoolSlot& slot(SlotId id);
@@ -70,6 +77,8 @@ class LocalPools::Impl {
   std::vector<spawner::WorkerEnded> unseen;  // ends that follow from the spawner's, until its successor has seen them
   std::vector<std::unique_ptr<PoolSlot>> slots;      // [i] is SlotId i + 1
   std::map<std::uint32_t, std::string> wanted_pool;  // by slot: the pool that its next worker is to be of
+  std::map<std::uint32_t, Instant> worker_asked_at;  // by slot, while its START_WORKER is under way
+  std::map<std::uint32_t, PoolHistory> history;      // by the spawner's number: other settings, another history
   std::vector<RecoveredRun> recovered;
   std::set<PoolSlot*> touched;  // offered or stopped since the last publish
   std::size_t next_polled = 0;
@@ -165,6 +174,7 @@ Status LocalPools::configure(const std::vector<PoolConfig>& pools) {
       impl_->tasks[config.name] = ready->second;
     }
     if (impl_->replayed.contains(number)) continue;
+    impl_->history[number].asked_at = monotonic_now();
     if (const Status started = impl_->start_pool(number, config); !started.ok()) return started;
   }
   return {};
@@ -173,19 +183,22 @@ Status LocalPools::configure(const std::vector<PoolConfig>& pools) {
 Status LocalPools::Impl::start_pool(std::uint32_t number, const PoolConfig& config) {
   spawner::StartPool start{};
   start.pool = number;
+  start.memory_bytes_max = config.terms.memory_bytes_max;
+  start.processes_max = config.terms.processes_max;
   std::string strings;
   const auto argument = [&](std::string_view text) {
     append_string(strings, text);
     ++start.argv_count;
   };
   argument(setup.zygote_program);
-  argument("--mode");
-  argument(config.commands ? "command" : "process");
   argument("--spool");
   argument(setup.state_directory + "/output");
-  for (const std::string& plugin : config.plugins) {
-    argument("--plugin");
-    argument(plugin);
+  for (const std::string& term : to_arguments(config.terms)) argument(term);
+  if (!config.terms.env_allow.empty()) {  // what the pool adds is not to be dropped again
+    for (const auto& [key, value] : config.env) {
+      argument("--env-allow");
+      argument(key);
+    }
   }
   for (const auto& [key, value] : config.env) {
     append_string(strings, key + "=" + value);
@@ -229,6 +242,9 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       const std::uint32_t number = notice.as<spawner::PoolReady>().pool;
       tasks_known[number] = std::move(tasks_coming[number]);
       tasks_coming.erase(number);
+      PoolHistory& pool = history[number];
+      pool.ready_at = monotonic_now();
+      if (pool.asked_at) pool.figures.zygote_start = pool.ready_at - *std::exchange(pool.asked_at, std::nullopt);
       const std::string* const name = name_of(number);
       if (name == nullptr) return {};
       tasks[*name] = tasks_known[number];
@@ -237,6 +253,7 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
     }
     case spawner::MessageType::kPoolFailed: {
       const auto& told = notice.as<spawner::PoolFailed>();
+      history[told.pool].asked_at.reset();
       const std::string* const name = name_of(told.pool);
       if (handler == nullptr) failed[told.pool] = told.message;
       if (name != nullptr && handler != nullptr) handler->on(PoolFailed{*name, told.message});
@@ -249,6 +266,8 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       // The spawner keeps a slot's eventfd for its next worker, so closing ours would leave it watched, and the next
       // one, which may get the same number, could not be.
       if (started.end() != nullptr) (void)epoll_ctl(epoll.get(), EPOLL_CTL_DEL, started.end()->wake_fd(), nullptr);
+      history[started.pool()].figures.jobs_done += started.figures().jobs_done;
+      note_fork(message);
       const Status attached = started.started(message, std::move(notice.descriptors), wall_now());
       if (!attached.ok()) {
         kill(started, 0);  // its end is told, and a new worker starts with fresh memory
@@ -370,7 +389,16 @@ void LocalPools::Impl::start_if_due(PoolSlot& slot) {
   spawner::StartWorker message{};
   message.pool = numbers.at(wanted->second);
   message.slot = slot.id().value;
+  worker_asked_at[message.slot] = monotonic_now();
   slot.start_sent = link->send(message, spawner::MessageType::kStartWorker).ok();
+}
+
+// A worker that was asked for before its zygote was there has waited for that.
+void LocalPools::Impl::note_fork(const spawner::WorkerStarted& message) {
+  const auto asked = worker_asked_at.extract(message.slot);
+  if (asked.empty()) return;  // it was there when this daemon came
+  PoolHistory& pool = history[message.pool];
+  pool.figures.fork = monotonic_now() - std::max(asked.mapped(), pool.ready_at);
 }
 
 bool LocalPools::arm() {
@@ -458,6 +486,17 @@ void LocalPools::release(const SlotCursor& cursor) {
 std::vector<WorkerFigures> LocalPools::workers() const {
   std::vector<WorkerFigures> figures;
   for (const auto& slot : impl_->slots) figures.push_back(slot->figures());
+  return figures;
+}
+
+PoolFigures LocalPools::figures(const std::string& pool) const {
+  const auto number = impl_->numbers.find(pool);
+  if (number == impl_->numbers.end()) return {};
+  const auto known = impl_->history.find(number->second);
+  PoolFigures figures = known != impl_->history.end() ? known->second.figures : PoolFigures{};
+  for (const auto& slot : impl_->slots) {
+    if (slot->pool() == number->second) figures.jobs_done += slot->figures().jobs_done;
+  }
   return figures;
 }
 

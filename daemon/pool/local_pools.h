@@ -17,6 +17,7 @@
 
 #include "base/fd.h"
 #include "base/id.h"
+#include "base/pool_terms.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "worker/channel/channel.h"
@@ -26,11 +27,12 @@ namespace futured::pool {
 
 struct PoolConfig {
   std::string name;
-  bool commands = false;
   std::uint32_t slots = 1;
   SlotId first_slot;  // its slots are first_slot, first_slot + 1, …
-  std::vector<std::string> plugins;
+  PoolTerms terms;
   std::vector<std::pair<std::string, std::string>> env;
+
+  [[nodiscard]] bool runs_commands() const { return terms.mode == PoolMode::kCommand; }
 };
 
 struct Task {
@@ -55,7 +57,7 @@ struct WorkerStarted {
 enum class OutOfMemory : std::uint8_t {
   kNo,
   kLikely,  // it died of a SIGKILL that was not ours, and the kernel has killed for memory since it began
-  kYes,     // its control group says so
+  kYes,     // its control group says so, or it was seen over its pool's limit
 };
 // The worker and all that it had started are gone; every response that it had published was handed out before.
 struct WorkerEnded {
@@ -71,6 +73,7 @@ struct WorkerEnded {
   bool is_lost = false;     // it ended with its spawner, for no fault of what it ran
   std::string broken;       // not empty: it was killed for what it wrote into its channel
   std::string not_started;  // not empty: it could not be forked, and this is why
+  std::string over_limit;   // not empty: it went over a limit of its pool; "killed …", naming it
 };
 // The spawner itself died, and its workers end with it. WorkerEnded follows for each when reattach() has found the next
 // spawner, which sees the last of them dead before it serves anybody.
@@ -121,6 +124,14 @@ struct WorkerFigures {
   bool alive = false;
   WallTime started_at;
   std::uint64_t jobs_done = 0;
+};
+
+// What was seen of a pool since this daemon's start; of a duration the last one, 0 for none. A zygote that the spawner
+// starts again by itself, after a failure, is not timed.
+struct PoolFigures {
+  Duration zygote_start{};      // from START_POOL to POOL_READY
+  Duration fork{};              // from START_WORKER to WORKER_STARTED, while the zygote was there
+  std::uint64_t jobs_done = 0;  // by all its workers
 };
 
 struct LocalPoolsSetup {
@@ -187,6 +198,7 @@ class LocalPools {
   void release(const SlotCursor& cursor);
 
   [[nodiscard]] std::vector<WorkerFigures> workers() const;
+  [[nodiscard]] PoolFigures figures(const std::string& pool) const;
   [[nodiscard]] const std::map<std::string, std::vector<Task>>& tasks() const;  // by pool, of ready ones
 
   // The spawner kills everything and exits. Blocking, bounded to 10 s.

@@ -157,6 +157,7 @@ void PoolSlot::tell_end(PoolHandler& handler) {
     told.broken = end_->broken();
   }
   if (message.cause == static_cast<std::uint32_t>(spawner::EndCause::kStartFailed)) told.not_started = message.message;
+  if (message.limit != static_cast<std::uint32_t>(spawner::Limit::kNone)) told.over_limit = message.message;
   handler.on(told);
 }
 

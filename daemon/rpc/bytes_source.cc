@@ -1,10 +1,11 @@
 #include "daemon/rpc/bytes_source.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+
+#include "base/spool_file.h"
 
 namespace futured::rpc {
 
@@ -25,13 +26,13 @@ Result<BytesSource> BytesSource::of(const Part& part, SegmentTable& segments, co
     source.size_ = part.bytes.size();
     return source;
   }
-  const std::string path = spool_directory + "/" + output->file;
-  source.file_ = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!source.file_.is_open()) return Error{ErrorCode::kDataLoss, system_error("RESULT_LOST: " + path).message};
+  auto opened = open_spool_file(spool_directory, output->file);
+  if (!opened.ok()) return Error{ErrorCode::kDataLoss, "RESULT_LOST: " + opened.error().message};
+  source.file_ = std::move(opened->file);
   struct stat there {};
   if (fstat(source.file_.get(), &there) != 0 || !S_ISREG(there.st_mode) ||
       static_cast<std::uint64_t>(there.st_size) < output->kept()) {
-    return Error{ErrorCode::kDataLoss, "RESULT_LOST: " + path + " does not hold what was kept"};
+    return Error{ErrorCode::kDataLoss, "RESULT_LOST: " + opened->path + " does not hold what was kept"};
   }
   source.size_ = output->kept();
   return source;

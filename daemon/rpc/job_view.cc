@@ -96,7 +96,7 @@ std::string pool_of(const Front& front, const Loop& loop, const JobSpec& spec) {
   if (!spec.pool.empty()) return spec.pool;
   const auto& tasks = loop.pools().tasks();
   for (const pool::PoolConfig& pool : front.setup.pools) {
-    if (spec.task.empty() ? pool.commands : false) return pool.name;
+    if (spec.task.empty() ? pool.runs_commands() : false) return pool.name;
     const auto known = tasks.find(pool.name);
     if (known != tasks.end() && std::ranges::find(known->second, spec.task, &pool::Task::name) != known->second.end()) {
       return pool.name;

@@ -1,7 +1,14 @@
 #include "daemon/rpc/pools_service.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -9,16 +16,62 @@ namespace futured::rpc {
 
 namespace {
 
+constexpr std::size_t kTreeProcessesMax = 1'024;  // of one worker; of a larger tree only so many are added up
+
+api::PoolMode to_api(PoolMode mode) {
+  switch (mode) {
+    case PoolMode::kProcess:
+      return api::POOL_MODE_PROCESS;
+    case PoolMode::kFresh:
+      return api::POOL_MODE_FRESH;
+    case PoolMode::kThread:
+      return api::POOL_MODE_THREAD;
+    case PoolMode::kCommand:
+      return api::POOL_MODE_COMMAND;
+  }
+  return api::POOL_MODE_UNSPECIFIED;
+}
+
+api::LeakPolicy to_api(Leaks leaks) {
+  switch (leaks) {
+    case Leaks::kReplace:
+      return api::LEAK_POLICY_REPLACE;
+    case Leaks::kWarn:
+      return api::LEAK_POLICY_WARN;
+    case Leaks::kIgnore:
+      return api::LEAK_POLICY_OFF;
+  }
+  return api::LEAK_POLICY_UNSPECIFIED;
+}
+
+void fill(const pool::PoolConfig& config, api::PoolOptions& out) {
+  const PoolTerms& terms = config.terms;
+  out.set_mode(to_api(terms.mode));
+  out.set_workers_min(config.slots);
+  out.set_workers_max(config.slots);
+  out.set_jobs_at_once(terms.jobs_at_once);
+  out.set_jobs_per_worker_max(terms.jobs_per_worker_max);
+  out.set_worker_rss_bytes_max(terms.rss_bytes_max);
+  out.set_worker_memory_bytes_max(static_cast<std::int64_t>(terms.memory_bytes_max));
+  out.set_processes_max(terms.processes_max);
+  out.set_leaks(to_api(terms.leaks));
+  out.set_user(terms.user);
+  for (const std::string& name : terms.env_allow) out.add_env_allow(name);
+  for (const auto& [name, value] : terms.limits) (*out.mutable_limits())[name] = value;
+  out.set_nice(terms.nice);
+  out.set_no_new_privileges(terms.no_new_privileges);
+  out.set_no_network(terms.no_network);
+  out.set_private_directory(terms.private_directory);
+  for (const std::string& plugin : terms.plugins) out.add_plugins(plugin);
+}
+
 api::Pool to_api(const Loop& loop, const pool::PoolConfig& config) {
   api::Pool out;
   out.set_name(config.name);
   api::PoolOptions& options = *out.mutable_options();
-  options.set_mode(config.commands ? api::POOL_MODE_COMMAND : api::POOL_MODE_PROCESS);
-  options.set_workers_min(config.slots);
-  options.set_workers_max(config.slots);
-  for (const std::string& plugin : config.plugins) options.add_plugins(plugin);
+  fill(config, options);
   const auto tasks = loop.pools().tasks().find(config.name);
-  if (tasks != loop.pools().tasks().end() && !config.commands) {
+  if (tasks != loop.pools().tasks().end() && !config.runs_commands()) {
     for (const pool::Task& task : tasks->second) {
       api::Task& known = *out.add_tasks();
       known.set_name(task.name);
@@ -27,6 +80,10 @@ api::Pool to_api(const Loop& loop, const pool::PoolConfig& config) {
   }
   const auto problem = loop.pool_problems().find(config.name);
   if (problem != loop.pool_problems().end()) out.set_problem(problem->second);
+  const pool::PoolFigures figures = loop.pools().figures(config.name);
+  out.set_jobs_run(figures.jobs_done);
+  out.set_zygote_start_us(figures.zygote_start.count() / 1000);
+  out.set_fork_us(figures.fork.count() / 1000);
   return out;
 }
 
@@ -50,12 +107,84 @@ Memory memory_of(std::int32_t pid) {
   return memory;
 }
 
+// As /proc/PID/stat has it, which everybody may read.
+struct ProcessStat {
+  std::int64_t cpu_ticks = 0;    // of itself and of the children that it has waited for
+  std::int64_t start_ticks = 0;  // since the boot
+  std::int64_t rss_bytes = 0;
+};
+
+std::optional<ProcessStat> stat_of(std::int32_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::size_t name_end = text.rfind(')');  // the name may hold anything, spaces and parentheses included
+  if (name_end == std::string::npos) return std::nullopt;
+  std::istringstream words(text.substr(name_end + 1));
+  constexpr std::size_t kFirst = 4;       // proc(5) counts the fields from 1
+  std::array<std::int64_t, 21> fields{};  // the 4th to the 24th
+  std::string state;
+  words >> state;
+  for (std::int64_t& field : fields) words >> field;
+  if (!words) return std::nullopt;
+  const auto field = [&](std::size_t number) { return fields[number - kFirst]; };
+  return ProcessStat{field(14) + field(15) + field(16) + field(17), field(22), field(24) * sysconf(_SC_PAGESIZE)};
+}
+
+void add_children(std::int32_t pid, std::vector<std::int32_t>& pids) {
+  std::error_code gone;
+  const std::filesystem::directory_iterator threads("/proc/" + std::to_string(pid) + "/task", gone);
+  for (auto thread = begin(threads); !gone && thread != end(threads); thread.increment(gone)) {
+    std::ifstream children(thread->path() / "children");
+    for (std::int32_t child = 0; children >> child && pids.size() < kTreeProcessesMax;) pids.push_back(child);
+  }
+}
+
+// A worker is subreaper of what descends from it, so that none of it is missed. Costs some ten microseconds a process.
+void measure_tree(api::Worker& worker) {
+  std::int64_t cpu_ticks = 0;
+  std::int64_t rss_bytes = 0;
+  std::uint32_t processes = 0;
+  std::vector<std::int32_t> pids = {worker.pid()};
+  for (std::size_t i = 0; i < pids.size(); ++i) {
+    const auto stat = stat_of(pids[i]);
+    if (!stat) continue;
+    ++processes;
+    cpu_ticks += stat->cpu_ticks;
+    rss_bytes += stat->rss_bytes;
+    add_children(pids[i], pids);
+  }
+  worker.set_cpu_us(cpu_ticks * 1'000'000 / sysconf(_SC_CLK_TCK));
+  worker.set_tree_rss_bytes(rss_bytes);
+  worker.set_processes(processes);
+}
+
+// A worker that this daemon took over is older than the spawner could tell. Left alone within a second, which is more
+// than the clocks of /proc are coarse, so that a worker's start is the same in every answer.
+void correct_start(const ProcessStat& stat, api::Worker& worker) {
+  std::ifstream file("/proc/uptime");
+  double uptime_s = 0;
+  if (!(file >> uptime_s)) return;
+  const std::int64_t start_us = stat.start_ticks * 1'000'000 / sysconf(_SC_CLK_TCK);
+  const std::int64_t began_us = wall_now().us - (static_cast<std::int64_t>(uptime_s * 1e6) - start_us);
+  if (began_us < worker.started_us() - 1'000'000) worker.set_started_us(began_us);
+}
+
+void measure(api::Worker& worker) {
+  const auto stat = stat_of(worker.pid());
+  if (!stat) return;
+  const Memory memory = memory_of(worker.pid());
+  worker.set_rss_bytes(memory.rss_bytes != 0 ? memory.rss_bytes : stat->rss_bytes);  // another user's pages are hidden
+  worker.set_pss_bytes(memory.pss_bytes);
+  measure_tree(worker);
+  correct_start(*stat, worker);
+}
+
 api::Worker to_api(const pool::WorkerFigures& worker, const SlotFigures& slot) {
   api::Worker out;
   out.set_pool(slot.pool);
   out.set_slot(slot.slot.value);
   out.set_generation(worker.generation);
-  out.set_pid(worker.pid);
+  out.set_pid(worker.alive ? worker.pid : 0);  // that of a dead one may be another process by now
   out.set_jobs_run(worker.jobs_done);
   out.set_started_us(worker.started_at.us);
   const bool busy = slot.job && slot.job->state == JobState::kRunning;
@@ -66,6 +195,8 @@ api::Worker to_api(const pool::WorkerFigures& worker, const SlotFigures& slot) {
   out.set_offers(slot.offers - (busy ? 1 : 0));
   return out;
 }
+
+Error no_pool(const std::string& name) { return {ErrorCode::kNotFound, "no pool \"" + name + "\""}; }
 
 }  // namespace
 
@@ -78,10 +209,6 @@ std::vector<api::Pool> pools_of(const Front& front, const Loop& loop) {
     if (pool == pools.end()) continue;
     pool->set_workers(pool->workers() + (slot.ready ? 1 : 0));
     pool->set_workers_busy(pool->workers_busy() + (slot.offers > 0 ? 1 : 0));
-  }
-  for (const pool::WorkerFigures& worker : loop.pools().workers()) {
-    const auto pool = find(loop.scheduler().pool_name(loop.scheduler().pool_of(worker.slot)));
-    if (pool != pools.end()) pool->set_jobs_run(pool->jobs_run() + worker.jobs_done);
   }
   return pools;
 }
@@ -106,7 +233,7 @@ grpc::ServerUnaryReactor* PoolsService::Get(Context* context, const api::GetPool
   front_.loop.look([&front = front_, answer, name = request->name()](const Loop& loop) {
     front.pump.post([answer, name, pools = pools_of(front, loop)] {
       const auto found = std::ranges::find(pools, name, &api::Pool::name);
-      if (found == pools.end()) return answer->refuse({ErrorCode::kNotFound, "no pool \"" + name + "\""});
+      if (found == pools.end()) return answer->refuse(no_pool(name));
       answer->give([&](api::Pool& out) { out = *found; });
     });
   });
@@ -117,24 +244,24 @@ grpc::ServerUnaryReactor* WorkersService::List(grpc::CallbackServerContext* cont
                                                const api::ListWorkersRequest* request,
                                                api::ListWorkersResponse* response) {
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
+  const auto& pools = front_.setup.pools;
+  const bool is_known = std::ranges::find(pools, request->pool(), &pool::PoolConfig::name) != pools.end();
+  if (!request->pool().empty() && !is_known) return answer_now(context, no_pool(request->pool()));
   auto answer = Answer<api::ListWorkersResponse>::open(front_, context, response);
   const auto wanted = [pool = request->pool()](const std::string& name) { return pool.empty() || pool == name; };
-  front_.loop.look([&front = front_, answer, wanted, measure = request->measure_memory()](const Loop& loop) {
+  front_.loop.look([&front = front_, answer, wanted, measured = request->measure_memory()](const Loop& loop) {
     std::vector<api::Worker> workers;
     const std::vector<SlotFigures> slots = loop.scheduler().slots();
     for (const pool::WorkerFigures& worker : loop.pools().workers()) {
       const auto slot = std::ranges::find(slots, worker.slot, &SlotFigures::slot);
       if (slot != slots.end() && wanted(slot->pool)) workers.push_back(to_api(worker, *slot));
     }
-    front.pump.post([answer, measure, workers = std::move(workers)] {
+    front.pump.post([answer, measured, workers = std::move(workers)] {
       answer->give([&](api::ListWorkersResponse& out) {
         for (const api::Worker& worker : workers) {
           api::Worker& told = *out.add_workers();
           told = worker;
-          if (!measure || worker.pid() <= 0) continue;
-          const Memory memory = memory_of(worker.pid());
-          told.set_rss_bytes(memory.rss_bytes);
-          told.set_pss_bytes(memory.pss_bytes);
+          if (measured && worker.pid() > 0) measure(told);
         }
       });
     });

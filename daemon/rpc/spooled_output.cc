@@ -1,6 +1,5 @@
 #include "daemon/rpc/spooled_output.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/limits.h"
+#include "base/spool_file.h"
 
 namespace futured::rpc {
 
@@ -19,7 +19,7 @@ namespace {
 // 0: there is no such file, or it is none. A worker may have put anything in its place.
 std::uint64_t size_of(const Fd& file) {
   struct stat there {};
-  if (!file.is_open() || ::fstat(file.get(), &there) != 0 || !S_ISREG(there.st_mode)) return 0;
+  if (::fstat(file.get(), &there) != 0 || !S_ISREG(there.st_mode)) return 0;
   return static_cast<std::uint64_t>(there.st_size);
 }
 
@@ -29,10 +29,11 @@ std::string spooled_output(const std::string& spool_directory, const Fence& fenc
                            std::uint64_t from, std::size_t bytes_max) {
   constexpr std::array<std::string_view, 4> kNames = {"stdout", "stderr", "emitted", "log"};
   if (stream < 1 || stream > kNames.size()) return {};
-  const std::string path = spool_directory + "/" + std::to_string(fence.job.value) + "." +
-                           std::to_string(fence.epoch.value) + "." + std::to_string(fence.attempt) + "." +
-                           std::string(kNames[stream - 1]);
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const std::string name = std::to_string(fence.job.value) + "." + std::to_string(fence.epoch.value) + "." +
+                           std::to_string(fence.attempt) + "." + std::string(kNames[stream - 1]);
+  const auto opened = open_spool_file(spool_directory, name);
+  if (!opened) return {};
+  const Fd& file = opened->file;
   const std::uint64_t size = size_of(file);
   if (from >= size) return {};
   std::string bytes(std::min<std::uint64_t>(bytes_max, size - from), '\0');

@@ -72,7 +72,8 @@ grpc::ServerWriteReactor<api::WatchResponse>* WatchCall::open(Front& front, grpc
   auto wanted = read_filter(request.filter());
   if (!wanted.ok()) return new RefusedStream<api::WatchResponse>(*context, wanted.error());
   const auto call = std::make_shared<WatchCall>(
-      front, context, Wanted{std::move(*wanted), request.progress(), request.heartbeats(), request.queues(), request.workers()},
+      front, context,
+      Wanted{std::move(*wanted), request.progress(), request.heartbeats(), request.queues(), request.workers()},
       Place{request.epoch(), request.sequence()});
   if (call->begin(call)) call->start();
   return call.get();

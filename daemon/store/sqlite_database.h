@@ -1,5 +1,5 @@
-// Database, Statement, BulkInsert, Execution: one SQLite connection, its prepared statements and their runs. No table is
-// known here.
+// Database, Statement, BulkInsert, Execution: one SQLite connection, its prepared statements and their runs. No table
+// is known here.
 #pragma once
 
 #include <array>
@@ -50,8 +50,8 @@ class Statement {
   sqlite3_stmt* prepared_ = nullptr;
 };
 
-// One INSERT, prepared for several numbers of rows: a run has a price of its own, and only within a run does SQLite know
-// that the next row goes behind the last one.
+// One INSERT, prepared for several numbers of rows: a run has a price of its own, and only within a run does SQLite
+// know that the next row goes behind the last one.
 class BulkInsert {
  public:
   static constexpr std::array<std::size_t, 3> kRowsAtOnce = {128, 16, 1};
@@ -60,8 +60,8 @@ class BulkInsert {
   BulkInsert(std::array<Statement, kRowsAtOnce.size()> prepared, int columns)
       : prepared_(std::move(prepared)), columns_(columns) {}
 
-  // `bind(statement, first, row)` gives parameters first … first + columns - 1 the values of a row. What it binds without
-  // a copy must live until this returns. SQLITE_OK, or SQLite's extended error code: then some rows may be in.
+  // `bind(statement, first, row)` gives parameters first … first + columns - 1 the values of a row. What it binds
+  // without a copy must live until this returns. SQLITE_OK, or SQLite's extended error code: then some rows may be in.
   template <typename Row, typename Bind>
   [[nodiscard]] int run(std::span<const Row> rows, const Bind& bind) {
     int code = 0;

@@ -118,7 +118,9 @@ int run(const std::string& programs, const std::string& state, std::size_t jobs,
   parts.store = std::move(*store);
   parts.pools = std::make_unique<pool::LocalPools>(pools);
   parts.setup.pools = {{"default", false, 2, {}}, {"command", true, 2, {}}};
-  parts.pool_configs = {{"default", false, 2, SlotId{1}, {}, {}}, {"command", true, 2, SlotId{3}, {}, {}}};
+  PoolTerms commands;
+  commands.mode = PoolMode::kCommand;
+  parts.pool_configs = {{"default", 2, SlotId{1}, {}, {}}, {"command", 2, SlotId{3}, commands, {}}};
   parts.ready_within = std::chrono::seconds(10);
   parts.log = [](const std::string& line) { std::fprintf(stderr, "loop_load: %s\n", line.c_str()); };
   Loop loop(std::move(parts));

@@ -61,6 +61,10 @@ void WorkerEnd::done(Run& run, const Outcome& outcome) { state_->done(run, outco
 bool WorkerEnd::stop_requested(const Fence& fence) { return state_->stop_reason(fence).has_value(); }
 std::optional<StopReason> WorkerEnd::stop_reason(const Fence& fence) { return state_->stop_reason(fence); }
 
+bool WorkerEnd::has_more(const Run& run) const { return state_->has_more(run); }
+void WorkerEnd::settle() { state_->settle(); }
+bool WorkerEnd::resume(Run& run) { return state_->resume(run); }
+
 bool WorkerEnd::is_stopped_softly(const Run& run) const { return state_->is_stopped_softly(run); }
 void WorkerEnd::beat(const Run& run) { state_->beat(run.position); }
 
@@ -254,6 +258,11 @@ Intake WorkerEnd::State::next(Run& run) {
     (void)::poll(&sleeper, 1, -1);
     disarm();
   }
+}
+
+bool WorkerEnd::State::has_more(const Run& run) const {
+  const auto& record = *reinterpret_cast<const RunRecord*>(map_.request(run.position));
+  return map_.header().request_published.load(std::memory_order_relaxed) > run.position + record.header.bytes;
 }
 
 bool WorkerEnd::State::is_outstanding(const Fence& fence) const {

@@ -97,7 +97,16 @@ class WorkerEnd {
   [[nodiscard]] bool stop_requested(const Fence& fence);
   [[nodiscard]] std::optional<StopReason> stop_reason(const Fence& fence);
 
-  // The same for a soft timeout, of a taken run. Neither locks nor allocates: for signal handlers.
+  // Requests lie behind this run already.
+  [[nodiscard]] bool has_more(const Run& run) const;
+
+  // For workers that run each job in a fork of themselves, which uses its own copy of this end and nobody else's
+  // meanwhile. The fork, after done(): waits until all descriptors are on their way.
+  void settle();
+  // The parent, when the fork is gone: goes on from what it wrote. False: it has not reported the run.
+  [[nodiscard]] bool resume(Run& run);
+
+  // As stop_requested(), for a soft timeout of a taken run. Neither locks nor allocates: for signal handlers.
   [[nodiscard]] bool is_stopped_softly(const Run& run) const;
 
   // A sign of life of a taken run: one store, which the daemon looks at when it has heard nothing for too long.

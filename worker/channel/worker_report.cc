@@ -4,6 +4,7 @@
 // of kDoneReserveBytes in one half of the ring; what may wait (emits, and the part of a DONE beyond its reserve) shares
 // the other half, counted here.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -109,6 +110,35 @@ void WorkerEnd::State::done(Run& run, const Outcome& outcome) {
   run.payload = {};
   run.payload_view = SealedView();
   run.descriptors.clear();
+}
+
+void WorkerEnd::State::settle() {
+  while (unsent_count_.load(std::memory_order_relaxed) != 0) {
+    pollfd room{fds_.descriptors.get(), POLLOUT, 0};
+    (void)::poll(&room, 1, 1'000);
+    flush_unsent();
+  }
+}
+
+// What the fork wrote beyond the reserves is not known here, so all of it counts as that until it is released.
+bool WorkerEnd::State::resume(Run& run) {
+  const auto& record = *reinterpret_cast<const RunRecord*>(map_.request(run.position));
+  const auto state = static_cast<RunState>(record.state.load(std::memory_order_acquire));
+  const bool is_over = state == RunState::kFinished || state == RunState::kRevoked;
+  {
+    const std::lock_guard lock(mutex_);
+    const std::uint64_t published = map_.header().response_published.load(std::memory_order_acquire);
+    if (published != response_at_) {
+      const auto written = static_cast<std::size_t>(published - response_at_);
+      response_at_ = published;
+      elastic_.push_back({published, written});
+      elastic_used_ += written;
+    }
+  }
+  if (is_over) finish(run.position);
+  if (state == RunState::kRevoked) silent_progress_ = true;
+  run = Run{};
+  return is_over;
 }
 
 void WorkerEnd::State::append_done(std::unique_lock<std::mutex>& lock, Run& run, const Outcome& outcome) {

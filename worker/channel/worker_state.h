@@ -27,6 +27,9 @@ class WorkerEnd::State {
   [[nodiscard]] Take take(Run& run);
   void done(Run& run, const Outcome& outcome);
   [[nodiscard]] std::optional<StopReason> stop_reason(const Fence& fence);
+  [[nodiscard]] bool has_more(const Run& run) const;
+  void settle();
+  [[nodiscard]] bool resume(Run& run);
   [[nodiscard]] bool is_stopped_softly(const Run& run) const;
   void beat(std::uint64_t position) {
     auto& record = *reinterpret_cast<RunRecord*>(map_.request(position));

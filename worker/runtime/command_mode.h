@@ -1,18 +1,23 @@
 // The worker of a command pool: runs one command at a time, keeps its output, and leaves nothing of it behind.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 
 #include "base/limits.h"
 #include "worker/channel/worker_end.h"
 #include "worker/runtime/output_capture.h"
+#include "worker/runtime/work_directory.h"
 
 namespace futured::runtime {
 
 struct CommandOptions {
   std::string spool_directory;  // where output goes that is too long for a report; empty: it is reported whole
   CaptureLimits capture;
-  std::string vmstat = "/proc/vmstat";  // tells whether the kernel killed for want of memory
+  std::string vmstat = "/proc/vmstat";          // tells whether the kernel killed for want of memory
+  std::map<std::string, std::uint64_t> limits;  // of each command
+  WorkDirectory* directory = nullptr;           // where a command begins that names no directory; outlives the worker
 };
 
 // Works until the lifeline closes (0) or the channel breaks (1): the exit status of the worker process. The process is

@@ -104,6 +104,8 @@ CommandOutcome CommandRun::execute() {
     follow_until_end();
     reap(outcome);
   }
+  // Before the outcome is told: an attempt that has ended has left nothing on the disk either.
+  if (!directory_.empty()) options_.directory->leave();
   g_command_pid = 0;
   g_command_runs = 0;
   return outcome;
@@ -173,7 +175,19 @@ Status CommandRun::open_stdin(const Part& part) {
   return {};
 }
 
+bool CommandRun::make_directory(CommandOutcome& outcome) {
+  if (options_.directory == nullptr || !command_.cwd.empty()) return true;
+  auto made = options_.directory->make(run_.fence);
+  if (!made) {
+    refuse(outcome, DoneStatus::kWorkerError, "WorkDirectory", made.error().message);
+    return false;
+  }
+  directory_ = std::move(*made);
+  return true;
+}
+
 bool CommandRun::start(CommandOutcome& outcome) {
+  if (!make_directory(outcome)) return false;
   auto out = make_pipe();
   auto err = make_pipe();
   if (!out || !err) {
@@ -182,7 +196,8 @@ bool CommandRun::start(CommandOutcome& outcome) {
   }
   const std::vector<std::string> variables{"FUTURED_JOB_ID=" + std::to_string(run_.fence.job.value),
                                            "FUTURED_ATTEMPT=" + std::to_string(run_.fence.attempt)};
-  child_ = spawn({command_, variables, stdin_.get(), out->write_end.get(), err->write_end.get()});
+  child_ = spawn(
+      {command_, variables, stdin_.get(), out->write_end.get(), err->write_end.get(), directory_, options_.limits});
   stdin_.reset();
   if (!child_.is_running()) {
     refuse(outcome, DoneStatus::kStartFailed, child_.error_class, child_.message);

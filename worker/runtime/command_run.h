@@ -49,6 +49,7 @@ class CommandRun {
   [[nodiscard]] bool prepare(CommandOutcome& outcome);
   [[nodiscard]] Status open_stdin(const Part& part);
   [[nodiscard]] bool start(CommandOutcome& outcome);
+  [[nodiscard]] bool make_directory(CommandOutcome& outcome);
   void follow_until_end();
   [[nodiscard]] bool look_for_stop();
   void tell_stacks_and_kill();
@@ -67,6 +68,7 @@ class CommandRun {
   channel::Run& run_;
   Command command_;
   Fd stdin_;
+  std::string directory_;  // made for this run; empty: none is
   Stream stdout_;
   Stream stderr_;
   Spawned child_;

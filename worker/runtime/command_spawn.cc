@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -11,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+
+#include "base/pool_terms.h"
 
 namespace futured::runtime {
 
@@ -22,7 +25,12 @@ constexpr std::string_view kDefaultPath = "/usr/local/bin:/usr/bin:/bin";
 // Finds what a dead spawner left behind; a command cannot take it off itself by its env.
 constexpr std::string_view kInstanceKey = "FUTURED_INSTANCE=";
 
-enum class Step { kNone, kDescriptors, kDirectory, kExec };
+enum class Step { kNone, kDescriptors, kDirectory, kLimits, kExec };
+
+struct Limit {
+  __rlimit_resource resource;
+  rlimit value;
+};
 
 // Everything the child needs, made before it exists: between clone and exec it only makes system calls.
 struct Plan {
@@ -31,6 +39,7 @@ struct Plan {
   std::vector<std::string> candidates;  // paths to try, in order
   const char* directory = nullptr;
   mode_t umask = 0;
+  std::vector<Limit> limits;
   int descriptors[3] = {-1, -1, -1};
 
   // Written by the child into the memory that it shares with us.
@@ -117,6 +126,13 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) int run_child(voi
     _exit(127);
   }
   umask(plan.umask);  // the child's own: CLONE_FS is not shared
+  for (const Limit& limit : plan.limits) {
+    if (setrlimit(limit.resource, &limit.value) != 0) {
+      plan.failed_step = Step::kLimits;
+      plan.failed_errno = errno;
+      _exit(127);
+    }
+  }
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -130,8 +146,13 @@ Spawned explain(const Plan& plan, const Command& command) {
   Spawned failed;
   failed.retry_is_pointless = true;
   if (plan.failed_step == Step::kDirectory) {
-    failed.error_class = "InvalidCommand";
-    failed.message = "cannot enter the working directory " + command.cwd + ": " + why;
+    failed.error_class = command.cwd.empty() ? "SpawnFailed" : "InvalidCommand";
+    failed.message = "cannot enter the working directory " + std::string(plan.directory) + ": " + why;
+    failed.retry_is_pointless = !command.cwd.empty();
+  } else if (plan.failed_step == Step::kLimits) {
+    failed.error_class = "SpawnFailed";
+    failed.message = "cannot set the limits of the pool: " + why;
+    failed.retry_is_pointless = false;
   } else if (plan.failed_step == Step::kDescriptors) {
     failed.error_class = "SpawnFailed";
     failed.message = "cannot set up the command's descriptors: " + why;
@@ -168,7 +189,11 @@ Spawned spawn(const SpawnRequest& request) {
   fill_candidates(plan, request.command.argv[0]);
   plan.env.push_back(nullptr);
   plan.umask = request.command.umask.value_or(kDefaultUmask);
-  if (!request.command.cwd.empty()) plan.directory = request.command.cwd.c_str();
+  const std::string& directory = request.command.cwd.empty() ? request.directory : request.command.cwd;
+  if (!directory.empty()) plan.directory = directory.c_str();
+  for (const auto& [name, value] : request.limits) {
+    plan.limits.push_back({static_cast<__rlimit_resource>(resource_of(name)), {value, value}});
+  }
   plan.descriptors[0] = request.stdin_descriptor;
   plan.descriptors[1] = request.stdout_descriptor;
   plan.descriptors[2] = request.stderr_descriptor;

@@ -3,6 +3,8 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +20,8 @@ struct SpawnRequest {
   int stdin_descriptor;
   int stdout_descriptor;
   int stderr_descriptor;
+  const std::string& directory;  // where it begins if the command does not say; empty: where we are
+  const std::map<std::string, std::uint64_t>& limits;  // of a pool's terms: soft and hard
 };
 
 // A program that runs in its own process group, whose id is its pid; or why none does.

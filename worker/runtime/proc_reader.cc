@@ -1,5 +1,7 @@
 #include "worker/runtime/proc_reader.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 
 namespace futured::runtime {
@@ -18,6 +20,13 @@ std::string_view read_proc(const char* path, std::span<char> buffer) {
   close(file);
   errno = saved;
   return {buffer.data(), size};
+}
+
+// A directory has a link for itself, one from above, and one for each directory in it.
+std::uint32_t count_threads() {
+  struct stat status {};
+  if (stat("/proc/self/task", &status) != 0 || status.st_nlink < 3) return 1;
+  return static_cast<std::uint32_t>(status.st_nlink - 2);
 }
 
 ProcNumber take_number(std::string_view& text) {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <span>
 #include <string_view>
@@ -34,6 +35,9 @@ class ProcPath {
 
 // What fits of the file; empty, with errno, when it cannot be read.
 [[nodiscard]] std::string_view read_proc(const char* path, std::span<char> buffer);
+
+// Of this process.
+[[nodiscard]] std::uint32_t count_threads();
 
 struct ProcNumber {
   pid_t value = 0;

@@ -18,6 +18,7 @@
 #include "worker/runtime/chunk.h"
 #include "worker/runtime/descendants.h"
 #include "worker/runtime/lifeline.h"
+#include "worker/runtime/proc_reader.h"
 #include "worker/runtime/stacks.h"
 
 namespace futured::runtime {
@@ -34,12 +35,17 @@ constexpr Duration kMeasuredMin = std::chrono::milliseconds(1);
 // machine: nothing beside a job of this length, and too much beside one of a fraction of it.
 constexpr Duration kForkMin = std::chrono::microseconds(10);
 
-// Set in whatever a task forks: the channel is the worker's, and two writers would ruin it.
 std::atomic<bool> is_forked_from_task{false};
 
-void watch_forks() {
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { is_forked_from_task.store(true); });
-  static_cast<void>(registered);
+// How long jobs run between two looks at the size of the process.
+constexpr Duration kWeighedEvery = std::chrono::milliseconds(1);
+
+std::uint64_t resident_bytes() {
+  char buffer[128];
+  std::string_view text = read_proc("/proc/self/statm", buffer);
+  (void)take_number(text);  // its address space
+  static const auto page_bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return static_cast<std::uint64_t>(std::max(0, take_number(text).value)) * page_bytes;
 }
 
 const std::byte* bytes_at(std::string_view text) { return reinterpret_cast<const std::byte*>(text.data()); }
@@ -50,6 +56,11 @@ std::string class_of_current_exception() {
 }
 
 }  // namespace
+
+void watch_forks() {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { is_forked_from_task.store(true); });
+  static_cast<void>(registered);
+}
 
 std::string demangled(const char* name) {
   int status = 0;
@@ -65,6 +76,7 @@ int ProcessWorker::work() {
     switch (wait(run)) {
       case Intake::kRun:
         run_one(run);
+        if (is_worn_out()) return 0;
         break;
       case Intake::kEnded:
         return 0;
@@ -96,12 +108,15 @@ void ProcessWorker::run_one(channel::Run& run) {
   if (take == channel::Take::kRevoked) return;
   set_busy(true);
   set_current_run(&run);
+  audit_.begin();
   TaskContext context(end_, run, jobs_run_, spool_directory_);
   result_.begin(context);
   std::optional<Failure> failure;
   if (take == channel::Take::kUnreadable) {
     failure = {DoneStatus::kWorkerError, "PayloadUnreadable",
                "the job's payload or its segments did not reach the worker"};
+  } else if (const Status in = directory_ != nullptr ? directory_->enter(run.fence) : Status(); !in) {
+    failure = {DoneStatus::kWorkerError, "WorkDirectory", in.error().message};
   } else {
     failure = execute(run, context);
   }
@@ -114,6 +129,7 @@ void ProcessWorker::run_one(channel::Run& run) {
   const Duration took = outcome.finished_at - outcome.started_at;
   measure(outcome, took);
   end_what_it_left(took);
+  if (directory_ != nullptr) directory_->leave();
   if (failure) {
     outcome.status = failure->status;
     outcome.error_class = failure->error_class;
@@ -121,6 +137,11 @@ void ProcessWorker::run_one(channel::Run& run) {
     outcome.no_retry = failure->no_retry;
     outcome.retry_after_ms = failure->retry_after_ms;
     result_.discard();
+  }
+  unweighed_ += took;
+  const bool holds_descriptors = !result_.descriptors().empty() || context.streams().has_file();
+  if (const auto left = audit_.look({took, end_.has_more(run), holds_descriptors})) {
+    context.log(LogLevel::kWarning, *left);
   }
   context.streams().append_to(result_.encoded());
   outcome.result = result_.encoded();
@@ -200,6 +221,14 @@ std::optional<Failure> ProcessWorker::resolve(channel::Run& run) {
     parts_.push_back({part.content_type, all.subspan(part.begin, part.end - part.begin), std::move(*mapping)});
   }
   return std::nullopt;
+}
+
+bool ProcessWorker::is_worn_out() {
+  if (jobs_max_ != 0 && jobs_run_ >= jobs_max_) return true;
+  if (audit_.is_to_be_replaced()) return true;
+  if (rss_bytes_max_ == 0 || unweighed_ < kWeighedEvery) return false;
+  unweighed_ = Duration(0);
+  return resident_bytes() > rss_bytes_max_;
 }
 
 void ProcessWorker::measure(channel::Outcome& outcome, Duration took) {

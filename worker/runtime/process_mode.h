@@ -7,10 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "base/pool_terms.h"
 #include "segment/mapping_cache.h"
 #include "worker/channel/worker_end.h"
 #include "worker/runtime/failure.h"
+#include "worker/runtime/leak_audit.h"
 #include "worker/runtime/task_context.h"
+#include "worker/runtime/work_directory.h"
 #include "worker/sdk/registry.h"
 
 namespace futured::runtime {
@@ -18,12 +21,19 @@ namespace futured::runtime {
 class ProcessWorker {
  public:
   // `spool_directory`: where long output goes; empty: memory is all there is.
-  ProcessWorker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks, std::string spool_directory = {})
-      : end_(end), tasks_(tasks), spool_directory_(std::move(spool_directory)) {}
+  ProcessWorker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks, std::string spool_directory = {},
+                const PoolTerms& terms = {}, WorkDirectory* directory = nullptr)
+      : end_(end),
+        tasks_(tasks),
+        spool_directory_(std::move(spool_directory)),
+        jobs_max_(terms.jobs_per_worker_max),
+        rss_bytes_max_(terms.rss_bytes_max),
+        audit_(terms),
+        directory_(directory) {}
 
-  // Works until the lifeline closes (0) or the channel breaks (1): the exit status of the worker process. Between two
-  // short jobs no system call is made, as long as offers are there. A task that closes the channel's descriptors breaks
-  // it.
+  // Works until the lifeline closes or the worker is to be replaced (0), or the channel breaks (1): the exit status of
+  // the worker process. Short jobs that follow one another make no system call each. A task that closes the channel's
+  // descriptors breaks it.
   [[nodiscard]] int work();
 
   // Takes and runs one offer, ends what the task left running, and reports it.
@@ -37,6 +47,8 @@ class ProcessWorker {
   [[nodiscard]] std::optional<Failure> call(const sdk::TaskFunction& task, TaskContext& context, Parts arguments,
                                             ResultWriter& out);
   [[nodiscard]] std::optional<Failure> resolve(channel::Run& run);
+  // Between two jobs: it has run as many as it may, has grown too large, or was left changed.
+  [[nodiscard]] bool is_worn_out();
   void measure(channel::Outcome& outcome, Duration took);
   static void end_what_it_left(Duration took);
 
@@ -48,9 +60,19 @@ class ProcessWorker {
   ResultEncoder result_;
   std::uint64_t jobs_run_ = 0;
 
+  const std::uint64_t jobs_max_;       // 0: no bound
+  const std::uint64_t rss_bytes_max_;  // 0: no bound
+  Duration unweighed_{0};              // time of jobs since it was last looked how large this process is
+  LeakAudit audit_;
+  WorkDirectory* const directory_;  // null: wherever the worker is
+
   std::uint64_t cpu_ns_seen_ = 0;      // of this process at the last measurement
   Duration unmeasured_ = Duration(0);  // time of jobs since then that were too short to measure
 };
+
+// From now on a fork of this process that comes back from a task ends: the channel is the worker's, and two writers
+// would ruin it.
+void watch_forks();
 
 // The name of a type as C++ writes it.
 [[nodiscard]] std::string demangled(const char* name);

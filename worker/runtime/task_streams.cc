@@ -76,4 +76,9 @@ void TaskStreams::append_to(std::string& encoded) {
   append(log_, kLogType);
 }
 
+bool TaskStreams::has_file() const {
+  const auto is_in_file = [](const Stream& stream) { return stream.capture && stream.capture->is_spooled(); };
+  return is_in_file(chunks_) || is_in_file(log_);
+}
+
 }  // namespace futured::runtime

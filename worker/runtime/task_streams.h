@@ -26,6 +26,8 @@ class TaskStreams {
 
   // After the task: adds what was kept to its encoded result. Costs an fdatasync for each that is long.
   void append_to(std::string& encoded);
+  // A file is open for what was too long for memory.
+  [[nodiscard]] bool has_file() const;
 
  private:
   struct Stream {

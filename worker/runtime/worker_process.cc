@@ -11,9 +11,11 @@
 
 #include "worker/runtime/command_mode.h"
 #include "worker/runtime/descendants.h"
+#include "worker/runtime/fresh_mode.h"
 #include "worker/runtime/lifeline.h"
 #include "worker/runtime/process_mode.h"
 #include "worker/runtime/stacks.h"
+#include "worker/runtime/workplace.h"
 
 namespace futured::runtime {
 
@@ -31,11 +33,16 @@ bool wait_for_word(int lifeline) {
   }
 }
 
-int work(const ZygoteOptions& options, channel::WorkerEnd& end) {
-  switch (options.mode) {
-    case zygote::Mode::kCommand:
-      return run_command_worker(end, {.spool_directory = options.spool_directory, .capture = {}});
-    case zygote::Mode::kProcess: {
+int work(const ZygoteOptions& options, WorkDirectory& directory, channel::WorkerEnd& end) {
+  switch (options.terms.mode) {
+    case PoolMode::kCommand:
+      return run_command_worker(end, {.spool_directory = options.spool_directory,
+                                      .capture = {},
+                                      .limits = options.terms.limits,
+                                      .directory = &directory});
+    case PoolMode::kFresh:
+      return run_fresh_worker(end, sdk::registered_tasks(), options, directory);
+    case PoolMode::kProcess: {
       if (const Status watched = watch_lifeline(end.lifeline_fd()); !watched) {
         std::fprintf(stderr, "futured worker: %s\n", watched.error().message.c_str());
         return kExitBroken;
@@ -44,12 +51,10 @@ int work(const ZygoteOptions& options, channel::WorkerEnd& end) {
         std::fprintf(stderr, "futured worker: %s\n", watched.error().message.c_str());
         return kExitBroken;
       }
-      ProcessWorker worker(end, sdk::registered_tasks(), options.spool_directory);
+      ProcessWorker worker(end, sdk::registered_tasks(), options.spool_directory, options.terms, &directory);
       return worker.work();
     }
-    case zygote::Mode::kFresh:
-    case zygote::Mode::kThread:
-    case zygote::Mode::kAsync:
+    case PoolMode::kThread:
       break;
   }
   return kExitBroken;  // run_zygote refused these modes
@@ -70,7 +75,14 @@ void run_worker(const ZygoteOptions& options, std::uint32_t slot, WorkerFds fds)
   int status = kExitBroken;
   auto end = channel::WorkerEnd::attach(std::move(fds.channel), std::move(fds.lifeline));
   if (end) {
-    status = work(options, *end);
+    ZygoteOptions own = options;
+    auto directory = settle(own, slot);
+    if (directory) {
+      status = work(own, *directory, *end);
+    } else {
+      std::fprintf(stderr, "futured worker: slot %u: %s\n", slot, directory.error().message.c_str());
+      status = kExitUnconfined;
+    }
   } else {
     std::fprintf(stderr, "futured worker: slot %u: %s\n", slot, end.error().message.c_str());
   }

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,8 +15,11 @@
 
 #include "base/result.h"
 #include "worker/channel/packet.h"
+#include "worker/runtime/confinement.h"
 #include "worker/runtime/descendants.h"
+#include "worker/runtime/proc_reader.h"
 #include "worker/runtime/worker_process.h"
+#include "worker/runtime/workplace.h"
 #include "worker/sdk/registry.h"
 
 namespace futured::runtime {
@@ -54,11 +56,18 @@ bool tell(const Message& message, std::span<const int> descriptors = {}) {
   }
 }
 
-// A directory has a link for itself, one from above, and one for each directory in it.
-std::uint32_t count_threads() {
-  struct stat status {};
-  if (stat("/proc/self/task", &status) != 0 || status.st_nlink < 3) return 1;
-  return static_cast<std::uint32_t>(status.st_nlink - 2);
+zygote::Mode wire_mode(PoolMode mode) {
+  switch (mode) {
+    case PoolMode::kProcess:
+      return zygote::Mode::kProcess;
+    case PoolMode::kFresh:
+      return zygote::Mode::kFresh;
+    case PoolMode::kThread:
+      return zygote::Mode::kThread;
+    case PoolMode::kCommand:
+      break;
+  }
+  return zygote::Mode::kCommand;
 }
 
 class Zygote {
@@ -86,21 +95,16 @@ class Zygote {
 };
 
 Status Zygote::load() {
-  switch (options_.mode) {
-    case zygote::Mode::kProcess:
-      break;
-    case zygote::Mode::kCommand:
-      if (!options_.plugins.empty()) {
-        return Error{ErrorCode::kInvalidArgument, "a command pool runs programs and loads no plugins"};
-      }
-      return {};
-    case zygote::Mode::kFresh:
-    case zygote::Mode::kThread:
-    case zygote::Mode::kAsync:
-      return Error{ErrorCode::kUnimplemented, "worker modes fresh, thread and async are not built"};
+  const PoolTerms& terms = options_.terms;
+  if (const Status sound = check(terms); !sound) return sound;
+  drop_environment(terms.env_allow);
+  if (const Status possible = rehearse(options_); !possible) return possible;
+  if (terms.mode == PoolMode::kThread) {
+    return Error{ErrorCode::kUnimplemented, "worker mode thread is not built"};
   }
+  if (terms.mode == PoolMode::kCommand) return {};
   if (const Status built_in = sdk::registration_status(); !built_in) return built_in;
-  for (const std::string& plugin : options_.plugins) {
+  for (const std::string& plugin : terms.plugins) {
     if (const Status loaded = sdk::load_plugin(plugin); !loaded) return loaded;
   }
   return {};
@@ -131,14 +135,15 @@ bool Zygote::open() {
     return false;
   }
   const auto tasks =
-      options_.mode == zygote::Mode::kCommand ? std::span<sdk::RegisteredTask>() : sdk::registered_tasks();
+      options_.terms.mode == PoolMode::kCommand ? std::span<sdk::RegisteredTask>() : sdk::registered_tasks();
   for (std::uint32_t index = 0; index < tasks.size(); ++index) {
     zygote::Task task{header_of(zygote::MessageType::kTask), index, 0, {}, {}};
     copy_text(task.name, tasks[index].name);
     copy_text(task.version, tasks[index].version);
     if (!tell(task)) return false;
   }
-  return tell(zygote::Ready{header_of(zygote::MessageType::kReady), static_cast<std::uint32_t>(options_.mode),
+  return tell(zygote::Ready{header_of(zygote::MessageType::kReady),
+                            static_cast<std::uint32_t>(wire_mode(options_.terms.mode)),
                             static_cast<std::uint32_t>(tasks.size()), count_threads(), 0});
 }
 

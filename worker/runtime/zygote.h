@@ -2,16 +2,15 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
+#include "base/pool_terms.h"
 #include "worker/channel/zygote.h"
 
 namespace futured::runtime {
 
 struct ZygoteOptions {
-  zygote::Mode mode = zygote::Mode::kProcess;
-  std::vector<std::string> plugins;
-  std::string spool_directory;  // command mode: where long output goes
+  PoolTerms terms;
+  std::string spool_directory;  // where long output goes
 };
 
 // Serves the spawner on descriptor zygote::kControlFd until it hangs up. Returns the exit status; in a worker, which is

@@ -12,15 +12,22 @@ namespace futured::runtime {
 namespace {
 
 constexpr std::string_view kUsage =
-    "usage: futured-zygote --mode process|command [--plugin PATH]... [--spool DIRECTORY]\n"
+    "usage: futured-zygote --mode process|fresh|thread|command [--plugin PATH]... [--spool DIRECTORY] [--TERM "
+    "VALUE]...\n"
     "\n"
     "Loads tasks and forks the workers of one pool. futured-spawner starts it, with descriptor 3 as their connection;\n"
     "it is of no use by itself.\n"
     "\n"
     "  --mode process     workers that run tasks: the built-in ones and those of the plugins\n"
+    "  --mode fresh       the same, each task in a fork of its own\n"
+    "  --mode thread      the same, several at once in one worker: --jobs-at-once\n"
     "  --mode command     workers that run command lines\n"
     "  --plugin PATH      a shared object that defines tasks with futured/task.h; may be given several times\n"
-    "  --spool DIRECTORY  where long output goes\n";
+    "  --spool DIRECTORY  where long output goes\n"
+    "\n"
+    "Terms are the settings of a pool (deploy/futured.toml): --jobs-per-worker-max --rss-bytes-max --leaks --user\n"
+    "--env-allow --limit NAME=VALUE --nice --no-new-privileges --no-network --private-directory --memory-bytes-max\n"
+    "--processes-max\n";
 
 int complain(const char* why, const char* what = "") {
   std::fprintf(stderr, "futured-zygote: %s%s\n", why, what);
@@ -53,19 +60,15 @@ int zygote_main(int argc, char** argv) {
       std::fwrite(kUsage.data(), 1, kUsage.size(), stdout);
       return 0;
     }
-    if (option != "--mode" && option != "--plugin" && option != "--spool") return complain("unknown option ", argv[i]);
     if (++i == argc) return complain("missing value after ", argv[i - 1]);
-    const std::string_view value = argv[i];
-    if (option == "--plugin") {
-      options.plugins.emplace_back(value);
-    } else if (option == "--spool") {
-      options.spool_directory = value;
-    } else if (value == "process" || value == "command") {
-      options.mode = value == "process" ? zygote::Mode::kProcess : zygote::Mode::kCommand;
-      has_mode = true;
-    } else {
-      return complain("unknown mode ", argv[i]);
+    if (option == "--spool") {
+      options.spool_directory = argv[i];
+      continue;
     }
+    if (const Status read = read_argument(options.terms, option, argv[i]); !read) {
+      return complain(read.error().message.c_str());
+    }
+    has_mode = has_mode || option == "--mode";
   }
   if (!has_mode) return complain("--mode is missing; see --help");
   if (!is_connected()) return complain("descriptor 3 is no connection to a spawner; see --help");

@@ -1,113 +1,125 @@
 #include "worker/spawner/cgroup.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <utility>
 
-#include "base/fd.h"
+#include "worker/spawner/group_files.h"
+#include "worker/spawner/own_groups.h"
+#include "worker/spawner/process_tree.h"
 
 namespace futured::spawner {
 
 namespace {
 
-[[nodiscard]] std::string read_text(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
+constexpr const char* kAside = "spawner";  // the group that this process leaves its own for
+
+[[nodiscard]] std::string name_of(std::uint64_t instance) {
+  char name[32];
+  std::snprintf(name, sizeof name, "/futured-%016llx", static_cast<unsigned long long>(instance));
+  return name;
 }
 
-[[nodiscard]] bool write_text(const std::string& path, const std::string& text) {
-  const Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  return file.is_open() && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-}
-
-// Where this process's own v2 group is, by the mounts and /proc/self/cgroup; empty when nowhere.
-[[nodiscard]] std::string own_group() {
-  std::string mount;
-  std::istringstream mounts(read_text("/proc/self/mountinfo"));
-  for (std::string line; std::getline(mounts, line);) {
-    const std::size_t dash = line.find(" - cgroup2 ");
-    if (dash == std::string::npos) continue;
-    std::istringstream fields(line);
-    std::string skip;
-    fields >> skip >> skip >> skip >> skip >> mount;
-    break;
-  }
-  std::istringstream groups(read_text("/proc/self/cgroup"));
-  for (std::string line; !mount.empty() && std::getline(groups, line);) {
-    if (line.starts_with("0::")) return mount + (line.substr(3) == "/" ? "" : line.substr(3));
-  }
-  return {};
-}
-
-[[nodiscard]] bool is_populated(const std::string& group) {
-  return read_text(group + "/cgroup.events").find("populated 1") != std::string::npos;
-}
-
-void remove_folders(const std::string& path) {
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(path, ignored)) {
-    if (entry.is_directory(ignored)) ::rmdir(entry.path().c_str());
-  }
-  ::rmdir(path.c_str());
+[[nodiscard]] bool is_handed_out(const std::string& group, const std::string& controller) {
+  return has_word(read_text(group + "/cgroup.subtree_control"), controller);
 }
 
 }  // namespace
 
-std::optional<CgroupTree> CgroupTree::create(std::uint64_t instance) {
-  const std::string own = own_group();
+CgroupTree::CgroupTree(std::string own, std::string path, Version version)
+    : own_(std::move(own)), path_(std::move(path)), version_(version) {}
+
+std::optional<CgroupTree> CgroupTree::create(const std::string& own, Version version, std::uint64_t instance,
+                                             const std::string& needed) {
   if (own.empty()) return {};
-  char name[32];
-  std::snprintf(name, sizeof name, "/futured-%016llx", static_cast<unsigned long long>(instance));
-  const std::string path = own + name;
-  if (::mkdir(path.c_str(), 0755) != 0) return {};
-  // Moving processes needs the right to write in the common ancestor too: try it with a child that is about to exist.
-  if (::access((path + "/cgroup.kill").c_str(), W_OK) != 0 || ::access((own + "/cgroup.procs").c_str(), W_OK) != 0) {
-    ::rmdir(path.c_str());
-    return {};
-  }
-  return CgroupTree(path);
+  const std::string path = own + name_of(instance);
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return {};
+  // Moving a process in v2 needs the right to write in the common ancestor too.
+  const bool may_move = ::access((own + "/cgroup.procs").c_str(), W_OK) == 0;
+  if (may_move && ::access((path + "/" + needed).c_str(), W_OK) == 0) return CgroupTree(own, path, version);
+  ::rmdir(path.c_str());
+  return {};
 }
 
-bool CgroupTree::remove_leftover(const std::string& path) {
-  if (::access(path.c_str(), F_OK) != 0) return true;
-  (void)write_text(path + "/cgroup.kill", "1");
-  if (is_populated(path)) return false;
-  remove_folders(path);
+// The name is looked at because the path comes from a file: with another one, it would not be ours to remove.
+bool CgroupTree::remove_leftover(const std::string& path, std::uint64_t instance) {
+  if (!path.ends_with(name_of(instance)) || ::access(path.c_str(), F_OK) != 0) return true;
+  const auto left = processes_of(path);
+  if (!left.empty() && write_text(path + "/cgroup.kill", "1") != 0) (void)kill_trees(left);
+  if (!processes_of(path).empty()) return false;
+  remove_group(path);
   return true;
 }
 
+bool CgroupTree::make(const std::string& group) const {
+  return ::mkdir((path_ + "/" + group).c_str(), 0755) == 0 || errno == EEXIST;
+}
+
 bool CgroupTree::add(const std::string& group, pid_t pid) const {
-  const std::string folder = path_ + "/" + group;
-  if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return false;
-  return write_text(folder + "/cgroup.procs", std::to_string(pid));
+  return write(group, "cgroup.procs", std::to_string(pid));
+}
+
+bool CgroupTree::write(const std::string& group, const std::string& file, const std::string& text) const {
+  return write_text(path_ + "/" + group + "/" + file, text) == 0;
+}
+
+std::string CgroupTree::read(const std::string& group, const std::string& file) const {
+  return read_text(path_ + "/" + group + "/" + file);
 }
 
 bool CgroupTree::kill(const std::string& group) const {
   if (is_empty(group)) return true;
-  (void)write_text(path_ + "/" + group + "/cgroup.kill", "1");
+  (void)write(group, "cgroup.kill", "1");
   return is_empty(group);
 }
 
-bool CgroupTree::is_empty(const std::string& group) const { return !is_populated(path_ + "/" + group); }
-
-std::uint64_t CgroupTree::out_of_memory_kills(const std::string& group) const {
-  std::istringstream events(read_text(path_ + "/" + group + "/memory.events"));
-  std::uint64_t count = 0;
-  for (std::string name; events >> name >> count;) {
-    if (name == "oom_kill") return count;
-  }
-  return 0;
+bool CgroupTree::is_empty(const std::string& group) const {
+  return number_behind(read(group, "cgroup.events"), "populated") == 0;
 }
 
-void CgroupTree::remove() const { remove_folders(path_); }
+void CgroupTree::remove(const std::string& group) const { remove_group(path_ + "/" + group); }
+
+bool CgroupTree::hand_out(const std::string& controller) {
+  if (!has_word(read_text(own_ + "/cgroup.controllers"), controller)) return false;
+  const std::string order = "+" + controller;
+  const std::string ours = own_ + "/cgroup.subtree_control";
+  if (!is_handed_out(own_, controller)) {
+    int error = write_text(ours, order);
+    if (error == EBUSY && step_aside()) {
+      error = write_text(ours, order);
+      if (error != 0) step_back();
+    }
+    if (error != 0) return false;
+  }
+  return write_text(path_ + "/cgroup.subtree_control", order) == 0;
+}
+
+bool CgroupTree::step_aside() {
+  is_aside_ = is_aside_ || (make(kAside) && add(kAside, ::getpid()));
+  return is_aside_;
+}
+
+// Refused while our own group hands out a controller: then this process stays, and its last group with it.
+void CgroupTree::step_back() {
+  if (write_text(own_ + "/cgroup.procs", std::to_string(::getpid())) != 0) return;
+  remove(kAside);
+  is_aside_ = false;
+}
+
+void CgroupTree::remove() {
+  if (is_aside_) {
+    for (const char* controller : {"memory", "pids"}) {
+      const std::string order = std::string("-") + controller;
+      // Refused by the kernel while another spawner beside us still uses it.
+      (void)write_text(path_ + "/cgroup.subtree_control", order);
+      (void)write_text(own_ + "/cgroup.subtree_control", order);
+    }
+    step_back();
+  }
+  remove_group(path_);
+}
 
 }  // namespace futured::spawner

@@ -20,14 +20,16 @@ namespace futured::spawner {
 namespace {
 
 constexpr std::size_t kCompactBytes = 256 * 1024;
+constexpr std::string_view kGroup = "group ";
 
 struct Leftovers {
   std::uint64_t instance = 0;
-  std::string cgroup;
+  std::vector<std::string> groups;
   std::vector<JournalEntry> entries;
 };
 
-// "instance HEX [CGROUP]", then "PID START" lines. A line cut by a crash names a process that never got to run.
+// "instance HEX", a "group PATH" line for each hierarchy, then "PID START" lines. A line cut by a crash names a process
+// that never got to run.
 [[nodiscard]] Leftovers read_journal(const std::string& path) {
   Leftovers left;
   std::ifstream file(path);
@@ -36,10 +38,12 @@ struct Leftovers {
   std::istringstream head(line);
   std::string word;
   head >> word >> std::hex >> left.instance;
-  head >> std::ws;
-  std::getline(head, left.cgroup);
   while (std::getline(file, line)) {
     if (file.eof()) break;
+    if (line.starts_with(kGroup)) {
+      left.groups.push_back(line.substr(kGroup.size()));
+      continue;
+    }
     JournalEntry entry;
     if (std::istringstream(line) >> entry.pid >> entry.start_time) left.entries.push_back(entry);
   }
@@ -78,28 +82,32 @@ std::string instance_entry(std::uint64_t instance) {
 }
 
 Status Journal::kill_leftovers(const std::string& path) {
-  const Leftovers left = read_journal(path);
+  Leftovers left = read_journal(path);
   const Instant until = monotonic_now() + std::chrono::milliseconds(kLeftoverMs);
   for (;;) {
-    const bool group_gone = left.cgroup.empty() || CgroupTree::remove_leftover(left.cgroup);
+    std::erase_if(left.groups,
+                  [&](const std::string& group) { return CgroupTree::remove_leftover(group, left.instance); });
     const std::vector<pid_t> pids = living(left);
-    if (group_gone && pids.empty()) return {};
+    if (left.groups.empty() && pids.empty()) return {};
     if (monotonic_now() > until) {
-      return Error{ErrorCode::kFailedPrecondition,
-                   "processes of an earlier spawner do not die" +
-                       (pids.empty() ? ": cgroup " + left.cgroup : ", such as pid " + std::to_string(pids.front()))};
+      return Error{
+          ErrorCode::kFailedPrecondition,
+          "processes of an earlier spawner do not die" +
+              (pids.empty() ? ": cgroup " + left.groups.front() : ", such as pid " + std::to_string(pids.front()))};
     }
     (void)kill_trees(pids);
     wait_for_a_death(pids);
   }
 }
 
-Result<Journal> Journal::create(const std::string& path, std::uint64_t instance, const std::string& cgroup) {
+Result<Journal> Journal::create(const std::string& path, std::uint64_t instance,
+                                const std::vector<std::string>& groups) {
   Journal journal;
   journal.path_ = path;
   char head[64];
-  std::snprintf(head, sizeof head, "instance %016llx ", static_cast<unsigned long long>(instance));
-  journal.head_ = head + cgroup + "\n";
+  std::snprintf(head, sizeof head, "instance %016llx\n", static_cast<unsigned long long>(instance));
+  journal.head_ = head;
+  for (const std::string& group : groups) journal.head_.append(kGroup).append(group) += '\n';
   const std::string fresh = path + ".new";
   journal.file_ = Fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
   if (!journal.file_.is_open()) return system_error("open " + fresh);

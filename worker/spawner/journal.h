@@ -19,14 +19,14 @@ struct JournalEntry {
 
 class Journal {
  public:
-  // Kills everything that the spawner which wrote `path` left behind: its cgroup, the processes it wrote down, and
-  // those that carry its instance in their environment. Blocks until they are dead, at most kLeftoverMs; an error if
-  // not.
+  // Kills everything that the spawner which wrote `path` left behind: what is in its control groups, the processes it
+  // wrote down, and those that carry its instance in their environment. Blocks until they are dead, at most
+  // kLeftoverMs; an error if not.
   [[nodiscard]] static Status kill_leftovers(const std::string& path);
 
-  // Begins anew. `cgroup` may be empty.
+  // Begins anew. `groups`: folders of the instance's control groups, one in each hierarchy.
   [[nodiscard]] static Result<Journal> create(const std::string& path, std::uint64_t instance,
-                                              const std::string& cgroup);
+                                              const std::vector<std::string>& groups);
 
   // Before the process may do anything. When it fails (disk full) the process is still found by its environment, unless
   // it clears that.

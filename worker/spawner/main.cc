@@ -21,7 +21,8 @@ constexpr const char* kUsage =
     "  --state DIR          the daemon's state directory; the socket is DIR/spawner.sock\n"
     "  --idle-exit SECONDS  exit after so long without a daemon and without running work (default 0: never)\n"
     "  --detach             go to the background once the socket is ready\n"
-    "  --no-cgroup          find and kill process trees by walking /proc even where cgroup v2 may be written\n";
+    "  --no-cgroup          use no control groups: find and kill process trees by walking /proc, and keep memory_max\n"
+    "                       and processes_max by sampling it\n";
 
 constexpr int kExitUsage = 2;
 constexpr int kExitAlreadyRunning = 3;

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -48,8 +49,9 @@ Status Spawner::open() {
   if (auto killed = Journal::kill_leftovers(journal_path); !killed) return killed;
 
   if (::getrandom(&instance_, sizeof instance_, 0) != sizeof instance_) return system_error("getrandom");
-  if (options_.use_cgroup) cgroups_ = CgroupTree::create(instance_);
-  auto journal = Journal::create(journal_path, instance_, cgroups_ ? cgroups_->path() : "");
+  if (options_.use_cgroup) groups_ = SlotGroups::create(find_own_groups(), instance_);
+  std::fprintf(stderr, "futured-spawner: %s\n", description_of(groups_).c_str());
+  auto journal = Journal::create(journal_path, instance_, groups_.paths());
   if (!journal) return journal.error();
   journal_ = std::move(*journal);
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return system_error("prctl PR_SET_CHILD_SUBREAPER");
@@ -124,7 +126,7 @@ void Spawner::run() {
     (void)kill_trees(left);
     reap();
   }
-  if (cgroups_) cgroups_->remove();
+  groups_.remove();
   journal_->remove();
   ::unlink((options_.state_folder + "/spawner.sock").c_str());
 }
@@ -164,7 +166,7 @@ void Spawner::on_event(Kind kind, std::uint32_t id, std::uint32_t events) {
 }
 
 int Spawner::sleep_ms(Instant now) const {
-  Instant next = Instant::never();
+  Instant next = sample_at_;
   for (const auto& [id, slot] : slots_) next = std::min({next, slot.deadline, slot.reap_by});
   for (const auto& [id, pool] : pools_) {
     if (pool.state == PoolState::State::kDown && pool.pid == 0) next = std::min(next, pool.restart_at);
@@ -177,6 +179,7 @@ int Spawner::sleep_ms(Instant now) const {
 }
 
 void Spawner::on_time(Instant now) {
+  if (sample_at_ <= now) sample(now);
   for (auto& [id, slot] : slots_) {
     if (slot.reap_by <= now) {
       // Its zygote does not reap: then nobody can trust that zygote, and its death hands the zombie to us.

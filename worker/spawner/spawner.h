@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "base/result.h"
-#include "worker/spawner/cgroup.h"
 #include "worker/spawner/connection.h"
 #include "worker/spawner/journal.h"
+#include "worker/spawner/slot_groups.h"
 #include "worker/spawner/state.h"
 
 namespace futured::spawner {
@@ -90,13 +90,20 @@ class Spawner {
   [[nodiscard]] bool has_work() const;
   [[nodiscard]] bool is_all_gone() const;
 
+  // Limits (spawner_limits.cc).
+  void confine(SlotState& slot, const WorkerLimits& limits);
+  void sample(Instant now);
+  void sample(SlotState& slot);
+  void judge_memory(SlotState& slot, WorkerEnded& message) const;
+
   Options options_;
   std::uint64_t instance_ = 0;
   Fd lock_;
   Fd epoll_;
   Fd signals_;
   Fd listener_;
-  std::optional<CgroupTree> cgroups_;
+  SlotGroups groups_;
+  Instant sample_at_ = Instant::never();  // while a worker lives with a limit that no group keeps
   std::optional<Journal> journal_;
 
   std::map<int, Fd> greetings_;  // accepted, no HELLO yet

@@ -84,7 +84,9 @@ void Spawner::welcome() {
   auto message = make<Welcome>(MessageType::kWelcome);
   message.instance = instance_;
   message.pid = ::getpid();
-  message.confinement = static_cast<std::uint32_t>(cgroups_ ? Confinement::kCgroup : Confinement::kWalk);
+  message.kills_by = static_cast<std::uint32_t>(groups_.kills_by());
+  message.memory_by = static_cast<std::uint32_t>(groups_.memory_by());
+  message.processes_by = static_cast<std::uint32_t>(groups_.processes_by());
   tell(channel::bytes_of(message));
   for (const auto& [id, pool] : pools_) {
     auto replay = make<Pool>(MessageType::kPool);
@@ -231,6 +233,7 @@ void Spawner::start_pool(const StartPool& message, std::string_view strings) {
   pool.name = message.name;
   pool.mode = message.mode;
   pool.allow_threads = message.allow_threads != 0;
+  pool.limits = {message.memory_bytes_max, message.processes_max};
   std::vector<std::string> all;
   while (!strings.empty()) {
     const std::size_t end = strings.find('\0');

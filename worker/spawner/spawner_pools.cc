@@ -116,7 +116,7 @@ void Spawner::start_zygote(PoolState& pool) {
   }
   if (const auto stat = read_stat(child.pid)) (void)journal_->add({child.pid, stat->start_time});
   // Best effort: the group only serves to find a zygote that outlives us; its workers are moved on to their slots'.
-  if (cgroups_) (void)cgroups_->add("pool-" + std::to_string(pool.id), child.pid);
+  (void)groups_.confine("pool-" + std::to_string(pool.id), child.pid, {});
   if (auto watched = watch(pool.socket.get(), EPOLLIN, Kind::kZygote, pool.id); !watched) {
     zygote_lost(pool, watched.error().message);
   }

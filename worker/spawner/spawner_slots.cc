@@ -15,7 +15,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "base/out_of_memory.h"
 #include "worker/channel/channel.h"
 #include "worker/spawner/process_tree.h"
 #include "worker/spawner/spawner.h"
@@ -45,7 +44,10 @@ SlotState* Spawner::find(std::uint32_t id, std::uint32_t generation) {
 Status Spawner::prepare(SlotState& slot) {
   ++slot.generation;
   slot.pid = 0;
-  slot.confined = slot.exited = slot.kill_asked = false;
+  slot.confined = {};
+  slot.over = Limit::kNone;
+  slot.over_what.clear();
+  slot.exited = slot.kill_asked = false;
   slot.fork_failures = 0;
   slot.wait_status = -1;
   slot.peak_rss_bytes = slot.cpu_ns = 0;
@@ -81,7 +83,6 @@ void Spawner::on_forked(PoolState& pool, const zygote::Forked& message, Fd pidfd
   }
   slot->pid = message.pid;
   slot->pidfd = std::move(pidfd);
-  slot->out_of_memory_before = out_of_memory_kills();
   const auto stat = read_stat(message.pid);
   slot->start_time = stat ? stat->start_time : 0;
   if (stat) {
@@ -89,7 +90,7 @@ void Spawner::on_forked(PoolState& pool, const zygote::Forked& message, Fd pidfd
       std::fprintf(stderr, "futured-spawner: journal: %s\n", written.error().message.c_str());
     }
   }
-  if (cgroups_) slot->confined = cgroups_->add(group_of(*slot), slot->pid);
+  confine(*slot, pool.limits);
   (void)watch(slot->pidfd.get(), EPOLLIN, Kind::kWorker, slot->id);
   slot->state = SlotState::State::kRunning;
   if (slot->kill_asked) return begin_kill(*slot);
@@ -142,8 +143,8 @@ void Spawner::begin_kill(SlotState& slot) {
 // next death.
 void Spawner::go_on_killing(SlotState& slot) {
   slot.deadline = monotonic_now() + kLookAgain;
-  if (slot.confined) {
-    if (cgroups_->kill(group_of(slot)) && slot.exited) finish(slot);
+  if (slot.confined.kill) {
+    if (groups_.kill(group_of(slot)) && slot.exited) finish(slot);
     return;
   }
   if (!slot.exited) {
@@ -228,15 +229,15 @@ void Spawner::finish(SlotState& slot) {
   message.slot = slot.id;
   message.generation = slot.generation;
   message.pid = slot.pid;
-  message.cause = static_cast<std::uint32_t>(slot.kill_asked ? EndCause::kKilled : EndCause::kExited);
+  const bool is_ours = slot.kill_asked || slot.over != Limit::kNone;
+  message.cause = static_cast<std::uint32_t>(is_ours ? EndCause::kKilled : EndCause::kExited);
   message.wait_status = slot.wait_status;
   message.peak_rss_bytes = slot.peak_rss_bytes;
   message.cpu_ns = slot.cpu_ns;
-  OutOfMemory out = OutOfMemory::kNo;
-  const bool killed = slot.wait_status != -1 && WIFSIGNALED(slot.wait_status) && WTERMSIG(slot.wait_status) == SIGKILL;
-  if (killed && !slot.kill_asked && out_of_memory_kills() > slot.out_of_memory_before) out = OutOfMemory::kLikely;
-  if (slot.confined && cgroups_->out_of_memory_kills(group_of(slot)) > 0) out = OutOfMemory::kYes;
-  message.out_of_memory = static_cast<std::uint32_t>(out);
+  judge_memory(slot, message);
+  message.limit = static_cast<std::uint32_t>(slot.over);
+  std::memcpy(message.message, slot.over_what.data(), std::min(slot.over_what.size(), kTextBytes - 1));
+  groups_.release(group_of(slot));
   tell(channel::bytes_of(message));
   std::vector<JournalEntry> living;
   for (const auto& [id, other] : slots_) {

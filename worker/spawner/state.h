@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/time.h"
 #include "worker/channel/zygote.h"
+#include "worker/spawner/slot_groups.h"
 #include "worker/spawner/wire.h"
 
 namespace futured::spawner {
@@ -21,6 +22,7 @@ struct PoolState {
   bool allow_threads = false;
   std::vector<std::string> argv;
   std::vector<std::string> environment;
+  WorkerLimits limits;
 
   enum class State { kStarting, kReady, kDown, kStopping };
   State state = State::kDown;
@@ -61,8 +63,12 @@ struct SlotState {
   Fd pidfd;
   pid_t pid = 0;
   std::uint64_t start_time = 0;
-  std::uint64_t out_of_memory_before = 0;
-  bool confined = false;  // in a cgroup
+  WorkerLimits limits;
+  Confined confined;
+  MemoryEvents memory_before;                      // of its group
+  std::uint64_t machine_out_of_memory_before = 0;  // kills of the whole machine
+  Limit over = Limit::kNone;                       // what it was killed for
+  std::string over_what;                           // kNone: empty
 
   bool exited = false;  // reaped: the figures below are final
   bool kill_asked = false;

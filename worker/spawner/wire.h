@@ -59,9 +59,12 @@ struct StartPool {  // followed by strings_bytes: argv, then KEY=VALUE additions
   std::uint32_t argv_count;
   std::uint32_t environment_count;
   std::uint32_t strings_bytes;
+  std::uint64_t memory_bytes_max;  // of each worker with all that it starts; 0: no limit
+  std::uint32_t processes_max;     // likewise; threads count
+  std::uint32_t reserved;
   char name[kNameBytes];
 };
-static_assert(sizeof(StartPool) == 32 + kNameBytes);
+static_assert(sizeof(StartPool) == 48 + kNameBytes);
 
 struct StartWorker {  // for a slot that is new, or whose last worker has ended
   MessageHeader header;
@@ -91,15 +94,22 @@ struct Shutdown {
 
 // ---- From the spawner -----------------------------------------------------------------------------------------------
 
-enum class Confinement : std::uint32_t { kWalk = 1, kCgroup = 2 };
+// What the spawner kills and limits by.
+enum class Means : std::uint32_t {
+  kProc = 1,  // it walks /proc to kill, and samples it to limit
+  kCgroup2 = 2,
+  kCgroup1 = 3,
+};
 
 struct Welcome {
   MessageHeader header;
   std::uint64_t instance;  // random, of this spawner process; a changed one means that all earlier attempts ended
   std::int32_t pid;
-  std::uint32_t confinement;  // Confinement
+  std::uint32_t kills_by;      // Means, but never kCgroup1
+  std::uint32_t memory_by;     // Means
+  std::uint32_t processes_by;  // Means
 };
-static_assert(sizeof(Welcome) == 24);
+static_assert(sizeof(Welcome) == 32);
 
 struct Refused {  // the connection closes after it
   MessageHeader header;
@@ -155,14 +165,15 @@ inline constexpr std::size_t kWorkerDescriptors = 4;
 
 enum class EndCause : std::uint32_t {
   kExited = 1,       // by itself: see wait_status
-  kKilled = 2,       // because KILL, STOP_POOL or SHUTDOWN asked
+  kKilled = 2,       // because KILL, STOP_POOL or SHUTDOWN asked, or it was seen over a limit
   kStartFailed = 3,  // it never began: see message
 };
 enum class OutOfMemory : std::uint32_t {
   kNo = 0,
-  kYes = 1,     // the slot's cgroup says so
+  kYes = 1,     // the slot's cgroup says so, or it was seen over its pool's limit
   kLikely = 2,  // died of a SIGKILL that was not ours while the machine killed for memory
 };
+enum class Limit : std::uint32_t { kNone = 0, kMemory = 1, kProcesses = 2 };
 
 struct WorkerEnded {  // nothing of the worker's process tree is left
   MessageHeader header;
@@ -175,8 +186,8 @@ struct WorkerEnded {  // nothing of the worker's process tree is left
   std::uint64_t peak_rss_bytes;
   std::uint64_t cpu_ns;
   std::uint32_t out_of_memory;  // OutOfMemory
-  std::uint32_t reserved;
-  char message[kTextBytes];  // kStartFailed: why
+  std::uint32_t limit;          // Limit of its pool that it went over, and died of
+  char message[kTextBytes];     // kStartFailed, or a limit: why, and by what that is known
 };
 static_assert(sizeof(WorkerEnded) == 56 + kTextBytes);
 

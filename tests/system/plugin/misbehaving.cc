@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +12,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <random>
 #include <string>
 #include <thread>
@@ -226,6 +230,55 @@ FUTURED_TASK("test.silent_once", [](futured::Context& context) {
 });
 
 // Returns the worker's pid.
+// "pid jobs_run_before"
+FUTURED_TASK("test.who", [](futured::Context& context) {
+  return std::to_string(getpid()) + " " + std::to_string(context.jobs_run_before());
+});
+
+// Leaves the process changed, in one of the ways that there are.
+FUTURED_TASK("test.leave_changed", [](std::string what) {
+  if (what == "directory" && chdir("/tmp") != 0) throw futured::TaskError("NoDirectory", "/tmp");
+  if (what == "environment") setenv("LEFT_BEHIND", "1", 1);
+  if (what == "umask") umask(0);
+  if (what == "descriptor" && dup(0) < 0) throw futured::TaskError("NoDescriptor", "dup");
+  if (what == "thread") std::thread([] { wait_for_ever(); }).detach();
+  if (what == "signals") {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &one, nullptr);
+  }
+  if (what == "limits") {
+    const rlimit none{0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+  }
+  static std::vector<char> grown;
+  if (what == "memory") grown.assign(64 << 20, 'x');
+});
+
+// What this process may do and where it is, a line each; leaves so many files behind where it is.
+FUTURED_TASK("test.look_around", [](std::int64_t files) {
+  std::string text;
+  rlimit descriptors{};
+  getrlimit(RLIMIT_NOFILE, &descriptors);
+  text += "nofile " + std::to_string(descriptors.rlim_max) + "\n";
+  text += "nice " + std::to_string(getpriority(PRIO_PROCESS, 0)) + "\n";
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("Uid:") || line.starts_with("NoNewPrivs:")) text += line + "\n";
+  }
+  const auto here = std::filesystem::current_path();
+  text += "directory " + here.string() + "\n";
+  std::error_code ignored;
+  const auto entries = std::distance(std::filesystem::directory_iterator(here, ignored), {});
+  text += "entries " + std::to_string(entries) + "\n";
+  for (std::int64_t i = 0; i < files; ++i) std::ofstream(std::to_string(i)) << "left";
+  return text;
+});
+
+// A thread that is joined is nothing left.
+FUTURED_TASK("test.join", []() { std::thread([] {}).join(); });
+
 FUTURED_TASK("test.close_and_return", []() {
   for (int descriptor = 3; descriptor < kDescriptorsMax; ++descriptor) close(descriptor);
   return static_cast<std::int64_t>(getpid());
@@ -268,4 +321,11 @@ FUTURED_TASK("test.scribble_word", [](std::int64_t seed) {
     reinterpret_cast<volatile std::uint64_t*>(mapping.from)[place] = random();
   }
   return seed;
+});
+
+// Takes so much memory, in its own time, and keeps it.
+FUTURED_TASK("test.eat", [](std::int64_t mib) {
+  std::vector<std::vector<char>> eaten;
+  for (std::int64_t i = 0; i < mib; ++i) eaten.emplace_back(std::size_t{1} << 20, 'x');
+  wait_for_ever();
 });

@@ -185,6 +185,42 @@ TEST(Quarantine, FailuresAndCrashesSpendBudgetsOfTheirOwn) {
   EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kTaskError) << "the second failure, of two";
 }
 
+TEST(OverALimit, IsAFailureOfTheJobAndNoCrash) {
+  Stage stage;
+  JobSpec spec = tried(2);
+  spec.crashes_max = 1;
+  stage.turn({stage.submit(spec)});
+  const auto over_limit = [&] {
+    Event event = stage.slot_ended(1, 1);
+    auto& ended = std::get<event::SlotEnded>(event);
+    ended.cause = {.kind = CauseKind::kOutOfMemory, .signal = 9, .message = "over"};
+    ended.is_over_limit = true;
+    stage.turn({event});
+    stage.turn({stage.slot_ready(1)});
+  };
+  over_limit();
+  ASSERT_EQ(stage.ending(1), nullptr) << "it has another attempt, and no crash was charged";
+  over_limit();
+  ASSERT_NE(stage.ending(1), nullptr);
+  EXPECT_EQ(stage.ending(1)->state, JobState::kFailed);
+  EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kOutOfMemory);
+  EXPECT_EQ(stage.ending(1)->cause->message, "over");
+}
+
+TEST(OverALimit, IsNotTriedAgainWhereItsErrorIsExcepted) {
+  Stage stage;
+  JobSpec spec = tried(9);
+  spec.retry_except = {"OUT_OF_MEMORY"};
+  stage.turn({stage.submit(spec)});
+  Event event = stage.slot_ended(1, 1);
+  auto& ended = std::get<event::SlotEnded>(event);
+  ended.cause.kind = CauseKind::kOutOfMemory;
+  ended.is_over_limit = true;
+  stage.turn({event});
+  ASSERT_NE(stage.ending(1), nullptr);
+  EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kOutOfMemory);
+}
+
 TEST(Quarantine, AWorkerThatWasLostWithItsSpawnerIsNotTheJobsFault) {
   Stage stage;
   JobSpec spec = tried(2);

@@ -58,6 +58,17 @@ TEST(Causes, AWorkerKilledForMemoryIsToldAsThatAndHowSureThatIs) {
   EXPECT_NE(cause_of(end).message.find("the kernel has killed for want of memory"), std::string::npos);
 }
 
+TEST(Causes, ALimitThatWasGoneOverIsNamed) {
+  pool::WorkerEnded end;
+  end.signal = 9;
+  end.over_limit = "killed with 40 or more processes";
+  EXPECT_EQ(cause_of(end).kind, CauseKind::kWorkerCrashed);
+  EXPECT_EQ(cause_of(end).message, "the worker was killed with 40 or more processes");
+  end.out_of_memory = pool::OutOfMemory::kYes;
+  EXPECT_EQ(cause_of(end).kind, CauseKind::kOutOfMemory);
+  EXPECT_EQ(cause_of(end).message, "the worker was killed with 40 or more processes");
+}
+
 TEST(Causes, AWorkerThatWasLostWithItsSpawnerIsToldAsThat) {
   pool::WorkerEnded end;
   end.signal = 9;

@@ -90,7 +90,9 @@ class PoolTest : public ::testing::Test {
     ASSERT_TRUE(attached.ok()) << attached.error().message;
   }
   void configure(bool commands = false, std::vector<std::pair<std::string, std::string>> env = {}) {
-    const Status configured = pools_->configure({PoolConfig{"default", commands, 1, kSlot, {}, std::move(env)}});
+    PoolTerms terms;
+    if (commands) terms.mode = PoolMode::kCommand;
+    const Status configured = pools_->configure({PoolConfig{"default", 1, kSlot, terms, std::move(env)}});
     ASSERT_TRUE(configured.ok()) << configured.error().message;
   }
   void start() {

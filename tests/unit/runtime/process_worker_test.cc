@@ -381,7 +381,9 @@ TEST_F(ProcessTreeTest, WhatAShellOfATaskLeavesHasEnded) {
 
 TEST_F(ProcessWorkerTest, ATaskThatClosesTheChannelsDescriptorsEndsItsWorker) {
   const std::vector<sdk::RegisteredTask> tasks{task("closes", [&] { ::close(worker_end_.wake_fd()); })};
-  ProcessWorker worker(worker_end_, tasks);
+  PoolTerms terms;
+  terms.leaks = Leaks::kIgnore;  // else it would be replaced for that
+  ProcessWorker worker(worker_end_, tasks, {}, terms);
   offer("");
   EXPECT_EQ(worker.work(), 1);
   EXPECT_EQ(read().status, DoneStatus::kSucceeded) << "its report was made before";

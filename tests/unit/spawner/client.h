@@ -171,9 +171,12 @@ class Client {
     return ::poll(&wait, 1, 0) == 1;
   }
 
-  void start_pool(std::uint32_t pool, std::vector<std::string> argv) {
+  void start_pool(std::uint32_t pool, std::vector<std::string> argv, std::uint64_t memory_bytes_max = 0,
+                  std::uint32_t processes_max = 0) {
     StartPool message{};
     message.pool = pool;
+    message.memory_bytes_max = memory_bytes_max;
+    message.processes_max = processes_max;
     message.argv_count = static_cast<std::uint32_t>(argv.size());
     std::strcpy(message.name, "test");
     std::string strings;

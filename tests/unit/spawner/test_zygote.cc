@@ -2,7 +2,9 @@
 //
 //   test_zygote [fail | mute | threads | crash | wrong]
 // Payloads: echo TEXT; big N; exit N; signal N; sleep; ignore (SIGTERM); tree (leaves stubborn descendants, answers
-// with their pids); leave (the same, then exits); garbage (writes nonsense over its header); emit TEXT.
+// with their pids); leave (the same, then exits); garbage (writes nonsense over its header); emit TEXT; eat N (keeps N
+// MiB in memory); eat_child N (in a child, and answers with the wait status once that is killed); breed N (starts up to
+// N children, which stay, and answers with how many).
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -73,6 +75,37 @@ std::string make_tree() {
   return pids;
 }
 
+// Page by page, so that it is in memory, and never more than asked for.
+void eat(const std::string& mib) {
+  const std::size_t bytes = std::strtoul(mib.c_str(), nullptr, 10) << 20;
+  volatile char* const memory = new char[bytes];
+  for (std::size_t at = 0; at < bytes; at += 4096) memory[at] = 1;
+}
+
+std::string eat_in_child(const std::string& mib) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    eat(mib);
+    for (;;) ::pause();
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return std::to_string(status);
+}
+
+std::string breed(const std::string& most) {
+  int bred = 0;
+  for (int left = std::atoi(most.c_str()); left > 0; --left) {
+    const pid_t child = ::fork();
+    if (child < 0) break;
+    if (child == 0) {
+      for (;;) ::pause();
+    }
+    ++bred;
+  }
+  return std::to_string(bred);
+}
+
 struct Raw {
   int memory;
   int to_host;
@@ -94,6 +127,9 @@ void work(channel::WorkerEnd& end, channel::Run& run, const Raw& raw) {
     for (;;) ::pause();
   }
   if (word == "tree") result = make_tree();
+  if (word == "eat") eat(rest);
+  if (word == "eat_child") result = eat_in_child(rest);
+  if (word == "breed") result = breed(rest);
   if (word == "emit") (void)end.try_emit(run.fence, 1, 0, rest);
   if (word == "leave") {
     (void)end.try_emit(run.fence, 1, 0, make_tree());

@@ -17,15 +17,39 @@ struct TaskInfo {
   std::string description;
 };
 
+// A pool's settings by their names in the daemon's configuration, `_bytes` aside. Each is here as it is where the
+// configuration says nothing of it.
+struct PoolSettings {
+  std::uint32_t jobs_at_once = 1;         // per worker
+  std::uint64_t jobs_per_worker_max = 0;  // then a worker is replaced; 0 = never
+  std::uint64_t rss_bytes_max = 0;        // a worker that has grown beyond is replaced, between two jobs; 0 = never
+  std::string leaks = "replace";          // a worker that a job left changed: "replace", "warn", "ignore"
+  std::string user;                       // that workers run as; "" = the spawner's
+  std::vector<std::string> env_allow;     // names of variables that workers inherit; {"*"} or none = all
+  std::map<std::string, std::uint64_t> limits;  // of resources, as setrlimit has them: "nofile", "core", …
+  std::int32_t nice = 0;                        // -20 to 19
+  bool no_new_privileges = false;
+  bool no_network = false;
+  bool private_directory = false;      // every attempt has an empty working directory of its own
+  std::uint64_t memory_bytes_max = 0;  // of a worker with all that it starts; 0 = no limit
+  std::uint32_t processes_max = 0;     // the same
+  std::vector<std::string> plugins;    // paths of task libraries, on the daemon's machine
+};
+
 struct PoolInfo {
   std::string name;
-  std::string mode;  // "PROCESS", "COMMAND", …
-  std::uint32_t workers = 0;
-  std::uint32_t workers_busy = 0;
-  std::uint64_t jobs_run = 0;
-  std::vector<TaskInfo> tasks;
-  int zygote_pid = 0;
-  std::string problem;  // why it cannot run jobs just now
+  std::string mode;                // "PROCESS", "FRESH", "THREAD", "COMMAND"
+  std::uint32_t workers = 0;       // ready to run jobs
+  std::uint32_t workers_max = 0;   // that there are to be
+  std::uint32_t workers_busy = 0;  // with a job
+  std::uint64_t jobs_run = 0;      // since the daemon's start, by workers that are gone, too
+  PoolSettings settings;
+  std::vector<TaskInfo> tasks;  // none of a pool for commands
+  int zygote_pid = 0;           // 0 = not told
+  // Durations, as the daemon saw them last; 0 = it has seen none since its own start.
+  std::int64_t zygote_start_us = 0;  // of loading the pool's tasks
+  std::int64_t fork_us = 0;          // of a worker's start, with the wait for those that were to start before it
+  std::string problem;               // why it cannot run jobs just now; "" = it can
 };
 
 struct DaemonInfo {
@@ -170,15 +194,19 @@ struct WorkerInfo {
   std::string pool;
   std::uint32_t slot = 0;
   std::uint64_t generation = 0;
-  int pid = 0;
+  int pid = 0;        // 0 = there is none just now
   std::string state;  // "IDLE", "BUSY", …
   std::vector<std::uint64_t> job_ids;
   std::uint64_t jobs_run = 0;
+  // 0 = not measured. Of the worker's own process: its resident memory, and that with its share of shared pages only
+  // (0 also where the daemon may not look).
   std::int64_t rss_bytes = 0;
   std::int64_t pss_bytes = 0;
-  std::int64_t cpu_us = 0;
+  std::int64_t cpu_us = 0;  // since it began, of itself and of all that it has started; 0 = not measured
   std::int64_t started_us = 0;
-  std::uint32_t offers = 0;
+  std::uint32_t offers = 0;         // jobs lying ready for it
+  std::uint32_t processes = 0;      // itself and what runs below it; 0 = not measured
+  std::int64_t tree_rss_bytes = 0;  // of all of them; pages that several share count for each
 };
 
 struct Statistics {

@@ -66,7 +66,7 @@ struct OutputOptions {
   std::function<void(const ProgressReport&)> on_progress;  // set: reports are sent too; the latest where they are many
   // Set: signs of life of a job with a Timeouts::heartbeat are sent too, as the daemon looks for them.
   std::function<void(const Heartbeat&)> on_heartbeat;
-  std::stop_token stop;                                    // ends the reading, as a sink that returns false does
+  std::stop_token stop;  // ends the reading, as a sink that returns false does
 };
 
 struct OutputChunk {
@@ -250,11 +250,14 @@ class Client {
   // A part of an ended job's result. Mapped where it is a segment; a small one is fetched.
   [[nodiscard]] MappedBytes map_result(std::uint64_t id, std::uint32_t part = 0) const;
 
-  // ---- Queues, workers, the daemon
+  // ---- Queues, pools, workers, the daemon
   [[nodiscard]] std::vector<QueueInfo> queues() const;
   QueueInfo create_queue(const std::string& name, const std::string& discipline, std::uint32_t concurrency_max) const;
   QueueInfo pause_queue(const std::string& name) const;
   QueueInfo resume_queue(const std::string& name) const;
+  [[nodiscard]] std::vector<PoolInfo> pools() const;
+  [[nodiscard]] PoolInfo pool(const std::string& name) const;  // throws Error(kNotFound) when there is none
+  // Of one pool, or of all. Measuring memory and CPU time costs the daemon up to a millisecond a worker.
   [[nodiscard]] std::vector<WorkerInfo> workers(const std::string& pool = {}, bool measure_memory = true) const;
   [[nodiscard]] DaemonInfo info() const;
   [[nodiscard]] Statistics stats() const;
