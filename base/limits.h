@@ -23,7 +23,7 @@ inline constexpr std::size_t kContentTypeBytesMax = 1024;
 
 // Arrays and the segment socket.
 inline constexpr std::size_t kArrayDimensionsMax = 32;
-inline constexpr std::size_t kDescriptorsPerMessageMax = 64;        // beside one message of a unix socket
+inline constexpr std::size_t kDescriptorsPerMessageMax = 253;       // beside one message of a unix socket; no kernel takes more
 inline constexpr std::size_t kSegmentMessageBytesMax = 128 * 1024;  // one message of the segment socket
 inline constexpr std::int64_t kSegmentReplyMs = 30'000;             // a client waits for one reply
 inline constexpr std::size_t kMappingsPerWorkerMax = 64;            // segments a worker keeps mapped between jobs
@@ -123,7 +123,7 @@ inline constexpr std::size_t kLiveOutputBytesTotalMax = 64 * 1024 * 1024;  // of
 
 // Processes.
 inline constexpr std::uint32_t kSlotsMax = 1'024;
-inline constexpr std::uint32_t kJobsAtOnceMax = 256;       // of one worker, on its threads
+inline constexpr std::uint32_t kJobsAtOnceMax = 63;        // of one worker, on its threads
 inline constexpr std::int64_t kKillGraceMs = 1'000;        // between SIGTERM and the end of the tree, by default
 inline constexpr std::int64_t kStacksMs = 1'000;           // a worker that is to be killed may tell its stacks
 inline constexpr std::size_t kStacksBytesMax = 64 * 1024;  // of one attempt

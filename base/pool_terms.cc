@@ -162,6 +162,13 @@ Status check(const PoolTerms& terms) {
   if (terms.jobs_at_once != 1 && terms.mode != PoolMode::kThread) {
     return refuse("jobs_at_once: " + mode + " runs one job at a time");
   }
+  if (terms.mode == PoolMode::kThread && (terms.jobs_per_worker_max != 0 || terms.rss_bytes_max != 0)) {
+    return refuse((terms.rss_bytes_max != 0 ? "rss_max: " : "jobs_per_worker_max: ") + mode +
+                  " has no moment between two jobs at which a worker could be replaced");
+  }
+  if (terms.mode == PoolMode::kThread && terms.memory_bytes_max != 0) {
+    return refuse("memory_max: the jobs of " + mode + " share one process, and nobody could say whose the memory is");
+  }
   if (terms.nice < -20 || terms.nice > 19) return refuse("nice: must be -20 to 19");
   for (const auto& [name, value] : terms.limits) {
     if (resource_of(name) >= 0) continue;

@@ -129,7 +129,7 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
   parts.setup.admin_uid = ::getuid();
   std::uint32_t next_slot = 1;
   for (const ops::PoolSection& pool : config.pools) {
-    const std::uint32_t slots = pool.size != 0 ? pool.size : cores;
+    const std::uint32_t slots = (pool.size != 0 ? pool.size : cores) * pool.terms.jobs_at_once;
     parts.setup.pools.push_back({pool.name, pool.terms.mode == PoolMode::kCommand, slots, {}});
     parts.pool_configs.push_back({pool.name, slots, SlotId{next_slot}, pool.terms, pool.env});
     next_slot += slots;

@@ -63,7 +63,8 @@ Cause cause_of(const pool::WorkerEnded& end) {
   cause.cpu_us = end.cpu_us;
   if (end.is_lost) {
     cause.kind = CauseKind::kWorkerCrashed;
-    cause.message = "the worker ended with its spawner";
+    cause.message = end.is_neighbour ? "the worker was brought down by another job that it ran at the same time"
+                                     : "the worker ended with its spawner";
     return cause;
   }
   if (!end.broken.empty()) {

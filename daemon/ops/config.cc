@@ -7,6 +7,7 @@
 #include <charconv>
 #include <set>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "base/limits.h"
@@ -336,6 +337,13 @@ Status check(const Config& config) {
       if (::access(plugin.c_str(), R_OK) != 0)
         return refuse("[pools." + pool.name + "] plugins: " + system_error(plugin).message);
     }
+  }
+  const std::uint64_t cores = std::max(1U, std::thread::hardware_concurrency());
+  std::uint64_t slots = 0;
+  for (const PoolSection& pool : config.pools) slots += (pool.size != 0 ? pool.size : cores) * pool.terms.jobs_at_once;
+  if (slots > limits::kSlotsMax) {
+    return refuse("[pools]: " + std::to_string(slots) + " jobs at once in all pools together: at most " +
+                  std::to_string(limits::kSlotsMax));
   }
   for (const QueueSection& queue : config.queues) {
     if (queue.name.empty() || queue.name.size() > limits::kNameBytesMax)

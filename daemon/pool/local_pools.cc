@@ -56,6 +56,7 @@ class LocalPools::Impl {
   void poll_link(PoolHandler& handler);
   void lose_spawner(const std::string& why, PoolHandler& handler);
   void start_if_due(PoolSlot& slot);
+  void set_worker(const std::string& pool, spawner::StartWorker& message) const;
   void note_fork(const spawner::WorkerStarted& message);
   void kill_broken(PoolSlot& slot);
   void kill(PoolSlot& slot, std::uint32_t grace_ms);
@@ -389,8 +390,17 @@ void LocalPools::Impl::start_if_due(PoolSlot& slot) {
   spawner::StartWorker message{};
   message.pool = numbers.at(wanted->second);
   message.slot = slot.id().value;
+  set_worker(wanted->second, message);
   worker_asked_at[message.slot] = monotonic_now();
   slot.start_sent = link->send(message, spawner::MessageType::kStartWorker).ok();
+}
+
+// A worker serves so many slots as its pool runs jobs at once in it.
+void LocalPools::Impl::set_worker(const std::string& pool, spawner::StartWorker& message) const {
+  const auto config = std::ranges::find(configs, pool, &PoolConfig::name);
+  FUTURED_CHECK(config != configs.end(), "workers are of configured pools");
+  message.count = config->terms.jobs_at_once;
+  message.first = message.slot - (message.slot - config->first_slot.value) % message.count;
 }
 
 // A worker that was asked for before its zygote was there has waited for that.

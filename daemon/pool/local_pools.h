@@ -70,7 +70,8 @@ struct WorkerEnded {
   std::uint64_t peak_rss_bytes = 0;
   std::int64_t cpu_us = 0;
   OutOfMemory out_of_memory = OutOfMemory::kNo;
-  bool is_lost = false;     // it ended with its spawner, for no fault of what it ran
+  bool is_lost = false;     // for no fault of what it ran: with its spawner, or for what another slot of it did
+  bool is_neighbour = false;  // of these, the latter
   std::string broken;       // not empty: it was killed for what it wrote into its channel
   std::string not_started;  // not empty: it could not be forked, and this is why
   std::string over_limit;   // not empty: it went over a limit of its pool; "killed …", naming it

@@ -130,7 +130,8 @@ void PoolSlot::tell_end(PoolHandler& handler) {
   WorkerEnded told;
   told.slot = id_;
   told.generation = message.generation;
-  told.is_lost = std::exchange(is_lost_, false);
+  told.is_neighbour = message.cause == static_cast<std::uint32_t>(spawner::EndCause::kNeighbour);
+  told.is_lost = std::exchange(is_lost_, false) || told.is_neighbour;
   if (message.wait_status >= 0) {
     if (WIFSIGNALED(message.wait_status)) told.signal = WTERMSIG(message.wait_status);
     if (WIFEXITED(message.wait_status)) told.exit_code = WEXITSTATUS(message.wait_status);

@@ -106,6 +106,102 @@ def test_fresh_jobs_go_on_without_the_daemon(make_daemon, api_of, gate):
     assert who(api)[0][1] == 0
 
 
+# ---- thread
+
+
+THREADS = {"mode": "'thread'", "jobs_at_once": 4}
+
+
+def met(api, gate, tmp_path, count):
+    """So many jobs that have all begun; they end when `go` is there."""
+    go = tmp_path / "go"
+    jobs = call(api, "test.meet", gate.path, go, count=count)
+    for _ in range(count):
+        gate.line()
+    return jobs, go
+
+
+def test_a_worker_of_mode_thread_runs_several_jobs_at_once(pool, gate, tmp_path):
+    api = pool(**THREADS)
+    jobs, go = met(api, gate, tmp_path, 4)
+    go.touch()
+    seen = [tuple(map(int, text.split())) for text in results(api, jobs)]
+    assert len({pid for pid, _ in seen}) == 1
+    assert len({thread for _, thread in seen}) == 4
+    assert len(results(api, call(api, "noop", count=1000))) == 1000
+    assert {pid for pid, _ in who(api, count=8)} == {seen[0][0]}
+
+
+def test_each_thread_is_stopped_by_itself(pool, gate, tmp_path):
+    api = pool(**THREADS)
+    jobs, go = met(api, gate, tmp_path, 2)
+    (sleeping,) = call(api, "sleep", 1000)
+    (soft,) = call(api, "test.stream", "a;", gate.path, timeouts={"soft_ms": 200, "grace_ms": 5000})
+    gate.line()
+    api.cancel(sleeping, wait=True)
+    assert api.outcome(sleeping).state == api.words.JOB_STATE_CANCELLED
+    assert api.outcome(soft).state == api.words.JOB_STATE_TIMED_OUT
+    go.touch()
+    results(api, jobs)
+    assert [api.get(job).attempts for job in jobs] == [1, 1]
+
+
+def test_a_job_that_ignores_its_stop_ends_its_worker_and_its_neighbours_run_again_at_no_charge(pool, gate, tmp_path):
+    api = pool(**THREADS)
+    words = api.words
+    jobs, go = met(api, gate, tmp_path, 2)
+    (spinning,) = call(api, "test.spin", gate.path, timeouts={"soft_ms": 200, "grace_ms": 100})
+    gate.line()
+    assert api.outcome(spinning).state == words.JOB_STATE_TIMED_OUT
+    assert "spins_for_ever(" in api.get(spinning, details=True).cause.stacks
+    go.touch()
+    results(api, jobs)
+    for job in jobs:
+        history = api.get(job, details=True).attempt_history
+        assert len(history) == 2
+        assert "brought down by another job" in history[0].cause.message
+
+
+@pytest.mark.parametrize("how, told", [("abort", 6), ("segv", 11), ("overflow", 11), ("exit", 0)])
+def test_who_brings_a_worker_down_is_charged_and_its_neighbours_are_not(pool, gate, tmp_path, how, told):
+    api = pool(**THREADS)
+    jobs, go = met(api, gate, tmp_path, 3)
+    (guilty,) = call(api, "test.bring_down", how, crashes_max=1)
+    outcome = api.outcome(guilty)
+    assert outcome.state == api.words.JOB_STATE_FAILED
+    assert outcome.cause.kind == api.words.CAUSE_KIND_QUARANTINED
+    assert outcome.cause.signal == told
+    go.touch()
+    results(api, jobs)
+    for job in jobs:
+        assert "brought down by another job" in api.get(job, details=True).attempt_history[0].cause.message
+
+
+def test_threads_go_on_without_the_daemon_and_end_with_their_spawner(make_daemon, api_of, gate, tmp_path):
+    daemon = make_daemon(
+        f"[pools.default]\nmode = 'thread'\njobs_at_once = 4\nsize = 1\nplugins = ['{PLUGIN}']\n").start()
+    jobs, go = met(api_of(daemon), gate, tmp_path, 4)
+    daemon.kill()
+    daemon.start()
+    api = api_of(daemon)
+    go.touch()
+    assert len({text.split()[0] for text in results(api, jobs)}) == 1
+    assert {api.get(job).attempts for job in jobs} == {1}
+
+
+@pytest.mark.parametrize("setting, complaint", [
+    ("jobs_per_worker_max = 5", "jobs_per_worker_max: mode thread has no moment between two jobs"),
+    ("memory_max = '1GiB'", "memory_max: the jobs of mode thread share one process"),
+    ("private_directory = true", "private_directory: the jobs of mode thread share one process"),
+    ("jobs_at_once = 100", "jobs_at_once: must be 1 to 63"),
+    ("jobs_at_once = 63\nsize = 30", "jobs at once in all pools together: at most 1024"),
+])
+def test_what_threads_cannot_have_is_refused_by_name(make_daemon, setting, complaint):
+    with pytest.raises(DidNotStart) as caught:
+        make_daemon(f"[pools.default]\nmode = 'thread'\n{setting}\n").start()
+    assert complaint in caught.value.stderr
+
+
 # ---- when a worker is replaced
 
 

@@ -53,12 +53,13 @@ struct Header {
   alignas(kCacheLine) Word32 worker_waiting;      // 1: the worker sleeps on its eventfd for requests
   Word32 worker_wants_room;                       // 1: the worker sleeps on its eventfd for response room
   alignas(kCacheLine) Word32 host_waiting;        // 1: the daemon sleeps on its eventfd for responses
+  alignas(kCacheLine) Word32 is_to_blame;         // 1: this slot's job took down a worker that has several slots
 };
-static_assert(std::is_standard_layout_v<Header> && sizeof(Header) == 448 && sizeof(Header) <= kHeaderBytes);
+static_assert(std::is_standard_layout_v<Header> && sizeof(Header) == 512 && sizeof(Header) <= kHeaderBytes);
 static_assert(offsetof(Header, request_published) == 64 && offsetof(Header, request_tail) == 128);
 static_assert(offsetof(Header, response_published) == 192 && offsetof(Header, response_tail) == 256);
 static_assert(offsetof(Header, worker_waiting) == 320 && offsetof(Header, worker_wants_room) == 324);
-static_assert(offsetof(Header, host_waiting) == 384);
+static_assert(offsetof(Header, host_waiting) == 384 && offsetof(Header, is_to_blame) == 448);
 
 enum class RecordType : std::uint16_t {
   // To the worker.

@@ -62,6 +62,7 @@ bool WorkerEnd::stop_requested(const Fence& fence) { return state_->stop_reason(
 std::optional<StopReason> WorkerEnd::stop_reason(const Fence& fence) { return state_->stop_reason(fence); }
 
 bool WorkerEnd::has_more(const Run& run) const { return state_->has_more(run); }
+void WorkerEnd::take_blame() { state_->take_blame(); }
 void WorkerEnd::settle() { state_->settle(); }
 bool WorkerEnd::resume(Run& run) { return state_->resume(run); }
 

@@ -89,6 +89,9 @@ class WorkerEnd {
   // Claims an offered run and fetches what came beside it. One compare-and-swap when nothing did.
   [[nodiscard]] Take take(Run& run);
 
+  // This slot's job is what ends the worker: one store, for signal handlers.
+  void take_blame();
+
   // Reports a taken run. Never waits for the daemon longer than kRoomWait, and only for a report that does not fit its
   // reserve; a result that then still has no room goes by memfd.
   void done(Run& run, const Outcome& outcome);

@@ -27,6 +27,7 @@ class WorkerEnd::State {
   [[nodiscard]] Take take(Run& run);
   void done(Run& run, const Outcome& outcome);
   [[nodiscard]] std::optional<StopReason> stop_reason(const Fence& fence);
+  void take_blame() { map_.header().is_to_blame.store(1, std::memory_order_release); }
   [[nodiscard]] bool has_more(const Run& run) const;
   void settle();
   [[nodiscard]] bool resume(Run& run);

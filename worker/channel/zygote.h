@@ -57,15 +57,20 @@ struct Failed {  // the zygote cannot serve and is about to exit
   char message[kTextBytes];
 };
 
-// With five descriptors, in this order: channel memory, eventfd to_worker, eventfd to_host, the worker's end of the
-// descriptor socket, the read end of the lifeline.
+// One worker for the slots slot … slot + count - 1. With four descriptors for each of them, in this order: channel memory,
+// eventfd to_worker, eventfd to_host, the worker's end of the descriptor socket; and behind them the read end of the
+// lifeline.
 struct Fork {
   MessageHeader header;
   std::uint32_t slot;
-  std::uint32_t generation;
+  std::uint32_t generation;  // of the first slot; the answers name it so
+  std::uint32_t count;       // 1 … limits::kJobsAtOnceMax
+  std::uint32_t reserved;
 };
-static_assert(sizeof(Fork) == 16);
-inline constexpr std::size_t kForkDescriptors = 5;
+static_assert(sizeof(Fork) == 24);
+inline constexpr std::size_t kSlotDescriptors = 4;
+[[nodiscard]] constexpr std::size_t fork_descriptors(std::size_t count) { return kSlotDescriptors * count + 1; }
+static_assert(fork_descriptors(limits::kJobsAtOnceMax) <= limits::kDescriptorsPerMessageMax);
 
 // With one descriptor: a pidfd of the child, opened before the zygote could have reaped it.
 struct Forked {

@@ -42,7 +42,7 @@ void on_terminate(int) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   watch_forks();
-  if (!watch_for_stacks(end, options.spool_directory)) _exit(1);
+  if (!watch_for_stacks(options.spool_directory)) _exit(1);
   PoolTerms terms = options.terms;
   terms.leaks = Leaks::kIgnore;  // it leaves them to nobody
   ProcessWorker worker(end, tasks, options.spool_directory, terms, &directory);

@@ -45,7 +45,9 @@ class ProcessImage {
 // another closely share a look.
 class LeakAudit {
  public:
-  explicit LeakAudit(const PoolTerms& terms) : policy_(terms.leaks), has_own_directory_(terms.private_directory) {}
+  // Threads that run at the same time cannot be told apart: there is none in thread mode.
+  explicit LeakAudit(const PoolTerms& terms)
+      : policy_(terms.mode == PoolMode::kThread ? Leaks::kIgnore : terms.leaks), has_own_directory_(terms.private_directory) {}
 
   // Before a job: the first one finds the clean image.
   void begin();

@@ -107,7 +107,7 @@ void ProcessWorker::run_one(channel::Run& run) {
   const channel::Take take = end_.take(run);
   if (take == channel::Take::kRevoked) return;
   set_busy(true);
-  set_current_run(&run);
+  set_current_run(end_, &run);
   audit_.begin();
   TaskContext context(end_, run, jobs_run_, spool_directory_);
   result_.begin(context);
@@ -146,7 +146,7 @@ void ProcessWorker::run_one(channel::Run& run) {
   context.streams().append_to(result_.encoded());
   outcome.result = result_.encoded();
   outcome.descriptors = result_.descriptors();
-  set_current_run(nullptr);
+  set_current_run(end_, nullptr);
   // Views into the payload end with the run.
   parts_.clear();
   end_.done(run, outcome);
@@ -237,14 +237,14 @@ void ProcessWorker::measure(channel::Outcome& outcome, Duration took) {
     return;
   }
   rusage usage{};
-  if (getrusage(RUSAGE_SELF, &usage) != 0) return;
+  if (getrusage(is_thread_ ? RUSAGE_THREAD : RUSAGE_SELF, &usage) != 0) return;
   Usage all;
   all.add(usage);
   // What the short jobs before it used is not known; at most all of their time.
   const std::uint64_t others = static_cast<std::uint64_t>(unmeasured_.count());
   const std::uint64_t since = all.cpu_ns - std::min(all.cpu_ns, cpu_ns_seen_);
   outcome.cpu_ns = since - std::min(since, others);
-  outcome.peak_rss_bytes = all.peak_rss_bytes;
+  if (!is_thread_) outcome.peak_rss_bytes = all.peak_rss_bytes;  // memory is the process's, whoever filled it
   cpu_ns_seen_ = all.cpu_ns;
   unmeasured_ = Duration(0);
 }
@@ -252,7 +252,7 @@ void ProcessWorker::measure(channel::Outcome& outcome, Duration took) {
 // The report makes the job terminal, and a terminal job has nothing left of its tree, however the task ended. One
 // system call when there is nothing.
 void ProcessWorker::end_what_it_left(Duration took) {
-  if (took < kForkMin) return;
+  if (took < kForkMin || is_thread_) return;
   Usage unused;  // a job's figures are those of the worker itself
   end_descendants(unused);
 }

@@ -1,4 +1,4 @@
-// The worker of a process pool: runs one task at a time, in the order of the offers.
+// The worker of a process pool, and each thread of a thread pool's: runs one task at a time, in the order of the offers.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,7 @@ class ProcessWorker {
         spool_directory_(std::move(spool_directory)),
         jobs_max_(terms.jobs_per_worker_max),
         rss_bytes_max_(terms.rss_bytes_max),
+        is_thread_(terms.mode == PoolMode::kThread),
         audit_(terms),
         directory_(directory) {}
 
@@ -50,7 +51,7 @@ class ProcessWorker {
   // Between two jobs: it has run as many as it may, has grown too large, or was left changed.
   [[nodiscard]] bool is_worn_out();
   void measure(channel::Outcome& outcome, Duration took);
-  static void end_what_it_left(Duration took);
+  void end_what_it_left(Duration took);
 
   channel::WorkerEnd& end_;
   std::span<const sdk::RegisteredTask> tasks_;
@@ -63,6 +64,7 @@ class ProcessWorker {
   const std::uint64_t jobs_max_;       // 0: no bound
   const std::uint64_t rss_bytes_max_;  // 0: no bound
   Duration unweighed_{0};              // time of jobs since it was last looked how large this process is
+  const bool is_thread_;  // others run jobs in this process at the same time
   LeakAudit audit_;
   WorkDirectory* const directory_;  // null: wherever the worker is
 

@@ -39,10 +39,14 @@ struct Stack {
   char waits_in[64] = {};
 };
 
-const channel::WorkerEnd* g_end = nullptr;
 pid_t g_worker = 0;  // what a task forks has our handler too, but is not the worker
 std::string g_spool_directory;
-std::atomic<const channel::Run*> g_run{nullptr};
+struct CurrentRun {
+  std::atomic<const channel::Run*> run{nullptr};
+  const channel::WorkerEnd* end = nullptr;  // while there is a run
+};
+CurrentRun g_runs[limits::kJobsAtOnceMax];
+std::atomic<std::uint32_t> g_runs_given{0};
 std::atomic<bool> g_telling{false};
 std::atomic<pid_t> g_asked{0};             // the thread that is to fill in g_answer
 std::atomic<std::uint32_t> g_answered{0};  // futex: how many have
@@ -280,12 +284,14 @@ void on_terminate(int, siginfo_t*, void* context) {
     errno = saved;
     return;
   }
-  const channel::Run* const run = g_run.load();
-  const bool is_worker = getpid() == g_worker && run != nullptr && !g_spool_directory.empty();
-  if (is_worker && g_end->is_stopped_softly(*run)) {
-    if (g_telling.exchange(true)) return;
-    tell_stacks(run->fence, context);
-    _exit(0);
+  if (getpid() == g_worker && !g_spool_directory.empty()) {
+    for (const CurrentRun& current : g_runs) {
+      const channel::Run* const run = current.run.load(std::memory_order_acquire);
+      if (run == nullptr || !current.end->is_stopped_softly(*run)) continue;
+      if (g_telling.exchange(true)) return;
+      tell_stacks(run->fence, context);
+      _exit(0);
+    }
   }
   signal(SIGTERM, SIG_DFL);
   raise(SIGTERM);
@@ -294,8 +300,7 @@ void on_terminate(int, siginfo_t*, void* context) {
 
 }  // namespace
 
-Status watch_for_stacks(const channel::WorkerEnd& end, const std::string& spool_directory) {
-  g_end = &end;
+Status watch_for_stacks(const std::string& spool_directory) {
   g_worker = getpid();
   g_spool_directory = spool_directory;
   void* warm[1];
@@ -308,6 +313,10 @@ Status watch_for_stacks(const channel::WorkerEnd& end, const std::string& spool_
   return {};
 }
 
-void set_current_run(const channel::Run* run) { g_run.store(run, std::memory_order_release); }
+void set_current_run(const channel::WorkerEnd& end, const channel::Run* run) {
+  thread_local CurrentRun& mine = g_runs[g_runs_given.fetch_add(1) % limits::kJobsAtOnceMax];
+  if (run != nullptr) mine.end = &end;
+  mine.run.store(run, std::memory_order_release);
+}
 
 }  // namespace futured::runtime

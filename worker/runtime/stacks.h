@@ -9,11 +9,11 @@
 
 namespace futured::runtime {
 
-// From now on a SIGTERM, while the current run has been asked to stop for its soft timeout, writes the stacks of all
-// threads into the spool directory and ends the process. At any other time SIGTERM ends it as ever. `end` outlives it.
-[[nodiscard]] Status watch_for_stacks(const channel::WorkerEnd& end, const std::string& spool_directory);
+// From now on a SIGTERM, while a current run has been asked to stop for its soft timeout, writes the stacks of all
+// threads into the spool directory and ends the process. At any other time SIGTERM ends it as ever.
+[[nodiscard]] Status watch_for_stacks(const std::string& spool_directory);
 
-// The run that a SIGTERM is about; null: none.
-void set_current_run(const channel::Run* run);
+// What the calling thread runs, for a SIGTERM to be about; null: nothing. At most limits::kJobsAtOnceMax threads.
+void set_current_run(const channel::WorkerEnd& end, const channel::Run* run);
 
 }  // namespace futured::runtime

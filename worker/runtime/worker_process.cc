@@ -7,7 +7,10 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "worker/runtime/command_mode.h"
 #include "worker/runtime/descendants.h"
@@ -15,6 +18,7 @@
 #include "worker/runtime/lifeline.h"
 #include "worker/runtime/process_mode.h"
 #include "worker/runtime/stacks.h"
+#include "worker/runtime/thread_mode.h"
 #include "worker/runtime/workplace.h"
 
 namespace futured::runtime {
@@ -33,7 +37,20 @@ bool wait_for_word(int lifeline) {
   }
 }
 
-int work(const ZygoteOptions& options, WorkDirectory& directory, channel::WorkerEnd& end) {
+int complain(const Error& error) {
+  std::fprintf(stderr, "futured worker: %s\n", error.message.c_str());
+  return kExitBroken;
+}
+
+int run_process_worker(const ZygoteOptions& options, WorkDirectory& directory, channel::WorkerEnd& end) {
+  if (const Status watched = watch_lifeline(end.lifeline_fd()); !watched) return complain(watched.error());
+  if (const Status watched = watch_for_stacks(options.spool_directory); !watched) return complain(watched.error());
+  ProcessWorker worker(end, sdk::registered_tasks(), options.spool_directory, options.terms, &directory);
+  return worker.work();
+}
+
+int work(const ZygoteOptions& options, WorkDirectory& directory, std::span<channel::WorkerEnd> ends) {
+  channel::WorkerEnd& end = ends.front();
   switch (options.terms.mode) {
     case PoolMode::kCommand:
       return run_command_worker(end, {.spool_directory = options.spool_directory,
@@ -42,22 +59,25 @@ int work(const ZygoteOptions& options, WorkDirectory& directory, channel::Worker
                                       .directory = &directory});
     case PoolMode::kFresh:
       return run_fresh_worker(end, sdk::registered_tasks(), options, directory);
-    case PoolMode::kProcess: {
-      if (const Status watched = watch_lifeline(end.lifeline_fd()); !watched) {
-        std::fprintf(stderr, "futured worker: %s\n", watched.error().message.c_str());
-        return kExitBroken;
-      }
-      if (const Status watched = watch_for_stacks(end, options.spool_directory); !watched) {
-        std::fprintf(stderr, "futured worker: %s\n", watched.error().message.c_str());
-        return kExitBroken;
-      }
-      ProcessWorker worker(end, sdk::registered_tasks(), options.spool_directory, options.terms, &directory);
-      return worker.work();
-    }
+    case PoolMode::kProcess:
+      return run_process_worker(options, directory, end);
     case PoolMode::kThread:
-      break;
+      return run_thread_worker(ends, sdk::registered_tasks(), options);
   }
-  return kExitBroken;  // run_zygote refused these modes
+  return kExitBroken;
+}
+
+// Each end has a lifeline of its own to look at: copies of one.
+Result<std::vector<channel::WorkerEnd>> attach(WorkerFds fds) {
+  std::vector<channel::WorkerEnd> ends;
+  for (channel::ChannelFds& channel : fds.channels) {
+    Fd lifeline(fcntl(fds.lifeline.get(), F_DUPFD_CLOEXEC, 3));
+    if (!lifeline.is_open()) return system_error("copy the lifeline");
+    auto end = channel::WorkerEnd::attach(std::move(channel), std::move(lifeline));
+    if (!end) return end.error();
+    ends.push_back(std::move(*end));
+  }
+  return ends;
 }
 
 }  // namespace
@@ -73,18 +93,18 @@ void run_worker(const ZygoteOptions& options, std::uint32_t slot, WorkerFds fds)
   if (!wait_for_word(fds.lifeline.get())) _exit(0);
 
   int status = kExitBroken;
-  auto end = channel::WorkerEnd::attach(std::move(fds.channel), std::move(fds.lifeline));
-  if (end) {
+  auto ends = attach(std::move(fds));
+  if (ends) {
     ZygoteOptions own = options;
     auto directory = settle(own, slot);
     if (directory) {
-      status = work(own, *directory, *end);
+      status = work(own, *directory, *ends);
     } else {
       std::fprintf(stderr, "futured worker: slot %u: %s\n", slot, directory.error().message.c_str());
       status = kExitUnconfined;
     }
   } else {
-    std::fprintf(stderr, "futured worker: slot %u: %s\n", slot, end.error().message.c_str());
+    std::fprintf(stderr, "futured worker: slot %u: %s\n", slot, ends.error().message.c_str());
   }
   Usage unused;
   end_descendants(unused);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/fd.h"
 #include "worker/channel/channel.h"
@@ -10,11 +11,11 @@
 namespace futured::runtime {
 
 struct WorkerFds {
-  channel::ChannelFds channel;
+  std::vector<channel::ChannelFds> channels;  // of consecutive slots
   Fd lifeline;
 };
 
-// Turns this process, a fork of the zygote, into a worker, waits for the spawner's word, works, and exits.
+// `slot`: the first of the worker's. Turns this process, a fork of the zygote, into a worker, waits for the spawner's word, works, and exits.
 [[noreturn]] void run_worker(const ZygoteOptions& options, std::uint32_t slot, WorkerFds fds);
 
 }  // namespace futured::runtime

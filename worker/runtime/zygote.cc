@@ -87,6 +87,7 @@ class Zygote {
   [[nodiscard]] Status load();
   [[nodiscard]] Status watch_children();
   [[nodiscard]] bool fork_worker(const zygote::Fork& request, std::vector<Fd> descriptors);
+  [[nodiscard]] bool is_sound(const zygote::Fork& request, const channel::Packet& packet) const;
   [[nodiscard]] bool reap();
 
   const ZygoteOptions& options_;
@@ -99,9 +100,6 @@ Status Zygote::load() {
   if (const Status sound = check(terms); !sound) return sound;
   drop_environment(terms.env_allow);
   if (const Status possible = rehearse(options_); !possible) return possible;
-  if (terms.mode == PoolMode::kThread) {
-    return Error{ErrorCode::kUnimplemented, "worker mode thread is not built"};
-  }
   if (terms.mode == PoolMode::kCommand) return {};
   if (const Status built_in = sdk::registration_status(); !built_in) return built_in;
   for (const std::string& plugin : terms.plugins) {
@@ -158,13 +156,16 @@ int Zygote::serve() {
     if (!packet) return 1;
     if (!packet->has_value()) continue;
     if ((*packet)->bytes == 0) return 0;  // the spawner is gone
-    if ((*packet)->bytes != sizeof request || request.header.version != zygote::kVersion ||
-        request.header.type != static_cast<std::uint32_t>(zygote::MessageType::kFork) ||
-        (*packet)->descriptors.size() != zygote::kForkDescriptors) {
-      return 1;
-    }
+    if (!is_sound(request, **packet)) return 1;
     if (!fork_worker(request, std::move((*packet)->descriptors))) return 0;
   }
+}
+
+bool Zygote::is_sound(const zygote::Fork& request, const channel::Packet& packet) const {
+  if (packet.bytes != sizeof request || request.header.version != zygote::kVersion) return false;
+  if (request.header.type != static_cast<std::uint32_t>(zygote::MessageType::kFork)) return false;
+  if (request.count < 1 || request.count > options_.terms.jobs_at_once) return false;
+  return packet.descriptors.size() == zygote::fork_descriptors(request.count);
 }
 
 bool Zygote::fork_worker(const zygote::Fork& request, std::vector<Fd> descriptors) {
@@ -174,10 +175,13 @@ bool Zygote::fork_worker(const zygote::Fork& request, std::vector<Fd> descriptor
   if (pid == 0) {
     close(zygote::kControlFd);
     child_signals_.reset();
-    run_worker(
-        options_, request.slot,
-        {{std::move(descriptors[0]), std::move(descriptors[1]), std::move(descriptors[2]), std::move(descriptors[3])},
-         std::move(descriptors[4])});
+    WorkerFds fds;
+    for (std::size_t i = 0; i + zygote::kSlotDescriptors < descriptors.size(); i += zygote::kSlotDescriptors) {
+      fds.channels.push_back({std::move(descriptors[i]), std::move(descriptors[i + 1]), std::move(descriptors[i + 2]),
+                              std::move(descriptors[i + 3])});
+    }
+    fds.lifeline = std::move(descriptors.back());
+    run_worker(options_, request.slot, std::move(fds));
   }
   if (pid < 0) {
     return tell(

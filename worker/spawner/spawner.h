@@ -85,6 +85,16 @@ class Spawner {
   void finish(SlotState& slot);
   void reap();
   [[nodiscard]] std::vector<pid_t> orphans() const;
+  // The slots of one worker: the one that leads, and all of them.
+  [[nodiscard]] SlotState& lead_of(const SlotState& slot) { return slots_.at(slot.first); }
+  template <typename Visit>
+  void for_each_of(const SlotState& slot, const Visit& visit) {
+    for (std::uint32_t id = slot.first, end = slot.first + slot.count; id < end; ++id) {
+      if (const auto found = slots_.find(id); found != slots_.end()) visit(found->second);
+    }
+  }
+  [[nodiscard]] bool is_all_waiting(const SlotState& slot);
+  void tell_end(SlotState& slot, const WorkerEnded& figures, bool is_neighbour);
   [[nodiscard]] SlotState* find(std::uint32_t slot, std::uint32_t generation);
   [[nodiscard]] std::string group_of(const SlotState& slot) const { return "slot-" + std::to_string(slot.id); }
   [[nodiscard]] bool has_work() const;

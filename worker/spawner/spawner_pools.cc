@@ -241,16 +241,25 @@ void Spawner::zygote_lost(PoolState& pool, std::string_view why) {
 void Spawner::fork_into(PoolState& pool, SlotState& slot) {
   if (pool.state == PoolState::State::kStopping) return fail_start(slot, "its pool is being stopped");
   if (pool.state != PoolState::State::kReady) return;  // on_ready comes back to it
+  if (!is_all_waiting(slot)) return;                   // the last of them comes back to it
+  SlotState& lead = lead_of(slot);
   zygote::Fork message{};
   message.header = {zygote::kVersion, static_cast<std::uint32_t>(zygote::MessageType::kFork)};
-  message.slot = slot.id;
-  message.generation = slot.generation;
-  const std::array<int, zygote::kForkDescriptors> descriptors{
-      slot.memory.get(), slot.to_worker.get(), slot.to_host.get(), slot.worker_socket.get(), slot.lifeline_read.get()};
+  message.slot = lead.id;
+  message.generation = lead.generation;
+  message.count = lead.count;
+  std::vector<int> descriptors;
+  for_each_of(lead, [&](const SlotState& each) {
+    descriptors.insert(descriptors.end(),
+                       {each.memory.get(), each.to_worker.get(), each.to_host.get(), each.worker_socket.get()});
+  });
+  descriptors.push_back(lead.lifeline_read.get());
   switch (channel::send_packet(pool.socket.get(), channel::bytes_of(message), descriptors)) {
     case channel::Sent::kYes:
-      slot.lifeline_read.reset();
-      slot.state = SlotState::State::kForking;
+      for_each_of(lead, [](SlotState& each) {
+        each.lifeline_read.reset();
+        each.state = SlotState::State::kForking;
+      });
       return;
     case channel::Sent::kFull:
       slot.deadline = monotonic_now() + std::chrono::milliseconds(5);
@@ -262,12 +271,14 @@ void Spawner::fork_into(PoolState& pool, SlotState& slot) {
 
 // The machine is short of processes or memory: that may pass, and asking at once would only make it worse.
 void Spawner::on_fork_failed(SlotState& slot, int error_number) {
-  const auto renewed = renew_sockets(slot);
-  if (!renewed) return fail_start(slot, renewed.error().message);
-  if (slot.kill_asked) return fail_start(slot, "killed before it began");
-  if (++slot.fork_failures >= kForkTries) return fail_start(slot, system_error("fork", error_number).message);
-  slot.state = SlotState::State::kWaiting;
-  slot.deadline = monotonic_now() + kForkAgain;
+  ++slot.fork_failures;
+  for_each_of(slot, [&](SlotState& each) {
+    if (const auto renewed = renew_sockets(each); !renewed) return fail_start(each, renewed.error().message);
+    if (each.kill_asked) return fail_start(each, "killed before it began");
+    if (slot.fork_failures >= kForkTries) return fail_start(each, system_error("fork", error_number).message);
+    each.state = SlotState::State::kWaiting;
+    each.deadline = monotonic_now() + kForkAgain;
+  });
 }
 
 void Spawner::stop_pool(PoolState& pool) {
@@ -278,7 +289,7 @@ void Spawner::stop_pool(PoolState& pool) {
     slot.kill_asked = true;
     const bool begun = slot.state != SlotState::State::kWaiting && slot.state != SlotState::State::kForking;
     if (begun) {
-      begin_kill(slot);
+      begin_kill(lead_of(slot));
     } else {
       fail_start(slot, "its pool is being stopped");
     }

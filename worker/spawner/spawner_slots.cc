@@ -33,6 +33,14 @@ constexpr Duration kLookAgain = std::chrono::milliseconds(50);
   return ns(usage.ru_utime) + ns(usage.ru_stime);
 }
 
+// It was to be killed, or its job has brought the worker down. Where there is one such, its neighbours are innocent.
+[[nodiscard]] bool is_guilty(const SlotState& slot) {
+  if (slot.count == 1) return false;
+  if (slot.kill_asked) return true;
+  const auto map = channel::ChannelMap::map(slot.memory.get());
+  return map && map->header().is_to_blame.load(std::memory_order_acquire) != 0;
+}
+
 }  // namespace
 
 SlotState* Spawner::find(std::uint32_t id, std::uint32_t generation) {
@@ -44,6 +52,7 @@ SlotState* Spawner::find(std::uint32_t id, std::uint32_t generation) {
 Status Spawner::prepare(SlotState& slot) {
   ++slot.generation;
   slot.pid = 0;
+  slot.limits = {};
   slot.confined = {};
   slot.over = Limit::kNone;
   slot.over_what.clear();
@@ -92,10 +101,15 @@ void Spawner::on_forked(PoolState& pool, const zygote::Forked& message, Fd pidfd
   }
   confine(*slot, pool.limits);
   (void)watch(slot->pidfd.get(), EPOLLIN, Kind::kWorker, slot->id);
-  slot->state = SlotState::State::kRunning;
-  if (slot->kill_asked) return begin_kill(*slot);
+  bool kill_asked = false;
+  for_each_of(*slot, [&](SlotState& each) {
+    each.pid = slot->pid;
+    each.state = SlotState::State::kRunning;
+    kill_asked = kill_asked || each.kill_asked;
+  });
+  if (kill_asked) return begin_kill(*slot);
   (void)!::write(slot->lifeline.get(), &zygote::kGo, 1);  // fails only if the child is dead already
-  tell_started(*slot);
+  for_each_of(*slot, [&](const SlotState& each) { tell_started(each); });
 }
 
 void Spawner::on_exited(SlotState& slot, int wait_status, std::uint64_t peak_rss_bytes, std::uint64_t cpu_ns) {
@@ -109,8 +123,9 @@ void Spawner::on_exited(SlotState& slot, int wait_status, std::uint64_t peak_rss
 }
 
 void Spawner::kill_worker(const Kill& message) {
-  SlotState* slot = find(message.slot, message.generation);
-  if (slot == nullptr) return;
+  SlotState* const asked = find(message.slot, message.generation);
+  if (asked == nullptr) return;
+  SlotState* const slot = asked->state == SlotState::State::kWaiting ? asked : &lead_of(*asked);
   switch (slot->state) {
     case SlotState::State::kEnded:
     case SlotState::State::kKilling:
@@ -119,7 +134,7 @@ void Spawner::kill_worker(const Kill& message) {
       slot->kill_asked = true;
       return fail_start(*slot, "killed before it began");
     case SlotState::State::kForking:
-      slot->kill_asked = true;  // on_forked goes on
+      asked->kill_asked = true;  // on_forked goes on
       return;
     case SlotState::State::kRunning:
       break;
@@ -127,7 +142,7 @@ void Spawner::kill_worker(const Kill& message) {
       if (message.grace_ms > 0) return;
       break;
   }
-  slot->kill_asked = true;
+  asked->kill_asked = true;
   if (message.grace_ms == 0) return begin_kill(*slot);
   slot->state = SlotState::State::kTerming;
   slot->deadline = monotonic_now() + std::chrono::milliseconds(message.grace_ms);
@@ -161,7 +176,7 @@ void Spawner::go_on_killing(SlotState& slot) {
 
 void Spawner::go_on_killing_all() {
   for (auto& [id, slot] : slots_) {
-    if (slot.state == SlotState::State::kKilling) go_on_killing(slot);
+    if (slot.first == id && slot.state == SlotState::State::kKilling) go_on_killing(slot);
   }
 }
 
@@ -170,7 +185,10 @@ std::vector<pid_t> Spawner::orphans() const {
   std::vector<pid_t> children = children_of(::getpid());
   std::erase_if(children, [&](pid_t pid) {
     const auto is_zygote = [&](const auto& entry) { return entry.second.pid == pid; };
-    const auto is_worker = [&](const auto& entry) { return entry.second.pid == pid && !entry.second.exited; };
+    const auto is_worker = [&](const auto& entry) {
+      const SlotState& slot = entry.second;
+      return slot.first == slot.id && slot.pid == pid && !slot.exited;
+    };
     return std::any_of(pools_.begin(), pools_.end(), is_zygote) || std::any_of(slots_.begin(), slots_.end(), is_worker);
   });
   return children;
@@ -189,11 +207,12 @@ void Spawner::reap() {
       if (pool.socket.is_open()) zygote_lost(pool, "its zygote ended");
       for (auto& [slot_id, slot] : slots_) {
         // Reaped by the zygote that died before it could say how.
-        if (slot.pool == id && slot.pid != 0 && !slot.exited && !read_stat(slot.pid)) on_exited(slot, -1, 0, 0);
+        if (slot.pool != id || slot.first != slot_id || slot.pid == 0 || slot.exited) continue;
+        if (!read_stat(slot.pid)) on_exited(slot, -1, 0, 0);
       }
     }
     for (auto& [id, slot] : slots_) {
-      if (slot.pid != pid || slot.exited) continue;
+      if (slot.first != id || slot.pid != pid || slot.exited) continue;
       on_exited(slot, status, static_cast<std::uint64_t>(usage.ru_maxrss) * 1024, cpu_ns_of(usage));
     }
   }
@@ -217,37 +236,54 @@ void Spawner::fail_start(SlotState& slot, std::string_view why) {
   tell(channel::bytes_of(slot.ended));
 }
 
+// Every slot of the worker is told its end.
 void Spawner::finish(SlotState& slot) {
-  slot.state = SlotState::State::kEnded;
   slot.deadline = Instant::never();
   slot.lifeline.reset();
   slot.pidfd.reset();
-  WorkerEnded& message = slot.ended;
-  message = {};
-  message.header = {kVersion, static_cast<std::uint32_t>(MessageType::kWorkerEnded)};
-  message.pool = slot.pool;
-  message.slot = slot.id;
-  message.generation = slot.generation;
-  message.pid = slot.pid;
-  const bool is_ours = slot.kill_asked || slot.over != Limit::kNone;
-  message.cause = static_cast<std::uint32_t>(is_ours ? EndCause::kKilled : EndCause::kExited);
-  message.wait_status = slot.wait_status;
-  message.peak_rss_bytes = slot.peak_rss_bytes;
-  message.cpu_ns = slot.cpu_ns;
-  judge_memory(slot, message);
-  message.limit = static_cast<std::uint32_t>(slot.over);
-  std::memcpy(message.message, slot.over_what.data(), std::min(slot.over_what.size(), kTextBytes - 1));
+  WorkerEnded figures{};
+  figures.pid = slot.pid;
+  figures.wait_status = slot.wait_status;
+  figures.peak_rss_bytes = slot.peak_rss_bytes;
+  figures.cpu_ns = slot.cpu_ns;
+  judge_memory(slot, figures);
+  figures.limit = static_cast<std::uint32_t>(slot.over);
+  std::memcpy(figures.message, slot.over_what.data(), std::min(slot.over_what.size(), kTextBytes - 1));
+  bool is_one_guilty = false;
+  for_each_of(slot, [&](const SlotState& each) { is_one_guilty = is_one_guilty || is_guilty(each); });
+  for_each_of(slot, [&](SlotState& each) { tell_end(each, figures, is_one_guilty && !is_guilty(each)); });
   groups_.release(group_of(slot));
-  tell(channel::bytes_of(message));
   std::vector<JournalEntry> living;
   for (const auto& [id, other] : slots_) {
-    if (other.state != SlotState::State::kEnded && other.pid != 0) living.push_back({other.pid, other.start_time});
+    if (other.state != SlotState::State::kEnded && other.pid != 0 && other.first == id) living.push_back({other.pid, other.start_time});
   }
   for (const auto& [id, pool] : pools_) {
     if (pool.pid == 0) continue;
     if (const auto stat = read_stat(pool.pid)) living.push_back({pool.pid, stat->start_time});
   }
   journal_->compact(living);
+}
+
+void Spawner::tell_end(SlotState& slot, const WorkerEnded& figures, bool is_neighbour) {
+  slot.state = SlotState::State::kEnded;
+  slot.exited = true;
+  slot.ended = figures;
+  slot.ended.header = {kVersion, static_cast<std::uint32_t>(MessageType::kWorkerEnded)};
+  slot.ended.pool = slot.pool;
+  slot.ended.slot = slot.id;
+  slot.ended.generation = slot.generation;
+  const bool is_ours = slot.kill_asked || slot.over != Limit::kNone;
+  const EndCause cause = is_neighbour ? EndCause::kNeighbour : is_ours ? EndCause::kKilled : EndCause::kExited;
+  slot.ended.cause = static_cast<std::uint32_t>(cause);
+  tell(channel::bytes_of(slot.ended));
+}
+
+bool Spawner::is_all_waiting(const SlotState& slot) {
+  std::uint32_t waiting = 0;
+  for_each_of(slot, [&](const SlotState& each) {
+    if (each.pool == slot.pool && each.first == slot.first && each.state == SlotState::State::kWaiting) ++waiting;
+  });
+  return waiting == slot.count;
 }
 
 }  // namespace futured::spawner

@@ -40,9 +40,12 @@ struct SlotState {
   std::uint32_t id = 0;
   std::uint32_t pool = 0;
   std::uint32_t generation = 0;
+  // Of the slots that its worker serves: the first one leads, and knows pid, pidfd, lifeline, confinement and figures.
+  std::uint32_t first = 0;
+  std::uint32_t count = 1;
 
   enum class State {
-    kWaiting,  // for a zygote that is ready
+    kWaiting,  // for a zygote that is ready, and for the others of its worker
     kForking,  // FORK is sent
     kRunning,
     kTerming,  // SIGTERM is sent, the grace runs

@@ -66,12 +66,16 @@ struct StartPool {  // followed by strings_bytes: argv, then KEY=VALUE additions
 };
 static_assert(sizeof(StartPool) == 48 + kNameBytes);
 
-struct StartWorker {  // for a slot that is new, or whose last worker has ended
+// For a slot that is new, or whose last worker has ended. One worker serves the slots first … first + count - 1: it is
+// started when it has been asked for for each of them.
+struct StartWorker {
   MessageHeader header;
   std::uint32_t pool;
   std::uint32_t slot;
+  std::uint32_t first;
+  std::uint32_t count;  // 1 … limits::kJobsAtOnceMax
 };
-static_assert(sizeof(StartWorker) == 16);
+static_assert(sizeof(StartWorker) == 24);
 
 struct Kill {
   MessageHeader header;
@@ -167,6 +171,7 @@ enum class EndCause : std::uint32_t {
   kExited = 1,       // by itself: see wait_status
   kKilled = 2,       // because KILL, STOP_POOL or SHUTDOWN asked, or it was seen over a limit
   kStartFailed = 3,  // it never began: see message
+  kNeighbour = 4,    // for what another slot of the worker did, or because that one was to be killed
 };
 enum class OutOfMemory : std::uint32_t {
   kNo = 0,

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <random>
 #include <string>
@@ -233,6 +234,30 @@ FUTURED_TASK("test.silent_once", [](futured::Context& context) {
 // "pid jobs_run_before"
 FUTURED_TASK("test.who", [](futured::Context& context) {
   return std::to_string(getpid()) + " " + std::to_string(context.jobs_run_before());
+});
+
+// "pid thread", when it has been told to go on by the file; 20 s at most.
+FUTURED_TASK("test.meet", [](std::string gate, std::string go) {
+  report(gate);
+  for (int i = 0; i < 2000 && access(go.c_str(), F_OK) != 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return std::to_string(getpid()) + " " + std::to_string(gettid());
+});
+
+// Brings its process down, in one of the ways that there are.
+FUTURED_TASK("test.bring_down", [](std::string how) {
+  if (how == "abort") std::abort();
+  if (how == "exit") exit(3);
+  if (how == "throw") std::thread([] { throw 1; }).join();
+  if (how == "segv") *reinterpret_cast<volatile int*>(8) = 1;
+  if (how == "overflow") {
+    const std::function<int(int)> deeper = [&](int n) {
+      volatile char room[4096] = {};
+      return deeper(n + 1) + room[n % 4096];
+    };
+    deeper(0);
+  }
 });
 
 // Leaves the process changed, in one of the ways that there are.

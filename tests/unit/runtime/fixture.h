@@ -220,7 +220,7 @@ class ZygoteProcess {
 
   // Forks a worker into the slot and lets it begin.
   pid_t fork_worker(TestSlot& slot, bool go = true) {
-    const zygote::Fork request{{zygote::kVersion, static_cast<std::uint32_t>(zygote::MessageType::kFork)}, 1, 1};
+    const zygote::Fork request{{zygote::kVersion, static_cast<std::uint32_t>(zygote::MessageType::kFork)}, 1, 1, 1, 0};
     const int descriptors[] = {slot.memory.get(), slot.to_worker.get(), slot.to_host.get(), slot.worker_socket.get(),
                                slot.lifeline_read.get()};
     EXPECT_EQ(channel::send_packet(socket_.get(), channel::bytes_of(request), descriptors), channel::Sent::kYes);

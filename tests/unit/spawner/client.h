@@ -187,7 +187,8 @@ class Client {
   void start_worker(std::uint32_t pool, std::uint32_t slot) {
     StartWorker message{};
     message.pool = pool;
-    message.slot = slot;
+    message.slot = message.first = slot;
+    message.count = 1;
     send(message, MessageType::kStartWorker);
   }
   void kill(std::uint32_t slot, std::uint32_t generation, std::uint32_t grace_ms = 0) {
