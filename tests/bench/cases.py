@@ -1,4 +1,5 @@
 """The cases. Each takes a Setting and a Report, measures its subjects in turns, and says ratios."""
+import concurrent.futures
 import contextlib
 import dataclasses
 import json
@@ -20,6 +21,9 @@ ARRAY_MIB = 64
 ARRAY_ROUNDS = 5
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 COMMANDS = 1_000
+FRESH_JOBS = 5_000
+THREADS = 10
+SLEEPS = 100
 BACKLOG_JOBS = 1_000_000
 RESTART_JOBS = 5_000_000
 MAP_CALLS = 5_000_000
@@ -183,6 +187,30 @@ def commands(setting, report):
     report.ratio("futured", "limit: spawn and wait, 2 at a time", "per_second")
 
 
+def modes(setting, report):
+    """a fork for every task (fresh); sleeps on the threads of one process (thread)"""
+    count = setting.jobs(FRESH_JOBS)
+    fresh = '[pools.default]\nmode = "fresh"\nsize = 2\n'
+    threads = f'[pools.default]\nmode = "thread"\njobs_at_once = {THREADS}\nsize = 1\n'
+    for _ in range(setting.rounds):
+        with setting.daemon(fresh) as daemon:
+            daemon.start()
+            figures = setting.run("bench-futured", "calls", daemon.socket, "noop", "", count)
+        report.add("futured, fresh", per_second=figures["per_second"])
+        report.add("limit: fork, exit and wait, 2 at a time", **only_rate(setting.run("bench-limits", "fork", count)))
+        with setting.daemon(threads) as daemon:
+            daemon.start()
+            figures = setting.run("bench-futured", "calls", daemon.socket, "sleep", "0.01", SLEEPS)
+        report.add(f"futured, {SLEEPS} sleeps of 10 ms on {THREADS} threads", ms=figures["seconds"] * 1e3)
+        with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+            begun = time.perf_counter()
+            list(pool.map(time.sleep, [0.01] * SLEEPS))
+            report.add("ThreadPoolExecutor, the same", ms=(time.perf_counter() - begun) * 1e3)
+    report.show()
+    report.ratio("futured, fresh", "limit: fork, exit and wait, 2 at a time", "per_second", wanted="at least 0.6")
+    report.wanted(f"futured, {SLEEPS} sleeps of 10 ms on {THREADS} threads", "ms", "at most 103")
+
+
 def backlog(setting, report):
     """1,000,000 queued jobs: accepted, held and drained"""
     count = setting.jobs(BACKLOG_JOBS)
@@ -310,10 +338,11 @@ ALL = {
     "callback": callback,
     "array": array,
     "commands": commands,
+    "modes": modes,
     "map": map_calls,
     "futures": futures,
     "backlog": backlog,
     "timers": timers,
     "restart": restart,
 }
-QUICK = ["noop", "one", "callback", "array", "commands", "map", "futures", "backlog", "timers"]
+QUICK = ["noop", "one", "callback", "array", "commands", "modes", "map", "futures", "backlog", "timers"]

@@ -52,6 +52,17 @@ void commands(const client::Client& daemon, std::uint64_t count) {
   print_rate(count, watch.seconds());
 }
 
+// So many calls of a task with one argument, submitted at once.
+void calls(const client::Client& daemon, const std::string& task, const std::string& argument, std::uint64_t count) {
+  const client::Executor executor = daemon.executor();
+  static_cast<void>(executor.submit(task, argument).result());  // its worker is there
+  std::vector<client::Future> futures;
+  const Stopwatch watch;
+  for (std::uint64_t i = 0; i < count; ++i) futures.push_back(executor.submit(task, argument));
+  all_succeeded(futures);
+  print_rate(count, watch.seconds());
+}
+
 std::vector<double> numbers_of(std::uint64_t mebibytes, int round) {
   std::vector<double> numbers((mebibytes << 20) / sizeof(double));
   for (std::size_t i = 0; i < numbers.size(); ++i) {
@@ -211,13 +222,14 @@ int run(int argc, char** argv) {
   const auto number = [&](int index) { return std::strtoull(argv[index], nullptr, 10); };
   const std::string what = argc > 2 ? argv[1] : "";
   if (what == "commands" && argc == 4) return commands(client::Client::connect(argv[2]), number(3)), 0;
+  if (what == "calls" && argc == 6) return calls(client::Client::connect(argv[2]), argv[3], argv[4], number(5)), 0;
   if (what == "arrays" && argc == 5)
     return arrays(client::Client::connect(argv[2]), number(3), static_cast<int>(number(4))), 0;
   if (what == "enqueue" && argc == 4) return enqueue(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "timers" && argc == 4) return timers(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "drain" && argc == 5) return drain(client::Client::connect(argv[2]), number(3), number(4)), 0;
   std::fprintf(stderr,
-               "usage: bench-futured commands ADDRESS COUNT | arrays ADDRESS MEBIBYTES ROUNDS | enqueue "
+               "usage: bench-futured commands ADDRESS COUNT | calls ADDRESS TASK ARGUMENT COUNT | arrays ADDRESS MEBIBYTES ROUNDS | enqueue "
                "ADDRESS COUNT |"
                " drain ADDRESS COUNT LAST_ID | timers ADDRESS COUNT\n");
   return 2;

@@ -86,6 +86,7 @@ int await(pid_t task, int lifeline) {
 
 int run_fresh_worker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks, const ZygoteOptions& options,
                      WorkDirectory& directory) {
+  if (!watch_for_stacks(options.spool_directory)) return 1;  // what that loads, no fork has to load again
   struct sigaction action {};
   action.sa_handler = on_terminate;
   sigemptyset(&action.sa_mask);

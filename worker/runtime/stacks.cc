@@ -303,8 +303,11 @@ void on_terminate(int, siginfo_t*, void* context) {
 Status watch_for_stacks(const std::string& spool_directory) {
   g_worker = getpid();
   g_spool_directory = spool_directory;
-  void* warm[1];
-  (void)backtrace(warm, 1);  // the first one loads what it needs
+  static const bool is_loaded = [] {
+    void* warm[1];
+    return backtrace(warm, 1) >= 0;  // the first one loads what it needs
+  }();
+  static_cast<void>(is_loaded);
   struct sigaction action {};
   action.sa_sigaction = on_terminate;
   action.sa_flags = SA_SIGINFO | SA_RESTART;

@@ -16,6 +16,8 @@ void measure_single_commits(const std::string& folder, std::uint64_t commits);
 void measure_ring(std::uint64_t messages);
 // `/bin/true` a second, two at a time, spawned and reaped by two bare processes.
 void measure_spawn(std::uint64_t commands);
+// Forks that exit at once a second, two at a time, made and reaped by two bare processes.
+void measure_fork(std::uint64_t forks);
 // A process that is handed a fresh sealed memfd of doubles, maps it and sums it; then sums it again, warm.
 void measure_array(std::uint64_t mebibytes, int rounds);
 

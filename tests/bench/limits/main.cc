@@ -13,10 +13,11 @@ int main(int argc, char** argv) {
   if (what == "single-commits" && argc == 4) return measure_single_commits(argv[2], number(3)), 0;
   if (what == "ring" && argc == 3) return measure_ring(number(2)), 0;
   if (what == "spawn" && argc == 3) return measure_spawn(number(2)), 0;
+  if (what == "fork" && argc == 3) return measure_fork(number(2)), 0;
   if (what == "array" && argc == 4) return measure_array(number(2), static_cast<int>(number(3))), 0;
   std::fprintf(
       stderr,
       "usage: bench-limits commits FOLDER ROWS ROWS_PER_COMMIT | single-commits FOLDER COMMITS | ring MESSAGES |"
-      " spawn COMMANDS | array MEBIBYTES ROUNDS\n");
+      " spawn COMMANDS | fork FORKS | array MEBIBYTES ROUNDS\n");
   return 2;
 }

@@ -141,13 +141,22 @@ void measure_ring(std::uint64_t messages) {
   print_rate(messages, seconds);
 }
 
-void measure_spawn(std::uint64_t commands) {
+template <typename Work>
+void measure_two_at_a_time(std::uint64_t count, const Work& work) {
   const Stopwatch watch;
-  const pid_t first = in_child([&] { run_commands(commands / 2); });
-  const pid_t second = in_child([&] { run_commands(commands - commands / 2); });
+  const pid_t first = in_child([&] { work(count / 2); });
+  const pid_t second = in_child([&] { work(count - count / 2); });
   await_child(first);
   await_child(second);
-  print_rate(commands, watch.seconds());
+  print_rate(count, watch.seconds());
+}
+
+void measure_spawn(std::uint64_t commands) { measure_two_at_a_time(commands, run_commands); }
+
+void measure_fork(std::uint64_t forks) {
+  measure_two_at_a_time(forks, [](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) await_child(in_child([] {}));
+  });
 }
 
 void measure_array(std::uint64_t mebibytes, int rounds) {
