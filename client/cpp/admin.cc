@@ -91,6 +91,14 @@ PoolInfo Client::pool(const std::string& name) const {
   return from_pool(pool);
 }
 
+PoolInfo Client::reload_pool(const std::string& name) const {
+  api::ReloadPoolRequest request;
+  request.set_name(name);
+  api::Pool pool;
+  state_->call([&](grpc::ClientContext& context) { return state_->pools->Reload(&context, request, &pool); }, true);
+  return from_pool(pool);
+}
+
 std::vector<WorkerInfo> Client::workers(const std::string& pool, bool measure_memory) const {
   api::ListWorkersRequest request;
   request.set_pool(pool);

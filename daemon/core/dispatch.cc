@@ -17,7 +17,7 @@ std::size_t credit(const Slot& slot) {
 }
 
 std::size_t room(const Slot& slot) {
-  if (!slot.ready || slot.killing || slot.full) return 0;
+  if (!slot.ready || slot.killing || slot.retiring || slot.full) return 0;
   const std::size_t most = credit(slot);
   return most > slot.offers.size() ? most - slot.offers.size() : 0;
 }
@@ -54,7 +54,22 @@ void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   if (!held_.empty()) release_held(now, effects);
   ask_for_keys(effects);
   for (const auto& pool : pools_) {
+    if (pool->retiring > 0) replace_retired(*pool, effects);
     if (pool->ready) dispatch(*pool, now, effects);
+  }
+}
+
+// A worker with tasks of before a reload goes as soon as it has nothing to do, in none of its slots.
+void Scheduler::replace_retired(PoolState& pool, Effects& effects) {
+  const auto is_busy = [&](std::int32_t worker_pid) {
+    return std::ranges::any_of(pool.slots, [&](const Slot* slot) {
+      return slot->ready && slot->worker_pid == worker_pid && !slot->offers.empty();
+    });
+  };
+  for (Slot* const slot : pool.slots) {
+    if (!slot->retiring || !slot->ready || slot->killing || is_busy(slot->worker_pid)) continue;
+    slot->killing = true;
+    effects.kills.push_back({slot->id});
   }
 }
 
@@ -167,13 +182,26 @@ void Scheduler::arm_head_check(Slot& slot, Instant at) {
   timers_.add({at, TimerKind::kHeadCheck, 0, slot.id.value});
 }
 
-void Scheduler::on(const event::PoolReady& ready, Moment, Effects&) {
+void Scheduler::on(const event::PoolReady& ready, Moment, Effects& effects) {
   for (const auto& pool : pools_) {
     if (pool->row.id != ready.pool) continue;
     pool->ready = true;
     pool->tasks = ready.tasks;
+    if (ready.is_reloaded) retire_workers(*pool, effects);
     for (auto& [id, spec] : specs_by_id_) {
       if (spec->lane->pool == pool.get()) resolve_task(*spec);
+    }
+  }
+}
+
+// What none of them has taken goes to those who come; a job that runs is left to end where it is.
+void Scheduler::retire_workers(PoolState& pool, Effects& effects) {
+  for (Slot* const slot : pool.slots) {
+    if (!slot->ready || slot->retiring) continue;
+    slot->retiring = true;
+    ++pool.retiring;
+    for (Job* job = slot->offers.back(); job != nullptr; job = job->previous) {
+      if (job->phase == Phase::kOffered && job->doom == Doom::kNone) effects.revokes.push_back({slot->id, job->fence()});
     }
   }
 }

@@ -104,6 +104,7 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
   slot->ready = false;
   slot->killing = false;
   slot->stalled = false;
+  if (std::exchange(slot->retiring, false)) --slot->pool->retiring;
   while (!slot->offers.empty()) {
     Job& job = *slot->offers.back();  // from the newest, so that each goes back before the one after it
     const bool taken = job.phase == Phase::kTaken || (ended.taken && *ended.taken == job.fence());

@@ -73,6 +73,7 @@ struct Slot {
   bool exclusive = false;  // holds an at-most-once job: gets nothing beside it
   bool killing = false;    // asked to end
   bool stalled = false;    // because it took nothing of what it was offered
+  bool retiring = false;   // its worker has tasks of before a reload: gets nothing more, and is replaced
   bool full = false;       // its channel had no room for the last offer; until a job is done or the next head check
   JobList offers;          // oldest first
   Duration mean{0};        // smoothed length of its jobs
@@ -92,6 +93,7 @@ struct PoolState {
   Slot* reserved = nullptr;    // runs dry for a job that must be alone in its slot
   std::size_t next_lane = 0;   // queues take turns
   std::size_t ready_jobs = 0;  // of all its lanes
+  std::size_t retiring = 0;    // slots
 };
 
 inline BacklogKey Lane::backlog_key(OrderKey key) const { return {queue->row.id, pool->row.id, key}; }

@@ -201,6 +201,8 @@ class Scheduler {
 
   // dispatch.cc
   void on(const event::TurnEnd&, Moment now, Effects& effects);
+  void retire_workers(PoolState& pool, Effects& effects);
+  void replace_retired(PoolState& pool, Effects& effects);
   void dispatch(PoolState& pool, Moment now, Effects& effects);
   [[nodiscard]] Lane* next_lane(PoolState& pool);
   void offer(Slot& slot, Job& job, Moment now, Effects& effects);

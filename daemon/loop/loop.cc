@@ -195,6 +195,13 @@ void Loop::put_queue(event::PutQueue put, QueueReply reply) {
   });
 }
 
+void Loop::reload_pool(std::string pool, ReloadReply reply) {
+  post([this, pool = std::move(pool), reply = std::move(reply)] {
+    if (const Status begun = parts_.pools->reload(pool); !begun.ok()) return reply(begun);
+    owed_reloads_[pool] = reply;
+  });
+}
+
 void Loop::register_callback(event::Register asked, RegisterReply reply) {
   post([this, asked = std::move(asked), reply = std::move(reply)]() mutable {
     asked.token = next_token_++;

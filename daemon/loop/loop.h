@@ -101,6 +101,9 @@ class Loop {
   [[nodiscard]] bool store_is_failing() const { return store_failing_.load(std::memory_order_relaxed); }
   void cancel(event::Cancel cancel, CancelReply reply);
   void put_queue(event::PutQueue put, QueueReply reply);
+  // Loads the pool's plugins anew. Answered when its next workers will have them, or why they will not.
+  using ReloadReply = std::function<void(const Status&)>;
+  void reload_pool(std::string pool, ReloadReply reply);
   void register_callback(event::Register asked, RegisterReply reply);
   void replay_callbacks(event::Replay replay, ReplayReply reply);
   void delivered(event::Delivered delivered);
@@ -224,6 +227,7 @@ class Loop {
   std::unordered_map<Token, QueueReply> owed_queues_;
   std::unordered_map<Token, RegisterReply> owed_registers_;
   std::unordered_map<Token, ReplayReply> owed_replays_;
+  std::map<std::string, ReloadReply> owed_reloads_;  // by pool
   Token next_token_ = 1;
 
   Fd wake_fd_;

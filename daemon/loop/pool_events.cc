@@ -16,11 +16,20 @@ void Loop::PoolEvents::on(const pool::PoolReady& event) {
   if (!loop_.scheduler_) return;
   std::vector<std::string> names;
   for (const pool::Task& task : event.tasks) names.push_back(task.name);
-  step(event::PoolReady{loop_.scheduler_->pool_named(event.pool), std::move(names)});
+  step(event::PoolReady{loop_.scheduler_->pool_named(event.pool), std::move(names), event.is_reloaded});
+  if (event.is_reloaded) answer_reload(event.pool, {});
+}
+
+void Loop::PoolEvents::answer_reload(const std::string& pool, const Status& how) {
+  if (const auto owed = loop_.owed_reloads_.extract(pool)) owed.mapped()(how);
 }
 
 void Loop::PoolEvents::on(const pool::PoolFailed& event) {
   loop_.parts_.log("pool \"" + event.pool + "\": " + event.message);
+  if (event.is_reload) {
+    return answer_reload(event.pool, Error{ErrorCode::kFailedPrecondition,
+                                           "pool \"" + event.pool + "\" goes on as before: " + event.message});
+  }
   loop_.pool_problems_[event.pool] = event.message;
 }
 

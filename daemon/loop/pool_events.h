@@ -19,6 +19,7 @@ class Loop::PoolEvents : public pool::PoolHandler {
   void on(SlotId slot, const channel::Progress& progress) override;
 
  private:
+  void answer_reload(const std::string& pool, const Status& how);
   void step(const Event& event);
   // Takes over a result's segments, into done.result. Kind kNone when it is kept: else why it is not.
   [[nodiscard]] Cause keep_result(channel::Done& done, std::string& with_ids);

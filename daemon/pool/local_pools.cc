@@ -18,7 +18,9 @@ constexpr int kReplayWithinMs = 10'000;
 
 // The spawner's number of a pool: its place and what it is made of. A pool whose settings changed is another pool
 // there, so that no worker of the old settings is taken for one of the new.
-std::uint32_t number_of(std::uint32_t place, const PoolConfig& config, const std::string& zygote) {
+// `reloads`: how often its plugins were loaded anew.
+std::uint32_t number_of(std::uint32_t place, const PoolConfig& config, const std::string& zygote,
+                        std::uint32_t reloads) {
   std::uint32_t digest = 2166136261U;  // FNV-1a
   const auto mix = [&digest](std::string_view text) {
     for (const char c : text) digest = (digest ^ static_cast<unsigned char>(c)) * 16777619U;
@@ -29,7 +31,8 @@ std::uint32_t number_of(std::uint32_t place, const PoolConfig& config, const std
   mix(std::to_string(config.slots) + "@" + std::to_string(config.first_slot.value));
   for (const std::string& argument : to_arguments(config.terms)) mix(argument);
   for (const auto& [key, value] : config.env) mix(key + "=" + value);
-  return (digest << 8) | ((place + 1) & 0xffU);
+  // Reloads follow one another within 8 bits; the digest keeps what is left.
+  return (((digest ^ (digest >> 16)) << 16) | ((reloads & 0xffU) << 8)) | ((place + 1) & 0xffU);
 }
 
 void append_string(std::string& strings, std::string_view text) {
@@ -62,6 +65,10 @@ class LocalPools::Impl {
   void kill(PoolSlot& slot, std::uint32_t grace_ms);
   [[nodiscard]] PoolSlot& slot(SlotId id);
   [[nodiscard]] const std::string* name_of(std::uint32_t number) const;
+  [[nodiscard]] std::uint32_t newest_of(std::uint32_t place, const PoolConfig& config) const;
+  void take_over(const std::string& name, std::uint32_t number);
+  void stop_pool(std::uint32_t number);
+  void stop_retired();
 
   LocalPoolsSetup setup;
   Fd epoll;
@@ -71,6 +78,8 @@ class LocalPools::Impl {
   std::vector<PoolConfig> configs;
   std::map<std::string, std::uint32_t> numbers;             // of configured pools
   std::map<std::uint32_t, std::string> replayed;            // pools that the spawner had at attach
+  std::map<std::uint32_t, std::string> reloading;           // pools that are to take the place of those of their names
+  std::set<std::uint32_t> retired;                          // pools whose place was taken, until their workers are gone
   std::map<std::uint32_t, std::vector<Task>> tasks_coming;  // before their READY
   std::map<std::uint32_t, std::vector<Task>> tasks_known;
   std::map<std::uint32_t, std::string> failed;     // of the replay: pools whose zygote is down
@@ -91,6 +100,56 @@ PoolSlot& LocalPools::Impl::slot(SlotId id) {
     slots.push_back(std::make_unique<PoolSlot>(SlotId{static_cast<std::uint32_t>(slots.size() + 1)}));
   }
   return *slots[id.value - 1];
+}
+
+// As it was reloaded last, where the spawner still has it.
+std::uint32_t LocalPools::Impl::newest_of(std::uint32_t place, const PoolConfig& config) const {
+  const std::uint32_t first = number_of(place, config, setup.zygote_program, 0);
+  std::uint32_t newest = first;
+  for (const auto& [number, name] : replayed) {
+    if (((number ^ first) & ~0xff00U) == 0) newest = std::max(newest, number);
+  }
+  return newest;
+}
+
+Status LocalPools::reload(const std::string& pool) {
+  const auto busy = [&](const std::string& why) {
+    return Error{ErrorCode::kFailedPrecondition, "pool \"" + pool + "\": " + why};
+  };
+  if (!impl_->link) return busy("the spawner is not there just now; try again");
+  for (const auto& [number, name] : impl_->reloading) {
+    if (name == pool) return busy("it is being reloaded");
+  }
+  const auto config = std::ranges::find(impl_->configs, pool, &PoolConfig::name);
+  if (config == impl_->configs.end()) return Error{ErrorCode::kNotFound, "no pool \"" + pool + "\""};
+  const std::uint32_t now = impl_->numbers.at(pool);
+  const std::uint32_t next = (now & ~0xff00U) | ((now + 0x100U) & 0xff00U);
+  if (impl_->retired.contains(next)) return busy("workers of earlier reloads have not ended; try again later");
+  if (const Status started = impl_->start_pool(next, *config); !started.ok()) return started;
+  impl_->reloading[next] = pool;
+  return {};
+}
+
+void LocalPools::Impl::take_over(const std::string& name, std::uint32_t number) {
+  retired.insert(std::exchange(numbers.at(name), number));
+  reloading.erase(number);
+  tasks[name] = tasks_known[number];
+  stop_retired();
+}
+
+void LocalPools::Impl::stop_pool(std::uint32_t number) {
+  spawner::StopPool stop{};
+  stop.pool = number;
+  if (link) static_cast<void>(link->send(stop, spawner::MessageType::kStopPool));
+}
+
+void LocalPools::Impl::stop_retired() {
+  std::erase_if(retired, [this](std::uint32_t number) {
+    const bool is_there =
+        std::ranges::any_of(slots, [&](const auto& slot) { return slot->is_alive() && slot->pool() == number; });
+    if (!is_there) stop_pool(number);
+    return !is_there;
+  });
 }
 
 const std::string* LocalPools::Impl::name_of(std::uint32_t number) const {
@@ -161,7 +220,7 @@ std::int32_t LocalPools::spawner_pid() const { return impl_->link ? impl_->link-
 Status LocalPools::configure(const std::vector<PoolConfig>& pools) {
   if (&pools != &impl_->configs) impl_->configs = pools;
   for (std::uint32_t place = 0; place < pools.size(); ++place) {
-    impl_->numbers[pools[place].name] = number_of(place, pools[place], impl_->setup.zygote_program);
+    impl_->numbers[pools[place].name] = impl_->newest_of(place, pools[place]);
   }
   for (const auto& [number, name] : impl_->replayed) {
     if (impl_->name_of(number) != nullptr) continue;
@@ -246,6 +305,12 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       PoolHistory& pool = history[number];
       pool.ready_at = monotonic_now();
       if (pool.asked_at) pool.figures.zygote_start = pool.ready_at - *std::exchange(pool.asked_at, std::nullopt);
+      if (const auto reloaded = reloading.find(number); reloaded != reloading.end()) {
+        const std::string pool_name = reloaded->second;
+        take_over(pool_name, number);
+        if (handler != nullptr) handler->on(PoolReady{pool_name, tasks[pool_name], true});
+        return {};
+      }
       const std::string* const name = name_of(number);
       if (name == nullptr) return {};
       tasks[*name] = tasks_known[number];
@@ -255,6 +320,11 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
     case spawner::MessageType::kPoolFailed: {
       const auto& told = notice.as<spawner::PoolFailed>();
       history[told.pool].asked_at.reset();
+      if (const auto reload = reloading.extract(told.pool)) {
+        stop_pool(told.pool);
+        if (handler != nullptr) handler->on(PoolFailed{reload.mapped(), told.message, true});
+        return {};
+      }
       const std::string* const name = name_of(told.pool);
       if (handler == nullptr) failed[told.pool] = told.message;
       if (name != nullptr && handler != nullptr) handler->on(PoolFailed{*name, told.message});
@@ -277,6 +347,7 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       epoll_event interest{.events = EPOLLIN | EPOLLET, .data = {.fd = started.end()->wake_fd()}};
       if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, started.end()->wake_fd(), &interest) != 0)
         return system_error("epoll_ctl");
+      if (retired.contains(message.pool)) kill(started, 0);  // it was asked for before another took its pool's place
       if (handler != nullptr && name_of(message.pool) != nullptr) {
         handler->on(WorkerStarted{started.id(), message.generation, message.pid});
       }
@@ -317,7 +388,9 @@ bool LocalPools::poll(PoolHandler& handler, std::size_t responses_max) {
     const bool was_alive = slot.is_alive();
     left -= std::min(left, slot.poll(handler, left));
     impl_->kill_broken(slot);
-    if (was_alive && !slot.is_alive()) impl_->start_if_due(slot);
+    if (!was_alive || slot.is_alive()) continue;
+    impl_->start_if_due(slot);
+    impl_->stop_retired();
   }
   if (count > 0) impl_->next_polled = (impl_->next_polled + 1) % count;
   return left == 0;
@@ -363,6 +436,10 @@ void LocalPools::Impl::lose_spawner(const std::string& why, PoolHandler& handler
     message.generation = slot->generation();
     message.wait_status = 9;  // its lifeline is closed: it is dead or dying
     unseen.push_back(message);
+  }
+  retired.clear();
+  for (const auto& [number, name] : std::exchange(reloading, {})) {
+    handler.on(PoolFailed{name, "the spawner is gone: " + why, true});
   }
   handler.on(SpawnerLost{why});
 }

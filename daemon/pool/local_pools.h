@@ -43,11 +43,13 @@ struct Task {
 // What happened. Views are valid for the call.
 struct PoolReady {
   std::string pool;
-  std::vector<Task> tasks;  // in the order of their indices
+  std::vector<Task> tasks;   // in the order of their indices
+  bool is_reloaded = false;  // workers that are there have the tasks of before
 };
 struct PoolFailed {
   std::string pool;
   std::string message;
+  bool is_reload = false;  // of what was to take the pool's place: that goes on as before
 };
 struct WorkerStarted {
   SlotId slot;
@@ -160,6 +162,11 @@ class LocalPools {
   [[nodiscard]] Status reattach();
   // Starts pools that are not running, restarts those whose configuration changed.
   [[nodiscard]] Status configure(const std::vector<PoolConfig>& pools);
+
+  // Loads the pool's plugins anew, in another zygote. PoolReady or PoolFailed follows, and says that it is of this. From
+  // then on the pool's next workers are of the new one; those that are there go on until they are killed, and the old
+  // zygote goes with the last of them. FAILED_PRECONDITION: one is under way, or there is no spawner now.
+  [[nodiscard]] Status reload(const std::string& pool);
 
   // Runs that were TAKEN (or done but not released) under earlier daemons. Offered ones have been revoked by attach().
   [[nodiscard]] std::vector<RecoveredRun> recovered() const;

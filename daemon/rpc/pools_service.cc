@@ -227,15 +227,36 @@ grpc::ServerUnaryReactor* PoolsService::List(Context* context, const api::ListPo
   return answer->reactor();
 }
 
+void PoolsService::give(const std::shared_ptr<Answer<api::Pool>>& answer, const std::string& name) {
+  front_.loop.look([&front = front_, answer, name](const Loop& loop) {
+    front.pump.post([answer, name, pools = pools_of(front, loop)] {
+      const auto found = std::ranges::find(pools, name, &api::Pool::name);
+      if (found == pools.end()) return answer->refuse({ErrorCode::kNotFound, "no pool \"" + name + "\""});
+      answer->give([&](api::Pool& out) { out = *found; });
+    });
+  });
+}
+
 grpc::ServerUnaryReactor* PoolsService::Get(Context* context, const api::GetPoolRequest* request, api::Pool* response) {
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   auto answer = Answer<api::Pool>::open(front_, context, response);
-  front_.loop.look([&front = front_, answer, name = request->name()](const Loop& loop) {
-    front.pump.post([answer, name, pools = pools_of(front, loop)] {
-      const auto found = std::ranges::find(pools, name, &api::Pool::name);
-      if (found == pools.end()) return answer->refuse(no_pool(name));
-      answer->give([&](api::Pool& out) { out = *found; });
-    });
+  give(answer, request->name());
+  return answer->reactor();
+}
+
+grpc::ServerUnaryReactor* PoolsService::Reload(Context* context, const api::ReloadPoolRequest* request,
+                                               api::Pool* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
+  const Principal who = front_.who(*context);
+  if (!front_.is_admin(who)) {
+    return answer_now(context, Error{ErrorCode::kPermissionDenied,
+                                     "user " + std::to_string(who.uid) + " may not reload a pool; root and user " +
+                                         std::to_string(front_.setup.admin_uid) + " may"});
+  }
+  auto answer = Answer<api::Pool>::open(front_, context, response);
+  front_.loop.reload_pool(request->name(), [this, answer, name = request->name()](const Status& how) {
+    if (how.ok()) return give(answer, name);
+    front_.pump.post([answer, error = how.error()] { answer->refuse(error); });
   });
   return answer->reactor();
 }

@@ -19,6 +19,7 @@ class PoolsService final : public api::Pools::CallbackService {
   using Reactor = grpc::ServerUnaryReactor;
   Reactor* List(Context* context, const api::ListPoolsRequest* request, api::ListPoolsResponse* response) override;
   Reactor* Get(Context* context, const api::GetPoolRequest* request, api::Pool* response) override;
+  Reactor* Reload(Context* context, const api::ReloadPoolRequest* request, api::Pool* response) override;
 
   Reactor* Create(Context* context, const api::CreatePoolRequest*, api::Pool*) override {
     return refuse_call(context, "futured.v1.Pools/Create");
@@ -26,14 +27,14 @@ class PoolsService final : public api::Pools::CallbackService {
   Reactor* Update(Context* context, const api::UpdatePoolRequest*, api::Pool*) override {
     return refuse_call(context, "futured.v1.Pools/Update");
   }
-  Reactor* Reload(Context* context, const api::ReloadPoolRequest*, api::Pool*) override {
-    return refuse_call(context, "futured.v1.Pools/Reload");
-  }
   Reactor* Delete(Context* context, const api::DeletePoolRequest*, api::DeletePoolResponse*) override {
     return refuse_call(context, "futured.v1.Pools/Delete");
   }
 
  private:
+  // The pool as it is now, or that there is none.
+  void give(const std::shared_ptr<Answer<api::Pool>>& answer, const std::string& name);
+
   Front& front_;
 };
 

@@ -1,8 +1,11 @@
 """Pools, tasks and workers as people see them: `fut pool`, `fut task` and `fut worker`, in words and in JSON."""
 import os
+import shutil
 import signal
+import time
 
 import pytest
+from private_daemon import BIN
 
 ONE_WORKER = '[pools.command]\nmode = "command"\nsize = 1\n'
 SETTINGS = """
@@ -189,3 +192,96 @@ def test_a_worker_that_was_taken_over_keeps_its_age(daemon):
     after = worker_of(daemon)
     assert after["pid"] == before["pid"]
     assert abs(after["started_us"] - before["started_us"]) < 1_500_000
+
+
+# ---- reload
+
+
+MISBEHAVING = os.path.join(os.path.dirname(BIN), "tests", "misbehaving.so")
+EXAMPLE = os.path.join(os.path.dirname(BIN), "plugins", "libtext_tasks.so")
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """A plugin's path; calling it puts another file there."""
+    path = tmp_path / "plugin.so"
+
+    def put(source):
+        fresh = tmp_path / "fresh.so"
+        shutil.copy(source, fresh)
+        fresh.rename(path)
+        return path
+
+    put(MISBEHAVING)
+    return put
+
+
+def tasks_of(daemon, pool="default"):
+    return {task["name"] for task in daemon.fut_json("pool", "show", pool)[0]["tasks"]}
+
+
+@pytest.mark.parametrize("mode", ["process", "fresh", "thread"])
+def test_a_reload_takes_up_changed_plugins_and_running_jobs_end_on_the_old_ones(
+        make_daemon, api_of, plugin, gate, tmp_path, mode):
+    path = plugin(MISBEHAVING)
+    threads = "jobs_at_once = 2\n" if mode == "thread" else ""
+    daemon = make_daemon(f"[pools.default]\nmode = '{mode}'\nsize = 2\n{threads}plugins = ['{path}']\n").start()
+    api = api_of(daemon)
+    go = tmp_path / "go"
+    parts = [api.words.Part(data=word.encode()) for word in (gate.path, str(go))]
+    (running,) = api.submit([api.words.Item(parts=parts)], task="test.meet")
+    pid = gate.line()
+    plugin(EXAMPLE)
+    assert "tasks loaded" in daemon.fut("pool", "reload", "default", check=True).stdout
+    assert "greet" in tasks_of(daemon) and "test.meet" not in tasks_of(daemon)
+    greeted = [daemon.fut("call", "greet", "you", "1", check=True).stdout for _ in range(8)]
+    assert len(set(greeted)) == 1
+    go.touch()
+    outcome = api.outcome(running)
+    assert outcome.state == api.words.JOB_STATE_SUCCEEDED
+    assert outcome.result[0].data.decode().split()[0] == pid
+    assert api.get(running).attempts == 1
+    plugin(MISBEHAVING)
+    daemon.fut("pool", "reload", "default", check=True)
+    assert "test.meet" in tasks_of(daemon)
+    # Two zygotes and two workers of each.
+    deadline = time.monotonic() + 20
+    while len(daemon.processes_running("futured-zygote")) > 6 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(daemon.processes_running("futured-zygote")) == 6, "those of before are gone"
+
+
+def test_a_plugin_that_does_not_load_changes_nothing(make_daemon, plugin, tmp_path):
+    path = plugin(EXAMPLE)
+    daemon = make_daemon(f"[pools.default]\nsize = 1\nplugins = ['{path}']\n").start()
+    broken = tmp_path / "broken"
+    broken.write_text("no plugin")
+    plugin(broken)
+    refused = daemon.fut("pool", "reload", "default")
+    assert refused.returncode == 4
+    assert 'pool "default" goes on as before' in refused.stderr and str(path) in refused.stderr
+    assert "greet" in tasks_of(daemon)
+    assert daemon.fut("call", "greet", "you", "1").returncode == 0
+    plugin(MISBEHAVING)
+    daemon.fut("pool", "reload", "default", check=True)
+    assert "test.meet" in tasks_of(daemon)
+    assert daemon.fut("pool", "reload", "nowhere").returncode == 4
+
+
+def test_a_reloaded_pool_and_its_jobs_survive_the_daemon(make_daemon, api_of, plugin, gate, tmp_path):
+    path = plugin(EXAMPLE)
+    daemon = make_daemon(f"[pools.default]\nsize = 1\nplugins = ['{path}']\n").start()
+    plugin(MISBEHAVING)
+    daemon.fut("pool", "reload", "default", check=True)
+    api = api_of(daemon)
+    go = tmp_path / "go"
+    parts = [api.words.Part(data=word.encode()) for word in (gate.path, str(go))]
+    (running,) = api.submit([api.words.Item(parts=parts)], task="test.meet")
+    gate.line()
+    daemon.kill()
+    daemon.start()
+    go.touch()
+    api = api_of(daemon)
+    assert api.outcome(running).state == api.words.JOB_STATE_SUCCEEDED
+    assert api.get(running).attempts == 1
+    assert "test.meet" in tasks_of(daemon)

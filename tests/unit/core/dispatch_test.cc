@@ -50,6 +50,29 @@ TEST(Dispatch, WorkIsSpreadOverIdleSlots) {
               ElementsAre("offer 1.1 slot 1", "offer 2.1 slot 2", "accepted 1: 1 x2"));
 }
 
+Event reloaded(const Stage& stage) {
+  return event::PoolReady{stage.scheduler->pool_named("default"), {"other", "work"}, true};
+}
+
+TEST(Dispatch, AReloadReplacesAWorkerOnceItHasNothingToDo) {
+  Stage stage(slots(2));
+  stage.turn({stage.submit(Stage::work(), 2)});
+  stage.turn({stage.head(1, 1), stage.head(2, 2)});
+  EXPECT_THAT(stage.turn({reloaded(stage)}), IsEmpty()) << "both run";
+  EXPECT_THAT(stage.turn({stage.submit()}), ElementsAre("accepted 2: 3 x1")) << "it waits for the new tasks";
+  EXPECT_THAT(stage.turn({stage.done(1)}), ElementsAre("kill slot 1"));
+  EXPECT_THAT(stage.turn({stage.slot_ended(1, 1)}), ElementsAre("start slot 1"));
+  EXPECT_THAT(stage.turn({stage.slot_ready(1)}), ElementsAre("offer 3.1 slot 1"));
+  EXPECT_THAT(stage.turn({stage.done(2)}), ElementsAre("kill slot 2"));
+}
+
+TEST(Dispatch, AReloadTakesBackWhatNobodyHasTaken) {
+  Stage stage(slots(1));
+  stage.turn({stage.submit(Stage::work(), 2)});
+  stage.turn({stage.head(1, 1)});
+  EXPECT_THAT(stage.turn({reloaded(stage)}), ElementsAre("revoke 2.1 slot 1"));
+}
+
 TEST(Dispatch, CommandsGetExactlyOneOffer) {
   Stage stage({.pools = {{"command", true, 2}}});
   EXPECT_THAT(stage.turn({stage.submit(command(), 5)}),
