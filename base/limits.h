@@ -23,7 +23,8 @@ inline constexpr std::size_t kContentTypeBytesMax = 1024;
 
 // Arrays and the segment socket.
 inline constexpr std::size_t kArrayDimensionsMax = 32;
-inline constexpr std::size_t kDescriptorsPerMessageMax = 253;       // beside one message of a unix socket; no kernel takes more
+inline constexpr std::size_t kDescriptorsPerMessageMax =
+    253;  // beside one message of a unix socket; no kernel takes more
 inline constexpr std::size_t kSegmentMessageBytesMax = 128 * 1024;  // one message of the segment socket
 inline constexpr std::int64_t kSegmentReplyMs = 30'000;             // a client waits for one reply
 inline constexpr std::size_t kMappingsPerWorkerMax = 64;            // segments a worker keeps mapped between jobs
@@ -108,6 +109,10 @@ inline constexpr std::size_t kKeyQueriesMax = 8'192;          // idempotency key
 inline constexpr std::size_t kSubmitLaneJobsMax = 64 * 1024;  // jobs waiting to be stepped before readers pause
 inline constexpr std::size_t kGatherJobsMax = 64 * 1024;      // row changes gathered before intake pauses
 
+// Every loop of the daemon, as fut debug loop tells it.
+inline constexpr std::int64_t kSlowStepNs = 10'000'000;  // what takes longer is noted
+inline constexpr std::size_t kSlowStepsKept = 16;        // of one loop
+
 // Channel: one sealed memfd per slot.
 inline constexpr std::size_t kRequestRingBytes = 1024 * 1024;
 inline constexpr std::size_t kResponseRingBytes = 4 * 1024 * 1024;
@@ -123,7 +128,9 @@ inline constexpr std::size_t kLiveOutputBytesTotalMax = 64 * 1024 * 1024;  // of
 
 // Processes.
 inline constexpr std::uint32_t kSlotsMax = 1'024;
-inline constexpr std::uint32_t kJobsAtOnceMax = 63;        // of one worker, on its threads
+inline constexpr std::int64_t kAliveToldNs = 100'000'000;  // between two heartbeats of a slot that watchers are told
+inline constexpr std::uint64_t kWorkerMemoryBytesMin = 16 * 1024 * 1024;  // of a limit, for a worker and its libraries
+inline constexpr std::uint32_t kJobsAtOnceMax = 63;                       // of one worker, on its threads
 inline constexpr std::int64_t kKillGraceMs = 1'000;        // between SIGTERM and the end of the tree, by default
 inline constexpr std::int64_t kStacksMs = 1'000;           // a worker that is to be killed may tell its stacks
 inline constexpr std::size_t kStacksBytesMax = 64 * 1024;  // of one attempt

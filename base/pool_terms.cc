@@ -162,6 +162,20 @@ Status check(const PoolTerms& terms) {
   if (terms.jobs_at_once != 1 && terms.mode != PoolMode::kThread) {
     return refuse("jobs_at_once: " + mode + " runs one job at a time");
   }
+  if (terms.mode == PoolMode::kCommand || terms.mode == PoolMode::kFresh) {
+    const char* const setting = terms.jobs_per_worker_max != 0   ? "jobs_per_worker_max"
+                                : terms.rss_bytes_max != 0       ? "rss_max"
+                                : terms.leaks != Leaks::kReplace ? "leaks"
+                                                                 : nullptr;
+    if (setting != nullptr)
+      return refuse(std::string(setting) + ": " + mode + " leaves nothing of a job to its worker");
+  }
+  if (terms.processes_max == 1 && terms.mode != PoolMode::kProcess) {
+    return refuse("processes_max: " + mode + " needs 2, for the worker and its job");
+  }
+  if (terms.memory_bytes_max != 0 && terms.memory_bytes_max < limits::kWorkerMemoryBytesMin) {
+    return refuse("memory_max: a worker needs " + std::to_string(limits::kWorkerMemoryBytesMin) + " bytes for itself");
+  }
   if (terms.mode == PoolMode::kThread && (terms.jobs_per_worker_max != 0 || terms.rss_bytes_max != 0)) {
     return refuse((terms.rss_bytes_max != 0 ? "rss_max: " : "jobs_per_worker_max: ") + mode +
                   " has no moment between two jobs at which a worker could be replaced");

@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/limits.h"
+#include "base/loop_gauge.h"
 #include "daemon/callback/courier.h"
 #include "daemon/loop/loop.h"
 #include "daemon/ops/config.h"
@@ -191,11 +192,20 @@ class StopSignal {
   // True when it came within `timeout_ms` (-1: for ever).
   bool wait(int timeout_ms) {
     pollfd poll{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-    return ::poll(&poll, 1, timeout_ms) > 0;
+    const Instant asleep = monotonic_now();
+    gauge_->end(asleep, "looking whether the daemon is idle");
+    gauge_->set_timers(timeout_ms < 0 ? 0 : 1);
+    const bool came = ::poll(&poll, 1, timeout_ms) > 0;
+    gauge_->begin(monotonic_now());
+    if (!came && timeout_ms >= 0) gauge_->due(asleep + std::chrono::milliseconds(timeout_ms));
+    return came;
   }
+  // Turns lag from the end of the wait on; a signal does not tell since when it is there.
+  [[nodiscard]] std::shared_ptr<const LoopGauge> gauge() const { return gauge_; }
 
  private:
   Fd fd_;
+  const std::shared_ptr<LoopGauge> gauge_ = std::make_shared<LoopGauge>("main", std::vector<std::string>{"signals"});
 };
 
 // Ends an idle user's daemon. Looked at now and then: being a little late costs nothing.
@@ -257,6 +267,7 @@ Status run(const ops::Config& config, const Options& options) {
   });
   rpc::ServerSetup setup = server_setup(config, loop);
   setup.callback_tls = std::move(*tls);
+  setup.other_gauges = {courier->gauge(), stop_signal.gauge()};
   auto server = rpc::Server::start(std::move(setup), loop, readers, segments);
   std::optional<IdleWatch> idle;  // until the loop has ended, for that may still be looking for it
   if (server.ok()) {

@@ -102,6 +102,21 @@ Result<Segment> SegmentWriter::seal() && {
   return seal_memory(std::move(descriptor_));
 }
 
+Result<SegmentWriter::Begun> SegmentWriter::begin_seal() && {
+  if (fcntl(descriptor_.get(), F_ADD_SEALS, kSizeSeals) != 0) return system_error("seal segment");
+  Fd kept(fcntl(descriptor_.get(), F_DUPFD_CLOEXEC, 3));
+  if (!kept.is_open()) return system_error("copy the descriptor of a segment");
+  auto segment = adopt_segment(std::move(descriptor_));
+  if (!segment) return segment.error();
+  return Begun{std::move(*segment), Rest(std::move(kept), std::move(memory_))};
+}
+
+void SegmentWriter::Rest::finish() {
+  memory_.reset();
+  (void)fcntl(descriptor_.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL);
+  descriptor_.reset();
+}
+
 Result<Segment> adopt_segment(Fd descriptor) {
   const int seals = fcntl(descriptor.get(), F_GET_SEALS);
   if (seals < 0) {
@@ -133,9 +148,9 @@ Result<Segment> make_segment(const char* name, std::span<const std::byte> conten
 }
 
 Result<Mapping> map_segment(const Segment& segment) {
-  // Kernels before 6.7 refuse a shared mapping of write-sealed memory. A private one that is only read has the same
-  // pages.
-  return map(segment.descriptor.get(), segment.size, PROT_READ, segment.immutable ? MAP_PRIVATE : MAP_SHARED);
+  // Kernels before 6.7 refuse a shared mapping of write-sealed memory, and a shared one keeps others from sealing it. A
+  // private one that is only read has the same pages.
+  return map(segment.descriptor.get(), segment.size, PROT_READ, MAP_PRIVATE);
 }
 
 }  // namespace futured

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -65,9 +66,32 @@ class SegmentWriter {
   // still has the memory mapped for writing, the segment is sealed in size only, and `immutable` is false.
   [[nodiscard]] Result<Segment> seal() &&;
 
+  // The same in two steps, for a writer who has better to do than to unmap: the segment, sealed in size, which may be
+  // handed on at once; and finish(), any time later and on any thread, which unmaps and seals it against writing.
+  // Nobody may write to bytes() in between.
+  class Rest;
+  struct Begun;
+  [[nodiscard]] Result<Begun> begin_seal() &&;
+
  private:
   Fd descriptor_;
   Mapping memory_;
+};
+
+class SegmentWriter::Rest {
+ public:
+  Rest(Fd descriptor, Mapping memory) : descriptor_(std::move(descriptor)), memory_(std::move(memory)) {}
+  // A segment that cannot be sealed stays as it is: that harms nobody but its writer.
+  void finish();
+
+ private:
+  Fd descriptor_;
+  Mapping memory_;
+};
+
+struct SegmentWriter::Begun {
+  Segment segment;
+  Rest rest;
 };
 
 // A descriptor that came from elsewhere, if it is a segment: a memfd sealed against shrinking and growing.

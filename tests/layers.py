@@ -64,7 +64,7 @@ PURE_REFUSES_HEADERS = {
     "signal.h", "stop_token", "syncstream", "syslog.h", "thread", "time.h", "unistd.h", "csignal", "barrier",
 }  # fmt: skip
 PURE_REFUSES_NAMES = re.compile(
-    r"\b(monotonic_now|wall_now|system_clock|steady_clock|high_resolution_clock|random_device|getenv|printf|fprintf|"
+    r"\b(monotonic_now|wall_now|coarse_now|system_clock|steady_clock|high_resolution_clock|random_device|getenv|printf|fprintf|"
     r"rand|time)\s*\(|::now\s*\(|\bstd::(cout|cerr|clog)\b"
 )
 

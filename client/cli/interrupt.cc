@@ -15,6 +15,8 @@ namespace futured::cli {
 
 namespace {
 
+constexpr Duration kSameSignal = std::chrono::milliseconds(300);
+
 sigset_t watched_signals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -60,7 +62,13 @@ void Interrupt::run() {
     ::sigwait(&signals, &signal);
     if (stopping_) return;
     if (signal == SIGUSR2) continue;
-    if (interrupted_.exchange(true)) ::_exit(kInterrupted);
+    const Instant now = monotonic_now();
+    // Who signals a process and its group is not asking twice.
+    if (interrupted_.exchange(true)) {
+      if (now - interrupted_at_ < kSameSignal) continue;
+      ::_exit(kInterrupted);
+    }
+    interrupted_at_ = now;
     if (handle_first()) continue;
     const timespec grace = {0, std::chrono::nanoseconds(kAcceptanceGrace).count()};
     const int second = ::sigtimedwait(&signals, nullptr, &grace);

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/time.h"
 #include "futured/client.h"
 
 namespace futured::cli {
@@ -35,6 +36,7 @@ class Interrupt {
   void start(std::function<void()> action);
 
   std::atomic<bool> interrupted_{false};
+  Instant interrupted_at_;  // of the watching thread
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;  // guards what follows
   std::function<void()> action_;

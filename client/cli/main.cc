@@ -94,6 +94,7 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_worker(app, globals);
   add_task(app, globals);
   add_stats(app, globals);
+  add_debug(app, globals);
   add_bench(app, globals);
   add_doctor(app, globals);
   add_shutdown(app, globals);

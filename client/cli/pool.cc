@@ -151,8 +151,8 @@ int reload(const std::string& name, const Globals& globals) {
   if (globals.json) {
     print_json(json_of(pool));
   } else {
-    print("pool " + one_line(pool.name) + ": " + std::to_string(pool.tasks.size()) + " tasks loaded; running jobs end on " +
-          "the workers of before\n");
+    print("pool " + one_line(pool.name) + ": " + std::to_string(pool.tasks.size()) +
+          " tasks loaded; running jobs end on " + "the workers of before\n");
   }
   return kOk;
 }
@@ -180,10 +180,12 @@ void add_pool(CLI::App& app, Globals& globals) {
   CLI::App& again = *pool.add_subcommand("reload", "Load a pool's plugins anew");
   again.add_option("name", *reloaded, "Name of the pool")->required();
   again.footer(
-      "New jobs run on the new ones at once. A job that runs ends on the old ones; its worker is replaced then. Plugins\n"
+      "New jobs run on the new ones at once. A job that runs ends on the old ones; its worker is replaced then. "
+      "Plugins\n"
       "that do not load change nothing: that is told, and exits with 4.\n\n"
       "Examples:\n  cmake --build build && cmake --install build && fut pool reload default\n");
-  again.callback([&globals, reloaded] { globals.action = [&globals, reloaded] { return reload(*reloaded, globals); }; });
+  again.callback(
+      [&globals, reloaded] { globals.action = [&globals, reloaded] { return reload(*reloaded, globals); }; });
   pool.footer("Examples:\n  fut pool ls\n  fut pool show default\n  fut pool reload default\n");
 }
 

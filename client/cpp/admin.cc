@@ -33,6 +33,23 @@ api::QueueDiscipline to_discipline(const std::string& word) {
   throw Error(ErrorKind::kInvalidArgument, "discipline: \"" + word + "\" is not fifo, lifo or priority");
 }
 
+std::optional<std::int64_t> known(std::int64_t us) { return us < 0 ? std::nullopt : std::optional(us); }
+
+LoopInfo from_loop(const api::LoopDebug& loop) {
+  LoopInfo info;
+  info.name = loop.name();
+  info.turns = loop.turns();
+  info.descriptors = loop.descriptors();
+  info.descriptor_names.assign(loop.descriptor_names().begin(), loop.descriptor_names().end());
+  info.timers = loop.timers();
+  info.lag_us = known(loop.lag_us());
+  info.lag_max_us = known(loop.lag_max_us());
+  for (const api::SlowCallback& slow : loop.slow_callbacks()) {
+    info.slow_callbacks.push_back({slow.what(), slow.started_us(), slow.took_us(), slow.under_way()});
+  }
+  return info;
+}
+
 }  // namespace
 
 std::vector<QueueInfo> Client::queues() const {
@@ -135,6 +152,16 @@ Statistics Client::stats() const {
   api::StatsResponse response;
   state_->call([&](grpc::ClientContext& context) { return state_->admin->Stats(&context, {}, &response); }, true);
   return {response.uptime_ms(), figures_of(response)};
+}
+
+std::vector<LoopInfo> Client::debug_loops() const {
+  api::DebugRequest request;
+  request.set_topic(api::DEBUG_TOPIC_LOOPS);
+  api::DebugResponse response;
+  state_->call([&](grpc::ClientContext& context) { return state_->admin->Debug(&context, request, &response); }, true);
+  std::vector<LoopInfo> loops;
+  for (const api::LoopDebug& loop : response.loops()) loops.push_back(from_loop(loop));
+  return loops;
 }
 
 ShutdownInfo Client::shutdown(bool spawner, Milliseconds grace) const {

@@ -111,6 +111,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   Network network;
   Registry registry;
   CallbackThread callbacks;
+  CallbackThread sealer;   // what is left to do of segments that were handed over
   CallbackThread fetcher;  // for coroutines: calls that wait for the daemon, off the loop
   Keeper keeper;
   Follower follower;

@@ -22,6 +22,7 @@ Courier::~Courier() { stop(); }
 void Courier::deliver(std::vector<effect::Deliver> deliveries) {
   {
     const std::lock_guard lock(mutex_);
+    if (inbox_.empty()) since_ = monotonic_now();
     inbox_.insert(inbox_.end(), deliveries.begin(), deliveries.end());
   }
   webhooks_.wake();
@@ -43,6 +44,7 @@ void Courier::stop() {
 
 std::vector<effect::Deliver> Courier::take() {
   const std::lock_guard lock(mutex_);
+  if (!inbox_.empty()) gauge_->due(since_);
   return std::exchange(inbox_, {});
 }
 
@@ -52,9 +54,21 @@ void Courier::run() {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
     }
-    for (const effect::Deliver& deliver : take()) begin(deliver);
-    webhooks_.work();
+    turn();
   }
+}
+
+void Courier::turn() {
+  gauge_->begin(monotonic_now());
+  for (const effect::Deliver& deliver : take()) begin(deliver);
+  gauge_->stage("beginning deliveries", coarse_now());
+  const bool finished = webhooks_.work();
+  gauge_->stage("webhooks", coarse_now());
+  const auto under_way = static_cast<std::uint32_t>(webhooks_.under_way());
+  gauge_->set_connections(under_way);
+  gauge_->set_timers(under_way);
+  gauge_->end(monotonic_now(), "turn");
+  if (!finished) webhooks_.wait();
 }
 
 void Courier::begin(const effect::Deliver& deliver) {

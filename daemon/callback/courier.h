@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/loop_gauge.h"
 #include "daemon/callback/transport.h"
 #include "daemon/callback/webhooks.h"
 #include "daemon/core/effects.h"
@@ -40,8 +41,13 @@ class Courier {
   // What is under way is given up.
   void stop();
 
+  // Turns lag from deliver() on; what receivers send does not tell since when it is there. Each request under way has a
+  // connection, or will have, and a timer.
+  [[nodiscard]] std::shared_ptr<const LoopGauge> gauge() const { return gauge_; }
+
  private:
   void run();
+  void turn();
   [[nodiscard]] std::vector<effect::Deliver> take();
   void begin(const effect::Deliver& deliver);
   void post(const DeliveryRecord& record, std::uint32_t attempt, Transport::Done done);
@@ -51,7 +57,9 @@ class Courier {
   Webhooks webhooks_;
   std::mutex mutex_;
   std::vector<effect::Deliver> inbox_;  // guarded by mutex_
+  Instant since_;                       // guarded by mutex_: since when the first of them waits
   bool stopping_ = false;               // guarded by mutex_
+  const std::shared_ptr<LoopGauge> gauge_ = std::make_shared<LoopGauge>("courier", std::vector<std::string>{"wake-up"});
   std::thread thread_;
 };
 

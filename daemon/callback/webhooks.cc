@@ -118,7 +118,7 @@ void Webhooks::post(Post post, Done done) {
   FUTURED_CHECK(added == CURLM_OK, "a new handle is taken");
 }
 
-void Webhooks::work() {
+bool Webhooks::work() {
   int running = 0;
   (void)curl_multi_perform(multi_, &running);
   int left = 0;
@@ -131,8 +131,10 @@ void Webhooks::work() {
     finish(*reinterpret_cast<Transfer*>(transfer), code);
     finished = true;
   }
-  if (!finished) (void)curl_multi_poll(multi_, nullptr, 0, kPollMs, nullptr);
+  return finished;
 }
+
+void Webhooks::wait() { (void)curl_multi_poll(multi_, nullptr, 0, kPollMs, nullptr); }
 
 void Webhooks::wake() { (void)curl_multi_wakeup(multi_); }
 

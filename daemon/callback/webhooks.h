@@ -43,10 +43,13 @@ class Webhooks {
   Webhooks(const Webhooks&) = delete;
   Webhooks& operator=(const Webhooks&) = delete;
 
-  // These two on one thread, which is the one that `done` is called on.
+  // These four on one thread, which is the one that `done` is called on.
   void post(Post post, Done done);
-  // Goes on with what is under way; waits until there is something to do, or wake().
-  void work();
+  // Goes on with what is under way. True: something has finished, and there may be more to do at once.
+  [[nodiscard]] bool work();
+  // Waits until there is something to do, or wake().
+  void wait();
+  [[nodiscard]] std::size_t under_way() const { return transfers_.size(); }
   // Any thread.
   void wake();
 

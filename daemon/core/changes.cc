@@ -1,4 +1,5 @@
 // Changes, for those who watch. Nobody else pays for them.
+#include "base/limits.h"
 #include "daemon/core/scheduler.h"
 
 namespace futured {
@@ -17,8 +18,12 @@ void Scheduler::note_change(const Job& job, JobState state, Instant at, const Ca
                              effect::JobChange{job.id, state, job.attempt, job.owner, job.spec->shared, told, {}, {}}});
 }
 
+// Now and then is enough, and leaves room among the events for others.
 void Scheduler::note_alive(const Job& job, Instant alive_at, Moment now, Effects& effects) const {
   if (!recording_) return;
+  Slot& slot = *slots_[job.slot.value - 1];
+  if (now.at - slot.alive_told < Duration(limits::kAliveToldNs)) return;
+  slot.alive_told = now.at;
   effects.changes.push_back({now.wall, effect::JobChange{.job = job.id,
                                                          .state = JobState::kRunning,
                                                          .attempt = job.attempt,

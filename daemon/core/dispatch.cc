@@ -201,7 +201,8 @@ void Scheduler::retire_workers(PoolState& pool, Effects& effects) {
     slot->retiring = true;
     ++pool.retiring;
     for (Job* job = slot->offers.back(); job != nullptr; job = job->previous) {
-      if (job->phase == Phase::kOffered && job->doom == Doom::kNone) effects.revokes.push_back({slot->id, job->fence()});
+      if (job->phase == Phase::kOffered && job->doom == Doom::kNone)
+        effects.revokes.push_back({slot->id, job->fence()});
     }
   }
 }

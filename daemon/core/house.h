@@ -77,6 +77,7 @@ struct Slot {
   bool full = false;       // its channel had no room for the last offer; until a job is done or the next head check
   JobList offers;          // oldest first
   Duration mean{0};        // smoothed length of its jobs
+  Instant alive_told;      // when those who watch were told last that a job of it is alive
   Instant progress;        // last offer to the empty slot, or last done
   bool check_armed = false;
   std::size_t report_at = 0;   // place among Effects::changes of the last report of its jobs, while it is there

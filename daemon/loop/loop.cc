@@ -38,7 +38,9 @@ Loop::Loop(Parts parts) : parts_(std::move(parts)) {
 Loop::~Loop() = default;
 
 Status Loop::run() {
+  last_turn_ = monotonic_now();
   while (!fatal_ && !is_over()) turn();
+  gauge_->end(monotonic_now(), "turn");
   store_thread_.reset();
   turn_end_(false);
   if (fatal_) return *fatal_;
@@ -49,24 +51,38 @@ Status Loop::run() {
 void Loop::turn() {
   const Moment moment = now();
   ++figures_.turns;
+  gauge_->begin(moment.at);
+  // A timer may have been set for a time that had passed: it waits since the turn that set it.
+  if (moment.at >= scheduler_->next_timer()) gauge_->due(std::max(scheduler_->next_timer(), last_turn_));
+  last_turn_ = moment.at;
   take_control();
+  gauge_->stage("calls", coarse_now());
   const bool more = parts_.pools->poll(*pool_events_, limits::kTurnEventsMax);
-  if (moment.at >= reattach_at_ && !stopping_) reattach(moment);
+  gauge_->stage("reports of workers", coarse_now());
+  if (moment.at >= reattach_at_ && !stopping_) {
+    reattach(moment);
+    gauge_->stage("attaching to the spawner", coarse_now());
+  }
   take_submits(moment);
+  gauge_->stage("submits", coarse_now());
   if (moment.at >= scheduler_->next_timer()) step(event::TimerDue{}, moment);
   if (!stopping_) step(event::TurnEnd{}, moment);
   carry_out(moment);
+  gauge_->stage("timers and offers", coarse_now());
 #ifndef NDEBUG
   if (figures_.turns % 64 == 0) scheduler_->audit();
 #endif
   if (!in_flight_ && !holds_back(moment)) send_batch(moment);
+  gauge_->stage("commit", coarse_now());
   turn_end_(!more && is_at_rest());
+  gauge_->stage("answers", coarse_now());
   if (more) return;
   if (hold_until_.ns == 0) {
     sleep();
   } else {
     // What is held back is due in a moment: falling asleep and being woken would take as long. But the worker may have
     // been put on this core, behind this very thread.
+    gauge_->end(monotonic_now(), "turn");
     std::this_thread::yield();
   }
 }
@@ -81,6 +97,13 @@ bool Loop::is_over() const {
   return (!has_batch() && !retrying_) || monotonic_now() >= stop_by_;
 }
 
+// What sleep() would wake for. Of the scheduler's timers the first counts for all.
+std::uint32_t Loop::armed_timers() const {
+  const auto is_set = [](Instant at) { return at == Instant::never() ? 0U : 1U; };
+  const bool retries = retrying_ || (store_failing_ && !in_flight_);
+  return is_set(scheduler_->next_timer()) + (stopping_ ? 1U : is_set(reattach_at_)) + (retries ? 1U : 0U);
+}
+
 // Waits for the next event. The flag is raised before the lanes are looked at a last time, so that no wake-up is lost.
 void Loop::sleep() {
   sleeping_.store(true, std::memory_order_seq_cst);
@@ -93,7 +116,10 @@ void Loop::sleep() {
   if (retrying_ || (store_failing_ && !in_flight_)) until = std::min(until, retry_at_);
   if (stopping_ && !in_flight_) until = std::min(until, stop_by_);
   if (!busy) {
-    const std::int64_t wait = std::max<std::int64_t>((until - monotonic_now()).count(), 0);
+    const Instant asleep = monotonic_now();
+    gauge_->set_timers(armed_timers());
+    gauge_->end(asleep, "turn");
+    const std::int64_t wait = std::max<std::int64_t>((until - asleep).count(), 0);
     const timespec timeout{.tv_sec = wait / 1'000'000'000, .tv_nsec = wait % 1'000'000'000};
     epoll_event events[8];
     const int ready = epoll_pwait2(epoll_fd_.get(), events, 8, until == Instant::never() ? nullptr : &timeout, nullptr);
@@ -114,6 +140,7 @@ void Loop::wake() {
 void Loop::post(std::function<void()> what) {
   {
     const std::lock_guard lock(lanes_mutex_);
+    if (lanes_since_.ns == 0) lanes_since_ = monotonic_now();
     control_lane_.push_back(std::move(what));
   }
   wake();
@@ -122,10 +149,13 @@ void Loop::post(std::function<void()> what) {
 // Completions, cancels and questions never wait behind submits.
 void Loop::take_control() {
   std::vector<std::function<void()>> taken;
+  Instant since;
   {
     const std::lock_guard lock(lanes_mutex_);
     taken.swap(control_lane_);
+    since = std::exchange(lanes_since_, {});
   }
+  if (since.ns != 0) gauge_->due(since);
   for (const auto& what : taken) what();
 }
 
@@ -169,6 +199,7 @@ Intake Loop::submit(event::Submit submit, std::shared_ptr<OutcomeSink> sink, Sub
   Intake intake = Intake::kGoOn;
   {
     const std::lock_guard lock(lanes_mutex_);
+    if (lanes_since_.ns == 0) lanes_since_ = monotonic_now();
     if (waiting_jobs_.fetch_add(jobs, std::memory_order_relaxed) + jobs > limits::kSubmitLaneJobsMax && sink) {
       intake = Intake::kPause;
       paused_.push_back(sink);

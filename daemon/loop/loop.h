@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/limits.h"
+#include "base/loop_gauge.h"
 #include "base/result.h"
 #include "daemon/core/scheduler.h"
 #include "daemon/loop/event_log.h"
@@ -119,6 +120,10 @@ class Loop {
   // Called at the end of each turn, until run() has returned: what callers were told in it may go out now. `at_rest`:
   // the loop has nothing to do.
   void at_turn_end(std::function<void(bool at_rest)> what);
+  // Of this loop and of its store's thread; once start() has returned. A turn of this loop lags from the first post or
+  // submit since the one before, or from the timer that it was due for; workers do not tell since when a report is
+  // there.
+  [[nodiscard]] std::vector<std::shared_ptr<const LoopGauge>> gauges() const { return {gauge_, store_gauge_}; }
   // Runs `look` between two turns.
   void look(std::function<void(const Loop&)> look);
   // Ends run() once what is gathered is committed; a store that cannot commit is waited for 2 s, for nothing of that
@@ -166,6 +171,7 @@ class Loop {
   // start.cc
   [[nodiscard]] Status open_pools(Epoch epoch);
   [[nodiscard]] Status wait_for_pools();
+  void name_descriptors();
   void set_up_slots(const std::vector<pool::RecoveredRun>& recovered, Moment now);
   void reattach(Moment now);
   [[nodiscard]] Result<LoadAnswer> load_recovered(const std::vector<pool::RecoveredRun>& recovered);
@@ -173,6 +179,7 @@ class Loop {
   // loop.cc
   void turn();
   void sleep();
+  [[nodiscard]] std::uint32_t armed_timers() const;
   void wake();
   void post(std::function<void()> what);
   void take_control();
@@ -234,11 +241,16 @@ class Loop {
   Fd epoll_fd_;
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> store_failing_{false};
-  std::mutex lanes_mutex_;  // guards the lanes and `paused_`
+  std::mutex lanes_mutex_;  // guards the lanes, `lanes_since_` and `paused_`
   std::vector<std::function<void()>> control_lane_;
   std::deque<WaitingSubmit> submit_lane_;
+  Instant lanes_since_;  // the first of what came into them since the last turn; 0: nothing
   std::vector<std::weak_ptr<OutcomeSink>> paused_;
   std::atomic<std::size_t> waiting_jobs_{0};
+
+  const std::shared_ptr<LoopGauge> gauge_ = std::make_shared<LoopGauge>("core");
+  std::shared_ptr<const LoopGauge> store_gauge_;  // of a thread that ends before calls do
+  Instant last_turn_;
 
   std::unique_ptr<StoreThread> store_thread_;  // last: its thread ends first
 };

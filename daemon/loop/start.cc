@@ -39,7 +39,20 @@ Status Loop::start() {
   scheduler_ = std::make_unique<Scheduler>(parts_.setup, std::move(*snapshot), std::move(*live), moment, effects_);
   set_up_slots(recovered, moment);
   store_thread_ = std::make_unique<StoreThread>(std::move(parts_.store));
+  store_gauge_ = store_thread_->gauge();
+  name_descriptors();
   return {};
+}
+
+// A slot's is watched from its first worker on.
+void Loop::name_descriptors() {
+  std::vector<std::string> names = {"wake-up", "spawner"};
+  for (const pool::PoolConfig& config : parts_.pool_configs) {
+    for (std::uint32_t i = 0; i < config.slots; ++i) {
+      names.push_back("slot " + config.name + "/" + std::to_string(config.first_slot.value + i));
+    }
+  }
+  gauge_->watch(std::move(names));
 }
 
 Status Loop::open_pools(Epoch epoch) {

@@ -133,6 +133,9 @@ void read_terms(Section& section, PoolTerms& terms) {
   section.word("leaks", terms.leaks, parse_leaks);
   section.text("user", terms.user);
   section.texts("env_allow", terms.env_allow);
+  if (section.take("env_allow") != nullptr && terms.env_allow.empty()) {
+    section.wrong("env_allow", "names nothing; leave it out for all, or name what workers need, such as [\"PATH\"]");
+  }
   section.counts("limits", terms.limits);
   section.count("nice", terms.nice);
   section.flag("no_new_privileges", terms.no_new_privileges);

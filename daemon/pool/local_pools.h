@@ -72,11 +72,11 @@ struct WorkerEnded {
   std::uint64_t peak_rss_bytes = 0;
   std::int64_t cpu_us = 0;
   OutOfMemory out_of_memory = OutOfMemory::kNo;
-  bool is_lost = false;     // for no fault of what it ran: with its spawner, or for what another slot of it did
+  bool is_lost = false;       // for no fault of what it ran: with its spawner, or for what another slot of it did
   bool is_neighbour = false;  // of these, the latter
-  std::string broken;       // not empty: it was killed for what it wrote into its channel
-  std::string not_started;  // not empty: it could not be forked, and this is why
-  std::string over_limit;   // not empty: it went over a limit of its pool; "killed …", naming it
+  std::string broken;         // not empty: it was killed for what it wrote into its channel
+  std::string not_started;    // not empty: it could not be forked, and this is why
+  std::string over_limit;     // not empty: it went over a limit of its pool; "killed …", naming it
 };
 // The spawner itself died, and its workers end with it. WorkerEnded follows for each when reattach() has found the next
 // spawner, which sees the last of them dead before it serves anybody.
@@ -163,9 +163,9 @@ class LocalPools {
   // Starts pools that are not running, restarts those whose configuration changed.
   [[nodiscard]] Status configure(const std::vector<PoolConfig>& pools);
 
-  // Loads the pool's plugins anew, in another zygote. PoolReady or PoolFailed follows, and says that it is of this. From
-  // then on the pool's next workers are of the new one; those that are there go on until they are killed, and the old
-  // zygote goes with the last of them. FAILED_PRECONDITION: one is under way, or there is no spawner now.
+  // Loads the pool's plugins anew, in another zygote. PoolReady or PoolFailed follows, and says that it is of this.
+  // From then on the pool's next workers are of the new one; those that are there go on until they are killed, and the
+  // old zygote goes with the last of them. FAILED_PRECONDITION: one is under way, or there is no spawner now.
   [[nodiscard]] Status reload(const std::string& pool);
 
   // Runs that were TAKEN (or done but not released) under earlier daemons. Offered ones have been revoked by attach().

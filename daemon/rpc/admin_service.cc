@@ -7,6 +7,7 @@
 #include <fstream>
 #include <utility>
 
+#include "daemon/rpc/loop_debug.h"
 #include "daemon/rpc/pools_service.h"
 #include "daemon/rpc/refused_stream.h"
 #include "segment/array_type.h"
@@ -130,6 +131,11 @@ std::string store_text(const Loop& loop) {
          (loop.store_is_failing() ? ", failing just now" : "") + "\n";
 }
 
+void add_loops(const Front& front, api::DebugResponse& out) {
+  const Instant now = monotonic_now();
+  for (const auto& gauge : front.gauges) to_api(gauge->read(now), *out.add_loops());
+}
+
 void to_api(const SegmentFacts& facts, api::Segment& out) {
   out.set_id(facts.id.value);
   out.set_bytes(facts.bytes);
@@ -199,11 +205,11 @@ grpc::ServerUnaryReactor* AdminService::Debug(Context* context, const api::Debug
                                               api::DebugResponse* response) {
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   const api::DebugTopic topic = request->topic();
-  if (topic == api::DEBUG_TOPIC_LOOPS) {
-    return answer_now(context,
-                      Error{ErrorCode::kUnimplemented, "topic LOOPS: this server cannot tell of its loops yet"});
-  }
   if (!api::DebugTopic_IsValid(topic)) return answer_now(context, invalid("topic", "is not known"));
+  if (topic == api::DEBUG_TOPIC_LOOPS) {  // asks no loop: one that hangs is told of all the same
+    add_loops(front_, *response);
+    return answer_now(context, {});
+  }
   auto answer = Answer<api::DebugResponse>::open(front_, context, response);
   front_.loop.look([&front = front_, answer, topic](const Loop& loop) {
     std::map<std::string, std::string> text;
@@ -211,8 +217,11 @@ grpc::ServerUnaryReactor* AdminService::Debug(Context* context, const api::Debug
     if (wanted(api::DEBUG_TOPIC_CORE)) text["core"] = core_text(loop);
     if (wanted(api::DEBUG_TOPIC_POOLS)) text["pools"] = pools_text(loop);
     if (wanted(api::DEBUG_TOPIC_STORE)) text["store"] = store_text(loop);
-    front.pump.post([answer, text = std::move(text)] {
-      answer->give([&](api::DebugResponse& out) { out.mutable_text()->insert(text.begin(), text.end()); });
+    front.pump.post([&front, answer, topic, text = std::move(text)] {
+      answer->give([&](api::DebugResponse& out) {
+        if (topic == api::DEBUG_TOPIC_UNSPECIFIED) add_loops(front, out);
+        out.mutable_text()->insert(text.begin(), text.end());
+      });
     });
   });
   return answer->reactor();

@@ -6,7 +6,9 @@
 #include <atomic>
 #include <memory>
 #include <utility>
+#include <vector>
 
+#include "base/loop_gauge.h"
 #include "daemon/loop/loop.h"
 #include "daemon/pool/segment_table.h"
 #include "daemon/rpc/callers.h"
@@ -26,7 +28,8 @@ struct Front {
   Callers& callers;
   OpenCalls calls;
   WallTime started_at = wall_now();
-  std::atomic<std::size_t> inbox_bytes{0};  // outcomes that wait for clients, of all calls
+  std::vector<std::shared_ptr<const LoopGauge>> gauges;  // of every loop of the daemon; fixed when calls come
+  std::atomic<std::size_t> inbox_bytes{0};               // outcomes that wait for clients, of all calls
   std::atomic<std::uint64_t> streams{0};
   std::atomic<std::uint64_t> waits{0};
   Pump pump;  // last: what it runs uses the rest

@@ -33,6 +33,7 @@ void Pump::post(std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
     first = waiting_.empty();
+    if (first) since_ = monotonic_now();
     waiting_.push_back(std::move(task));
   }
   if (first) wake_.notify_one();
@@ -57,6 +58,7 @@ void Pump::flush(bool at_rest) {
 void Pump::hand_over() {
   {
     const std::lock_guard lock(mutex_);
+    if (waiting_.empty()) since_ = monotonic_now();
     std::move(from_loop_.begin(), from_loop_.end(), std::back_inserter(waiting_));
   }
   from_loop_.clear();
@@ -66,16 +68,21 @@ void Pump::hand_over() {
 void Pump::run() {
   std::vector<std::function<void()>> tasks;
   for (;;) {
+    Instant since;
     {
       std::unique_lock lock(mutex_);
       running_ = false;
       wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
       if (waiting_.empty()) return;
       tasks.swap(waiting_);
+      since = since_;
       running_ = true;
     }
+    gauge_->begin(monotonic_now());
+    gauge_->due(since);
     for (auto& task : tasks) std::exchange(task, nullptr)();  // what a task holds ends with it
     tasks.clear();
+    gauge_->end(monotonic_now(), "answers");
   }
 }
 

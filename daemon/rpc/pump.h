@@ -4,9 +4,12 @@
 
 #include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "base/loop_gauge.h"
 
 namespace futured::rpc {
 
@@ -24,6 +27,9 @@ class Pump {
   // The loop's thread, at the end of each turn: what it has posted goes out. `at_rest`: the loop has nothing to do.
   void flush(bool at_rest);
 
+  // Turns are what its thread takes at once; they lag from the first post of it on. What flush() sends is the loop's.
+  [[nodiscard]] std::shared_ptr<const LoopGauge> gauge() const { return gauge_; }
+
  private:
   void run();
   void hand_over();
@@ -32,8 +38,10 @@ class Pump {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::function<void()>> waiting_;  // guarded by mutex_
+  Instant since_;                               // guarded by mutex_: since when the first of them waits
   bool running_ = false;                        // guarded by mutex_: the thread has tasks that are not through
   bool stopping_ = false;                       // guarded by mutex_
+  const std::shared_ptr<LoopGauge> gauge_ = std::make_shared<LoopGauge>("pump");
   std::thread thread_;
 };
 

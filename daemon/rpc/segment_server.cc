@@ -1,6 +1,5 @@
 #include "daemon/rpc/segment_server.h"
 
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -141,21 +140,30 @@ void SegmentServer::run() {
   for (;;) {
     epoll_event events[64];
     const int count = epoll_wait(epoll_.get(), events, std::size(events), accepting_paused_ ? kAcceptPauseMs : -1);
-    if (accepting_paused_) pause_accepting(false);
-    for (int i = 0; i < count; ++i) {
-      const std::uint64_t id = events[i].data.u64;
-      if (id == kStop) return connections_.clear();
-      if (id == kListening) {
-        accept_all();
-      } else if (id == kAnswers) {
-        take_answers();
-      } else if (const auto found = connections_.find(id); found != connections_.end()) {
-        if (serve(id, found->second, events[i].events)) continue;
-        if (--per_user_[found->second.uid] == 0) per_user_.erase(found->second.uid);
-        connections_.erase(found);
-      }
+    gauge_->begin(monotonic_now());
+    if (!turn({events, static_cast<std::size_t>(std::max(count, 0))})) return connections_.clear();
+    gauge_->set_connections(static_cast<std::uint32_t>(connections_.size()));
+    gauge_->set_timers(accepting_paused_ ? 1 : 0);
+    gauge_->end(monotonic_now(), "requests");
+  }
+}
+
+bool SegmentServer::turn(std::span<const epoll_event> events) {
+  if (accepting_paused_) pause_accepting(false);
+  for (const epoll_event& event : events) {
+    const std::uint64_t id = event.data.u64;
+    if (id == kStop) return false;
+    if (id == kListening) {
+      accept_all();
+    } else if (id == kAnswers) {
+      take_answers();
+    } else if (const auto found = connections_.find(id); found != connections_.end()) {
+      if (serve(id, found->second, event.events)) continue;
+      if (--per_user_[found->second.uid] == 0) per_user_.erase(found->second.uid);
+      connections_.erase(found);
     }
   }
+  return true;
 }
 
 void SegmentServer::accept_all() {
@@ -294,6 +302,7 @@ void SegmentServer::ask_for_result(std::uint64_t id, Connection& connection, std
           reply.bytes = refused(tag, found.error());
         }
         const std::lock_guard lock(answers->mutex);
+        if (answers->ready.empty()) answers->since = monotonic_now();
         answers->ready.emplace_back(id, std::move(reply));
         const std::uint64_t one = 1;
         (void)!write(answers->wake.get(), &one, sizeof one);
@@ -312,6 +321,7 @@ void SegmentServer::take_answers() {
   {
     const std::lock_guard lock(answers_->mutex);
     ready.swap(answers_->ready);
+    if (!ready.empty()) gauge_->due(answers_->since);
   }
   for (auto& [id, reply] : ready) {
     const auto found = connections_.find(id);

@@ -1,16 +1,20 @@
 // SegmentServer: serves the segment socket (docs/formats/segment.md).
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/loop_gauge.h"
 #include "base/result.h"
 #include "daemon/pool/segment_table.h"
 #include "daemon/rpc/listening_socket.h"
@@ -35,6 +39,9 @@ class SegmentServer {
                                                                     SegmentTable& table, ReaderThread& reader);
   ~SegmentServer();
 
+  // Turns lag from when the store had answered on; what clients send does not tell since when it is there.
+  [[nodiscard]] std::shared_ptr<const LoopGauge> gauge() const { return gauge_; }
+
  private:
   struct Reply {
     std::string bytes;
@@ -51,6 +58,7 @@ class SegmentServer {
   struct Answers {
     std::mutex mutex;
     std::vector<std::pair<std::uint64_t, Reply>> ready;  // by connection
+    Instant since;                                       // of the first of them
     Fd wake;
   };
 
@@ -58,6 +66,8 @@ class SegmentServer {
   [[nodiscard]] Status prepare();
 
   void run();
+  // False: the server is to stop.
+  [[nodiscard]] bool turn(std::span<const epoll_event> events);
   void accept_all();
   void pause_accepting(bool pause);
   void take_answers();
@@ -84,6 +94,8 @@ class SegmentServer {
   std::map<std::uint32_t, std::size_t> per_user_;
   std::uint64_t next_id_;
   bool accepting_paused_ = false;
+  const std::shared_ptr<LoopGauge> gauge_ =
+      std::make_shared<LoopGauge>("segments", std::vector<std::string>{"listening socket", "stop", "answers"});
   std::thread thread_;
 };
 

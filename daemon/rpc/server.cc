@@ -15,6 +15,7 @@
 
 #include "base/limits.h"
 #include "daemon/rpc/admin_service.h"
+#include "daemon/rpc/call_timer.h"
 #include "daemon/rpc/callback_transport.h"
 #include "daemon/rpc/callbacks_service.h"
 #include "daemon/rpc/jobs_service.h"
@@ -61,6 +62,7 @@ class Server::Impl {
                                                front_.segments, front_.reader);
     if (!segment_server.ok()) return segment_server.error();
     segment_server_ = std::move(*segment_server);
+    gather_gauges();
     if (const Status built = build(); !built.ok()) return built;
     auto listening = ListeningSocket::open(*lock_, front_.setup.socket, SOCK_STREAM);
     if (!listening.ok()) return listening.error();
@@ -91,6 +93,14 @@ class Server::Impl {
   [[nodiscard]] callback::Transport& callback_transport() { return callback_transport_; }
 
  private:
+  void gather_gauges() {
+    auto& gauges = front_.gauges;
+    gauges = front_.loop.gauges();
+    gauges.insert(gauges.end(),
+                  {front_.reader.gauge(), front_.pump.gauge(), grpc_gauge_, segment_server_->gauge(), accept_gauge_});
+    gauges.insert(gauges.end(), front_.setup.other_gauges.begin(), front_.setup.other_gauges.end());
+  }
+
   [[nodiscard]] Status build() {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -104,6 +114,7 @@ class Server::Impl {
     builder.RegisterService(&callbacks_);
     builder.RegisterCallbackGenericService(&unbuilt_);
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+    interceptors.push_back(make_call_timer(*grpc_gauge_));
     interceptors.push_back(make_bad_message_mender());
     builder.experimental().SetInterceptorCreators(std::move(interceptors));
     builder.SetMaxReceiveMessageSize(limits::kMessageBytesMax);
@@ -143,12 +154,15 @@ class Server::Impl {
   void accept_connections() {
     for (;;) {
       pollfd waiting[] = {{listening_->fd(), POLLIN, 0}, {stop_fd_.get(), POLLIN, 0}};
+      accept_gauge_->end(monotonic_now(), "accepting a connection");
       if (poll(waiting, 2, -1) < 0) continue;
       if (waiting[1].revents != 0) return;
+      accept_gauge_->begin(monotonic_now());
       auto accepted = accept_from(listening_->fd());
       if (!accepted.ok()) {
         if (accepted.error().code == ErrorCode::kUnavailable) continue;
         front_.setup.log("accepting a connection failed: " + accepted.error().message);
+        accept_gauge_->end(monotonic_now(), "accepting a connection");
         if (poll(waiting + 1, 1, kAcceptPauseMs) > 0) return;
         continue;
       }
@@ -163,6 +177,10 @@ class Server::Impl {
 
   OnePoller one_poller_;
   Callers callers_;
+  const std::shared_ptr<LoopGauge> grpc_gauge_ = std::make_shared<LoopGauge>("grpc");
+  // A turn is a connection; nobody tells since when it is there.
+  const std::shared_ptr<LoopGauge> accept_gauge_ =
+      std::make_shared<LoopGauge>("accept", std::vector<std::string>{"listening socket", "stop"});
   Front front_;
   JobsService jobs_{front_};
   QueuesService queues_{front_};

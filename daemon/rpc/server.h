@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/loop_gauge.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "daemon/callback/transport.h"
@@ -45,6 +46,7 @@ struct ServerSetup {
   CallbackNames callback_names;
   std::map<std::string, CallbackTls> callback_tls;  // by name
 
+  std::vector<std::shared_ptr<const LoopGauge>> other_gauges;  // of loops that the server does not see
   std::uint32_t admin_uid = 0;  // besides root, may shut the daemon down and change what belongs to others
   std::function<void(const std::string&)> log;
 };

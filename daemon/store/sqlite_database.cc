@@ -64,11 +64,14 @@ const char* way_out(int primary) {
 }  // namespace
 
 Statement::Statement(Statement&& other) noexcept
-    : database_(std::exchange(other.database_, nullptr)), prepared_(std::exchange(other.prepared_, nullptr)) {}
+    : database_(std::exchange(other.database_, nullptr)),
+      prepared_(std::exchange(other.prepared_, nullptr)),
+      unbound_(std::exchange(other.unbound_, 0)) {}
 
 Statement& Statement::operator=(Statement&& other) noexcept {
   std::swap(database_, other.database_);
   std::swap(prepared_, other.prepared_);
+  std::swap(unbound_, other.unbound_);
   return *this;
 }
 
@@ -87,10 +90,13 @@ void Statement::bind_blob(int parameter, std::string_view bytes) {
 }
 
 void Statement::bind_copy(int parameter, std::string_view bytes) {
-  sqlite3_bind_blob(prepared_, parameter, address_of(bytes), static_cast<int>(bytes.size()), SQLITE_TRANSIENT);
+  const int code =
+      sqlite3_bind_blob(prepared_, parameter, address_of(bytes), static_cast<int>(bytes.size()), SQLITE_TRANSIENT);
+  if (code != SQLITE_OK) unbound_ = code;
 }
 
 int Statement::run() {
+  if (const int code = std::exchange(unbound_, 0); code != 0) return code;
   const int stepped = sqlite3_step(prepared_);
   const int code = sqlite3_reset(prepared_);
   return stepped == SQLITE_DONE || stepped == SQLITE_ROW ? SQLITE_OK : code != SQLITE_OK ? code : stepped;

@@ -48,6 +48,7 @@ class Statement {
 
   sqlite3* database_ = nullptr;
   sqlite3_stmt* prepared_ = nullptr;
+  int unbound_ = 0;  // why a copy could not be bound; run() tells
 };
 
 // One INSERT, prepared for several numbers of rows: a run has a price of its own, and only within a run does SQLite

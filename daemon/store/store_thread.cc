@@ -33,7 +33,7 @@ void StoreThread::commit(std::unique_ptr<Batch> batch, StoreQuestions questions,
     FUTURED_CHECK(!in_flight_, "one commit at a time");
     FUTURED_CHECK(!stopping_, "no commit after the end");
     in_flight_ = true;
-    request_.emplace(Request{std::move(answer), std::move(callback)});
+    request_.emplace(Request{std::move(answer), std::move(callback), monotonic_now()});
   }
   wake_.notify_one();
 }
@@ -55,16 +55,22 @@ void StoreThread::run() {
     if (!request_) return;
     Request request = *std::exchange(request_, std::nullopt);
     lock.unlock();
+    gauge_->begin(monotonic_now());
+    gauge_->due(request.asked);
     std::unique_lock store_lock(store_mutex_);
     execute(request.answer);
     lock.lock();
     in_flight_ = false;
     lock.unlock();
     request.callback(std::move(request.answer));
+    gauge_->stage("commit", monotonic_now());
     // The answers are on their way: now there is time for what they need not wait for.
     store_->tend();
     commits_untended_ = 0;
     store_lock.unlock();
+    const Instant tended = monotonic_now();
+    gauge_->stage("tending the database", tended);
+    gauge_->end(tended, "commit");
     lock.lock();
   }
 }
@@ -116,7 +122,7 @@ bool ReaderThread::ask(Question question) {
   {
     const std::lock_guard lock(mutex_);
     if (waiting_.size() >= waiting_max_) return false;
-    waiting_.push_back(std::move(question));
+    waiting_.push_back({std::move(question), monotonic_now()});
   }
   wake_.notify_one();
   return true;
@@ -127,10 +133,13 @@ void ReaderThread::run() {
   for (;;) {
     wake_.wait(lock, [this] { return !waiting_.empty() || stopping_; });
     if (waiting_.empty()) return;
-    Question question = std::move(waiting_.front());
+    Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
     lock.unlock();
-    question(*reader_);
+    gauge_->begin(monotonic_now());
+    gauge_->due(next.asked);
+    std::exchange(next.question, nullptr)(*reader_);  // what it holds ends with it
+    gauge_->end(monotonic_now(), "question");
     lock.lock();
   }
 }

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/loop_gauge.h"
 #include "daemon/store/store.h"
 
 namespace futured {
@@ -62,10 +63,14 @@ class StoreThread {
   // store is being tended, or it is time that it were; the batch is still the caller's.
   [[nodiscard]] std::optional<StoreAnswer> commit_here(std::unique_ptr<Batch>& batch);
 
+  // Turns are commits on its thread; they lag from commit() on, and so behind the tending of the one before.
+  [[nodiscard]] std::shared_ptr<const LoopGauge> gauge() const { return gauge_; }
+
  private:
   struct Request {
     StoreAnswer answer;
     Callback callback;
+    Instant asked;
   };
 
   void run();
@@ -79,7 +84,8 @@ class StoreThread {
   std::optional<Request> request_;  // guarded by mutex_
   bool in_flight_ = false;          // guarded by mutex_
   bool stopping_ = false;           // guarded by mutex_
-  std::thread thread_;              // last: it uses all of the above
+  const std::shared_ptr<LoopGauge> gauge_ = std::make_shared<LoopGauge>("store");
+  std::thread thread_;  // last: it uses all of the above
 };
 
 // Owns a reader and the one thread that uses it. Bounded: it refuses rather than keeping people waiting for long.
@@ -95,15 +101,24 @@ class ReaderThread {
   // False: `waiting_max` questions wait already, and this one will never be asked.
   [[nodiscard]] bool ask(Question question);
 
+  // Turns are questions; they lag from ask() on, and so behind those that came before.
+  [[nodiscard]] std::shared_ptr<const LoopGauge> gauge() const { return gauge_; }
+
  private:
+  struct Waiting {
+    Question question;
+    Instant asked;
+  };
+
   void run();
 
   std::unique_ptr<StoreReader> reader_;
   const std::size_t waiting_max_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Question> waiting_;  // guarded by mutex_
-  bool stopping_ = false;         // guarded by mutex_
+  std::deque<Waiting> waiting_;  // guarded by mutex_
+  bool stopping_ = false;        // guarded by mutex_
+  const std::shared_ptr<LoopGauge> gauge_ = std::make_shared<LoopGauge>("reader");
   std::thread thread_;
 };
 

@@ -229,7 +229,8 @@ int run(int argc, char** argv) {
   if (what == "timers" && argc == 4) return timers(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "drain" && argc == 5) return drain(client::Client::connect(argv[2]), number(3), number(4)), 0;
   std::fprintf(stderr,
-               "usage: bench-futured commands ADDRESS COUNT | calls ADDRESS TASK ARGUMENT COUNT | arrays ADDRESS MEBIBYTES ROUNDS | enqueue "
+               "usage: bench-futured commands ADDRESS COUNT | calls ADDRESS TASK ARGUMENT COUNT | arrays ADDRESS "
+               "MEBIBYTES ROUNDS | enqueue "
                "ADDRESS COUNT |"
                " drain ADDRESS COUNT LAST_ID | timers ADDRESS COUNT\n");
   return 2;

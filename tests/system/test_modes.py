@@ -268,6 +268,11 @@ def test_what_a_job_tidies_up_is_no_leak(pool):
     ("rss_max = '1 GB'", "[pools.x] rss_max: must be a number of bytes, such as \"512MiB\""),
     ("jobs_per_worker_max = -1", "[pools.x] jobs_per_worker_max: -1 is out of bounds"),
     ("jobs_at_once = 4", "[pools.x]: jobs_at_once: mode process runs one job at a time"),
+    ("mode = 'fresh'\nleaks = 'warn'", "[pools.x]: leaks: mode fresh leaves nothing of a job to its worker"),
+    ("mode = 'command'\njobs_per_worker_max = 5", "[pools.x]: jobs_per_worker_max: mode command leaves nothing"),
+    ("mode = 'fresh'\nprocesses_max = 1", "[pools.x]: processes_max: mode fresh needs 2"),
+    ("memory_max = 100", "[pools.x]: memory_max: a worker needs"),
+    ("env_allow = []", "[pools.x] env_allow: names nothing"),
 ])
 def test_bad_settings_are_refused_by_name(make_daemon, settings, complaint):
     daemon = make_daemon(f"[pools.x]\n{settings}\n")

@@ -253,6 +253,7 @@ void WorkerEnd::State::disarm() {
 Intake WorkerEnd::State::next(Run& run) {
   for (;;) {
     if (const Intake got = try_next(run); got != Intake::kNothing) return got;
+    if (unsent_count_.load(std::memory_order_relaxed) != 0 && rest()) return Intake::kEnded;
     if (!arm()) continue;
     // The event stays for disarm() to read; a signal just means another look.
     pollfd sleeper{intake_epoll_.get(), POLLIN, 0};

@@ -103,10 +103,10 @@ class WorkerEnd {
   // Requests lie behind this run already.
   [[nodiscard]] bool has_more(const Run& run) const;
 
-  // For workers that run each job in a fork of themselves, which uses its own copy of this end and nobody else's
-  // meanwhile. The fork, after done(): waits until all descriptors are on their way.
+  // Before a worker exits: waits until all descriptors are on their way, or the lifeline has closed.
   void settle();
-  // The parent, when the fork is gone: goes on from what it wrote. False: it has not reported the run.
+  // For workers that run each job in a fork of themselves, which uses its own copy of this end and nobody else's
+  // meanwhile. The parent, when the fork is gone: goes on from what it wrote. False: it has not reported the run.
   [[nodiscard]] bool resume(Run& run);
 
   // As stop_requested(), for a soft timeout of a taken run. Neither locks nor allocates: for signal handlers.

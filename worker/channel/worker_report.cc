@@ -54,7 +54,7 @@ std::size_t WorkerEnd::State::elastic_room() {
       elastic_.pop_front();
     }
   }
-  return all - elastic_used_;
+  return all - std::min(all, elastic_used_);  // what a fork wrote may be more: resume()
 }
 
 // True once `bytes` of elastic room are free. Gives up after `patience` and when the lifeline closes.
@@ -112,12 +112,16 @@ void WorkerEnd::State::done(Run& run, const Outcome& outcome) {
   run.descriptors.clear();
 }
 
+// The kernel counts descriptors on their way for each user, and says that there are too many while the socket has room:
+// so this is a moment's rest, and no wait for the socket. True: the lifeline has closed.
+bool WorkerEnd::State::rest() const {
+  constexpr int kRestMs = 5;
+  pollfd gone{lifeline_.get(), 0, 0};
+  return ::poll(&gone, 1, kRestMs) > 0;
+}
+
 void WorkerEnd::State::settle() {
-  while (unsent_count_.load(std::memory_order_relaxed) != 0) {
-    pollfd room{fds_.descriptors.get(), POLLOUT, 0};
-    (void)::poll(&room, 1, 1'000);
-    flush_unsent();
-  }
+  while (unsent_count_.load(std::memory_order_relaxed) != 0 && !rest()) flush_unsent();
 }
 
 // What the fork wrote beyond the reserves is not known here, so all of it counts as that until it is released.

@@ -30,6 +30,7 @@ class WorkerEnd::State {
   void take_blame() { map_.header().is_to_blame.store(1, std::memory_order_release); }
   [[nodiscard]] bool has_more(const Run& run) const;
   void settle();
+  [[nodiscard]] bool rest() const;
   [[nodiscard]] bool resume(Run& run);
   [[nodiscard]] bool is_stopped_softly(const Run& run) const;
   void beat(std::uint64_t position) {

@@ -57,9 +57,9 @@ struct Failed {  // the zygote cannot serve and is about to exit
   char message[kTextBytes];
 };
 
-// One worker for the slots slot … slot + count - 1. With four descriptors for each of them, in this order: channel memory,
-// eventfd to_worker, eventfd to_host, the worker's end of the descriptor socket; and behind them the read end of the
-// lifeline.
+// One worker for the slots slot … slot + count - 1. With four descriptors for each of them, in this order: channel
+// memory, eventfd to_worker, eventfd to_host, the worker's end of the descriptor socket; and behind them the read end
+// of the lifeline.
 struct Fork {
   MessageHeader header;
   std::uint32_t slot;

@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -25,7 +27,9 @@ using Folder = std::unique_ptr<DIR, int (*)(DIR*)>;
 
 // A directory in `parent`, made such that its owner can empty and move it.
 Fd open_for_removal(int parent, const char* name) {
-  const Fd place(openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  // What is mounted there is not the job's.
+  const open_how how{O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS};
+  const Fd place(static_cast<int>(syscall(SYS_openat2, parent, name, &how, sizeof how)));
   if (!place.is_open()) return {};
   // By its descriptor: between two looks at a name a job could put a link there.
   const std::string path = "/proc/self/fd/" + std::to_string(place.get());
@@ -40,13 +44,16 @@ Folder list(int directory) {
   return folder;
 }
 
+// False, with errno: it cannot be listed.
 template <typename Visit>
-void for_each_entry(int directory, const Visit& visit) {
+[[nodiscard]] bool for_each_entry(int directory, const Visit& visit) {
   const Folder folder = list(directory);
-  while (const dirent* const entry = folder ? readdir(folder.get()) : nullptr) {
+  if (!folder) return false;
+  while (const dirent* const entry = readdir(folder.get())) {
     const std::string_view name = entry->d_name;
     if (name != "." && name != "..") visit(entry->d_name);
   }
+  return true;
 }
 
 class Emptying {
@@ -58,10 +65,11 @@ class Emptying {
       bool has_any = false;
       has_removed_ = false;
       stuck_.clear();
-      for_each_entry(top_, [&](const char* name) {
+      const bool is_listed = for_each_entry(top_, [&](const char* name) {
         has_any = true;
         remove(name);
       });
+      if (!is_listed) return system_error("list it");
       if (!has_any) return {};
       if (!has_removed_) break;
     }
@@ -76,12 +84,13 @@ class Emptying {
     if (errno == ENOTDIR) return fail(name, EPERM);
     const Fd directory = open_for_removal(top_, name);
     if (!directory.is_open()) return fail(name);
-    for_each_entry(directory.get(), [&](const char* inner) {
+    const bool is_listed = for_each_entry(directory.get(), [&](const char* inner) {
       if (unlinkat(directory.get(), inner, 0) == 0 || unlinkat(directory.get(), inner, AT_REMOVEDIR) == 0) {
         return count();
       }
       if (!move_up(directory.get(), inner)) fail(inner);
     });
+    if (!is_listed) return fail(name);
     if (unlinkat(top_, name, AT_REMOVEDIR) == 0) return count();
     if (stuck_.empty()) fail(name);
   }

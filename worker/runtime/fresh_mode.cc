@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <string>
 
 #include "base/fd.h"
 #include "worker/runtime/descendants.h"
@@ -36,9 +37,18 @@ void on_terminate(int) {
   errno = saved;
 }
 
+// While it is not certain who has the task.
+void set_terminate_blocked(bool blocked) {
+  sigset_t terminate;
+  sigemptyset(&terminate);
+  sigaddset(&terminate, SIGTERM);
+  sigprocmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &terminate, nullptr);
+}
+
 [[noreturn]] void run_here(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks,
                            const ZygoteOptions& options, WorkDirectory& directory, channel::Run& run) {
   g_task_process = 0;
+  set_terminate_blocked(false);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   watch_forks();
@@ -52,21 +62,28 @@ void on_terminate(int) {
   _exit(0);
 }
 
-// Until the fork is dead; its wait status. Negative: the lifeline closed before, and it was killed.
-int await(pid_t task, int lifeline) {
+// Until the fork is dead, which it still has to be reaped for. False: the lifeline closed before.
+bool await(pid_t task, int lifeline) {
+  constexpr int kLookMs = 10;  // without a pidfd, when descriptors are used up
   const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, task, 0)));
-  std::array<pollfd, 2> sources{{{pidfd.get(), POLLIN, 0}, {lifeline, 0, 0}}};
-  bool is_cut_off = false;
-  while (pidfd.is_open() && !is_cut_off) {
-    if (poll(sources.data(), sources.size(), -1) < 0) continue;
-    if (sources[0].revents != 0) break;
-    is_cut_off = sources[1].revents != 0;
+  std::array<pollfd, 2> sources{{{lifeline, 0, 0}, {pidfd.get(), POLLIN, 0}}};
+  for (;;) {
+    const int ready = poll(sources.data(), sources.size(), pidfd.is_open() ? -1 : kLookMs);
+    if (ready < 0) continue;
+    if (sources[1].revents != 0) return true;
+    if (sources[0].revents != 0) return false;
+    siginfo_t info{};
+    if (ready == 0 && waitid(P_PID, static_cast<id_t>(task), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        info.si_pid != 0)
+      return true;
   }
-  if (is_cut_off) kill(task, SIGKILL);
+}
+
+int reap(pid_t task) {
   int status = 0;
   while (waitpid(task, &status, 0) < 0 && errno == EINTR) {
   }
-  return is_cut_off ? -1 : status;
+  return status;
 }
 
 // The worker's own end says how that of its task was.
@@ -80,6 +97,16 @@ int await(pid_t task, int lifeline) {
     raise(WTERMSIG(status));
   }
   _exit(WEXITSTATUS(status));
+}
+
+void report_no_fork(channel::WorkerEnd& end, channel::Run& run, int error_number) {
+  if (end.take(run) == channel::Take::kRevoked) return;
+  const std::string why = system_error("no room for the task's process: fork", error_number).message;
+  channel::Outcome outcome;
+  outcome.status = channel::DoneStatus::kWorkerError;
+  outcome.error_class = "NoProcess";
+  outcome.error_message = why;
+  end.done(run, outcome);
 }
 
 }  // namespace
@@ -104,13 +131,23 @@ int run_fresh_worker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTas
         continue;
     }
     // libc's fork, so that the handlers that libraries registered with pthread_atfork run.
+    set_terminate_blocked(true);
     const pid_t task = fork();
     if (task == 0) run_here(end, tasks, options, directory, run);
-    if (task < 0) return 1;  // no room for a process: the next worker, which the spawner forks, may find some
+    if (task < 0) {
+      report_no_fork(end, run, errno);
+      set_terminate_blocked(false);
+      continue;
+    }
     g_task_process = task;
-    const int status = await(task, end.lifeline_fd());
+    set_terminate_blocked(false);
+    const bool is_over = await(task, end.lifeline_fd());
+    set_terminate_blocked(true);
+    if (!is_over) kill(task, SIGKILL);
+    const int status = reap(task);
     g_task_process = 0;
-    if (status < 0) return 0;
+    set_terminate_blocked(false);
+    if (!is_over) return 0;
     if (!end.resume(run) || status != 0) end_likewise(status);
     Usage unused;
     end_descendants(unused);

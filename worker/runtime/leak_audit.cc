@@ -68,6 +68,14 @@ ProcessImage ProcessImage::now() {
   image.umask_ = umask(0);
   (void)umask(image.umask_);
   image.signal_mask_ = signal_mask();
+  std::size_t next_handler = 0;
+  for (const int signal : {SIGTERM, SIGCHLD, SIGPIPE, SIGIO}) {
+    struct sigaction action {};
+    if (sigaction(signal, nullptr, &action) == 0) {
+      image.signal_handlers_[next_handler] = reinterpret_cast<std::uintptr_t>(action.sa_handler);
+    }
+    ++next_handler;
+  }
   image.next_descriptor_ = next_descriptor();
   image.threads_ = count_threads();
   for (std::size_t i = 0; i < kLimits; ++i) {
@@ -89,6 +97,7 @@ std::vector<std::string> ProcessImage::differences(const ProcessImage& later) co
   if (environment_ != later.environment_) found.emplace_back("environment variables");
   if (umask_ != later.umask_) found.push_back("umask " + octal(umask_) + ", now " + octal(later.umask_));
   if (signal_mask_ != later.signal_mask_) found.emplace_back("blocked signals");
+  if (signal_handlers_ != later.signal_handlers_) found.emplace_back("signal handlers");
   if (next_descriptor_ != later.next_descriptor_) {
     found.push_back("open descriptors: the lowest free one was " + std::to_string(next_descriptor_) + ", now " +
                     std::to_string(later.next_descriptor_));

@@ -36,7 +36,8 @@ class ProcessImage {
   std::uint64_t environment_ = 0;  // a digest
   mode_t umask_ = 0;
   std::uint64_t signal_mask_ = 0;
-  int next_descriptor_ = 0;  // the number that the next one would have
+  std::array<std::uintptr_t, 4> signal_handlers_{};  // of those that a task is most likely to change
+  int next_descriptor_ = 0;                          // the number that the next one would have
   std::uint32_t threads_ = 0;
   std::array<std::uint64_t, 2 * kLimits> limits_{};  // soft and hard
 };
@@ -47,7 +48,8 @@ class LeakAudit {
  public:
   // Threads that run at the same time cannot be told apart: there is none in thread mode.
   explicit LeakAudit(const PoolTerms& terms)
-      : policy_(terms.mode == PoolMode::kThread ? Leaks::kIgnore : terms.leaks), has_own_directory_(terms.private_directory) {}
+      : policy_(terms.mode == PoolMode::kThread ? Leaks::kIgnore : terms.leaks),
+        has_own_directory_(terms.private_directory) {}
 
   // Before a job: the first one finds the clean image.
   void begin();

@@ -76,8 +76,9 @@ int ProcessWorker::work() {
     switch (wait(run)) {
       case Intake::kRun:
         run_one(run);
-        if (is_worn_out()) return 0;
-        break;
+        if (!is_worn_out()) break;
+        end_.settle();
+        return 0;
       case Intake::kEnded:
         return 0;
       case Intake::kBroken:
@@ -104,11 +105,11 @@ Intake ProcessWorker::wait(channel::Run& run) {
 }
 
 void ProcessWorker::run_one(channel::Run& run) {
+  audit_.begin();
   const channel::Take take = end_.take(run);
   if (take == channel::Take::kRevoked) return;
   set_busy(true);
   set_current_run(end_, &run);
-  audit_.begin();
   TaskContext context(end_, run, jobs_run_, spool_directory_);
   result_.begin(context);
   std::optional<Failure> failure;
@@ -117,6 +118,7 @@ void ProcessWorker::run_one(channel::Run& run) {
                "the job's payload or its segments did not reach the worker"};
   } else if (const Status in = directory_ != nullptr ? directory_->enter(run.fence) : Status(); !in) {
     failure = {DoneStatus::kWorkerError, "WorkDirectory", in.error().message};
+    is_homeless_ = true;
   } else {
     failure = execute(run, context);
   }
@@ -139,6 +141,7 @@ void ProcessWorker::run_one(channel::Run& run) {
     result_.discard();
   }
   unweighed_ += took;
+  run.descriptors.clear();  // what was not mapped
   const bool holds_descriptors = !result_.descriptors().empty() || context.streams().has_file();
   if (const auto left = audit_.look({took, end_.has_more(run), holds_descriptors})) {
     context.log(LogLevel::kWarning, *left);
@@ -225,7 +228,7 @@ std::optional<Failure> ProcessWorker::resolve(channel::Run& run) {
 
 bool ProcessWorker::is_worn_out() {
   if (jobs_max_ != 0 && jobs_run_ >= jobs_max_) return true;
-  if (audit_.is_to_be_replaced()) return true;
+  if (audit_.is_to_be_replaced() || is_homeless_) return true;
   if (rss_bytes_max_ == 0 || unweighed_ < kWeighedEvery) return false;
   unweighed_ = Duration(0);
   return resident_bytes() > rss_bytes_max_;

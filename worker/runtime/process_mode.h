@@ -1,4 +1,5 @@
-// The worker of a process pool, and each thread of a thread pool's: runs one task at a time, in the order of the offers.
+// The worker of a process pool, and each thread of a thread pool's: runs one task at a time, in the order of the
+// offers.
 #pragma once
 
 #include <cstdint>
@@ -64,9 +65,10 @@ class ProcessWorker {
   const std::uint64_t jobs_max_;       // 0: no bound
   const std::uint64_t rss_bytes_max_;  // 0: no bound
   Duration unweighed_{0};              // time of jobs since it was last looked how large this process is
-  const bool is_thread_;  // others run jobs in this process at the same time
+  const bool is_thread_;               // others run jobs in this process at the same time
   LeakAudit audit_;
   WorkDirectory* const directory_;  // null: wherever the worker is
+  bool is_homeless_ = false;        // it could not be had: the next worker makes it anew
 
   std::uint64_t cpu_ns_seen_ = 0;      // of this process at the last measurement
   Duration unmeasured_ = Duration(0);  // time of jobs since then that were too short to measure

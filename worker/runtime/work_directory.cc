@@ -65,7 +65,9 @@ Result<WorkDirectory> WorkDirectory::open(const std::string& root, std::uint32_t
   std::string path = root + "/slot-" + std::to_string(slot);
   auto made = make_directory(path, kOwnerOnly);
   if (!made) return made.error();
-  const bool is_given_away = owner.user != geteuid();
+  struct stat found {};
+  if (fstat(made->get(), &found) != 0) return system_error("private_directory: " + path);
+  const bool is_given_away = owner.user != geteuid() || found.st_uid != owner.user;
   // Its last owner's other processes are not to come in while we empty it.
   if (is_given_away && fchown(made->get(), geteuid(), getegid()) != 0)
     return system_error("private_directory: " + path);
@@ -73,7 +75,14 @@ Result<WorkDirectory> WorkDirectory::open(const std::string& root, std::uint32_t
   if (is_given_away && fchown(made->get(), owner.user, owner.group) != 0) {
     return system_error("private_directory: giving " + path + " to its user");
   }
-  return WorkDirectory(std::move(path), std::move(*made));
+  return WorkDirectory(std::move(path), std::move(*made), found.st_dev, found.st_ino);
+}
+
+void WorkDirectory::check_slot() const {
+  struct stat found {};
+  if (fstat(slot_.get(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_) return;
+  std::fprintf(stderr, "futured worker: a job closed the descriptor of %s\n", path_.c_str());
+  _exit(1);
 }
 
 Status WorkDirectory::settle() {
@@ -83,6 +92,7 @@ Status WorkDirectory::settle() {
 
 Result<std::string> WorkDirectory::make(const Fence& fence) {
   if (!slot_.is_open()) return std::string();
+  check_slot();
   const std::string name =
       std::to_string(fence.job.value) + "." + std::to_string(fence.epoch.value) + "." + std::to_string(fence.attempt);
   std::string path = path_ + "/" + name;
@@ -99,6 +109,7 @@ Status WorkDirectory::enter(const Fence& fence) {
 
 void WorkDirectory::leave() {
   if (!slot_.is_open()) return;
+  check_slot();
   (void)fchmod(slot_.get(), kOwnerOnly);  // a job may have closed it behind itself
   if (fchdir(slot_.get()) != 0) {
     std::fprintf(stderr, "futured worker: %s\n", system_error("back to " + path_).message.c_str());

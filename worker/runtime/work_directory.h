@@ -44,10 +44,15 @@ class WorkDirectory {
   void leave();
 
  private:
-  WorkDirectory(std::string path, Fd slot) : path_(std::move(path)), slot_(std::move(slot)) {}
+  WorkDirectory(std::string path, Fd slot, dev_t device, ino_t inode)
+      : path_(std::move(path)), slot_(std::move(slot)), device_(device), inode_(inode) {}
+  // A task may have closed our descriptor, and somebody else's directory have its number: then there is no going on.
+  void check_slot() const;
 
   std::string path_;
   Fd slot_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
 };
 
 }  // namespace futured::runtime

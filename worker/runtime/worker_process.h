@@ -15,7 +15,8 @@ struct WorkerFds {
   Fd lifeline;
 };
 
-// `slot`: the first of the worker's. Turns this process, a fork of the zygote, into a worker, waits for the spawner's word, works, and exits.
+// `slot`: the first of the worker's. Turns this process, a fork of the zygote, into a worker, waits for the spawner's
+// word, works, and exits.
 [[noreturn]] void run_worker(const ZygoteOptions& options, std::uint32_t slot, WorkerFds fds);
 
 }  // namespace futured::runtime

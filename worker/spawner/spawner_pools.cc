@@ -315,6 +315,7 @@ void Spawner::forget_stopped_pools() {
     message.header = {kVersion, static_cast<std::uint32_t>(MessageType::kPoolStopped)};
     message.pool = pool.id;
     tell(channel::bytes_of(message));
+    groups_.release("pool-" + std::to_string(pool.id));
     entry = pools_.erase(entry);
   }
 }

@@ -255,7 +255,8 @@ void Spawner::finish(SlotState& slot) {
   groups_.release(group_of(slot));
   std::vector<JournalEntry> living;
   for (const auto& [id, other] : slots_) {
-    if (other.state != SlotState::State::kEnded && other.pid != 0 && other.first == id) living.push_back({other.pid, other.start_time});
+    if (other.state != SlotState::State::kEnded && other.pid != 0 && other.first == id)
+      living.push_back({other.pid, other.start_time});
   }
   for (const auto& [id, pool] : pools_) {
     if (pool.pid == 0) continue;

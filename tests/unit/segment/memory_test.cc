@@ -48,6 +48,24 @@ TEST(Segment, IsAllocatedUpFront) {
   EXPECT_GE(status.st_blocks * 512, 1 << 20);
 }
 
+TEST(Segment, CanBeHandedOnBeforeItsWriterHasUnmappedIt) {
+  auto writer = SegmentWriter::create("test", 4096);
+  ASSERT_TRUE(writer.ok());
+  std::memcpy(writer->bytes().data(), "hello", 6);
+  auto begun = std::move(*writer).begin_seal();
+  ASSERT_TRUE(begun.ok()) << begun.error().message;
+  EXPECT_FALSE(begun->segment.immutable);
+  const int fd = begun->segment.descriptor.get();
+  EXPECT_EQ(ftruncate(fd, 1), -1);
+  auto reader = map_segment(begun->segment);
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ(text_of(reader->bytes().first(5)), "hello");
+  begun->rest.finish();
+  EXPECT_TRUE((fcntl(fd, F_GET_SEALS) & F_SEAL_WRITE) != 0) << "who reads it does not keep it from being sealed";
+  EXPECT_EQ(pwrite(fd, "x", 1, 0), -1);
+  EXPECT_EQ(text_of(reader->bytes().first(5)), "hello");
+}
+
 TEST(Segment, IsSealedInSizeWhileSomebodyStillWrites) {
   Fd fd(memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   ASSERT_EQ(ftruncate(fd.get(), 4096), 0);

@@ -191,5 +191,42 @@ TEST(ReaderThread, AnswersInOrderAndRefusesWhenFull) {
   EXPECT_EQ(order, (std::vector<int>{1, 2})) << "the end waits for what was taken, and takes no more";
 }
 
+TEST(ReaderThread, AQuestionThatHoldsUpTheOthersIsToldOf) {
+  const auto store = make_memory_store();
+  std::promise<void> open_gate;
+  std::promise<void> entered;
+  ReaderThread thread(store->reader(), 2);
+  const auto gauge = thread.gauge();
+  ASSERT_TRUE(thread.ask([&](StoreReader&) {
+    entered.set_value();
+    open_gate.get_future().wait();
+  }));
+  entered.get_future().wait();
+  const LoopReading held = gauge->read(monotonic_now() + std::chrono::seconds(3));
+  EXPECT_EQ(held.turns, 1u);
+  ASSERT_EQ(held.slow.size(), 1u);
+  EXPECT_TRUE(held.slow[0].under_way);
+  EXPECT_GE(held.slow[0].took, std::chrono::seconds(3));
+
+  const Instant asked = monotonic_now();
+  std::promise<void> answered;
+  ASSERT_TRUE(thread.ask([&](StoreReader&) { answered.set_value(); }));
+  open_gate.set_value();
+  ASSERT_EQ(answered.get_future().wait_for(kPatience), std::future_status::ready);
+  const LoopReading after = gauge->read(monotonic_now());
+  EXPECT_EQ(after.turns, 2u);
+  ASSERT_TRUE(after.lag);
+  EXPECT_LE(*after.lag, monotonic_now() - asked);
+}
+
+TEST_F(StoreThreadTest, CommitsAreTurnsThatKnowTheirLag) {
+  (void)commit(job_in_backlog(1));
+  (void)commit(job_in_backlog(2));
+  const LoopReading reading = thread_->gauge()->read(monotonic_now());
+  EXPECT_EQ(reading.turns, 2u);
+  ASSERT_TRUE(reading.lag && reading.lag_max);
+  EXPECT_LE(*reading.lag, *reading.lag_max);
+}
+
 }  // namespace
 }  // namespace futured

@@ -214,6 +214,28 @@ struct Statistics {
   std::map<std::string, std::int64_t> figures;  // by the names of StatsResponse's fields, and its counters
 };
 
+// A callback of one of the daemon's event loops that took over 10 ms.
+struct SlowCallbackInfo {
+  std::string what;
+  std::int64_t started_us = 0;
+  std::int64_t took_us = 0;
+  bool under_way = false;  // took_us is what it has taken so far
+};
+
+// One event loop of the daemon.
+struct LoopInfo {
+  std::string name;
+  std::uint64_t turns = 0;                    // since the daemon's start
+  std::uint32_t descriptors = 0;              // that it watches
+  std::vector<std::string> descriptor_names;  // connections are one entry, with their number
+  std::uint32_t timers = 0;                   // armed; of the scheduler's own the first stands for all
+  // How long what a turn did had waited for it, of the last turn and the most since the daemon's start; nothing: not
+  // known.
+  std::optional<std::int64_t> lag_us;
+  std::optional<std::int64_t> lag_max_us;
+  std::vector<SlowCallbackInfo> slow_callbacks;  // the last 16, oldest first
+};
+
 struct ShutdownInfo {
   int pid = 0;
   int spawner_pid = 0;

@@ -256,14 +256,16 @@ class Client {
   QueueInfo pause_queue(const std::string& name) const;
   QueueInfo resume_queue(const std::string& name) const;
   [[nodiscard]] std::vector<PoolInfo> pools() const;
-  // Loads its plugins anew; running jobs finish on those of before. Returns when the pool's next workers have the new ones.
-  // Throws Error(kFailedPrecondition) when they do not load: then all is as it was.
+  // Loads its plugins anew; running jobs finish on those of before. Returns when the pool's next workers have the new
+  // ones. Throws Error(kFailedPrecondition) when they do not load: then all is as it was.
   PoolInfo reload_pool(const std::string& name) const;
   [[nodiscard]] PoolInfo pool(const std::string& name) const;  // throws Error(kNotFound) when there is none
   // Of one pool, or of all. Measuring memory and CPU time costs the daemon up to a millisecond a worker.
   [[nodiscard]] std::vector<WorkerInfo> workers(const std::string& pool = {}, bool measure_memory = true) const;
   [[nodiscard]] DaemonInfo info() const;
   [[nodiscard]] Statistics stats() const;
+  // The daemon's event loops. Told even while one of them hangs, unless it is gRPC's.
+  [[nodiscard]] std::vector<LoopInfo> debug_loops() const;
   ShutdownInfo shutdown(bool spawner, Milliseconds grace) const;
 
   [[nodiscard]] const std::string& address() const;
