@@ -82,7 +82,7 @@ void read_output(const client::Client& client, std::uint64_t job, client::Output
     if (!how.on_heartbeat) how.on_heartbeat = [&](const client::Heartbeat& heartbeat) { progress.draw(heartbeat); };
   }
   static_cast<void>(client.read_output(job, how, [&](const client::OutputChunk& chunk) {
-    progress.clear();
+    progress.make_room_for(chunk.bytes);
     print(chunk);
     return true;
   }));

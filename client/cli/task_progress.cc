@@ -41,11 +41,16 @@ void TaskProgress::draw(const client::Heartbeat& heartbeat) {
 }
 
 void TaskProgress::draw() {
-  if (!shown_) return;
+  if (!shown_ || is_line_open_) return;
   const char* const between = progress_.empty() || alive_.empty() ? "" : "  ";
   std::fputs(("\r" + progress_ + between + alive_ + "\x1b[K").c_str(), stderr);
   std::fflush(stderr);
   drawn_ = true;
+}
+
+void TaskProgress::make_room_for(std::string_view output) {
+  clear();
+  if (!output.empty()) is_line_open_ = output.back() != '\n';
 }
 
 void TaskProgress::clear() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "futured/client.h"
 
@@ -18,7 +19,8 @@ class TaskProgress {
   [[nodiscard]] bool is_shown() const { return shown_; }
   void draw(const client::ProgressReport& report);
   void draw(const client::Heartbeat& heartbeat);
-  // Makes room for output.
+  // Makes room for output. While its last line is unfinished nothing is drawn, as that would wipe it.
+  void make_room_for(std::string_view output);
   void clear();
 
  private:
@@ -28,6 +30,7 @@ class TaskProgress {
   std::string progress_;
   std::string alive_;
   bool drawn_ = false;
+  bool is_line_open_ = false;  // the output's
 };
 
 // "[#########.....................] 30 % reading", without the message's control characters.

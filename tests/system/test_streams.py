@@ -247,6 +247,20 @@ def test_a_terminal_shows_progress_and_heartbeats_of_what_it_follows(api, daemon
     os.close(screen)
 
 
+def test_a_heartbeat_does_not_wipe_an_unfinished_line(daemon):
+    screen, program = pty.openpty()
+    script = "printf 'Building: '; for i in 1 2 3 4 5 6; do printf .; sleep 0.2; done; echo done"
+    with daemon.start_fut("run", "--heartbeat-timeout", "500ms", "--", "sh", "-c", script,
+                          stdout=program, stderr=program) as running:
+        os.close(program)
+        shown = b""
+        while b"done" not in shown:
+            shown += os.read(screen, 4096)
+        assert running.wait(20) == 0
+    os.close(screen)
+    assert shown.startswith(b"Building: ......done"), shown
+
+
 def test_a_stream_that_nobody_reads_goes_on_without_the_daemon(api_of, daemon, gate):
     api = api_of(daemon)
     words = api.words
