@@ -48,7 +48,6 @@ ClientState::ClientState(std::string daemon_address, const ConnectOptions& conne
       admin(api::Admin::NewStub(channel)),
       completions(api::Callbacks::NewStub(channel)),
       callbacks(options.on_callback_error),
-      sealer(options.on_callback_error),
       fetcher(options.on_callback_error),
       follower(*this),
       pipeline(*this) {}

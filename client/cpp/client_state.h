@@ -19,6 +19,7 @@
 #include "client/cpp/network.h"
 #include "client/cpp/pipeline.h"
 #include "client/cpp/registry.h"
+#include "client/cpp/sealer.h"
 #include "futured/client.h"
 #include "segment/socket_client.h"
 
@@ -111,7 +112,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   Network network;
   Registry registry;
   CallbackThread callbacks;
-  CallbackThread sealer;   // what is left to do of segments that were handed over
+  Sealer sealer;
   CallbackThread fetcher;  // for coroutines: calls that wait for the daemon, off the loop
   Keeper keeper;
   Follower follower;

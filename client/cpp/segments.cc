@@ -82,7 +82,7 @@ MappedBytes map_shared(const SegmentStretch& shared) {
   return mapped(mapping->bytes().data() + shared.begin, shared.end - shared.begin, mapping, shared.content_type);
 }
 
-constexpr std::uint64_t kUnmappedAside = 4 * 1024 * 1024;
+constexpr std::uint64_t kUnmappedLater = 4 * 1024 * 1024;
 
 }  // namespace
 
@@ -114,15 +114,13 @@ Segment ClientState::put(const futured::Segment& sealed, std::string_view dtype,
   return {.id = id.value, .begin = 0, .end = sealed.size, .dtype = std::string(dtype), .shape = std::move(shape)};
 }
 
-// To unmap a large one takes about as long as a worker takes to map it, so the two go on side by side.
 Segment Client::put(SegmentBuffer buffer, std::string_view dtype, std::vector<std::int64_t> shape) const {
-  if (buffer.bytes().size() < kUnmappedAside) {
+  if (buffer.bytes().size() < kUnmappedLater) {
     return state_->put(checked(std::move(buffer.memory_->writer).seal()), dtype, std::move(shape));
   }
   SegmentWriter::Begun begun = checked(std::move(buffer.memory_->writer).begin_seal());
-  const auto rest = std::make_shared<SegmentWriter::Rest>(std::move(begun.rest));
   Segment segment = state_->put(begun.segment, dtype, std::move(shape));
-  state_->sealer.start()->post([rest](const Future&) { rest->finish(); }, {});
+  state_->sealer.finish_later(std::move(begun.rest));
   return segment;
 }
 
