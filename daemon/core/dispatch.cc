@@ -7,13 +7,13 @@ namespace futured {
 
 namespace {
 
-// How many offers a slot may hold: about limits::kCreditNs of work, so that a short job never waits for a wake-up and
-// a long one never waits behind another while a slot is free.
+// How many offers a slot may hold: what it is at and about limits::kCreditNs of work, so that a short job never waits
+// for a wake-up and a long one never waits behind another while a slot is free.
 std::size_t credit(const Slot& slot) {
-  if (slot.pool->commands || slot.exclusive) return 1;
-  if (slot.mean.count() <= 0) return 2;  // nothing is known yet
+  if (slot.exclusive) return 1;
+  if (slot.mean.count() <= 0) return slot.pool->commands ? 1 : 2;  // nothing is known yet
   return static_cast<std::size_t>(
-      std::clamp<std::int64_t>(limits::kCreditNs / slot.mean.count(), 1, limits::kOffersPerSlotMax));
+      std::clamp<std::int64_t>(1 + limits::kCreditNs / slot.mean.count(), 1, limits::kOffersPerSlotMax));
 }
 
 std::size_t room(const Slot& slot) {

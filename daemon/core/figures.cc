@@ -95,6 +95,16 @@ bool Scheduler::is_nearly_done(Duration time) const {
   return in_hand == jobs_.size();
 }
 
+Duration Scheduler::slack() const {
+  Duration least = Duration::max();
+  for (const auto& slot : slots_) {
+    if (slot->offers.empty()) continue;
+    if (slot->pool->ready_jobs == 0 || slot->offers.size() == 1) return Duration(0);
+    least = std::min(least, slot->mean * static_cast<std::int64_t>(slot->offers.size() - 1));
+  }
+  return least == Duration::max() ? Duration(0) : least;
+}
+
 bool Scheduler::idle() const {
   if (jobs_.size() > 0 || keyed_.jobs > 0) return false;
   return std::ranges::all_of(lanes_, [](const auto& entry) { return entry.second->backlog_jobs == 0; });

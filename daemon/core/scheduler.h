@@ -116,6 +116,9 @@ class Scheduler {
   [[nodiscard]] std::size_t window_bytes() const { return window_bytes_; }
   // A few jobs are resident, all of them in workers' hands, and all may be done within `time`.
   [[nodiscard]] bool is_nearly_done(Duration time) const;
+  // How long every worker has something to do, and more waits behind that: so long nobody misses a report. Zero while
+  // any pool is at its last jobs.
+  [[nodiscard]] Duration slack() const;
   // No job is offered or taken, and none waits in any lane or timer.
   [[nodiscard]] bool idle() const;
   // A callback is due, now or later.

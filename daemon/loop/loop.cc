@@ -14,6 +14,11 @@ namespace {
 
 constexpr Duration kStopPatience = std::chrono::seconds(2);
 
+// While workers have enough to do, their reports are collected so often: a wake-up and a commit for each would take
+// the processors from them.
+constexpr Duration kNapMax = std::chrono::milliseconds(2);
+constexpr Duration kNapMin = std::chrono::microseconds(100);
+
 channel::StopReason to_channel(effect::StopWhy why) {
   switch (why) {
     case effect::StopWhy::kCancel:
@@ -57,7 +62,7 @@ void Loop::turn() {
   last_turn_ = moment.at;
   take_control();
   gauge_->stage("calls", coarse_now());
-  const bool more = parts_.pools->poll(*pool_events_, limits::kTurnEventsMax);
+  const bool more = moment.at >= nap_until_ && parts_.pools->poll(*pool_events_, limits::kTurnEventsMax);
   gauge_->stage("reports of workers", coarse_now());
   if (moment.at >= reattach_at_ && !stopping_) {
     reattach(moment);
@@ -104,10 +109,21 @@ std::uint32_t Loop::armed_timers() const {
   return is_set(scheduler_->next_timer()) + (stopping_ ? 1U : is_set(reattach_at_)) + (retries ? 1U : 0U);
 }
 
+// Until when reports may wait: half of the time that all workers have work for. Only after a turn that brought some, for
+// else what was thought of their jobs is wrong.
+bool Loop::naps() {
+  if (std::exchange(reported_, false) && !stopping_) {
+    const Duration nap = std::min(scheduler_->slack() / 2, kNapMax);
+    if (nap >= kNapMin) nap_until_ = monotonic_now() + nap;
+  }
+  return nap_until_ > last_turn_;
+}
+
 // Waits for the next event. The flag is raised before the lanes are looked at a last time, so that no wake-up is lost.
 void Loop::sleep() {
   sleeping_.store(true, std::memory_order_seq_cst);
-  bool busy = fatal_ || is_over() || !parts_.pools->arm();
+  const bool naps = this->naps();
+  bool busy = fatal_ || is_over() || (!naps && !parts_.pools->arm());
   if (!busy) {
     const std::lock_guard lock(lanes_mutex_);
     busy = !control_lane_.empty() || (!submit_lane_.empty() && (takes_submits() || store_is_failing()));
@@ -117,6 +133,7 @@ void Loop::sleep() {
   if (stopping_ && !in_flight_) until = std::min(until, stop_by_);
   if (!busy) {
     const Instant asleep = monotonic_now();
+    if (naps) until = std::min(until, nap_until_);
     gauge_->set_timers(armed_timers());
     gauge_->end(asleep, "turn");
     const std::int64_t wait = std::max<std::int64_t>((until - asleep).count(), 0);

@@ -179,6 +179,7 @@ class Loop {
   // loop.cc
   void turn();
   void sleep();
+  [[nodiscard]] bool naps();
   [[nodiscard]] std::uint32_t armed_timers() const;
   void wake();
   void post(std::function<void()> what);
@@ -223,6 +224,8 @@ class Loop {
   std::optional<StoreAnswer> retrying_;  // a batch that was rolled back, with its questions
   Instant retry_at_ = Instant::never();
   Instant reattach_at_ = Instant::never();  // the spawner is gone
+  bool reported_ = false;                   // a job was done since the loop slept
+  Instant nap_until_;                       // reports wait so long
   Instant hold_until_;                      // 0: nothing is held back
   std::optional<Error> fatal_;
   bool stopping_ = false;

@@ -102,6 +102,7 @@ Cause Loop::PoolEvents::keep_result(channel::Done& done, std::string& with_ids) 
 }
 
 void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {
+  loop_.reported_ = true;
   event::Done told;
   told.slot = slot;
   told.fence = done.fence;

@@ -30,8 +30,11 @@ class Watch:
             pass
 
     def until(self, count, seconds=30):
+        return self.until_holds(lambda events: len(events) >= count, seconds)
+
+    def until_holds(self, condition, seconds=30):
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.events) >= count, seconds), self.events
+            assert self.arrived.wait_for(lambda: condition(self.events), seconds), self.events
             return list(self.events)
 
     def close(self):
@@ -98,9 +101,9 @@ def test_reports_of_progress_are_told_after_the_start_and_before_the_end(api):
     watch, silent = Watch(api, progress=True), Watch(api)
     (job,) = api.submit([api.words.Item(parts=[api.words.Part(data=b"3"), api.words.Part(data=b"0.05")])], task="count")
     api.wait([job])
-    events = watch.until(4)
-    told = [(event.job.progress, event.job.progress_message) if event.job.reported else event.job.state for event in events]
     words = api.words
+    events = watch.until_holds(lambda events: events and events[-1].job.state == words.JOB_STATE_SUCCEEDED)
+    told = [(event.job.progress, event.job.progress_message) if event.job.reported else event.job.state for event in events]
     assert told[:2] == [words.JOB_STATE_QUEUED, words.JOB_STATE_RUNNING]
     assert told[-1] == words.JOB_STATE_SUCCEEDED
     reports = told[2:-1]

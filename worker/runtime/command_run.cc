@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -28,6 +29,8 @@ constexpr std::size_t kReadBytes = 64 * 1024;  // what a pipe holds
 constexpr int kReadsMax = 32;                  // two mebibytes, more than a command may make its pipe hold
 // A command that ends sooner sends its output once, in its report, unless somebody watches from the start.
 constexpr Duration kQuietTime = std::chrono::milliseconds(100);
+// One that ends sooner is not listened to at all before: its pipes would wake us when it closes them, its end again.
+constexpr Duration kDeafTime = std::chrono::milliseconds(1);
 // A watched command waits this long for a daemon that has no room; then its live output has a gap.
 constexpr Duration kEmitPatience = std::chrono::milliseconds(200);
 
@@ -213,6 +216,7 @@ bool CommandRun::start(CommandOutcome& outcome) {
 
 // Returns once the command's own process has ended; what it left may still run.
 void CommandRun::follow_until_end() {
+  bool is_deaf = true;
   for (;;) {
     std::array<pollfd, 5> sources{{{child_.pidfd.get(), POLLIN, 0},
                                    {end_.lifeline_fd(), 0, 0},
@@ -223,13 +227,15 @@ void CommandRun::follow_until_end() {
     {
       const TermBlocked term;
       if (!look_for_stop()) continue;
-      const int ms = patience_ms();
-      const timespec patience{ms / 1'000, ms % 1'000 * 1'000'000};
-      ready = ppoll(sources.data(), sources.size(), ms < 0 ? nullptr : &patience, &term.before());
+      const Duration patience = is_deaf ? kDeafTime : this->patience();
+      const timespec limit{0, patience.count()};
+      ready = ppoll(sources.data(), is_deaf ? sources.size() - 2 : sources.size(),
+                    patience == Duration::max() ? nullptr : &limit, &term.before());
     }
     end_.disarm();
     if (ready < 0) continue;  // a signal
-    if (ready == 0) emit_backlog();
+    if (ready == 0 && !is_deaf) emit_backlog();
+    is_deaf = false;
     if ((sources[3].revents & (POLLIN | POLLHUP)) != 0) drain(stdout_);
     if ((sources[4].revents & (POLLIN | POLLHUP)) != 0) drain(stderr_);
     if (sources[0].revents != 0) return;
@@ -264,10 +270,9 @@ void CommandRun::tell_stacks_and_kill() {
 }
 
 // Until output may be sent, time limits how long what is there waits.
-int CommandRun::patience_ms() const {
-  if (is_live_ || stdout_.capture.total() + stderr_.capture.total() == 0) return -1;
-  const Duration left = run_.taken_at + kQuietTime - monotonic_now();
-  return left.count() <= 0 ? 0 : static_cast<int>(left.count() / 1'000'000) + 1;
+Duration CommandRun::patience() const {
+  if (is_live_ || stdout_.capture.total() + stderr_.capture.total() == 0) return Duration::max();
+  return std::max(run_.taken_at + kQuietTime - monotonic_now(), Duration(0));
 }
 
 // A bound on the reads: a command that writes without end must not keep us from seeing its stop.

@@ -56,7 +56,7 @@ class CommandRun {
   void drain(Stream& stream);
   void emit(Stream& stream, std::string_view bytes);
   void emit_backlog();
-  [[nodiscard]] int patience_ms() const;
+  [[nodiscard]] Duration patience() const;
   void reap(CommandOutcome& outcome);
   void describe_ending(int wait_status, CommandOutcome& outcome) const;
   void write_result(CommandOutcome& outcome);

@@ -22,6 +22,14 @@ JobSpec command() {
   return spec;
 }
 
+// A job that took so long until now.
+Event done_after(Stage& stage, std::uint64_t job, Duration length) {
+  stage.now.at = stage.now.at + length;
+  event::Done done = std::get<event::Done>(stage.done(job));
+  done.started_at = stage.now.at + -length;
+  return done;
+}
+
 TEST(Dispatch, NothingIsOfferedToASlotThatIsNotReady) {
   Stage stage({.workers_ready = false});
   stage.step(event::PoolReady{stage.scheduler->pool_named("default"), {"work"}});
@@ -73,11 +81,13 @@ TEST(Dispatch, AReloadTakesBackWhatNobodyHasTaken) {
   EXPECT_THAT(stage.turn({reloaded(stage)}), ElementsAre("revoke 2.1 slot 1"));
 }
 
-TEST(Dispatch, CommandsGetExactlyOneOffer) {
+TEST(Dispatch, CommandsGetOneOfferEachUntilTheirLengthIsKnown) {
   Stage stage({.pools = {{"command", true, 2}}});
   EXPECT_THAT(stage.turn({stage.submit(command(), 5)}),
               ElementsAre("offer 1.1 slot 1", "offer 2.1 slot 2", "accepted 1: 1 x5"));
-  EXPECT_THAT(stage.turn({stage.done(2)}), ElementsAre("offer 3.1 slot 2"));
+  EXPECT_THAT(stage.turn({done_after(stage, 2, milliseconds(10))}), ElementsAre("offer 3.1 slot 2"));
+  EXPECT_THAT(stage.turn({done_after(stage, 1, milliseconds(1))}),
+              ElementsAre("offer 4.1 slot 1", "offer 5.1 slot 1"));
 }
 
 TEST(Dispatch, APoolGetsOnlyItsOwnJobs) {
@@ -94,17 +104,28 @@ TEST(Credit, GrowsForShortJobsAndShrinksForLongOnes) {
   std::uint64_t next = 1;
   const auto run = [&](int jobs, Duration length) {
     for (int i = 0; i < jobs; ++i, ++next) {
-      stage.now.at = stage.now.at + length;
-      event::Done done = std::get<event::Done>(stage.done(next));
-      done.started_at = stage.now.at + -length;
-      stage.turn({done});
+      stage.turn({done_after(stage, next, length)});
     }
   };
   run(50, microseconds(10));
-  EXPECT_GT(offers(), 50u);
-  EXPECT_LE(offers(), 110u) << "about a millisecond of work";
-  run(300, milliseconds(2));
+  const auto ahead = static_cast<std::size_t>(limits::kCreditNs / 10'000);
+  EXPECT_GT(offers(), ahead / 2);
+  EXPECT_LE(offers(), ahead + ahead / 10) << "about the credit's worth of work";
+  run(600, 2 * Duration(limits::kCreditNs));
   EXPECT_EQ(offers(), 1u);
+}
+
+TEST(Slack, IsWhatEveryBusyWorkerHasToDoBeyondItsJobWhileMoreWaits) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 6)});
+  EXPECT_EQ(stage.scheduler->slack(), Duration(0)) << "nothing is known yet";
+  stage.turn({done_after(stage, 1, milliseconds(2))});
+  ASSERT_EQ(stage.scheduler->slots()[0].offers, 3u);
+  EXPECT_EQ(stage.scheduler->slack(), milliseconds(4));
+  stage.turn({done_after(stage, 2, milliseconds(2))});
+  stage.turn({done_after(stage, 3, milliseconds(2))});
+  ASSERT_EQ(stage.scheduler->slots()[0].offers, 3u);
+  EXPECT_EQ(stage.scheduler->slack(), Duration(0)) << "these are the last";
 }
 
 TEST(Credit, IsBoundedWhateverAWorkerClaims) {
