@@ -102,6 +102,7 @@ void Loop::reattach(Moment moment) {
   const Status attached = parts_.pools->reattach();
   if (attached.ok()) {
     reattach_at_ = Instant::never();
+    if (parts_.reattached) parts_.reattached();
   } else if (attached.error().code == ErrorCode::kFailedPrecondition) {
     fatal_ = attached.error();
   } else {
