@@ -126,16 +126,28 @@ callback::WebhookRules webhook_rules(const ops::CallbackSection& callbacks) {
 
 Loop::Parts parts_of(const ops::Config& config, const Options& options, std::unique_ptr<Store> store,
                      SegmentTable& segments) {
-  const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
   Loop::Parts parts;
   parts.store = std::move(store);
   parts.setup.seed = static_cast<std::uint64_t>(wall_now().us);
   parts.setup.admin_uid = ::getuid();
   std::uint32_t next_slot = 1;
   for (const ops::PoolSection& pool : config.pools) {
-    const std::uint32_t slots = (pool.size != 0 ? pool.size : cores) * pool.terms.jobs_at_once;
-    parts.setup.pools.push_back({pool.name, pool.terms.mode == PoolMode::kCommand, slots, {}});
-    parts.pool_configs.push_back({pool.name, slots, SlotId{next_slot}, pool.terms, pool.env});
+    const std::uint32_t workers = ops::workers_max(pool);
+    const std::uint32_t slots = workers * pool.terms.jobs_at_once;
+    parts.setup.pools.push_back({.name = pool.name,
+                                 .commands = pool.terms.mode == PoolMode::kCommand,
+                                 .slots = slots,
+                                 .tasks = {},
+                                 .workers_min = std::min(pool.size_min, workers),
+                                 .slots_per_worker = pool.terms.jobs_at_once,
+                                 .idle = std::chrono::milliseconds(pool.idle_ms)});
+    parts.pool_configs.push_back({.name = pool.name,
+                                  .slots = slots,
+                                  .first_slot = SlotId{next_slot},
+                                  .terms = pool.terms,
+                                  .env = pool.env,
+                                  .workers_min = parts.setup.pools.back().workers_min,
+                                  .idle = parts.setup.pools.back().idle});
     next_slot += slots;
   }
   for (const ops::QueueSection& queue : config.queues) {
