@@ -55,11 +55,9 @@ def test_a_pool_grows_while_jobs_wait_and_shrinks_when_it_is_idle(make_daemon, a
 
     def workers(events):
         """How many came, less those that went."""
-        there = {}
-        for event in events:
-            if event.WhichOneof("what") == "worker" and event.worker.worker.pool == "p":
-                there[event.worker.worker.pid] = not event.worker.ended
-        return sum(there.values())
+        told = {(event.worker.worker.pid, event.worker.ended) for event in events
+                if event.WhichOneof("what") == "worker" and event.worker.worker.pool == "p"}
+        return sum(-1 if ended else 1 for _, ended in told)
 
     jobs = submit(6 if mode == "thread" else 3, ["sleep", "600"], "sleep", b"600")
     watch.until_holds(lambda events: workers(events) == 2)
