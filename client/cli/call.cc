@@ -103,7 +103,7 @@ void add_call(CLI::App& app, Globals& globals) {
   options->key.add_to(verb);
   verb.add_flag("--detach", options->detach, "Do not wait; print the job's number");
   verb.add_option("task", options->task, "Name of the task")->required();
-  verb.add_option("arguments", options->arguments, "Each is one part of the payload");
+  add_words(verb, "arguments", options->arguments, "Each is one part of the payload");
   verb.footer(
       "An argument that parses as JSON is sent as application/json, \"@file\" as the file's bytes, all else as\n"
       "text/plain; 4 MiB in all. Write -- before arguments that begin with a dash.\n"

@@ -356,7 +356,7 @@ void add_map(CLI::App& app, Globals& globals) {
   verb.add_flag("--files", options->files, "With --task: arguments are files; their bytes are the payload");
   verb.add_flag("-0,--null", options->null_separated, "Arguments on standard input end with NUL, not newline");
   verb.add_flag("--no-progress", options->no_progress, "No progress bar, not even on a terminal");
-  verb.add_option("command", options->words, "Words of the command; write -- before them when they have options");
+  add_words(verb, "command", options->words, "Words of the command; write -- before them when they have options");
   verb.footer(
       "{} in the command stands for the argument; without it, the argument is added as the last word. Arguments\n"
       "stand behind \":::\", or else come from standard input, one a line. Exits 1 when some jobs failed, or wrote\n"

@@ -59,7 +59,7 @@ void add_run(CLI::App& app, Globals& globals) {
   options->key.add_to(verb);
   options->command.add_to(verb);
   verb.add_flag("--stdin", options->read_stdin, "Hand my standard input to the command")->group("Command");
-  verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");
+  add_words(verb, "command", options->argv, "Words of the command; write -- before them when they have options");
   verb.footer(
       "Ctrl-C cancels the job; a second one leaves at once.\n"
       "Exits with the command's code; 128 + signal; 127 could not be started; 124 timed out; 130 cancelled.\n"

@@ -47,7 +47,7 @@ void add_submit(CLI::App& app, Globals& globals) {
   options->key.add_to(verb);
   options->command.add_to(verb);
   verb.add_flag("--stdin", options->read_stdin, "Hand my standard input to the command")->group("Command");
-  verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");
+  add_words(verb, "command", options->argv, "Words of the command; write -- before them when they have options");
   verb.footer(
       "The number is printed once the job is on disk.\n\n"
       "Examples:\n"

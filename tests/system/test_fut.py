@@ -51,6 +51,30 @@ def test_run_streams_output_while_the_command_runs(daemon, gate, tmp_path):
         assert running.wait(20) == 0
 
 
+AWKWARD = ["[1,2,3]", "[]", "[a", "a,b", "{}", "", "%%", "++", "-5"]
+
+
+def test_words_of_a_command_arrive_byte_for_byte(daemon):
+    done = daemon.fut("run", "printf", "<%s>", *AWKWARD)
+    assert (done.returncode, done.stdout) == (0, "".join(f"<{word}>" for word in AWKWARD))
+    done = daemon.fut("run", "--", "printf", "<%s>", "--json", "--", *AWKWARD)
+    assert done.stdout == "<--json><-->" + "".join(f"<{word}>" for word in AWKWARD)
+    job = ids_of(daemon.fut("submit", "printf", "<%s>", "[1,2]", "{}", check=True))[0]
+    daemon.fut("wait", job, check=True)
+    assert daemon.fut("result", job).stdout == "<[1,2]><{}>"
+
+
+@pytest.mark.parametrize("argument", AWKWARD)
+def test_an_argument_of_call_is_one_part_byte_for_byte(daemon, argument):
+    outcome = json.loads(daemon.fut("--json", "call", "echo", argument, "last", check=True).stdout)
+    assert [part["data"] for part in outcome["result"]] == [argument, "last"]
+
+
+def test_words_of_map_arrive_byte_for_byte(daemon):
+    done = daemon.fut("map", "printf", "<%s>", "[1,2]", "{}", ":::", *AWKWARD)
+    assert done.stdout == "".join(f"<[1,2]><{word}>" for word in AWKWARD)
+
+
 def test_run_passes_standard_input_on(daemon):
     done = daemon.fut("run", "--stdin", "--", "tr", "a-z", "A-Z", input="shout\n")
     assert (done.returncode, done.stdout) == (0, "SHOUT\n")
