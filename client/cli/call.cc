@@ -9,9 +9,9 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/task_progress.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -81,7 +81,7 @@ int call(const Options& options, const Globals& globals) {
     return kOk;
   }
   cancel_at_interrupt(interrupt, client, id);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address(), {id});
   const client::Outcome outcome = within_sight(id, [&] {
     show_progress(client, id);
     return whole_outcome(client, future);

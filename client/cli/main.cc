@@ -86,6 +86,7 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_find(app, globals);
   add_ls(app, globals);
   add_show(app, globals);
+  add_why(app, globals);
   add_cancel(app, globals);
   add_retry(app, globals);
   add_callback(app, globals);

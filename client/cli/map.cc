@@ -20,8 +20,8 @@
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
 #include "client/cli/progress.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -323,7 +323,7 @@ int map(const Options& options, const Globals& globals) {
   const client::Executor executor = client.executor(job);
   Progress progress(!options.no_progress && ::isatty(STDERR_FILENO) != 0,
                     options.arguments ? options.arguments->size() : 0);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address());
   AcceptanceWatch acceptance;
   Printer printer(client, progress, acceptance, globals.json);
   {

@@ -8,8 +8,8 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -44,7 +44,7 @@ int run(const Options& options, const Globals& globals) {
   const client::Future future = client.executor(job).submit(command, options.key.options());
   const std::uint64_t id = AcceptanceWatch().id_of(future);
   cancel_at_interrupt(interrupt, client, id);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address(), {id});
   const Followed followed = within_sight(id, [&] { return follow(client, future, globals.json); });
   if (followed.missed_bytes != 0) complain(undelivered_text(id, followed.missed_bytes));
   return interrupt.interrupted() ? kInterrupted : conclude(followed.outcome, followed.missed_bytes);

@@ -4,8 +4,8 @@
 
 #include "client/cli/cli.h"
 #include "client/cli/input.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -45,7 +45,7 @@ int wait(const Options& options, const Globals& globals) {
       options.timeout.empty() ? client::kForever : std::max(kTimeoutMin, parse_duration(options.timeout, "--timeout"));
   const client::Client client = connect(globals);
   const std::vector<client::Future> futures = client.futures(ids);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address(), ids);
   const client::WaitResult result = client::wait(futures, what_of(options), timeout);
   bool failed = false;
   bool unknown = false;

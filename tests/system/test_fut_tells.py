@@ -88,6 +88,44 @@ def test_show_passes_bytes_on_to_a_pipe_and_no_controls_to_a_terminal(daemon):
     assert b"\x1b" not in told and b"\x07" not in told and b"\xc2\x9b" not in told
 
 
+# ---- why
+
+
+PAUSED = 'queued: waits for queue "still", which is paused: fut queue resume still frees it'
+
+
+def test_why_says_what_a_job_waits_for_and_show_too(daemon):
+    job = held(daemon, "--", "true")
+    assert daemon.fut("why", job, check=True).stdout == f"{job} {PAUSED}\n"
+    assert daemon.fut_json("why", job) == [{"id": int(job), "why": PAUSED}]
+    assert f"why         {PAUSED}" in daemon.fut("show", job, check=True).stdout.splitlines()
+    assert daemon.fut_json("show", job)[0]["why"] == PAUSED
+    daemon.fut("queue", "resume", "still", check=True)
+    daemon.fut("wait", job, check=True)
+    assert daemon.fut("why", job, check=True).stdout == f"{job} ended: SUCCEEDED\n"
+    assert "why" not in daemon.fut("show", job, check=True).stdout
+
+
+def test_why_of_an_unknown_job_is_refused_and_the_others_are_told(daemon):
+    job = held(daemon, "--", "true")
+    done = daemon.fut("why", "987654", job)
+    assert (done.returncode, done.stdout) == (4, f"{job} {PAUSED}\n")
+    assert "987654" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run -q still -- true", "call -q still noop", "wait", "attach", "wait --json"])
+def test_who_waits_for_a_job_that_does_not_start_is_told_why_once(daemon, verb):
+    job = held(daemon, "--", "true")
+    named = [] if "still" in verb else [job]
+    with daemon.start_fut(*verb.split(), *named) as waiting:
+        line = waiting.stderr.readline()
+        assert line.startswith("fut: job ") and line.endswith(f" is {PAUSED}\n")
+        daemon.fut("queue", "resume", "still", check=True)
+        out, rest = waiting.communicate(timeout=20)
+    assert (waiting.returncode, rest) == (0, "")
+    assert "waits for" not in out
+
+
 # ---- ls
 
 
