@@ -319,6 +319,17 @@ def test_wait_for_an_unknown_job_says_so(daemon):
     assert "987654" in done.stderr
 
 
+def test_wait_says_at_once_which_job_is_unknown_while_another_runs(daemon, gate):
+    slow = submitted(daemon, "sh", "-c", f"echo up >{gate.path}; exec sleep 1000")
+    gate.line()
+    with daemon.start_fut("wait", slow, 987654) as waiting:
+        assert "job 987654: not known" in waiting.stderr.readline()
+        daemon.fut("cancel", slow, check=True)
+        out, rest = waiting.communicate(timeout=20)
+    assert (waiting.returncode, rest) == (4, "")
+    assert out.startswith(f"{slow} CANCELLED")
+
+
 def test_result_gives_the_output_also_after_a_restart(daemon):
     job = submitted(daemon, "echo", "to be kept")
     assert daemon.fut("wait", job).returncode == 0
