@@ -126,6 +126,23 @@ def test_who_waits_for_a_job_that_does_not_start_is_told_why_once(daemon, verb):
     assert "waits for" not in out
 
 
+# ---- A daemon that is lost
+
+
+@pytest.mark.parametrize("verb", ["wait", "attach"])
+def test_a_daemon_that_is_lost_is_said_once_to_be_waited_for(daemon, verb):
+    job = held(daemon, "--", "true")
+    with daemon.start_fut(verb, job) as waiting:
+        assert "waits for" in waiting.stderr.readline()  # so it does wait
+        daemon.kill()
+        line = waiting.stderr.readline()
+        assert line == f"fut: the daemon at unix:{daemon.socket} is not there: waiting for it, up to 30 s\n"
+        daemon.start()
+        daemon.fut("queue", "resume", "still", check=True)
+        _, rest = waiting.communicate(timeout=30)
+    assert (waiting.returncode, rest) == (0, "")
+
+
 # ---- ls
 
 
