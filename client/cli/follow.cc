@@ -38,7 +38,9 @@ int exit_code_of(const client::Outcome& outcome) {
       break;
   }
   if (cause.kind == client::CauseKind::kCommandNotStarted) return kNotStarted;
-  if (cause.kind == client::CauseKind::kCommandSignal) return 128 + cause.signal;
+  // Of a command over its memory_max, or of the worker that ended with it.
+  const bool is_kill = cause.kind == client::CauseKind::kOutOfMemory && cause.signal != 0;
+  if (is_kill || cause.kind == client::CauseKind::kCommandSignal) return 128 + cause.signal;
   if (cause.kind == client::CauseKind::kCommandExit && cause.exit_code != 0) return cause.exit_code;
   return kJobFailed;
 }

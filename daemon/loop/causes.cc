@@ -82,8 +82,8 @@ Cause cause_of(const pool::WorkerEnded& end) {
                       : "the worker exited with code " + std::to_string(end.exit_code) + " in the middle of the job";
   if (end.out_of_memory == pool::OutOfMemory::kYes) cause.message += ": its control group was out of memory";
   if (end.out_of_memory == pool::OutOfMemory::kLikely) {
-    cause.message +=
-        ", which futured did not send, and the kernel has killed for want of memory since the worker began";
+    cause.message = "likely: " + cause.message +
+                    ", which futured did not send, and the kernel has killed for want of memory since the worker began";
   }
   return cause;
 }

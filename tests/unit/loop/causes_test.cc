@@ -55,6 +55,7 @@ TEST(Causes, AWorkerKilledForMemoryIsToldAsThatAndHowSureThatIs) {
   EXPECT_NE(cause_of(end).message.find("its control group was out of memory"), std::string::npos);
   end.out_of_memory = pool::OutOfMemory::kLikely;
   EXPECT_EQ(cause_of(end).kind, CauseKind::kOutOfMemory);
+  EXPECT_TRUE(cause_of(end).message.starts_with("likely: "));
   EXPECT_NE(cause_of(end).message.find("the kernel has killed for want of memory"), std::string::npos);
 }
 
