@@ -89,8 +89,7 @@ int call(const Options& options, const Globals& globals) {
   if (globals.json || outcome.succeeded()) print_result(outcome, globals.json);
   if (interrupt.interrupted()) return kInterrupted;
   if (outcome.succeeded()) return kOk;
-  complain("job " + std::to_string(id) + " " + std::string(client::to_string(outcome.state)) + ": " +
-           cause_text(outcome.cause));
+  complain(ended_text(outcome));
   return outcome.state == client::JobState::kTimedOut ? kTimedOut : kJobFailed;
 }
 

@@ -261,8 +261,7 @@ void Printer::finish(const Call& call, std::uint64_t id) {
   if (missed_bytes != 0) complain_of(call, undelivered_text(id, missed_bytes));
   if (!outcome.succeeded()) {
     ++failed_;
-    complain_of(call, "job " + std::to_string(id) + " " + std::string(client::to_string(outcome.state)) + ", " +
-                          cause_text(outcome.cause));
+    complain_of(call, ended_text(outcome));
   } else if (missed_bytes != 0) {
     ++incomplete_;
   }

@@ -76,7 +76,7 @@ void show(const client::JobInfo& job, const std::string& why, std::span<const cl
   line("job", std::to_string(job.id) + (job.name.empty() ? "" : " " + job.name));
   line("state", std::string(client::to_string(job.state)));
   line("why", why);
-  line("cause", cause_text(job.cause));
+  line("cause", why_text(job.state, job.cause));
   line(job.task.empty() ? "command" : "task", job.task.empty() ? quoted(job.argv) : job.task);
   line("directory", job.cwd);
   line("queue", job.queue);

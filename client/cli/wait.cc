@@ -57,7 +57,7 @@ class UnknownIds {
 
 void tell(const client::Outcome& outcome, bool json) {
   if (json) return print_json(to_json(outcome));
-  const std::string why = cause_text(outcome.cause);
+  const std::string why = why_text(outcome.state, outcome.cause);
   print(std::to_string(outcome.id) + " " + std::string(client::to_string(outcome.state)) +
         (why.empty() || outcome.succeeded() ? "" : " " + why) + "\n");
 }

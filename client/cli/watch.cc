@@ -122,7 +122,7 @@ std::string words(const client::JobEvent& job) {
   if (job.attempt > 1) text += ", attempt " + std::to_string(job.attempt);
   if (job.report) return text + " " + progress_text(job.report->fraction, job.report->message);
   if (job.heartbeat) return text + " is alive: last sign of life at " + clock_text(job.heartbeat->alive_us);
-  const std::string why = cause_text(job.cause);
+  const std::string why = why_text(job.state, job.cause);
   if (!why.empty() && job.state != client::JobState::kSucceeded) text += ": " + why;
   return text;
 }

@@ -73,7 +73,9 @@ std::string why(const JobView& view, const Waiting& waiting) {
     if (record.ending.cause && !record.ending.cause->message.empty()) {
       api::Cause cause;
       to_api(*record.ending.cause, cause);
-      text += ": " + cause.message();
+      // "cancelled: REASON" would say twice what it was.
+      const bool is_cancelled = record.ending.state == JobState::kCancelled && cause.message().starts_with("cancelled");
+      text += is_cancelled ? cause.message().substr(std::string_view("cancelled").size()) : ": " + cause.message();
     }
     return text;
   }

@@ -126,6 +126,31 @@ def test_who_waits_for_a_job_that_does_not_start_is_told_why_once(daemon, verb):
     assert "waits for" not in out
 
 
+# ---- How a job ended
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["run", "--timeout", "100ms", "--", "sleep", "60"], "TIMED_OUT: ran longer than its run_timeout"),
+        (["run", "--", "sh", "-c", "kill -9 $$"], "FAILED: killed by signal 9 (Killed)"),
+        (["call", "--attempts", "1", "--crashes", "1", "crash"], "FAILED: quarantined: it took down 1 worker; the last "
+                                                               "time: the worker was ended by signal 6"),
+    ],
+)  # fmt: skip
+def test_an_ending_says_one_thing_once(daemon, arguments, told):
+    line = daemon.fut(*arguments).stderr
+    assert line.startswith("fut: job ") and line.endswith(f" {told}\n")
+
+
+def test_a_cancelled_job_is_told_by_its_reason(daemon):
+    job = held(daemon, "--", "true")
+    daemon.fut("cancel", "--reason", "not needed", job, check=True)
+    assert daemon.fut("wait", job).stdout == f"{job} CANCELLED not needed\n"
+    assert daemon.fut("why", job, check=True).stdout == f"{job} ended: CANCELLED: not needed\n"
+    assert "cause       not needed" in daemon.fut("show", job, check=True).stdout.splitlines()
+
+
 # ---- A daemon that is lost
 
 

@@ -367,7 +367,7 @@ void CommandRun::blame_memory(CommandOutcome& outcome) const {
                               ", which futured did not send, and the kernel has killed for want of memory";
       break;
     case MemoryKill::kYes:
-      outcome.error_message = "killed by the kernel, which had no more memory";
+      outcome.error_message = "killed by the kernel (counted by its control group)";
       break;
     case MemoryKill::kOverLimit:
       outcome.error_message = "killed by the kernel, over the memory_max of its pool, " +
