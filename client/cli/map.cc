@@ -221,7 +221,7 @@ class Printer {
 
  private:
   void finish(const Call& call, std::uint64_t id);
-  void fail(const Call& call, std::uint64_t id, const std::string& why);
+  void fail(const Call& call, std::uint64_t id, const std::string& why, bool is_told);
   void complain_of(const Call& call, const std::string& why) {
     progress_.clear();
     complain("map: " + shortened(quoted({call.argument}), kArgumentShown) + ": " + without(call.argument, why));
@@ -233,6 +233,8 @@ class Printer {
   const bool json_;
   std::uint64_t done_ = 0;
   std::uint64_t failed_ = 0;
+  std::uint64_t refused_ = 0;  // not even submitted, or not accepted
+  std::string last_refusal_;
   std::uint64_t incomplete_ = 0;  // succeeded, but some of the output is gone
 };
 
@@ -246,9 +248,13 @@ void Printer::take(const Call& call) {
   } catch (const client::Unavailable&) {
     throw;
   } catch (const client::Error& error) {
-    fail(call, id, with_flag_names(error.what()));
+    const std::string why = with_flag_names(error.what());
+    // What the daemon refuses of one job, such as an unknown task, it mostly refuses of all.
+    const bool is_told = id == 0 && why == last_refusal_;
+    if (id == 0) last_refusal_ = why;
+    fail(call, id, why, is_told);
   } catch (const UsageError& error) {
-    fail(call, id, error.what());
+    fail(call, id, error.what(), /*is_told=*/false);
   }
 }
 
@@ -267,8 +273,8 @@ void Printer::finish(const Call& call, std::uint64_t id) {
   }
 }
 
-void Printer::fail(const Call& call, std::uint64_t id, const std::string& why) {
-  ++failed_;
+void Printer::fail(const Call& call, std::uint64_t id, const std::string& why, bool is_told) {
+  ++(id == 0 ? refused_ : failed_);
   progress_.clear();
   if (json_) {
     Json line;
@@ -277,14 +283,17 @@ void Printer::fail(const Call& call, std::uint64_t id, const std::string& why) {
     line["error"] = why;
     print_json(line);
   }
-  complain_of(call, why);
+  if (!is_told) complain_of(call, why);
 }
 
 int Printer::conclude() const {
   const std::string of_all = " of " + std::to_string(done_) + " jobs ";
+  if (refused_ != 0) {
+    complain("map: " + std::to_string(refused_) + " of " + std::to_string(done_) + " arguments became no job");
+  }
   if (failed_ != 0) complain("map: " + std::to_string(failed_) + of_all + "failed: see fut ls --state failed");
   if (incomplete_ != 0) complain("map: " + std::to_string(incomplete_) + of_all + "wrote more than is kept");
-  return failed_ + incomplete_ == 0 ? kOk : kJobFailed;
+  return refused_ + failed_ + incomplete_ == 0 ? kOk : kJobFailed;
 }
 
 // What the action of Ctrl-C uses must outlive it.

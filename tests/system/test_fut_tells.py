@@ -126,6 +126,24 @@ def test_who_waits_for_a_job_that_does_not_start_is_told_why_once(daemon, verb):
     assert "waits for" not in out
 
 
+# ---- map
+
+
+def test_map_says_once_what_is_refused_of_all_and_of_how_many(daemon):
+    done = daemon.fut("map", "--task", "nosuch", ":::", "a", "b", "c")
+    first, count = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert first.startswith('fut: map: a: no task "nosuch"; known tasks: ')
+    assert count == "fut: map: 3 of 3 arguments became no job"
+    lines = [json.loads(line) for line in daemon.fut("map", "--json", "--task", "nosuch", ":::", "a", "b").stdout.splitlines()]
+    assert [line["argument"] for line in lines] == ["a", "b"] and all("nosuch" in line["error"] for line in lines)
+
+
+def test_map_names_each_file_that_cannot_be_read(daemon):
+    told = daemon.fut("map", "--files", "--task", "sha256", ":::", "/no/such/1", "/no/such/2").stderr
+    assert "/no/such/1" in told and "/no/such/2" in told
+
+
 # ---- How a job ended
 
 
