@@ -87,8 +87,12 @@ struct Call {
 // Submits from a thread of its own, so that results are printed while standard input is awaited.
 class Submitter {
  public:
-  Submitter(const Options& options, client::Executor executor, Progress& progress)
-      : options_(options), executor_(std::move(executor)), progress_(progress), thread_([this] { run(); }) {}
+  Submitter(const Options& options, bool has_private_directory, client::Executor executor, Progress& progress)
+      : options_(options),
+        has_private_directory_(has_private_directory),
+        executor_(std::move(executor)),
+        progress_(progress),
+        thread_([this] { run(); }) {}
   ~Submitter() {
     stop();
     thread_.join();
@@ -116,7 +120,9 @@ class Submitter {
  private:
   client::Future submit(const std::string& argument) const {
     if (options_.task.empty()) {
-      return executor_.submit(options_.command.command(fill_in(options_.words, argument)));
+      client::CommandLine command = options_.command.command(fill_in(options_.words, argument));
+      if (has_private_directory_) command.cwd.clear();
+      return executor_.submit(command);
     }
     if (options_.files) return executor_.submit(options_.task, read_payload_file(argument));
     return executor_.submit(options_.task, std::vector<client::Part>{parse_argument(argument)});
@@ -170,6 +176,7 @@ class Submitter {
   }
 
   const Options& options_;
+  const bool has_private_directory_;  // of commands
   client::Executor executor_;
   Progress& progress_;
   std::mutex mutex_;
@@ -331,11 +338,12 @@ int map(const Options& options, const Globals& globals) {
   const client::Executor executor = client.executor(job);
   Progress progress(!options.no_progress && ::isatty(STDERR_FILENO) != 0,
                     options.arguments ? options.arguments->size() : 0);
+  const bool has_private_directory = options.task.empty() && options.command.has_private_directory(client, job.pool);
   const WaitNotices notices(client.address());
   AcceptanceWatch acceptance;
   Printer printer(client, progress, acceptance, globals.json);
   {
-    Submitter submitter(options, executor, progress);
+    Submitter submitter(options, has_private_directory, executor, progress);
     interrupt.on_first([&] { cancel_at_interrupt(acceptance, submitter, executor); });
     const Disarm disarm{interrupt};
     try {

@@ -40,6 +40,7 @@ int run(const Options& options, const Globals& globals) {
   const client::JobOptions job = options.job.options();
   Interrupt interrupt;
   const client::Client client = connect(globals);
+  if (options.command.has_private_directory(client, job.pool)) command.cwd.clear();
   interrupt.hold();
   const client::Future future = client.executor(job).submit(command, options.key.options());
   const std::uint64_t id = AcceptanceWatch().id_of(future);

@@ -27,6 +27,7 @@ int submit(const Options& options, const Globals& globals) {
   job.follow = false;
   Interrupt interrupt;
   const client::Client client = connect(globals);
+  if (options.command.has_private_directory(client, job.pool)) command.cwd.clear();
   interrupt.hold();
   const std::uint64_t id = AcceptanceWatch().id_of(client.executor(job).submit(command, options.key.options()));
   interrupt.release();
