@@ -9,9 +9,9 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/task_progress.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -81,7 +81,7 @@ int call(const Options& options, const Globals& globals) {
     return kOk;
   }
   cancel_at_interrupt(interrupt, client, id);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address(), {id});
   const client::Outcome outcome = within_sight(id, [&] {
     show_progress(client, id);
     return whole_outcome(client, future);
@@ -89,8 +89,7 @@ int call(const Options& options, const Globals& globals) {
   if (globals.json || outcome.succeeded()) print_result(outcome, globals.json);
   if (interrupt.interrupted()) return kInterrupted;
   if (outcome.succeeded()) return kOk;
-  complain("job " + std::to_string(id) + " " + std::string(client::to_string(outcome.state)) + ": " +
-           cause_text(outcome.cause));
+  complain(ended_text(outcome));
   return outcome.state == client::JobState::kTimedOut ? kTimedOut : kJobFailed;
 }
 
@@ -103,7 +102,7 @@ void add_call(CLI::App& app, Globals& globals) {
   options->key.add_to(verb);
   verb.add_flag("--detach", options->detach, "Do not wait; print the job's number");
   verb.add_option("task", options->task, "Name of the task")->required();
-  verb.add_option("arguments", options->arguments, "Each is one part of the payload");
+  add_words(verb, "arguments", options->arguments, "Each is one part of the payload");
   verb.footer(
       "An argument that parses as JSON is sent as application/json, \"@file\" as the file's bytes, all else as\n"
       "text/plain; 4 MiB in all. Write -- before arguments that begin with a dash.\n"

@@ -51,6 +51,7 @@ Status Spawner::open() {
 
   if (::getrandom(&instance_, sizeof instance_, 0) != sizeof instance_) return system_error("getrandom");
   if (options_.use_cgroup) groups_ = SlotGroups::create(find_own_groups(), instance_);
+  kills_around_ = find_memory_kill_sources();  // behind it: we may have another group since
   std::fprintf(stderr, "futured-spawner: %s\n", description_of(groups_).c_str());
   auto journal = Journal::create(journal_path, instance_, groups_.paths());
   if (!journal) return journal.error();

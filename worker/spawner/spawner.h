@@ -119,6 +119,7 @@ class Spawner {
   Fd signals_;
   Fd listener_;
   SlotGroups groups_;
+  MemoryKillSources kills_around_;        // of workers that no memory controller counts by themselves
   Instant sample_at_ = Instant::never();  // while a worker lives with a limit that no group keeps
   std::optional<Journal> journal_;
 
