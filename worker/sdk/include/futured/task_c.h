@@ -164,8 +164,8 @@ struct futured_host {
   int (*fail_argument)(futured_context*, const char* message);
 };
 
-/* Exported by the plugin; called once, before any worker is forked: it must start no threads. Anything but 0 refuses
-   the plugin. */
+/* Exported by the plugin; called once, in the process that workers are forked from: a plugin that starts threads there
+   is refused. So is one that returns anything but 0. */
 FUTURED_PLUGIN_EXPORT int futured_plugin_tasks(const futured_host* host, futured_plugin* plugin);
 
 #ifdef __cplusplus
