@@ -38,7 +38,7 @@ struct futured_context {
   std::list<futured::sdk::ArrayView> arrays;
   std::list<futured::Array<std::uint8_t>> memories;
   std::mutex mutex;            // emit and log may fail on any thread
-  std::exception_ptr error;    // the host's last
+  std::exception_ptr error;    // the last that the task may get over
   std::exception_ptr failure;  // the attempt fails by it, whatever the task returns
 };
 
@@ -63,7 +63,7 @@ int guarded(futured_context* run, std::exception_ptr futured_context::*slot, Bod
   }
 }
 
-// What the task may get over: it counts if the task returns an error.
+// What the task may get over: it counts if the task returns FUTURED_ERROR.
 template <typename Body>
 int attempted(futured_context* run, Body body) noexcept {
   return guarded(run, &futured_context::error, body);
@@ -135,7 +135,7 @@ void conclude(const futured_context& run, int returned) {
   if (run.failure) std::rethrow_exception(run.failure);
   if (returned == FUTURED_OK) return;
   if (returned == FUTURED_STOPPED) throw Stopped();
-  if (run.error) std::rethrow_exception(run.error);
+  if (returned == FUTURED_ERROR && run.error) std::rethrow_exception(run.error);
   throw TaskError("Failed", "the task returned " + std::to_string(returned));
 }
 

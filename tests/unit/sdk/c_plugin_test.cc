@@ -172,14 +172,23 @@ TEST(CPlugin, AFailureCountsWhateverTheTaskReturns) {
   }
 }
 
-TEST(CPlugin, AReturnedNumberAloneIsAFailureToo) {
+TEST(CPlugin, AnyOtherNumberIsAFailureThatNamesIt) {
+  const auto returns_after_an_error = [](int returned) {
+    return [=](const Call& call) {
+      std::int64_t number = 0;
+      EXPECT_EQ(call.host->get_int(call.context, 0, &number), FUTURED_ERROR);
+      return returned;
+    };
+  };
   try {
-    call_c([](const Call&) { return -5; });
+    call_c(returns_after_an_error(-5));
     FAIL();
   } catch (const TaskError& error) {
     EXPECT_EQ(error.error_class(), "Failed");
     EXPECT_EQ(error.what(), std::string("the task returned -5"));
   }
+  EXPECT_THROW(call_c(returns_after_an_error(FUTURED_ERROR)), BadArgument);
+  EXPECT_THROW(call_c([](const Call&) { return FUTURED_ERROR; }), TaskError);
 }
 
 TEST(CPlugin, AStopIsSeenHeededOrWorkedThrough) {

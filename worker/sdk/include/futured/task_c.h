@@ -49,24 +49,25 @@ typedef struct futured_host futured_host;
 typedef struct futured_plugin futured_plugin;   /* a plugin while it is loaded */
 typedef struct futured_context futured_context; /* one run of a task; holds until it returns */
 
-/* What the functions of the host return, and tasks. A task may return any number: all but these two mean that it
-   failed, for the reason that fail() or the host's last error gave, or else as an error of class "Failed". */
+/* What the functions of the host return, and tasks. A task that returns any other number has failed with the class
+   "Failed" and a message that names the number. */
 enum {
   FUTURED_OK = 0,
-  FUTURED_STOPPED = 1, /* it heeded its stop */
-  FUTURED_ERROR = 2
+  FUTURED_STOPPED = 1, /* the job is to stop; of a task: it does */
+  FUTURED_ERROR = 2    /* of a task: it failed by the host's last error */
 };
 
 /* Whether the job may be tried again, for fail(): a number above 0 is the delay of that in milliseconds. */
 #define FUTURED_RETRY_ALLOWED 0 /* after the job's own backoff */
 #define FUTURED_RETRY_POINTLESS (-1)
 
-enum { /* why a task is asked to stop */
-       FUTURED_STOP_NONE = 0,
-       FUTURED_STOP_CANCELLED = 1,
-       FUTURED_STOP_TIMED_OUT = 2,
-       FUTURED_STOP_SOFT_TIMEOUT = 3, /* a result within the grace counts */
-       FUTURED_STOP_SHUTDOWN = 4
+/* Why a task is asked to stop. */
+enum {
+  FUTURED_STOP_NONE = 0,
+  FUTURED_STOP_CANCELLED = 1,
+  FUTURED_STOP_TIMED_OUT = 2,
+  FUTURED_STOP_SOFT_TIMEOUT = 3, /* a result within the grace counts */
+  FUTURED_STOP_SHUTDOWN = 4
 };
 
 enum {
@@ -111,7 +112,7 @@ struct futured_host {
   uint32_t c_version;
   uint32_t size;
 
-  /* Within futured_plugin_tasks only. Anything but FUTURED_OK, which may be ignored, refuses the plugin. */
+  /* Within futured_plugin_tasks only. When it fails the plugin is refused, whatever futured_plugin_tasks returns. */
   int (*add_task)(futured_plugin* plugin, const futured_task* task);
 
   /* ---- Within a task, from any of its threads. */
@@ -121,8 +122,8 @@ struct futured_host {
   uint32_t (*attempt)(futured_context*); /* 1 for the first */
   uint64_t (*jobs_run_before)(futured_context*); /* by this process: 0 in a fresh worker */
 
-  /* Not 0 once the job is cancelled or out of time. A load and a compare: ask often. After a grace the process is
-   * killed. */
+  /* Not 0 once the job is cancelled or out of time. A load and a compare: ask often. After a grace the
+     process is killed. */
   int (*stop_requested)(futured_context*);
   int (*stop_reason)(futured_context*);
 
@@ -144,8 +145,7 @@ struct futured_host {
      task that returns this ends as one with a bad argument, which is not tried again. */
   int (*get_int)(futured_context*, size_t index, int64_t* value);
   int (*get_double)(futured_context*, size_t index, double* value);
-  int (*get_text)(futured_context*, size_t index, const char** text,
-                  size_t* size); /* a 0 is behind it; size may be null */
+  int (*get_text)(futured_context*, size_t index, const char** text, size_t* size); /* size may be null */
   int (*get_array)(futured_context*, size_t index, const char* dtype, futured_array* array);
 
   /* `size` bytes of zeros for an array that is to be the result: handed to add_array, it is passed on without a copy,
