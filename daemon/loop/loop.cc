@@ -73,6 +73,11 @@ void Loop::turn() {
   if (moment.at >= scheduler_->next_timer()) step(event::TimerDue{}, moment);
   if (!stopping_) step(event::TurnEnd{}, moment);
   carry_out(moment);
+  // What was fetched back from a busy worker may go to another at once: nothing else might wake us for it.
+  if (std::exchange(fetched_back_, false) && !stopping_) {
+    step(event::TurnEnd{}, moment);
+    carry_out(moment);
+  }
   gauge_->stage("timers and offers", coarse_now());
 #ifndef NDEBUG
   if (figures_.turns % 64 == 0) scheduler_->audit();
@@ -358,7 +363,9 @@ void Loop::carry_out(Moment moment) {
       step(event::Pulse{pulse.slot, pulse.fence, alive_at}, moment);
     }
     for (const effect::OfSlot& revoke : std::exchange(effects_.revokes, {})) {
-      step(event::Revoked{revoke.slot, revoke.fence, revoke_offer(revoke)}, moment);
+      const bool fetched = revoke_offer(revoke);
+      fetched_back_ = fetched_back_ || fetched;
+      step(event::Revoked{revoke.slot, revoke.fence, fetched}, moment);
     }
     for (const SlotId slot : std::exchange(effects_.inspects, {})) step(head_of(slot), moment);
     for (const effect::Offer& offer : std::exchange(effects_.offers, {})) make_offer(offer, moment);

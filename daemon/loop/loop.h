@@ -228,6 +228,7 @@ class Loop {
   std::optional<StoreAnswer> retrying_;  // a batch that was rolled back, with its questions
   Instant retry_at_ = Instant::never();
   Instant reattach_at_ = Instant::never();  // the spawner is gone
+  bool fetched_back_ = false;               // an offer was revoked in this turn
   bool reported_ = false;                   // a job was done since the loop slept
   Instant nap_until_;                       // reports wait so long
   Instant hold_until_;                      // 0: nothing is held back
