@@ -29,6 +29,8 @@ inline constexpr std::size_t kSegmentMessageBytesMax = 128 * 1024;  // one messa
 inline constexpr std::int64_t kSegmentReplyMs = 30'000;             // a client waits for one reply
 inline constexpr std::size_t kMappingsPerWorkerMax = 64;            // segments a worker keeps mapped between jobs
 inline constexpr std::int64_t kMappingIdleMs = 10'000;              // an idle worker then unmaps what it kept
+inline constexpr std::size_t kArrayBlockBytesMin = 64 * 1024;        // of an array file: what is compressed at once
+inline constexpr std::size_t kArrayBlockBytesMax = 64 * 1024 * 1024;
 
 // Submits and replies.
 inline constexpr std::size_t kBatchItemsMax = 10'000;
