@@ -22,6 +22,7 @@ class ArrayFile {
   // Reads header and index. Which format it is shows its first bytes, not its name.
   [[nodiscard]] static Result<ArrayFile> open(const std::string& path);
 
+  [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const ArrayType& type() const { return header_.type; }
   [[nodiscard]] ArrayForm form() const { return header_.form; }
   [[nodiscard]] std::uint64_t bytes() const { return header_.array_bytes; }  // of the array, in memory

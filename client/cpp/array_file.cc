@@ -17,13 +17,15 @@ struct ArrayFile::State {
   [[nodiscard]] ArraySlice slice(std::uint64_t begin, std::optional<std::uint64_t> end) const {
     const ArrayType& type = file.type();
     if (begin == 0 && !end) return {type, 0, file.bytes()};
-    return checked(slice_rows(type, begin, end ? *end : type.shape.empty() ? 0 : type.shape.front()));
+    auto rows = slice_rows(type, begin, end ? *end : type.shape.empty() ? 0 : type.shape.front());
+    if (!rows) fail(rows.error().in(file.path()));
+    return *std::move(rows);
   }
 };
 
 void dump(const std::string& path, std::span<const std::byte> bytes, std::string_view dtype,
           const std::vector<std::uint64_t>& shape, const DumpOptions& options) {
-  check(write_array_file(path, {std::string(dtype), shape}, bytes, options.compression));
+  checked(write_array_file(path, {std::string(dtype), shape}, bytes, options.compression));
 }
 
 void dump(const std::string& path, const MappedBytes& bytes, const DumpOptions& options) {
@@ -66,16 +68,16 @@ MappedBytes ArrayFile::load(std::uint64_t begin, std::optional<std::uint64_t> en
   if (memory == nullptr) {
     throw Error(ErrorKind::kResourceExhausted, "no memory for " + std::to_string(size) + " bytes: load fewer rows");
   }
-  check(state_->file.read(slice.begin, {memory.get(), size}));
+  checked(state_->file.read(slice.begin, {memory.get(), size}));
   return loaded({memory.get(), size}, memory);
 }
 
-void ArrayFile::check() const { client::check(state_->file.check()); }
+void ArrayFile::check() const { checked(state_->file.check()); }
 
 Segment Client::put(const ArrayFile& file, std::uint64_t begin, std::optional<std::uint64_t> end) const {
   const ArraySlice slice = file.state_->slice(begin, end);
   SegmentBuffer buffer(slice.end - slice.begin);
-  check(file.state_->file.read(slice.begin, buffer.bytes()));
+  checked(file.state_->file.read(slice.begin, buffer.bytes()));
   return put(std::move(buffer), slice.type.dtype, {slice.type.shape.begin(), slice.type.shape.end()});
 }
 

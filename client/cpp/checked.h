@@ -16,7 +16,7 @@ T checked(Result<T> result) {
   return std::move(result).value();
 }
 
-inline void check(const Status& status) {
+inline void checked(const Status& status) {
   if (!status.ok()) fail(status.error());
 }
 

@@ -91,7 +91,7 @@ Segment Client::put(std::span<const std::byte> bytes, std::string_view dtype, st
 }
 
 void Client::drop(const Segment& segment) const {
-  check(state_->with_segments([&](SegmentClient& socket) { return socket.drop(SegmentId{segment.id}); }, false));
+  checked(state_->with_segments([&](SegmentClient& socket) { return socket.drop(SegmentId{segment.id}); }, false));
 }
 
 MappedBytes Client::map(const Segment& segment) const {
