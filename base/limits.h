@@ -78,6 +78,7 @@ inline constexpr std::size_t kClaimJobsMax = 4'096;         // rows one claim br
 inline constexpr std::uint64_t kClaimBytesMin = 64 * 1024;  // payloads a claim asks for, however full the window is
 inline constexpr std::uint32_t kOffersPerSlotMax = 1'024;
 inline constexpr std::int64_t kCreditNs = 4'000'000;     // work offered beyond the job a slot is at
+inline constexpr std::int64_t kGrowAfterNs = 20'000'000;  // a pool without room for so long gets workers
 inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which a slot's head is looked at
 inline constexpr std::int64_t kTakeWithinNs =
     5'000'000'000;                                 // a worker that takes nothing of what lies there is killed

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "base/fd.h"
@@ -21,6 +22,8 @@
 #include "daemon/ops/log.h"
 #include "daemon/ops/systemd.h"
 #include "daemon/pool/segment_table.h"
+#include "daemon/pool/vault_link.h"
+#include "daemon/rpc/found_segments.h"
 #include "daemon/rpc/server.h"
 
 namespace futured {
@@ -123,16 +126,28 @@ callback::WebhookRules webhook_rules(const ops::CallbackSection& callbacks) {
 
 Loop::Parts parts_of(const ops::Config& config, const Options& options, std::unique_ptr<Store> store,
                      SegmentTable& segments) {
-  const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
   Loop::Parts parts;
   parts.store = std::move(store);
   parts.setup.seed = static_cast<std::uint64_t>(wall_now().us);
   parts.setup.admin_uid = ::getuid();
   std::uint32_t next_slot = 1;
   for (const ops::PoolSection& pool : config.pools) {
-    const std::uint32_t slots = (pool.size != 0 ? pool.size : cores) * pool.terms.jobs_at_once;
-    parts.setup.pools.push_back({pool.name, pool.terms.mode == PoolMode::kCommand, slots, {}});
-    parts.pool_configs.push_back({pool.name, slots, SlotId{next_slot}, pool.terms, pool.env});
+    const std::uint32_t workers = ops::workers_max(pool);
+    const std::uint32_t slots = workers * pool.terms.jobs_at_once;
+    parts.setup.pools.push_back({.name = pool.name,
+                                 .commands = pool.terms.mode == PoolMode::kCommand,
+                                 .slots = slots,
+                                 .tasks = {},
+                                 .workers_min = std::min(pool.size_min, workers),
+                                 .slots_per_worker = pool.terms.jobs_at_once,
+                                 .idle = std::chrono::milliseconds(pool.idle_ms)});
+    parts.pool_configs.push_back({.name = pool.name,
+                                  .slots = slots,
+                                  .first_slot = SlotId{next_slot},
+                                  .terms = pool.terms,
+                                  .env = pool.env,
+                                  .workers_min = parts.setup.pools.back().workers_min,
+                                  .idle = parts.setup.pools.back().idle});
     next_slot += slots;
   }
   for (const ops::QueueSection& queue : config.queues) {
@@ -252,11 +267,28 @@ Status run(const ops::Config& config, const Options& options) {
   std::unique_ptr<callback::Courier> courier;
   Loop::Parts parts = parts_of(config, options, std::move(*store), segments);
   parts.deliver = [&courier](std::vector<effect::Deliver> deliveries) { courier->deliver(std::move(deliveries)); };
+  std::optional<Epoch> epoch;
+  // What waits for its jobs lies with the spawner too, and outlives this daemon.
+  const auto entrust = [&] {
+    auto vault = VaultLink::open(config.state, *epoch);
+    if (vault.ok()) return segments.entrust(*std::move(vault));
+    ops::log_warning("segments would be lost with this daemon: " + vault.error().message);
+    return std::vector<SegmentTable::Found>();
+  };
+  parts.reattached = [&entrust] { static_cast<void>(entrust()); };
   Loop loop(std::move(parts));
   courier = std::make_unique<callback::Courier>(
       callback::Courier::Parts{std::move(courier_reader), webhook_rules(config.callbacks),
                                [&loop](event::Delivered delivered) { loop.delivered(std::move(delivered)); }});
   if (const Status started = loop.start(); !started.ok()) return started.error();
+  epoch = loop.epoch();
+  {
+    const std::vector<SegmentTable::Found> found = entrust();
+    if (const Status given = rpc::give_back(found, *reader, loop); !given.ok()) {
+      segments.leave_to_vault();
+      return given.error();
+    }
+  }
 
   // From here on there are threads.
   ReaderThread readers(std::move(reader), limits::kQuestionsMax);
@@ -283,6 +315,7 @@ Status run(const ops::Config& config, const Options& options) {
   const bool ends_spawner = !server.ok() || idle->is_over();
   loop.stop(ends_spawner ? Loop::Spawner::kStopIfIdle : Loop::Spawner::kLeave);
   turns.join();
+  segments.leave_to_vault();
   courier->stop();
   if (!server.ok()) return server.error();
   (*server)->stop();

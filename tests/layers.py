@@ -40,13 +40,13 @@ MAY_INCLUDE = {
 # Library: how its headers begin, and the folders that may include them.
 LIBRARIES = {
     "gRPC": (("grpc/", "grpcpp/", "grpc++/"), ["daemon/rpc", "daemon/main.cc", "client/cpp", "client/examples", "proto", "tests"]),
-    "protobuf": (("google/",), ["daemon/rpc", "daemon/main.cc", "client/cpp", "proto", "tests"]),
+    "protobuf": (("google/",), ["daemon/rpc", "daemon/main.cc", "client/cpp", "worker/sdk/include/futured/protobuf.h", "proto", "tests"]),
     "SQLite": (("sqlite3",), ["daemon/store", "tests"]),
     "spdlog": (("spdlog/", "fmt/"), ["daemon/ops", "daemon/main.cc"]),
     "toml++": (("toml++/", "toml.hpp"), ["daemon/ops"]),
     "CLI11": (("CLI/",), ["daemon/main.cc", "client/cli", "tests"]),
     "libsystemd": (("systemd/",), ["daemon/ops"]),
-    "nlohmann-json": (("nlohmann/",), ["client/cli", "tests"]),
+    "nlohmann-json": (("nlohmann/",), ["client/cli", "worker/sdk/include/futured/json.h", "tests"]),
     "Asio": (("asio/", "asio.hpp"), ["client/cpp/include/futured/asio.h", "client/examples", "tests"]),
     "libcurl": (("curl/",), ["daemon/callback"]),
     "zstd": (("zstd",), ["segment/compression.cc"]),
@@ -84,8 +84,8 @@ def folder_of(path):
 
 def where_is(header):
     """The path in this repository that an include means, or None for the standard library and the system."""
-    if header.startswith("futured/v1/") or header.endswith(".pb.h"):
-        return "proto/" + header.removeprefix("proto/")
+    if header.startswith("futured/v1/"):
+        return "proto/" + header
     if header.startswith("futured/"):  # the public headers of the SDK and the client
         for folder in ("worker/sdk", "client/cpp", "segment"):
             for inside in ("", "include/"):
@@ -185,6 +185,9 @@ def self_test():
         ("worker/runtime/run.cc", "#include <spdlog/spdlog.h>"),
         ("segment/memory.cc", "#include <zstd.h>"),
         ("worker/sdk/task.cc", '#include "daemon/ops/log.h"'),
+        ("worker/sdk/include/futured/convert.h", "#include <nlohmann/json.hpp>"),
+        ("worker/sdk/include/futured/json.h", "#include <google/protobuf/message_lite.h>"),
+        ("worker/tasks/basic.cc", '#include "futured/v1/types.pb.h"'),
         ("client/cli/run.cc", "#include <grpcpp/grpcpp.h>"),
         ("client/cli/run.cc", '#include "futured/v1/futured.pb.h"'),
         ("base/fd.cc", '#include "segment/segment.h"'),

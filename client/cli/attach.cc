@@ -5,8 +5,8 @@
 #include "client/cli/follow.h"
 #include "client/cli/input.h"
 #include "client/cli/output.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -15,7 +15,7 @@ namespace {
 int attach(std::uint64_t id, const Globals& globals) {
   const client::Client client = connect(globals);
   const client::Future future = client.future(id);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address(), {id});
   const Followed followed = within_sight(id, [&] { return follow_job(client, future, globals.json); });
   if (followed.missed_bytes != 0) complain(undelivered_text(id, followed.missed_bytes));
   return conclude(followed.outcome, followed.missed_bytes);

@@ -10,9 +10,9 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/task_progress.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -117,7 +117,7 @@ int call(const Options& options, const Globals& globals) {
     return kOk;
   }
   cancel_at_interrupt(interrupt, client, id);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address(), {id});
   const client::Outcome outcome = within_sight(id, [&] {
     show_progress(client, id);
     return whole_outcome(client, future);
@@ -125,8 +125,7 @@ int call(const Options& options, const Globals& globals) {
   if (globals.json || outcome.succeeded()) print_result(outcome, globals.json);
   if (interrupt.interrupted()) return kInterrupted;
   if (outcome.succeeded()) return kOk;
-  complain("job " + std::to_string(id) + " " + std::string(client::to_string(outcome.state)) + ": " +
-           cause_text(outcome.cause));
+  complain(ended_text(outcome));
   return outcome.state == client::JobState::kTimedOut ? kTimedOut : kJobFailed;
 }
 
@@ -140,7 +139,7 @@ void add_call(CLI::App& app, Globals& globals) {
   verb.add_flag("--detach", options->detach, "Do not wait; print the job's number");
   verb.add_option("task", options->task, "Name of the task")->required();
   const CLI::Option* const arguments =
-      verb.add_option("arguments", options->arguments, "Each is one part of the payload");
+      add_words(verb, "arguments", options->arguments, "Each is one part of the payload");
   const CLI::Option* const arrays =
       verb.add_option("--array", options->arrays,
                       "FILE or FILE[BEGIN:END]: an array, or these rows of it, in shared memory; may be given again")
@@ -148,8 +147,8 @@ void add_call(CLI::App& app, Globals& globals) {
   verb.footer(
       "An argument that parses as JSON is sent as application/json, \"@file\" as the file's bytes, all else as\n"
       "text/plain; 4 MiB in all. Write -- before arguments that begin with a dash.\n"
-      "--array takes files of fut dump and NumPy's (.npy), of any size; it is an argument at its place among the "
-      "others.\n"
+      "--array takes a file of fut dump or NumPy's (.npy), of any size; it is an argument like the others, at its "
+      "place.\n"
       "Ctrl-C cancels the job; a second one leaves at once. Exits 0 when it succeeded, 1 when it did not, 124 when it\n"
       "timed out, 130 when interrupted.\n\n"
       "Examples:\n"

@@ -6,8 +6,8 @@
 #include "base/limits.h"
 #include "client/cli/cli.h"
 #include "client/cli/input.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -43,7 +43,7 @@ int cancel(const Options& options, const Globals& globals) {
   client::CancelOptions how{.kill_at_once = options.kill, .reason = options.reason, .wait = !options.no_wait};
   if (!options.grace.empty()) how.grace = parse_duration(options.grace, "--grace");
   const client::Client client = connect(globals);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address());
   bool all = true;
   const auto tell = [&](const client::CancelEntry& entry) {
     const bool cancelled = entry.disposition == client::CancelDisposition::kCancelled ||

@@ -55,6 +55,7 @@ void add_load(CLI::App& app, Globals& globals);
 void add_logs(CLI::App& app, Globals& globals);
 void add_ls(CLI::App& app, Globals& globals);
 void add_show(CLI::App& app, Globals& globals);
+void add_why(CLI::App& app, Globals& globals);
 void add_find(CLI::App& app, Globals& globals);
 void add_cancel(CLI::App& app, Globals& globals);
 void add_retry(CLI::App& app, Globals& globals);

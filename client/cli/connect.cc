@@ -7,9 +7,12 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string_view>
+#include <utility>
 
 #include "base/limits.h"
+#include "base/time.h"
 #include "client/cli/cli.h"
 #include "client/cli/start_daemon.h"
 #include "client/cli/text.h"
@@ -19,6 +22,7 @@ namespace futured::cli {
 namespace {
 
 constexpr client::Milliseconds kConnectTimeout(2'000);
+constexpr client::Milliseconds kReconnectTimeout(30'000);
 
 // Nothing names a daemon, and the machine has none: then it is the user's own.
 bool is_users_own(const Globals& globals) {
@@ -49,10 +53,49 @@ std::string address_of(const Globals& globals) {
   return globals.address.empty() ? client::default_address() : globals.address;
 }
 
+// Says once of each loss of the daemon that it is waited for: else a verb would be silent until it gives up. From any
+// thread.
+class LossNotice {
+ public:
+  explicit LossNotice(std::string address) : address_(std::move(address)) {}
+
+  // Before that, a verb waits for no daemon that it has lost.
+  void connected() {
+    const std::lock_guard guard(mutex_);
+    was_there_ = true;
+  }
+  // With each try to reach it that failed.
+  void missed() {
+    const std::lock_guard guard(mutex_);
+    const Instant now = monotonic_now();
+    const bool was_back = now - last_missed_ > kBetweenTriesMax;
+    last_missed_ = now;
+    if (was_back) {
+      lost_at_ = now;
+      told_ = false;
+    }
+    if (!was_there_ || told_ || now - lost_at_ < kSilence) return;
+    told_ = true;
+    complain("the daemon at " + address_ + " is not there: waiting for it, up to " +
+             exact_duration_text(kReconnectTimeout));
+  }
+
+ private:
+  static constexpr Duration kSilence = std::chrono::seconds(1);
+  static constexpr Duration kBetweenTriesMax = std::chrono::seconds(5);
+
+  const std::string address_;
+  std::mutex mutex_;  // guards what follows
+  bool was_there_ = false;
+  Instant last_missed_{0};
+  Instant lost_at_{0};
+  bool told_ = false;
+};
+
 // Starts the user's daemon again when it was killed under us: it left its socket behind. One that ended in order, as by
 // fut shutdown, has removed it, and is not wanted back.
 std::function<void()> reviver(const Globals& globals) {
-  if (globals.no_start || !is_users_own(globals)) return {};
+  if (globals.no_start || !is_users_own(globals)) return [] {};
   return [daemon = user_daemon(), told = std::make_shared<std::atomic<bool>>(false)] {
     if (::access(daemon.socket.c_str(), F_OK) != 0 || answers(daemon.socket)) return;
     try {
@@ -94,9 +137,17 @@ client::Client connect_only(const Globals& globals) {
 client::Client connect(const Globals& globals) {
   if (!globals.no_start && is_users_own(globals)) start_user_daemon(user_daemon());
   check_address(address_of(globals));
+  const auto loss = std::make_shared<LossNotice>(address_of(globals));
+  const auto when_unreachable = [loss, revive = reviver(globals)] {
+    loss->missed();
+    revive();
+  };
   try {
-    return client::Client::connect(globals.address,
-                                   {.connect_timeout = kConnectTimeout, .when_unreachable = reviver(globals)});
+    client::Client client = client::Client::connect(globals.address, {.connect_timeout = kConnectTimeout,
+                                                                      .reconnect_timeout = kReconnectTimeout,
+                                                                      .when_unreachable = when_unreachable});
+    loss->connected();
+    return client;
   } catch (const client::Unavailable& error) {
     unreachable(globals, error);
   }

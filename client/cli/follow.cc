@@ -38,7 +38,9 @@ int exit_code_of(const client::Outcome& outcome) {
       break;
   }
   if (cause.kind == client::CauseKind::kCommandNotStarted) return kNotStarted;
-  if (cause.kind == client::CauseKind::kCommandSignal) return 128 + cause.signal;
+  // Of a command over its memory_max, or of the worker that ended with it.
+  const bool is_kill = cause.kind == client::CauseKind::kOutOfMemory && cause.signal != 0;
+  if (is_kill || cause.kind == client::CauseKind::kCommandSignal) return 128 + cause.signal;
   if (cause.kind == client::CauseKind::kCommandExit && cause.exit_code != 0) return cause.exit_code;
   return kJobFailed;
 }
@@ -94,14 +96,11 @@ client::Outcome whole_outcome(const client::Client& client, const client::Future
 }
 
 int conclude(const client::Outcome& outcome, std::uint64_t missed_bytes) {
-  const std::string job = "job " + std::to_string(outcome.id);
   if (outcome.succeeded() && !outcome.cause.message.empty()) {  // all went well but for its output
-    complain(job + ": " + outcome.cause.message);
+    complain("job " + std::to_string(outcome.id) + ": " + outcome.cause.message);
   }
   const bool said_by_itself = outcome.cause.kind == client::CauseKind::kCommandExit;
-  if (!outcome.succeeded() && !said_by_itself) {
-    complain(job + " " + std::string(client::to_string(outcome.state)) + ": " + cause_text(outcome.cause));
-  }
+  if (!outcome.succeeded() && !said_by_itself) complain(ended_text(outcome));
   const int code = exit_code_of(outcome);
   return code == kOk && missed_bytes != 0 ? kJobFailed : code;
 }

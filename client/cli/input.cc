@@ -70,6 +70,22 @@ void require_utf8(std::string_view what, std::string_view word) {
   if (!is_utf8(word)) throw UsageError(std::string(what) + ": not UTF-8");
 }
 
+// CLI11 splits where an option takes more than it must: so this one must take more than there can be, and the policy
+// that keeps the last of them is one that does not count them.
+CLI::Option* add_words(CLI::App& verb, const std::string& name, std::vector<std::string>& words,
+                       const std::string& what) {
+  constexpr int kMany = CLI::detail::expected_max_vector_size;
+  const auto take = [&words](const CLI::results_t& given) {
+    words = given;
+    return true;
+  };
+  return verb.add_option(name, take, what)
+      ->type_name("TEXT")
+      ->expected(kMany, kMany)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+}
+
 CLI::Validator at_least_one() {
   const auto check = [](const std::string& word) {
     const bool number =

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "futured/client.h"
 
@@ -19,6 +20,11 @@ namespace futured::cli {
 
 // The daemon takes names as text. Throws UsageError naming `what`.
 void require_utf8(std::string_view what, std::string_view word);
+
+// Words of the command line behind a verb's own, as many as there are, byte for byte: into a vector of its own, CLI11
+// would read "[1,2]" and "{}" as lists.
+CLI::Option* add_words(CLI::App& verb, const std::string& name, std::vector<std::string>& words,
+                       const std::string& what);
 
 // For options that are counted from 1, whatever their type.
 [[nodiscard]] CLI::Validator at_least_one();

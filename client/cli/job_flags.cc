@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <string_view>
@@ -124,7 +125,17 @@ void CommandFlags::add_to(CLI::App& verb) {
   verb.add_option("--env", env, "NAME=VALUE added to the environment; may be given again")
       ->group("Command")
       ->allow_extra_args(false);
-  verb.add_option("--cwd", cwd, "Directory to run in (default: this one)")->group("Command");
+  verb.add_option("--cwd", cwd, "Directory to run in (default: this one, or a pool's private_directory)")
+      ->group("Command");
+}
+
+bool CommandFlags::has_private_directory(const client::Client& client, const std::string& pool) const {
+  if (!cwd.empty()) return false;
+  // The daemon chooses the first pool that runs commands. A name that it does not know, it will refuse itself.
+  const std::vector<client::PoolInfo> pools = client.pools();
+  const auto chosen = std::ranges::find_if(
+      pools, [&](const client::PoolInfo& info) { return pool.empty() ? info.mode == "COMMAND" : info.name == pool; });
+  return chosen != pools.end() && chosen->settings.private_directory;
 }
 
 client::CommandLine CommandFlags::command(std::vector<std::string> argv) const {

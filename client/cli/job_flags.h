@@ -48,6 +48,9 @@ struct CommandFlags {
   void add_to(CLI::App& verb);
   // argv with these; the directory is the caller's own unless --cwd says otherwise.
   [[nodiscard]] client::CommandLine command(std::vector<std::string> argv) const;
+  // Whether its cwd is to be left out after all: --cwd says nothing, and the pool that commands go to, "" = the
+  // daemon's choice, gives each attempt a directory of its own.
+  [[nodiscard]] bool has_private_directory(const client::Client& client, const std::string& pool) const;
 };
 
 }  // namespace futured::cli

@@ -88,6 +88,7 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_find(app, globals);
   add_ls(app, globals);
   add_show(app, globals);
+  add_why(app, globals);
   add_cancel(app, globals);
   add_retry(app, globals);
   add_callback(app, globals);
@@ -103,11 +104,12 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_version(app, globals);
 }
 
-// Takes what no options are looked for in off the end: behind "--", and from ":::" on.
+// Takes what no options are looked for in off the end: behind "--", and from ":::" on. From "++" on as well, which
+// would end a verb for CLI11, and be lost.
 std::vector<std::string> take_words(int argc, char** argv, Globals& globals) {
   std::vector<std::string> words(argv + 1, argv + argc);
-  const auto end =
-      std::find_if(words.begin(), words.end(), [](const auto& word) { return word == "--" || word == ":::"; });
+  const auto end = std::find_if(words.begin(), words.end(),
+                                [](const auto& word) { return word == "--" || word == ":::" || word == "++"; });
   if (end != words.end()) globals.words.assign(*end == "--" ? end + 1 : end, words.end());
   words.erase(end, words.end());
   std::reverse(words.begin(), words.end());  // as CLI11 wants them

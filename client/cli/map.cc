@@ -20,8 +20,8 @@
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
 #include "client/cli/progress.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -87,8 +87,12 @@ struct Call {
 // Submits from a thread of its own, so that results are printed while standard input is awaited.
 class Submitter {
  public:
-  Submitter(const Options& options, client::Executor executor, Progress& progress)
-      : options_(options), executor_(std::move(executor)), progress_(progress), thread_([this] { run(); }) {}
+  Submitter(const Options& options, bool has_private_directory, client::Executor executor, Progress& progress)
+      : options_(options),
+        has_private_directory_(has_private_directory),
+        executor_(std::move(executor)),
+        progress_(progress),
+        thread_([this] { run(); }) {}
   ~Submitter() {
     stop();
     thread_.join();
@@ -116,7 +120,9 @@ class Submitter {
  private:
   client::Future submit(const std::string& argument) const {
     if (options_.task.empty()) {
-      return executor_.submit(options_.command.command(fill_in(options_.words, argument)));
+      client::CommandLine command = options_.command.command(fill_in(options_.words, argument));
+      if (has_private_directory_) command.cwd.clear();
+      return executor_.submit(command);
     }
     if (options_.files) return executor_.submit(options_.task, read_payload_file(argument));
     return executor_.submit(options_.task, std::vector<client::Part>{parse_argument(argument)});
@@ -170,6 +176,7 @@ class Submitter {
   }
 
   const Options& options_;
+  const bool has_private_directory_;  // of commands
   client::Executor executor_;
   Progress& progress_;
   std::mutex mutex_;
@@ -221,7 +228,7 @@ class Printer {
 
  private:
   void finish(const Call& call, std::uint64_t id);
-  void fail(const Call& call, std::uint64_t id, const std::string& why);
+  void fail(const Call& call, std::uint64_t id, const std::string& why, bool is_told);
   void complain_of(const Call& call, const std::string& why) {
     progress_.clear();
     complain("map: " + shortened(quoted({call.argument}), kArgumentShown) + ": " + without(call.argument, why));
@@ -233,6 +240,8 @@ class Printer {
   const bool json_;
   std::uint64_t done_ = 0;
   std::uint64_t failed_ = 0;
+  std::uint64_t refused_ = 0;  // not even submitted, or not accepted
+  std::string last_refusal_;
   std::uint64_t incomplete_ = 0;  // succeeded, but some of the output is gone
 };
 
@@ -246,9 +255,13 @@ void Printer::take(const Call& call) {
   } catch (const client::Unavailable&) {
     throw;
   } catch (const client::Error& error) {
-    fail(call, id, with_flag_names(error.what()));
+    const std::string why = with_flag_names(error.what());
+    // What the daemon refuses of one job, such as an unknown task, it mostly refuses of all.
+    const bool is_told = id == 0 && why == last_refusal_;
+    if (id == 0) last_refusal_ = why;
+    fail(call, id, why, is_told);
   } catch (const UsageError& error) {
-    fail(call, id, error.what());
+    fail(call, id, error.what(), /*is_told=*/false);
   }
 }
 
@@ -261,15 +274,14 @@ void Printer::finish(const Call& call, std::uint64_t id) {
   if (missed_bytes != 0) complain_of(call, undelivered_text(id, missed_bytes));
   if (!outcome.succeeded()) {
     ++failed_;
-    complain_of(call, "job " + std::to_string(id) + " " + std::string(client::to_string(outcome.state)) + ", " +
-                          cause_text(outcome.cause));
+    complain_of(call, ended_text(outcome));
   } else if (missed_bytes != 0) {
     ++incomplete_;
   }
 }
 
-void Printer::fail(const Call& call, std::uint64_t id, const std::string& why) {
-  ++failed_;
+void Printer::fail(const Call& call, std::uint64_t id, const std::string& why, bool is_told) {
+  ++(id == 0 ? refused_ : failed_);
   progress_.clear();
   if (json_) {
     Json line;
@@ -278,14 +290,17 @@ void Printer::fail(const Call& call, std::uint64_t id, const std::string& why) {
     line["error"] = why;
     print_json(line);
   }
-  complain_of(call, why);
+  if (!is_told) complain_of(call, why);
 }
 
 int Printer::conclude() const {
   const std::string of_all = " of " + std::to_string(done_) + " jobs ";
+  if (refused_ != 0) {
+    complain("map: " + std::to_string(refused_) + " of " + std::to_string(done_) + " arguments became no job");
+  }
   if (failed_ != 0) complain("map: " + std::to_string(failed_) + of_all + "failed: see fut ls --state failed");
   if (incomplete_ != 0) complain("map: " + std::to_string(incomplete_) + of_all + "wrote more than is kept");
-  return failed_ + incomplete_ == 0 ? kOk : kJobFailed;
+  return refused_ + failed_ + incomplete_ == 0 ? kOk : kJobFailed;
 }
 
 // What the action of Ctrl-C uses must outlive it.
@@ -323,11 +338,12 @@ int map(const Options& options, const Globals& globals) {
   const client::Executor executor = client.executor(job);
   Progress progress(!options.no_progress && ::isatty(STDERR_FILENO) != 0,
                     options.arguments ? options.arguments->size() : 0);
-  const StoreWatch store(client.address());
+  const bool has_private_directory = options.task.empty() && options.command.has_private_directory(client, job.pool);
+  const WaitNotices notices(client.address());
   AcceptanceWatch acceptance;
   Printer printer(client, progress, acceptance, globals.json);
   {
-    Submitter submitter(options, executor, progress);
+    Submitter submitter(options, has_private_directory, executor, progress);
     interrupt.on_first([&] { cancel_at_interrupt(acceptance, submitter, executor); });
     const Disarm disarm{interrupt};
     try {
@@ -356,7 +372,7 @@ void add_map(CLI::App& app, Globals& globals) {
   verb.add_flag("--files", options->files, "With --task: arguments are files; their bytes are the payload");
   verb.add_flag("-0,--null", options->null_separated, "Arguments on standard input end with NUL, not newline");
   verb.add_flag("--no-progress", options->no_progress, "No progress bar, not even on a terminal");
-  verb.add_option("command", options->words, "Words of the command; write -- before them when they have options");
+  add_words(verb, "command", options->words, "Words of the command; write -- before them when they have options");
   verb.footer(
       "{} in the command stands for the argument; without it, the argument is added as the last word. Arguments\n"
       "stand behind \":::\", or else come from standard input, one a line. Exits 1 when some jobs failed, or wrote\n"

@@ -36,7 +36,9 @@ Json json_of(const PoolInfo& pool) {
   Json json = {{"name", pool.name},
                {"mode", pool.mode},
                {"workers", pool.workers},
+               {"workers_min", pool.workers_min},
                {"workers_max", pool.workers_max},
+               {"worker_idle_ms", pool.worker_idle_ms},
                {"workers_busy", pool.workers_busy},
                {"jobs_run", pool.jobs_run},
                {"settings", json_of(pool.settings)},
@@ -123,6 +125,11 @@ void show(const PoolInfo& pool) {
   line("problem", pool.problem);
   line("workers", std::to_string(pool.workers) + " of " + std::to_string(pool.workers_max) + " ready, " +
                       std::to_string(pool.workers_busy) + " busy");
+  if (pool.workers_min < pool.workers_max) {
+    line("size", std::to_string(pool.workers_min) + " to " + std::to_string(pool.workers_max) +
+                     "; more come while jobs wait, and go when idle for " +
+                     duration_text(pool.worker_idle_ms * 1000));
+  }
   line("jobs run", std::to_string(pool.jobs_run));
   if (pool.zygote_start_us != 0) line("loaded in", duration_text(pool.zygote_start_us));
   if (pool.fork_us != 0) line("last fork", duration_text(pool.fork_us));

@@ -8,8 +8,8 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/job_flags.h"
 #include "client/cli/output.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -40,11 +40,12 @@ int run(const Options& options, const Globals& globals) {
   const client::JobOptions job = options.job.options();
   Interrupt interrupt;
   const client::Client client = connect(globals);
+  if (options.command.has_private_directory(client, job.pool)) command.cwd.clear();
   interrupt.hold();
   const client::Future future = client.executor(job).submit(command, options.key.options());
   const std::uint64_t id = AcceptanceWatch().id_of(future);
   cancel_at_interrupt(interrupt, client, id);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address(), {id});
   const Followed followed = within_sight(id, [&] { return follow(client, future, globals.json); });
   if (followed.missed_bytes != 0) complain(undelivered_text(id, followed.missed_bytes));
   return interrupt.interrupted() ? kInterrupted : conclude(followed.outcome, followed.missed_bytes);
@@ -59,7 +60,7 @@ void add_run(CLI::App& app, Globals& globals) {
   options->key.add_to(verb);
   options->command.add_to(verb);
   verb.add_flag("--stdin", options->read_stdin, "Hand my standard input to the command")->group("Command");
-  verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");
+  add_words(verb, "command", options->argv, "Words of the command; write -- before them when they have options");
   verb.footer(
       "Ctrl-C cancels the job; a second one leaves at once.\n"
       "Exits with the command's code; 128 + signal; 127 could not be started; 124 timed out; 130 cancelled.\n"

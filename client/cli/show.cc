@@ -10,6 +10,7 @@
 #include "client/cli/options_text.h"
 #include "client/cli/task_progress.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -71,10 +72,11 @@ void show_options(const client::JobOptions& options) {
   line("crashes", crashes_text(options));
 }
 
-void show(const client::JobInfo& job, std::span<const client::CallbackInfo> callbacks) {
+void show(const client::JobInfo& job, const std::string& why, std::span<const client::CallbackInfo> callbacks) {
   line("job", std::to_string(job.id) + (job.name.empty() ? "" : " " + job.name));
   line("state", std::string(client::to_string(job.state)));
-  line("cause", cause_text(job.cause));
+  line("why", why);
+  line("cause", why_text(job.state, job.cause));
   line(job.task.empty() ? "command" : "task", job.task.empty() ? quoted(job.argv) : job.task);
   line("directory", job.cwd);
   line("queue", job.queue);
@@ -136,15 +138,17 @@ int show_all(const std::vector<std::string>& words, const Globals& globals) {
       code = kRefused;
       continue;
     }
+    const std::string why = is_waiting(job.state) ? client.why(job.id) : std::string();
     const std::vector<client::CallbackInfo> callbacks = callbacks_of(client, job.id);
     if (globals.json) {
       Json json = to_json(job);
+      if (!why.empty()) json["why"] = why;
       if (job.alive_us != 0) json["alive_us"] = job.alive_us;
       for (const client::CallbackInfo& info : callbacks) json["callbacks"].push_back(to_json(info));
       print_json(json);
     } else {
       if (i != 0) print("\n");
-      show(job, callbacks);
+      show(job, why, callbacks);
     }
   }
   return code;

@@ -76,7 +76,15 @@ void add_shutdown(CLI::App& app, Globals& globals) {
   const auto keep_workers = std::make_shared<bool>(false);
   CLI::App& verb = *app.add_subcommand("shutdown", "End the daemon and its workers; accepted jobs stay on disk");
   verb.add_flag("--keep-workers", *keep_workers, "End the daemon only; running jobs go on for the next one");
-  verb.footer("Exits 0 also when none is running.\n\nExamples:\n  fut shutdown\n  fut shutdown --keep-workers\n");
+  verb.footer(
+      "Ends daemon, spawner and workers, and with them what runs: nothing of it is left. Jobs stay on disk. The next\n"
+      "daemon runs those that waited, and those that ran again, from their beginning; but one that runs at most once\n"
+      "has failed. With --keep-workers spawner and running jobs go on, and the next daemon takes them up; so they do\n"
+      "when the daemon gets a SIGTERM. A daemon that a service manager started is best ended by that.\n"
+      "Exits 0 also when none is running.\n\n"
+      "Examples:\n"
+      "  fut shutdown\n"
+      "  fut shutdown --keep-workers\n");
   verb.callback([&globals, keep_workers] {
     globals.action = [&globals, keep_workers] { return shutdown(*keep_workers, globals); };
   });

@@ -27,6 +27,7 @@ int submit(const Options& options, const Globals& globals) {
   job.follow = false;
   Interrupt interrupt;
   const client::Client client = connect(globals);
+  if (options.command.has_private_directory(client, job.pool)) command.cwd.clear();
   interrupt.hold();
   const std::uint64_t id = AcceptanceWatch().id_of(client.executor(job).submit(command, options.key.options()));
   interrupt.release();
@@ -47,7 +48,7 @@ void add_submit(CLI::App& app, Globals& globals) {
   options->key.add_to(verb);
   options->command.add_to(verb);
   verb.add_flag("--stdin", options->read_stdin, "Hand my standard input to the command")->group("Command");
-  verb.add_option("command", options->argv, "Words of the command; write -- before them when they have options");
+  add_words(verb, "command", options->argv, "Words of the command; write -- before them when they have options");
   verb.footer(
       "The number is printed once the job is on disk.\n\n"
       "Examples:\n"

@@ -201,6 +201,20 @@ std::string one_line(std::string text) {
   return without_controls(std::move(text), "");
 }
 
+std::string why_text(client::JobState state, const client::Cause& cause) {
+  constexpr std::string_view kCancelled = "cancelled";
+  std::string why = cause_text(cause);
+  if (state != client::JobState::kCancelled || !why.starts_with(kCancelled)) return why;
+  why.erase(0, kCancelled.size());
+  return why.starts_with(": ") ? why.substr(2) : why;
+}
+
+std::string ended_text(const client::Outcome& outcome) {
+  const std::string why = why_text(outcome.state, outcome.cause);
+  return "job " + std::to_string(outcome.id) + " " + std::string(client::to_string(outcome.state)) +
+         (why.empty() ? "" : ": " + why);
+}
+
 std::string cut_to(const std::string& text, std::size_t width) {
   if (text.size() <= width || characters_of(text) <= width) return text;
   return text.substr(0, bytes_before(text, width - 1)) + "…";

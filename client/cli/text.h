@@ -52,6 +52,10 @@ void print_json(const Json& value);  // on standard output, with a newline; thro
 [[nodiscard]] std::string harmless_lines(std::string text);
 [[nodiscard]] std::string one_line(std::string text);
 [[nodiscard]] inline std::string cause_text(const client::Cause& cause) { return one_line(client::describe(cause)); }
+// Of that, what the state does not say already; may be empty.
+[[nodiscard]] std::string why_text(client::JobState state, const client::Cause& cause);
+// "job 7 FAILED: exit code 3".
+[[nodiscard]] std::string ended_text(const client::Outcome& outcome);
 
 // Text of more characters than `width`, which is at least 2, has "…" for what is left out: its end, or its middle,
 // since both ends tell one file from another. Of bytes that are no UTF-8 each is a character.

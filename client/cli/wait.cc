@@ -1,11 +1,13 @@
 // fut wait: until jobs have ended.
 #include <algorithm>
 #include <memory>
+#include <mutex>
+#include <set>
 
 #include "client/cli/cli.h"
 #include "client/cli/input.h"
-#include "client/cli/store_watch.h"
 #include "client/cli/text.h"
+#include "client/cli/wait_notices.h"
 
 namespace futured::cli {
 
@@ -32,9 +34,30 @@ bool satisfied(const Options& options, const client::WaitResult& result, bool fa
   return result.not_done.empty() || (options.first_failure && failed);
 }
 
+// Says of ids that are not known that they are not, each once: as soon as the daemon says so, for the others may take
+// days, and at the end, when that was quicker. From any thread.
+class UnknownIds {
+ public:
+  void tell(std::uint64_t id, const std::string& why) {
+    const std::lock_guard guard(mutex_);
+    if (told_.insert(id).second) complain(why);
+  }
+  void tell_if_unknown(const client::Future& ended) {
+    try {
+      static_cast<void>(ended.outcome());
+    } catch (const client::Error& error) {  // of a lost connection, the waiting thread tells
+      if (error.kind() == client::ErrorKind::kNotFound) tell(ended.id(), error.what());
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<std::uint64_t> told_;
+};
+
 void tell(const client::Outcome& outcome, bool json) {
   if (json) return print_json(to_json(outcome));
-  const std::string why = cause_text(outcome.cause);
+  const std::string why = why_text(outcome.state, outcome.cause);
   print(std::to_string(outcome.id) + " " + std::string(client::to_string(outcome.state)) +
         (why.empty() || outcome.succeeded() ? "" : " " + why) + "\n");
 }
@@ -45,7 +68,11 @@ int wait(const Options& options, const Globals& globals) {
       options.timeout.empty() ? client::kForever : std::max(kTimeoutMin, parse_duration(options.timeout, "--timeout"));
   const client::Client client = connect(globals);
   const std::vector<client::Future> futures = client.futures(ids);
-  const StoreWatch store(client.address());
+  const WaitNotices notices(client.address(), ids);
+  const auto unknown_ids = std::make_shared<UnknownIds>();
+  for (const client::Future& future : futures) {
+    future.add_done_callback([unknown_ids](const client::Future& ended) { unknown_ids->tell_if_unknown(ended); });
+  }
   const client::WaitResult result = client::wait(futures, what_of(options), timeout);
   bool failed = false;
   bool unknown = false;
@@ -58,7 +85,7 @@ int wait(const Options& options, const Globals& globals) {
     } catch (const client::Error& error) {
       if (error.kind() != client::ErrorKind::kNotFound) throw;
       if (globals.json) print_json({{"id", id}, {"error", error.what()}});
-      complain(error.what());
+      unknown_ids->tell(id, error.what());
       unknown = true;
     }
   }
@@ -86,7 +113,7 @@ void add_wait(CLI::App& app, Globals& globals) {
       ->check(duration("--timeout"));
   verb.footer(
       "Exits 0 when all that ended succeeded, 1 when some did not, 4 when one is not known, 124 when the time ran\n"
-      "out.\n\n"
+      "out. One that is not known is told at once, and the others are waited for.\n\n"
       "Examples:\n"
       "  fut wait 42\n"
       "  fut wait --any --timeout 30s 42 43 50-60\n");

@@ -1,8 +1,12 @@
 // fut watch: what happens to jobs, queues and workers, as it happens.
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <memory>
+#include <optional>
+#include <set>
 #include <utility>
 #include <variant>
 
@@ -99,7 +103,9 @@ void put(const client::WorkerEvent& worker, Json& line) {
 }
 
 Json event_json(const client::Event& event) {
-  Json line = {{"epoch", event.epoch}, {"sequence", event.sequence}, {"time_us", event.time_us}};
+  Json line = Json::object();
+  if (event.epoch != 0) line = {{"epoch", event.epoch}, {"sequence", event.sequence}};
+  line["time_us"] = event.time_us;
   std::visit([&](const auto& what) { put(what, line); }, event.what);
   if (event.gap) line["gap"] = true;
   return line;
@@ -116,7 +122,7 @@ std::string words(const client::JobEvent& job) {
   if (job.attempt > 1) text += ", attempt " + std::to_string(job.attempt);
   if (job.report) return text + " " + progress_text(job.report->fraction, job.report->message);
   if (job.heartbeat) return text + " is alive: last sign of life at " + clock_text(job.heartbeat->alive_us);
-  const std::string why = cause_text(job.cause);
+  const std::string why = why_text(job.state, job.cause);
   if (!why.empty() && job.state != client::JobState::kSucceeded) text += ": " + why;
   return text;
 }
@@ -136,21 +142,118 @@ std::string to_line(const client::Event& event) {
   return clock_text(event.time_us) + "  " + std::visit([](const auto& what) { return words(what); }, event.what) + "\n";
 }
 
-int watch(const Options& options, const Globals& globals) {
-  const client::WatchOptions what = watch_of(options);
-  const client::Client client = connect(globals);
-  std::uint64_t left = options.count;
-  client.watch(what, [&](const client::Event& event) {
+bool takes(const client::JobFilter& filter, const client::JobEvent& job) {
+  const auto among = [](const auto& wanted, auto found) {
+    return wanted.empty() || std::ranges::find(wanted, found) != wanted.end();
+  };
+  const auto is = [](const std::string& wanted, const std::string& found) { return wanted.empty() || wanted == found; };
+  return among(filter.states, job.state) && among(filter.causes, job.cause.kind) && is(filter.queue, job.queue) &&
+         is(filter.task, job.task) && is(filter.name, job.name) &&
+         filter.owner_uid.value_or(job.owner_uid) == job.owner_uid;
+}
+
+// How it ended, as the event that was there before anybody watched.
+client::Event end_of(const client::JobInfo& job) {
+  return {.time_us = job.finished_us,
+          .what = client::JobEvent{.id = job.id,
+                                   .state = job.state,
+                                   .attempt = job.attempts,
+                                   .queue = job.queue,
+                                   .task = job.task,
+                                   .name = job.name,
+                                   .owner_uid = job.owner_uid,
+                                   .cause = job.cause}};
+}
+
+// Prints events until somebody interrupts; of named jobs, until all of them have ended.
+class Watching {
+ public:
+  Watching(const client::Client& client, client::WatchOptions what, const Options& options, bool json)
+      : client_(client), what_(std::move(what)), json_(json), left_(options.count) {
+    if (what_.ids.empty()) return;
+    open_.emplace(what_.ids.begin(), what_.ids.end());
+    filter_ = std::exchange(what_.filter, {});  // of a named job the end must be heard of, be it printed or not
+  }
+
+  int until_over() {
+    try {
+      client_.watch(
+          what_, [this](const client::Event& event) { return take(event); }, [this] { begin(); });
+    } catch (const Over&) {
+    }
+    return is_one_unknown_ ? kRefused : kOk;
+  }
+
+ private:
+  struct Over {};  // out of Client::watch, where no event comes that could end it
+
+  void begin() {
+    // Who resumes is told in order, by the events themselves.
+    look_at_open(/*ends=*/what_.epoch == 0);
+    if (is_over()) throw Over();
+  }
+
+  // False: it is over.
+  bool take(const client::Event& event) {
     if (event.gap) complain("some events before this one are gone: fut ls tells how the jobs stand");
+    const auto* const job = std::get_if<client::JobEvent>(&event.what);
+    if (job == nullptr || is_wanted(*job)) print_one(event);
+    if (job != nullptr && open_ && client::is_terminal(job->state)) open_->erase(job->id);
+    if (event.gap && open_) look_at_open(/*ends=*/true);
+    return !is_over();
+  }
+
+  [[nodiscard]] bool is_wanted(const client::JobEvent& job) const {
+    return !open_ || (open_->contains(job.id) && takes(filter_, job));
+  }
+  [[nodiscard]] bool is_over() const { return (open_ && open_->empty()) || is_count_reached_; }
+
+  void print_one(const client::Event& event) {
+    if (is_count_reached_) return;
     const bool only_a_gap = std::holds_alternative<std::monostate>(event.what);
-    if (globals.json) {
+    if (json_) {
       print_json(event_json(event));
     } else if (!only_a_gap) {
       print(to_line(event));
     }
-    return only_a_gap || left == 0 || --left > 0;
-  });
-  return kOk;
+    if (!only_a_gap && left_ != 0) is_count_reached_ = --left_ == 0;
+  }
+
+  // What no event will tell of the named jobs: that there is none of that number; and that it has ended.
+  void look_at_open(bool ends) {
+    if (!open_) return;
+    for (auto id = open_->begin(); id != open_->end();) {
+      bool goes_on = true;
+      try {
+        const client::JobInfo job = client_.job(*id);
+        goes_on = !ends || !client::is_terminal(job.state);
+        const client::Event end = end_of(job);
+        if (!goes_on && is_wanted(std::get<client::JobEvent>(end.what))) print_one(end);
+      } catch (const client::Error& error) {
+        if (error.kind() != client::ErrorKind::kNotFound) throw;
+        if (json_) print_json({{"id", *id}, {"error", error.what()}});
+        complain(error.what());
+        is_one_unknown_ = true;
+        goes_on = false;
+      }
+      id = goes_on ? std::next(id) : open_->erase(id);
+    }
+  }
+
+  const client::Client& client_;
+  client::WatchOptions what_;
+  const bool json_;
+  std::uint64_t left_;  // lines to print; 0 = no matter how many
+  bool is_count_reached_ = false;
+  bool is_one_unknown_ = false;
+  std::optional<std::set<std::uint64_t>> open_;  // the named jobs that have not ended; nothing: none are named
+  client::JobFilter filter_;                     // for the named ones
+};
+
+int watch(const Options& options, const Globals& globals) {
+  client::WatchOptions what = watch_of(options);
+  const client::Client client = connect(globals);
+  return Watching(client, std::move(what), options, globals.json).until_over();
 }
 
 }  // namespace
@@ -172,13 +275,16 @@ void add_watch(CLI::App& app, Globals& globals) {
   verb.add_option("-n,--count", options->count, "End after so many lines")->check(at_least_one());
   verb.add_option("--since", options->since, "EPOCH:SEQUENCE: go on behind that event")->type_name("EPOCH:SEQUENCE");
   verb.footer(
-      "Goes on until Ctrl-C, across restarts of the daemon. Events that the daemon does not have any more are said to "
-      "be\n"
-      "missing. A job that ends within milliseconds is told to run when it has ended.\n"
+      "Goes on until Ctrl-C, across restarts of the daemon; where jobs are named, until all of them have ended, and "
+      "of\n"
+      "one that had ended before, its end is printed at once. Exits 4 when one of them is not known. Events that the\n"
+      "daemon does not have any more are said to be missing. A job that ends within milliseconds is told to run when\n"
+      "it has ended.\n"
       "Of what a task reports of its progress in quick succession, the last is printed.\n"
       "With --heartbeats the daemon tells of a job that is alive when its --heartbeat-timeout would have been over.\n\n"
       "Examples:\n"
       "  fut watch\n"
+      "  fut watch 42 50-60\n"
       "  fut watch --queue nightly --state failed --state timed_out\n"
       "  fut watch --workers --queues --mine\n"
       "  fut watch --json -n 100 | jq -r '[.id, .state] | @tsv'\n"

@@ -339,7 +339,9 @@ PoolInfo from_pool(const api::Pool& pool) {
   out.name = pool.name();
   out.mode = word_of(api::PoolMode_Name(pool.options().mode()), sizeof("POOL_MODE"));
   out.workers = pool.workers();
+  out.workers_min = pool.options().workers_min();
   out.workers_max = pool.options().workers_max();
+  out.worker_idle_ms = pool.options().worker_idle_ms();
   out.workers_busy = pool.workers_busy();
   out.jobs_run = pool.jobs_run();
   out.settings = from_options(pool.options());

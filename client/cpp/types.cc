@@ -87,10 +87,42 @@ JobState job_state_from(std::string_view given) {
   return JobState::kUnknown;
 }
 
+namespace {
+
+// Of these the daemon's message is a whole sentence, and the kind says nothing that it does not.
+bool speaks_for_itself(CauseKind kind) {
+  switch (kind) {
+    case CauseKind::kCommandExit:
+    case CauseKind::kCommandSignal:
+    case CauseKind::kTimeout:
+    case CauseKind::kWorkerDied:
+    case CauseKind::kCancelled:
+    case CauseKind::kUnknownTask:
+    case CauseKind::kResultTooLarge:
+      return true;
+    case CauseKind::kNone:
+    case CauseKind::kTaskError:
+    case CauseKind::kBadPayload:
+    case CauseKind::kCommandNotStarted:
+    case CauseKind::kOutOfMemory:
+    case CauseKind::kQuarantined:
+    case CauseKind::kMayHaveRun:
+    case CauseKind::kPayloadLost:
+    case CauseKind::kResultLost:
+    case CauseKind::kDependency:
+    case CauseKind::kProtocol:
+    case CauseKind::kLeak:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string describe(const Cause& cause) {
-  std::string text = headline(cause);
+  const std::string text = headline(cause);
   if (cause.message.empty() || cause.message == text) return text;
-  return text.empty() ? cause.message : text + ": " + cause.message;
+  return text.empty() || speaks_for_itself(cause.kind) ? cause.message : text + ": " + cause.message;
 }
 
 namespace {

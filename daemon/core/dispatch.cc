@@ -75,6 +75,7 @@ void Scheduler::replace_retired(PoolState& pool, Effects& effects) {
 
 void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
   end_idle_reservation(pool);
+  pool.is_starved = false;
   std::size_t stuck = 0;  // lanes in a row whose first job fits no slot
   while (stuck <= pool.runnable.size()) {
     Lane* const lane = next_lane(pool);
@@ -82,6 +83,8 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
     const bool alone = must_be_alone(*lane);
     Slot* const slot = roomiest_slot(pool, alone);
     if (slot == nullptr) {
+      pool.is_starved = true;
+      grow_later(pool, now);
       if (alone) reserve_slot(pool);
       if (pool.reserved == nullptr) return;
       ++stuck;
@@ -90,7 +93,7 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
     stuck = 0;
     if (alone) pool.reserved = nullptr;
     // Shares that shrink as work runs out leave no slot idle while another has a heap.
-    const std::size_t share = std::clamp<std::size_t>(pool.ready_jobs / pool.slots.size(), 1, 64);
+    const std::size_t share = std::clamp<std::size_t>(pool.ready_jobs / std::max<std::size_t>(pool.workers * pool.slots_per_worker, 1), 1, 64);
     for (std::size_t n = std::min(share, room(*slot)); n > 0 && lane->ready_jobs > 0; --n) {
       if (must_be_alone(*lane) && !slot->offers.empty()) break;
       Job& job = *lane->ready.begin()->second.front();
@@ -214,6 +217,13 @@ void Scheduler::on(const event::SlotReady& ready, Moment now, Effects& effects) 
   slot->full = false;
   slot->generation = ready.generation;
   slot->worker_pid = ready.worker_pid;
+  slot->progress = now.at;
+  PoolState& pool = *slot->pool;
+  if (!slot->wanted) {  // of before a restart
+    const auto place = static_cast<std::size_t>(std::ranges::find(pool.slots, slot) - pool.slots.begin());
+    want(pool, place / pool.slots_per_worker, true);
+  }
+  if (pool.workers > pool.workers_min) shrink_later(pool, now.at + pool.idle);
   note_worker(*slot, nullptr, now, effects);
 }
 
@@ -307,8 +317,9 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
   }
   slot->mean = std::max(slot->mean, now.at - job->taken_at);
   if (slot->offers.size() == 1) return;
-  const std::vector<Slot*>& slots = slot->pool->slots;
-  const bool helps = slots.size() == 1 || std::ranges::any_of(slots, [&](const Slot* other) {
+  const PoolState& pool = *slot->pool;
+  const bool helps = pool.slots.size() == 1 || pool.workers < pool.workers_max() ||
+                     std::ranges::any_of(pool.slots, [&](const Slot* other) {
                        return other != slot && (room(*other) > 0 || other->progress + again > now.at);
                      });
   if (!helps) {

@@ -89,6 +89,10 @@ void Scheduler::on(const event::Done& done, Moment now, Effects& effects) {
   }
   Cause cause = done.cause != nullptr ? *done.cause : Cause{};
   if (!done.do_not_retry && is_tried_again(*job, cause)) {
+    // It failed before it was to end, but the attempt after this one would not have been.
+    if (job->doom != Doom::kNone && !is_of_attempt(job->doom)) {
+      return end_doomed(*job, done.result, done.cause, ran, now, effects);
+    }
     return retry(*job, std::move(cause), done.result, done.retry_after, ran, now, effects);
   }
   end(*job, {JobState::kFailed, copy_of(done.cause), done.result, ran}, now, effects);
@@ -139,6 +143,7 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
     }
   }
   if (was_there) note_worker(*slot, &ended.cause, now, effects);
+  if (!slot->wanted) return;
   // A pool whose workers die at once must not spend the machine on starting them.
   if (asked_for || slot->failures++ == 0) {
     effects.starts.push_back({slot->id, slot->pool->row.id});

@@ -70,7 +70,7 @@ std::vector<SlotFigures> Scheduler::slots() const {
   std::vector<SlotFigures> figures;
   for (const auto& slot : slots_) {
     SlotFigures one{slot->id,  slot->pool->row.name, slot->ready, static_cast<std::uint32_t>(slot->offers.size()), {},
-                    slot->mean};
+                    slot->mean, slot->worker_pid};
     const Job* const head = slot->offers.front();
     if (head != nullptr) one.job = live_job(*head, slot.get());
     figures.push_back(std::move(one));
@@ -152,6 +152,11 @@ void Scheduler::audit() const {
     for (const Job* job = slot->offers.front(); job != nullptr; job = job->next, ++offered) {
       FUTURED_CHECK(job->slot == slot->id, "a slot's offers name it");
     }
+  }
+  for (const auto& pool : pools_) {
+    const auto wanted = static_cast<std::size_t>(std::ranges::count_if(pool->slots, &Slot::wanted));
+    FUTURED_CHECK(wanted == pool->workers * pool->slots_per_worker, "a pool counts its workers");
+    FUTURED_CHECK(pool->workers >= pool->workers_min, "a pool keeps its least");
   }
   FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
   deliveries_.audit();

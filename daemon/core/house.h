@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <span>
 #include <tuple>
 #include <unordered_map>
 #include <unordered_set>
@@ -69,6 +70,7 @@ struct Slot {
   PoolState* pool = nullptr;
   std::uint32_t generation = 0;
   std::int32_t worker_pid = 0;
+  bool wanted = true;      // it has a worker, or is to have one
   bool ready = false;      // a worker takes offers
   bool exclusive = false;  // holds an at-most-once job: gets nothing beside it
   bool killing = false;    // asked to end
@@ -95,6 +97,19 @@ struct PoolState {
   std::size_t next_lane = 0;   // queues take turns
   std::size_t ready_jobs = 0;  // of all its lanes
   std::size_t retiring = 0;    // slots
+  std::size_t workers = 0;     // that are wanted
+  std::size_t workers_min = 0;
+  std::size_t slots_per_worker = 1;
+  Duration idle{0};
+  bool is_starved = false;  // jobs were ready, and no slot had room
+  bool grow_armed = false;
+  bool shrink_armed = false;
+
+  // The slots of one of its workers, counted from 0.
+  [[nodiscard]] std::span<Slot* const> of_worker(std::size_t worker) const {
+    return std::span(slots).subspan(worker * slots_per_worker, slots_per_worker);
+  }
+  [[nodiscard]] std::size_t workers_max() const { return slots.size() / slots_per_worker; }
 };
 
 inline BacklogKey Lane::backlog_key(OrderKey key) const { return {queue->row.id, pool->row.id, key}; }
@@ -110,6 +125,8 @@ enum class TimerKind : std::uint8_t {
   kBacklogDeadline,  // of no job: the first entry of the backlog's deadlines is due
   kHeadCheck,        // of a slot
   kRestartWorker,    // of a slot
+  kGrow,             // of a pool, by its first slot
+  kShrink,           // likewise
 };
 
 struct Timer {

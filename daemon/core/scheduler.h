@@ -26,8 +26,11 @@ namespace futured {
 struct PoolSetup {
   std::string name;
   bool commands = false;
-  std::uint32_t slots = 1;
+  std::uint32_t slots = 1;         // with all the workers that it may have
   std::vector<std::string> tasks;  // as far as they are known; event::PoolReady replaces them
+  std::uint32_t workers_min = UINT32_MAX;  // it keeps so many, or all; the others come under load and go when idle
+  std::uint32_t slots_per_worker = 1;      // consecutive slots; divides `slots`
+  Duration idle{0};                        // a worker beyond those that are kept goes after so long without a job
 };
 
 struct QueueSetup {
@@ -72,6 +75,7 @@ struct SlotFigures {
   std::uint32_t offers = 0;
   std::optional<LiveJob> job;
   Duration mean{0};
+  std::int32_t worker_pid = 0;  // ready: that of its worker, which may have several slots
 };
 
 // One thread. Deterministic: the same setup, snapshot and events give the same effects.
@@ -99,6 +103,8 @@ class Scheduler {
   [[nodiscard]] const std::string& pool_name(PoolId pool) const;
   [[nodiscard]] bool has_queue(const std::string& name) const { return queue_by_name_.contains(name); }
   [[nodiscard]] std::uint32_t slot_count() const { return static_cast<std::uint32_t>(slots_.size()); }
+  // The slot is to have a worker now.
+  [[nodiscard]] bool is_wanted(SlotId slot) const { return slots_[slot.value - 1]->wanted; }
 
   // The offer still stands. One that waited for its commit must be asked for before it leaves: its slot may have lost
   // its worker meanwhile, and the job gone elsewhere.
@@ -224,6 +230,13 @@ class Scheduler {
   void not_taken(Slot& slot, Moment now, Effects& effects);
   void mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects);
   void spare(Job& job);  // from its queue_timeout
+
+  // sizing.cc
+  void want(PoolState& pool, std::size_t worker, bool wanted);
+  void grow_later(PoolState& pool, Moment now);
+  void shrink_later(PoolState& pool, Instant at);
+  void grow(PoolState& pool, Moment now, Effects& effects);
+  void shrink(PoolState& pool, Moment now, Effects& effects);
 
   // changes.cc
   void on(const event::Record& record, Moment, Effects&) { recording_ = record.on; }

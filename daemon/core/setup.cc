@@ -98,6 +98,11 @@ void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
       pool.slots.push_back(slot.get());
       slots_.push_back(std::move(slot));
     }
+    pool.slots_per_worker = pool_setup.slots_per_worker;
+    pool.workers = pool.workers_max();
+    pool.workers_min = std::min<std::size_t>(pool_setup.workers_min, pool.workers);
+    pool.idle = pool_setup.idle;
+    for (std::size_t worker = pool.workers_min; worker < pool.workers_max(); ++worker) want(pool, worker, false);
   }
   // A pool that is configured no more keeps its jobs; they wait for it to come back.
   for (const PoolRow& row : snapshot.pools) {

@@ -267,7 +267,7 @@ void Scheduler::place(Job& job, const StoredJob& stored, Moment now, Effects& ef
   if (stored.started) {
     auto cause = std::make_unique<Cause>();
     cause->kind = CauseKind::kMayHaveRun;
-    cause->message = "the job was started at most once, and its worker was lost with the daemon or the machine";
+    cause->message = "its worker was lost with the daemon or the machine";
     return end(job, {JobState::kFailed, std::move(cause), {}, {{}, {}, now.at}}, now, effects);
   }
   arm_submit_timers(job, now);

@@ -6,7 +6,7 @@ namespace futured {
 namespace {
 
 bool is_of_job(TimerKind kind) { return kind < TimerKind::kBacklogDeadline; }
-bool is_of_slot(TimerKind kind) { return kind == TimerKind::kHeadCheck || kind == TimerKind::kRestartWorker; }
+bool is_of_slot(TimerKind kind) { return kind >= TimerKind::kHeadCheck; }
 
 }  // namespace
 
@@ -81,15 +81,19 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
     case TimerKind::kBacklogDeadline:
     case TimerKind::kHeadCheck:
     case TimerKind::kRestartWorker:
+    case TimerKind::kGrow:
+    case TimerKind::kShrink:
       FUTURED_CHECK(false, "timers of no job go elsewhere");
   }
 }
 
 void Scheduler::fire_slot(const Timer& timer, Slot& slot, Moment now, Effects& effects) {
   if (timer.kind == TimerKind::kRestartWorker) {
-    effects.starts.push_back({slot.id, slot.pool->row.id});
+    if (slot.wanted) effects.starts.push_back({slot.id, slot.pool->row.id});
     return;
   }
+  if (timer.kind == TimerKind::kGrow) return grow(*slot.pool, now, effects);
+  if (timer.kind == TimerKind::kShrink) return shrink(*slot.pool, now, effects);
   slot.check_armed = false;
   if (slot.offers.empty()) {
     slot.full = false;

@@ -77,13 +77,16 @@ Cause cause_of(const pool::WorkerEnded& end) {
     cause.message = "the worker was " + end.over_limit;
     return cause;
   }
+  if (end.out_of_memory == pool::OutOfMemory::kYes) {
+    cause.message = "the worker was killed by the kernel (counted by its control group)";
+    return cause;
+  }
   cause.message = end.signal != 0
                       ? "the worker was ended by signal " + std::to_string(end.signal)
                       : "the worker exited with code " + std::to_string(end.exit_code) + " in the middle of the job";
-  if (end.out_of_memory == pool::OutOfMemory::kYes) cause.message += ": its control group was out of memory";
   if (end.out_of_memory == pool::OutOfMemory::kLikely) {
-    cause.message +=
-        ", which futured did not send, and the kernel has killed for want of memory since the worker began";
+    cause.message = "likely: " + cause.message +
+                    ", which futured did not send, and the kernel has killed for want of memory since the worker began";
   }
   return cause;
 }

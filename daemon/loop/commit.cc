@@ -166,7 +166,9 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
     const auto owed = owed_submits_.extract(accepted.token);
     FUTURED_CHECK(!owed.empty(), "a submit is answered once");
     if (owed.mapped().sink && accepted.count != 0) {
-      watchers_.watch_batch({accepted.first.value, accepted.first.value + accepted.count}, owed.mapped().sink);
+      const JobRange jobs{accepted.first.value, accepted.first.value + accepted.count};
+      owed.mapped().sink->accepted(jobs);
+      watchers_.watch_batch(jobs, owed.mapped().sink);
     }
     owed.mapped().reply(Accepted{accepted.first, accepted.count, accepted.ids, accepted.old_items});
   }

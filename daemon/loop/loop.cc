@@ -277,6 +277,10 @@ void Loop::watch(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink
   });
 }
 
+void Loop::watch_batch(JobRange jobs, std::shared_ptr<OutcomeSink> sink) {
+  post([this, jobs, sink = std::move(sink)] { watchers_.watch_batch(jobs, sink); });
+}
+
 void Loop::forget(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink) {
   post([this, ranges = std::move(ranges), sink = std::move(sink)] { watchers_.forget(ranges, sink.get()); });
 }

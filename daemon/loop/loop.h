@@ -76,6 +76,8 @@ class Loop {
     std::function<void(std::vector<effect::Deliver>)> deliver;
     // The descriptors of the segments that an encoded payload names, in its order; still the table's.
     std::function<Result<std::vector<int>>(std::string_view)> segments_of;
+    // There is a new spawner, which knows nothing of ours.
+    std::function<void()> reattached;
     // A result's segments become the table's; gives back the result with their ids in it.
     std::function<Result<std::string>(JobId, std::string_view, std::span<Fd>)> keep_segments;
   };
@@ -110,6 +112,8 @@ class Loop {
   void delivered(event::Delivered delivered);
   // `ready` is called when the watch is in place: what ends later is told to `sink`, what ended before is on disk.
   void watch(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink, std::function<void()> ready);
+  // Jobs that none of whose ends was told yet, and no sink has as its batch: those of a batch of an earlier daemon.
+  void watch_batch(JobRange jobs, std::shared_ptr<OutcomeSink> sink);
   void forget(std::vector<JobRange> ranges, std::shared_ptr<OutcomeSink> sink);
   void forget_batches(std::shared_ptr<OutcomeSink> sink);
   // Tells `listener` of changes of state from now on, as long as it lives; `ready` is called when that is so.

@@ -75,7 +75,9 @@ void Loop::PoolEvents::on(const pool::SpawnerLost& event) {
     loop_.fatal_ = Error{ErrorCode::kUnavailable, why};
     return;
   }
-  loop_.parts_.log(why + "; its jobs go on under the next");
+  loop_.parts_.log(why +
+                   "; its workers ended with it, and what they ran runs again under the next, but for what runs "
+                   "at most once");
   for (const pool::PoolConfig& pool : loop_.parts_.pool_configs) loop_.pool_problems_[pool.name] = why;
   loop_.reattach_at_ = monotonic_now();
 }

@@ -34,6 +34,8 @@ class OutcomeSink {
  public:
   virtual ~OutcomeSink() = default;
   virtual void ended(const std::shared_ptr<const Batch>& batch, std::vector<EndedJob> jobs) = 0;
+  // These jobs were made of a submit of this sink, and are on disk. Before the submit is answered.
+  virtual void accepted(JobRange) {}
   // A submit of this sink was answered with kPause, and there is room again.
   virtual void resume() {}
 };

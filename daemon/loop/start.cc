@@ -102,6 +102,7 @@ void Loop::reattach(Moment moment) {
   const Status attached = parts_.pools->reattach();
   if (attached.ok()) {
     reattach_at_ = Instant::never();
+    if (parts_.reattached) parts_.reattached();
   } else if (attached.error().code == ErrorCode::kFailedPrecondition) {
     fatal_ = attached.error();
   } else {
@@ -130,7 +131,7 @@ void Loop::set_up_slots(const std::vector<pool::RecoveredRun>& recovered, Moment
   for (const pool::RecoveredRun& run : recovered)
     step(event::Adopt{run.slot, run.fence, run.taken_at, run.done}, moment);
   for (std::uint32_t slot = 1; slot <= scheduler_->slot_count(); ++slot) {
-    if (alive.contains(SlotId{slot})) continue;
+    if (alive.contains(SlotId{slot}) || !scheduler_->is_wanted(SlotId{slot})) continue;
     parts_.pools->start_worker(scheduler_->pool_name(scheduler_->pool_of(SlotId{slot})), SlotId{slot});
   }
   carry_out(moment);

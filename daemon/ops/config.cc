@@ -145,6 +145,30 @@ void read_terms(Section& section, PoolTerms& terms) {
   section.count("processes_max", terms.processes_max);
 }
 
+// "auto", "2..8", "2..auto".
+bool read_size(std::string_view word, PoolSection& pool) {
+  const auto number = [](std::string_view digits, std::uint32_t least) -> std::optional<std::uint32_t> {
+    std::uint32_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    const bool is_number = error == std::errc() && end == digits.data() + digits.size();
+    return is_number && value >= least && value <= limits::kSlotsMax ? std::optional(value) : std::nullopt;
+  };
+  const std::size_t dots = word.find("..");
+  const std::string_view most = dots == std::string_view::npos ? word : word.substr(dots + 2);
+  pool.size = 0;
+  pool.size_min = UINT32_MAX;
+  if (most != "auto") {
+    const auto size = number(most, 1);
+    if (!size) return false;
+    pool.size = *size;
+  }
+  if (dots == std::string_view::npos) return true;
+  const auto size_min = number(word.substr(0, dots), 0);
+  if (!size_min || (pool.size != 0 && *size_min > pool.size)) return false;
+  pool.size_min = *size_min;
+  return true;
+}
+
 void read_pool(const toml::table& table, const std::string& name, Config& config, std::string& problem) {
   auto known = std::ranges::find(config.pools, name, &PoolSection::name);
   if (known == config.pools.end()) known = config.pools.insert(known, PoolSection{.name = name});
@@ -152,14 +176,16 @@ void read_pool(const toml::table& table, const std::string& name, Config& config
   Section section(table, "pools." + name, problem);
   section.word("mode", pool.terms.mode, parse_pool_mode);
   if (const toml::node* size = section.take("size")) {
-    const auto slots = size->value_exact<std::int64_t>();
+    const auto workers = size->value_exact<std::int64_t>();
     const auto word = size->value_exact<std::string>();
-    if (slots && *slots >= 1 && *slots <= static_cast<std::int64_t>(limits::kSlotsMax)) {
-      pool.size = static_cast<std::uint32_t>(*slots);
-    } else if (word != "auto") {
-      section.wrong("size", "must be \"auto\" or 1 to " + std::to_string(limits::kSlotsMax));
+    if (workers && *workers >= 1 && *workers <= static_cast<std::int64_t>(limits::kSlotsMax)) {
+      pool.size = static_cast<std::uint32_t>(*workers);
+    } else if (!word || !read_size(*word, pool)) {
+      section.wrong("size", "must be \"auto\", 1 to " + std::to_string(limits::kSlotsMax) +
+                                ", or the least and the most as in \"1..8\" or \"0..auto\"");
     }
   }
+  section.count("idle_ms", pool.idle_ms);
   read_terms(section, pool.terms);
   if (const toml::node* env = section.take("env")) {
     if (const toml::table* const values = env->as_table()) {
@@ -335,15 +361,15 @@ Status check(const Config& config) {
   for (const PoolSection& pool : config.pools) {
     if (pool.name.empty() || pool.name.size() > limits::kNameBytesMax)
       return refuse("[pools." + pool.name + "]: name is empty or too long");
+    if (pool.idle_ms < 1) return refuse("[pools." + pool.name + "] idle_ms: must be at least 1");
     if (const Status sound = check(pool.terms); !sound.ok()) return sound.error().in("[pools." + pool.name + "]");
     for (const std::string& plugin : pool.terms.plugins) {
       if (::access(plugin.c_str(), R_OK) != 0)
         return refuse("[pools." + pool.name + "] plugins: " + system_error(plugin).message);
     }
   }
-  const std::uint64_t cores = std::max(1U, std::thread::hardware_concurrency());
   std::uint64_t slots = 0;
-  for (const PoolSection& pool : config.pools) slots += (pool.size != 0 ? pool.size : cores) * pool.terms.jobs_at_once;
+  for (const PoolSection& pool : config.pools) slots += std::uint64_t{workers_max(pool)} * pool.terms.jobs_at_once;
   if (slots > limits::kSlotsMax) {
     return refuse("[pools]: " + std::to_string(slots) + " jobs at once in all pools together: at most " +
                   std::to_string(limits::kSlotsMax));
@@ -353,6 +379,17 @@ Status check(const Config& config) {
       return refuse("[queues." + queue.name + "]: name is empty or too long");
   }
   return check(config.callbacks);
+}
+
+std::uint32_t workers_max(const PoolSection& pool) {
+  if (pool.size != 0) return pool.size;
+  std::uint64_t workers = std::max(1U, std::thread::hardware_concurrency());
+  if (pool.terms.memory_bytes_max > 0) {
+    const auto pages = static_cast<std::uint64_t>(std::max(sysconf(_SC_PHYS_PAGES), 1L));
+    const std::uint64_t memory = pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    workers = std::clamp<std::uint64_t>(memory / pool.terms.memory_bytes_max, 1, workers);
+  }
+  return static_cast<std::uint32_t>(workers);
 }
 
 }  // namespace futured::ops

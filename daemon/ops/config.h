@@ -14,7 +14,9 @@ namespace futured::ops {
 
 struct PoolSection {
   std::string name;
-  std::uint32_t size = 0;  // workers; 0: one per core
+  std::uint32_t size = 0;             // workers, at most; 0: for this machine, see workers_max()
+  std::uint32_t size_min = UINT32_MAX;  // kept when idle; or all
+  std::int64_t idle_ms = 60'000;      // what a worker beyond those is idle before it goes
   PoolTerms terms;
   std::vector<std::pair<std::string, std::string>> env;
 };
@@ -23,6 +25,10 @@ struct QueueSection {
   std::string name;
   std::string discipline = "fifo";
 };
+
+// The workers that a pool may have at once. Where its size is left to the machine: one per core, but no more than its
+// memory can hold when each takes what memory_max allows.
+[[nodiscard]] std::uint32_t workers_max(const PoolSection& pool);
 
 // A target of gRPC callbacks over TLS: PEM files. Without ca: what the system trusts.
 struct TlsSection {

@@ -31,6 +31,8 @@ struct PoolConfig {
   SlotId first_slot;  // its slots are first_slot, first_slot + 1, …
   PoolTerms terms;
   std::vector<std::pair<std::string, std::string>> env;
+  std::uint32_t workers_min = 0;  // kept when idle; of slots / terms.jobs_at_once
+  Duration idle{0};               // after which the others go
 
   [[nodiscard]] bool runs_commands() const { return terms.mode == PoolMode::kCommand; }
 };

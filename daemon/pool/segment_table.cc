@@ -13,7 +13,7 @@ namespace futured {
 namespace {
 
 Error no_segment(SegmentId id) {
-  return {ErrorCode::kNotFound, "no segment " + std::to_string(id.value) + ": it was dropped, or its daemon restarted"};
+  return {ErrorCode::kNotFound, "no segment " + std::to_string(id.value) + ": it was dropped, or daemon and spawner were restarted"};
 }
 
 bool may_use(const SegmentFacts& facts, std::uint32_t who) {
@@ -28,6 +28,15 @@ Error over(std::string what, std::uint64_t bytes, std::uint64_t most) {
   return {ErrorCode::kResourceExhausted, std::move(what) + " would be " + std::to_string(bytes) +
                                              ", over the quota of " + std::to_string(most) +
                                              "; drop segments that are not needed"};
+}
+
+// Consecutive jobs are one range. When there are too many ranges, the last two become one: what lies between them may
+// only keep the segment longer than it is needed.
+void add_range(std::vector<spawner::JobRange>& ranges, spawner::JobRange jobs) {
+  const bool follows = !ranges.empty() && jobs.first >= ranges.back().first && jobs.first <= ranges.back().end;
+  if (!follows && ranges.size() < spawner::kNeedRangesMax) return ranges.push_back(jobs);
+  ranges.back().first = std::min(ranges.back().first, jobs.first);
+  ranges.back().end = std::max(ranges.back().end, jobs.end);
 }
 
 // Ids begin at a random place: 2^24 of them are this daemon's alone.
@@ -63,6 +72,16 @@ bool SegmentHold::drop(SegmentId id) {
   return true;
 }
 
+void SegmentHold::share_with(const SegmentHold& other) {
+  if (other.segments_.empty()) return;
+  const std::lock_guard lock(other.table_->mutex_);
+  for (const SegmentId id : other.segments_) other.table_->add_share(other.table_->entries_.at(id), *this);
+}
+
+void SegmentHold::need(spawner::JobRange jobs) const {
+  if (!segments_.empty()) table_->need(*this, jobs);
+}
+
 void SegmentHold::give_up() {
   if (segments_.empty()) return;
   const std::lock_guard lock(table_->mutex_);
@@ -96,15 +115,98 @@ Result<SegmentId> SegmentTable::put(std::uint32_t owner, Segment segment, std::s
     return over("segment bytes of user " + std::to_string(owner), user.bytes + segment.size, quotas_.bytes_per_user);
   }
   const SegmentId id{next_id_++};
-  Entry& entry = entries_[id];
-  entry.facts = {id, segment.size, std::move(content_type), owner};
-  entry.descriptor = std::move(segment.descriptor);
-  user.bytes += segment.size;
-  ++user.segments;
-  usage_.bytes += segment.size;
-  ++usage_.segments;
-  add_share(entry, hold);
+  add_share(add({.facts = {id, segment.size, std::move(content_type), owner},
+                 .descriptor = std::move(segment.descriptor)}),
+            hold);
   return id;
+}
+
+SegmentTable::Entry& SegmentTable::add(Entry entry) {
+  const SegmentFacts& facts = entry.facts;
+  ++usage_.segments;
+  if (facts.owner == kAnyOwner) {
+    usage_.result_bytes += facts.bytes;
+  } else {
+    usage_.bytes += facts.bytes;
+    User& user = users_[facts.owner];
+    user.bytes += facts.bytes;
+    ++user.segments;
+  }
+  const SegmentId id = facts.id;
+  return entries_.insert_or_assign(id, std::move(entry)).first->second;
+}
+
+void SegmentTable::need(const SegmentHold& hold, spawner::JobRange jobs) {
+  const std::lock_guard lock(mutex_);
+  for (const SegmentId id : hold.segments_) {
+    Entry& entry = entries_.at(id);
+    add_range(entry.needed_by, jobs);
+    if (entry.is_entrusted) {
+      if (vault_) note_vault(vault_->need(id, entry.needed_by));
+    } else {
+      entrust(entry);
+    }
+  }
+}
+
+std::vector<SegmentTable::Found> SegmentTable::entrust(VaultLink vault) {
+  const std::lock_guard lock(mutex_);
+  std::vector<Found> inputs;
+  std::vector<KeptSegment> found = std::exchange(vault.found(), {});
+  vault_.emplace(std::move(vault));
+  for (auto& [id, entry] : entries_) entry.is_entrusted = false;
+  for (KeptSegment& kept : found) {
+    if (const auto known = entries_.find(kept.id); known != entries_.end()) {
+      known->second.is_entrusted = true;
+      continue;
+    }
+    Found& input = inputs.emplace_back();
+    input.needed_by = kept.needed_by;
+    take_in(std::move(kept), input.hold);
+  }
+  for (auto& [id, entry] : entries_) {
+    if (!entry.is_entrusted && (entry.result_of.value != 0 || !entry.needed_by.empty())) entrust(entry);
+  }
+  std::erase_if(inputs, [](const Found& input) { return input.hold.empty(); });
+  return inputs;
+}
+
+void SegmentTable::leave_to_vault() {
+  const std::lock_guard lock(mutex_);
+  vault_.reset();
+}
+
+// Quotas are not asked: it was within them when it was put.
+void SegmentTable::take_in(KeptSegment kept, SegmentHold& hold) {
+  auto segment = adopt_segment(std::move(kept.descriptor));
+  const bool is_result = kept.result_of.value != 0;
+  if (!segment.ok() || segment->size != kept.bytes || is_result != (kept.owner == kAnyOwner)) {
+    return note_vault(vault_->drop(kept.id));
+  }
+  Entry& entry = add({.facts = {kept.id, kept.bytes, std::move(kept.content_type), kept.owner},
+                      .descriptor = std::move(segment->descriptor),
+                      .result_of = kept.result_of,
+                      .needed_by = std::move(kept.needed_by),
+                      .is_entrusted = true});
+  if (!is_result) return add_share(entry, hold);
+  entry.shares = 1;
+  if (!results_.contains(kept.result_of)) result_order_.push_back(kept.result_of);
+  results_[kept.result_of].push_back(kept.id);
+}
+
+void SegmentTable::entrust(Entry& entry) {
+  if (!vault_) return;
+  const SegmentFacts& facts = entry.facts;
+  entry.is_entrusted = true;
+  Status kept = vault_->keep({facts.id, entry.result_of, facts.bytes, facts.owner, facts.content_type},
+                             entry.descriptor.get());
+  if (kept.ok() && !entry.needed_by.empty()) kept = vault_->need(facts.id, entry.needed_by);
+  note_vault(kept);
+}
+
+// The loop sees the spawner go as well, and entrusts all to the next one.
+void SegmentTable::note_vault(const Status& how) {
+  if (!how.ok()) vault_.reset();
 }
 
 Result<SegmentFacts> SegmentTable::take_share(SegmentId id, std::uint32_t who, SegmentHold& hold) {
@@ -185,12 +287,10 @@ Result<std::string> SegmentTable::keep_result(JobId job, std::string_view result
     if (part.kind == PartKind::kSegment) {
       Segment& segment = segments[next++];
       part.segment = SegmentId{next_id_++};
-      Entry& entry = entries_[part.segment];
-      entry.facts = {part.segment, segment.size, std::string(part.content_type), kAnyOwner};
-      entry.descriptor = std::move(segment.descriptor);
-      entry.shares = 1;
-      usage_.result_bytes += segment.size;
-      ++usage_.segments;
+      entrust(add({.facts = {part.segment, segment.size, std::string(part.content_type), kAnyOwner},
+                   .descriptor = std::move(segment.descriptor),
+                   .shares = 1,
+                   .result_of = job}));
       kept.push_back(part.segment);
     }
     append_part(with_ids, part);
@@ -235,6 +335,7 @@ void SegmentTable::give_up_share(SegmentId id) {
 }
 
 void SegmentTable::remove(std::map<SegmentId, Entry>::iterator entry) {
+  if (entry->second.is_entrusted && vault_) note_vault(vault_->drop(entry->first));
   const SegmentFacts& facts = entry->second.facts;
   --usage_.segments;
   if (facts.owner == kAnyOwner) {

@@ -2,13 +2,15 @@
 //
 // A segment lives as long as anybody has a share in it: the connection that put it, the jobs that name it until they
 // have ended, or the result that it is part of. Its id is never given out again, not even by a later daemon, whose
-// store may still have jobs that name it.
+// store may still have jobs that name it. What jobs or results need lies with the spawner as well, from where the next
+// daemon takes it.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +20,7 @@
 #include "base/id.h"
 #include "base/payload.h"
 #include "base/result.h"
+#include "daemon/pool/vault_link.h"
 #include "segment/memory.h"
 
 namespace futured {
@@ -49,6 +52,10 @@ class SegmentHold {
   // False: no share in it is held here.
   bool drop(SegmentId id);
   void give_up();
+  // Jobs that were accepted name what is held here: from now on it outlives the daemon. Before the acknowledgement.
+  void need(spawner::JobRange jobs) const;
+  // Shares in all that `other` holds, too.
+  void share_with(const SegmentHold& other);
 
  private:
   friend class SegmentTable;
@@ -77,6 +84,17 @@ class SegmentTable {
   // Takes a segment in, with one share for `hold`. kResourceExhausted: over a quota, and nothing is kept.
   [[nodiscard]] Result<SegmentId> put(std::uint32_t owner, Segment segment, std::string content_type,
                                       SegmentHold& hold);
+  // From now on what must outlive the daemon lies in `vault` too. What an earlier daemon had put there is taken in:
+  // parts of results as they were, inputs with a share for whoever speaks for the jobs that may still need them.
+  struct Found {
+    std::vector<spawner::JobRange> needed_by;  // jobs that may have ended
+    SegmentHold hold;
+  };
+  [[nodiscard]] std::vector<Found> entrust(VaultLink vault);
+
+  // This daemon ends: what becomes of shares from now on is not the vault's concern.
+  void leave_to_vault();
+
   // One more share. kNotFound; kPermissionDenied for what another user put. Root may take any.
   [[nodiscard]] Result<SegmentFacts> take_share(SegmentId id, std::uint32_t who, SegmentHold& hold);
 
@@ -110,12 +128,20 @@ class SegmentTable {
     SegmentFacts facts;
     Fd descriptor;
     std::uint64_t shares = 0;
+    JobId result_of;                           // 0: an input
+    std::vector<spawner::JobRange> needed_by;  // ascending; few: gaps between them may be forgotten
+    bool is_entrusted = false;                 // the vault has it
   };
   struct User {
     std::uint64_t bytes = 0;
     std::size_t segments = 0;
   };
 
+  void need(const SegmentHold& hold, spawner::JobRange jobs);
+  void take_in(KeptSegment kept, SegmentHold& hold);
+  Entry& add(Entry entry);
+  void entrust(Entry& entry);
+  void note_vault(const Status& how);
   void add_share(Entry& entry, SegmentHold& hold);
   void give_up_share(SegmentId id);
   void remove(std::map<SegmentId, Entry>::iterator entry);
@@ -130,6 +156,7 @@ class SegmentTable {
   std::deque<JobId> result_order_;  // oldest first; may name jobs that are forgotten
   Usage usage_;
   std::uint64_t next_id_;
+  std::optional<VaultLink> vault_;  // nothing: the spawner is gone, or keeps nothing
 };
 
 }  // namespace futured

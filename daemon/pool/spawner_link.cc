@@ -35,19 +35,6 @@ Result<sockaddr_un> address_of(const std::string& path) {
   return address;
 }
 
-// An open socket, or nothing when nobody listens there.
-Result<std::optional<Fd>> connect_to(const std::string& path) {
-  const auto address = address_of(path);
-  if (!address.ok()) return address.error();
-  Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!socket.is_open()) return system_error("socket");
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0) {
-    return std::optional(std::move(socket));
-  }
-  if (errno == ENOENT || errno == ECONNREFUSED) return std::optional<Fd>();
-  return system_error("connecting to the spawner at " + path);
-}
-
 // The socket on which a starting spawner says that it is ready.
 Result<Fd> ready_socket(const std::string& path) {
   const auto address = address_of(path);
@@ -154,6 +141,19 @@ std::size_t least_bytes(spawner::MessageType type) {
 
 }  // namespace
 
+Result<std::optional<Fd>> connect_to_spawner(const std::string& state_directory) {
+  const std::string path = state_directory + "/spawner.sock";
+  const auto address = address_of(path);
+  if (!address.ok()) return address.error();
+  Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!socket.is_open()) return system_error("socket");
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0) {
+    return std::optional(std::move(socket));
+  }
+  if (errno == ENOENT || errno == ECONNREFUSED) return std::optional<Fd>();
+  return system_error("connecting to the spawner at " + path);
+}
+
 Result<SpawnerLink> SpawnerLink::open(const SpawnerProgram& program, Epoch epoch) {
   for (int tries = 1;; ++tries) {
     auto link = try_open(program, epoch);
@@ -167,14 +167,14 @@ Result<SpawnerLink> SpawnerLink::open(const SpawnerProgram& program, Epoch epoch
 
 Result<SpawnerLink> SpawnerLink::try_open(const SpawnerProgram& program, Epoch epoch) {
   const std::string path = program.state_directory + "/spawner.sock";
-  auto socket = connect_to(path);
+  auto socket = connect_to_spawner(program.state_directory);
   if (!socket.ok()) return socket.error();
   if (!socket->has_value()) {
     if (program.path.empty()) {
       return Error{ErrorCode::kUnavailable, "no spawner listens at " + path + ": start futured-spawner"};
     }
     if (const Status started = start(program); !started.ok()) return started.error();
-    socket = connect_to(path);
+    socket = connect_to_spawner(program.state_directory);
     if (!socket.ok()) return socket.error();
     if (!socket->has_value()) return Error{ErrorCode::kUnavailable, "the spawner does not listen at " + path};
   }
@@ -223,15 +223,15 @@ Result<std::optional<Notice>> SpawnerLink::wait(int timeout_ms) {
   return receive();
 }
 
-Status SpawnerLink::send_bytes(std::string_view bytes) {
+Status send_to_spawner(int socket, std::string_view bytes, std::span<const int> descriptors) {
   for (;;) {
-    switch (channel::send_packet(socket_.get(), bytes)) {
+    switch (channel::send_packet(socket, bytes, descriptors)) {
       case channel::Sent::kYes:
         return {};
       case channel::Sent::kGone:
         return Error{ErrorCode::kUnavailable, "the spawner is gone"};
       case channel::Sent::kFull: {
-        pollfd event{socket_.get(), POLLOUT, 0};
+        pollfd event{socket, POLLOUT, 0};
         if (::poll(&event, 1, kAnswerWithinMs) <= 0) {
           return Error{ErrorCode::kUnavailable, "the spawner takes no messages"};
         }

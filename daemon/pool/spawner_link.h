@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,11 @@ struct Notice {
   }
 };
 
+// An open socket to the spawner of the state directory, or nothing when none listens there.
+[[nodiscard]] Result<std::optional<Fd>> connect_to_spawner(const std::string& state_directory);
+// Waits while the socket is full: the spawner never waits for us.
+[[nodiscard]] Status send_to_spawner(int socket, std::string_view bytes, std::span<const int> descriptors = {});
+
 class SpawnerLink {
  public:
   // Connects to the spawner of the state directory; starts one, detached, when there is none. Says HELLO and waits for
@@ -47,18 +53,17 @@ class SpawnerLink {
   // The same, waiting up to `timeout_ms` for it.
   [[nodiscard]] Result<std::optional<Notice>> wait(int timeout_ms);
 
-  // Sends a fixed message, followed by `tail`. Waits while the socket is full: the spawner never waits for us.
+  // Sends a fixed message, followed by `tail`, as send_to_spawner() does.
   template <typename Message>
   [[nodiscard]] Status send(Message message, spawner::MessageType type, std::string_view tail = {}) {
     message.header = {spawner::kVersion, static_cast<std::uint32_t>(type)};
     std::string bytes(reinterpret_cast<const char*>(&message), sizeof message);
     bytes.append(tail);
-    return send_bytes(bytes);
+    return send_to_spawner(socket_.get(), bytes);
   }
 
  private:
   [[nodiscard]] static Result<SpawnerLink> try_open(const SpawnerProgram& program, Epoch epoch);
-  [[nodiscard]] Status send_bytes(std::string_view bytes);
 
   Fd socket_;
   std::vector<char> buffer_;  // for one packet; every turn asks for one, and most find none

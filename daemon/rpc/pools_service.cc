@@ -9,6 +9,7 @@
 #include <iterator>
 #include <optional>
 #include <sstream>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -47,8 +48,9 @@ api::LeakPolicy to_api(Leaks leaks) {
 void fill(const pool::PoolConfig& config, api::PoolOptions& out) {
   const PoolTerms& terms = config.terms;
   out.set_mode(to_api(terms.mode));
-  out.set_workers_min(config.slots);
-  out.set_workers_max(config.slots);
+  out.set_workers_min(config.workers_min);
+  out.set_workers_max(config.slots / terms.jobs_at_once);
+  out.set_worker_idle_ms(config.idle.count() / 1'000'000);
   out.set_jobs_at_once(terms.jobs_at_once);
   out.set_jobs_per_worker_max(terms.jobs_per_worker_max);
   out.set_worker_rss_bytes_max(terms.rss_bytes_max);
@@ -204,11 +206,13 @@ std::vector<api::Pool> pools_of(const Front& front, const Loop& loop) {
   std::vector<api::Pool> pools;
   for (const pool::PoolConfig& config : front.setup.pools) pools.push_back(to_api(loop, config));
   const auto find = [&](const std::string& name) { return std::ranges::find(pools, name, &api::Pool::name); };
+  std::set<std::int32_t> counted;
+  std::set<std::int32_t> busy;
   for (const SlotFigures& slot : loop.scheduler().slots()) {
     const auto pool = find(slot.pool);
-    if (pool == pools.end()) continue;
-    pool->set_workers(pool->workers() + (slot.ready ? 1 : 0));
-    pool->set_workers_busy(pool->workers_busy() + (slot.offers > 0 ? 1 : 0));
+    if (pool == pools.end() || !slot.ready) continue;
+    if (counted.insert(slot.worker_pid).second) pool->set_workers(pool->workers() + 1);
+    if (slot.offers > 0 && busy.insert(slot.worker_pid).second) pool->set_workers_busy(pool->workers_busy() + 1);
   }
   return pools;
 }

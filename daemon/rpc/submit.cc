@@ -17,6 +17,10 @@ class SegmentKeeper final : public OutcomeSink {
   void ended(const std::shared_ptr<const Batch>& batch, std::vector<EndedJob> jobs) override {
     if (const auto inner = inner_.lock()) inner->ended(batch, std::move(jobs));
   }
+  void accepted(JobRange jobs) override {
+    segments_.need({jobs.first, jobs.end});
+    if (const auto inner = inner_.lock()) inner->accepted(jobs);
+  }
   void resume() override {
     if (const auto inner = inner_.lock()) inner->resume();
   }

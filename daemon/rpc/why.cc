@@ -44,15 +44,24 @@ std::string plural(std::uint64_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
+// Each names what would free it.
 std::string why_queued(const JobView& view, const Waiting& waiting) {
   const std::string queue = "queue \"" + view.record.spec.queue + "\"";
   const std::string pool = "pool \"" + view.pool + "\"";
-  if (waiting.paused) return "queued: " + queue + " is paused; fut queue resume " + view.record.spec.queue;
-  if (!waiting.problem.empty()) return "queued: " + pool + " cannot run jobs just now: " + waiting.problem;
-  if (waiting.workers == 0) return "queued: no worker of this daemon runs it; is its pool configured?";
-  if (waiting.workers_ready == 0) return "queued: no worker of " + pool + " is ready yet";
-  std::string text = "queued: one of " + plural(std::max<std::uint64_t>(waiting.queued, 1), "job") + " in " + queue +
-                     " for " + pool + ", whose " + plural(waiting.workers_ready, "worker") + " work through them";
+  if (waiting.paused) {
+    return "queued: waits for " + queue + ", which is paused: fut queue resume " + view.record.spec.queue + " frees it";
+  }
+  if (!waiting.problem.empty()) {
+    return "queued: waits for " + pool + ", which cannot run jobs just now: " + waiting.problem;
+  }
+  if (view.pool.empty()) return "queued: waits for a pool that runs it: set one up in futured.toml";
+  if (waiting.workers == 0) {
+    return "queued: waits for " + pool + ", of which this daemon has no workers: set it up in futured.toml";
+  }
+  if (waiting.workers_ready == 0) return "queued: waits for " + pool + ", none of whose workers is ready yet";
+  std::string text = "queued: waits until a worker of " + pool +
+                     " is free: " + plural(waiting.workers_ready, "worker") + " for " +
+                     plural(std::max<std::uint64_t>(waiting.queued, 1), "queued job") + " of " + queue;
   if (waiting.store_failing) text += "; the store cannot commit just now";
   return text;
 }
@@ -64,7 +73,9 @@ std::string why(const JobView& view, const Waiting& waiting) {
     if (record.ending.cause && !record.ending.cause->message.empty()) {
       api::Cause cause;
       to_api(*record.ending.cause, cause);
-      text += ": " + cause.message();
+      // "cancelled: REASON" would say twice what it was.
+      const bool is_cancelled = record.ending.state == JobState::kCancelled && cause.message().starts_with("cancelled");
+      text += is_cancelled ? cause.message().substr(std::string_view("cancelled").size()) : ": " + cause.message();
     }
     return text;
   }

@@ -43,7 +43,7 @@ Daemon::Daemon(World world, Moment now) : world_(std::move(world)) {
     if (adopted && adopted->slot == run.slot) world_.oracle.adopted(run.fence.job);
   }
   for (std::uint32_t slot = 1; slot <= scheduler_->slot_count(); ++slot) {
-    if (!alive.contains(SlotId{slot})) world_.machine.start(SlotId{slot});
+    if (!alive.contains(SlotId{slot}) && scheduler_->is_wanted(SlotId{slot})) world_.machine.start(SlotId{slot});
   }
   for (std::size_t i = 0; i < world_.tasks.size() && !world_.tasks_known_at_start; ++i) {
     if (world_.setup.pools[i].commands) continue;

@@ -107,7 +107,12 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   draw_pools();
   draw_specs();
   std::uint32_t slots = 0;
-  for (const PoolSetup& pool : setup_.pools) slots += pool.slots;
+  for (PoolSetup& pool : setup_.pools) {
+    slots += pool.slots;
+    if (random_.chance(500)) continue;
+    pool.workers_min = static_cast<std::uint32_t>(random_.below(pool.slots + 1));
+    pool.idle = random_.duration(milliseconds(1), milliseconds(2'000));
+  }
   machine_ = std::make_unique<Machine>(slots, faults_, random_, oracle_);
 }
 

@@ -222,6 +222,9 @@ void Oracle::committed(const Batch& batch) {
 void Oracle::went_on(const AttemptRow& row) {
   Facts& facts = facts_.at(row.fence.job);
   const JobSpec& spec = *facts.spec;
+  if (const auto attempt = facts.attempts.find(row.fence); attempt != facts.attempts.end()) {
+    attempt->second.is_on_disk = true;
+  }
   if (row.charge == Charge::kLast) return;
   hold(!facts.end, name(row.fence) + " goes on after its job's end");
   if (row.charge == Charge::kCrash) {
@@ -264,7 +267,9 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
   const bool one_life = facts.born_in == life_;
   const std::string who = name(job) + " ended " + std::string(to_string(end.state)) + " " +
                           std::string(to_string(end.cause)) + " by attempt " + std::to_string(end.attempt);
-  hold(end.attempt <= spec.max_attempts + spec.crashes_max + facts.spared || spec.at_most_once,
+  const auto forgotten = static_cast<std::uint32_t>(
+      std::ranges::count_if(facts.attempts, [](const auto& entry) { return entry.second.is_forgotten; }));
+  hold(end.attempt <= spec.max_attempts + spec.crashes_max + facts.spared + forgotten || spec.at_most_once,
        who + ": over its attempts");
   for (const auto& [fence, run] : facts.attempts) {
     hold(run.run != Run::kTaken, who + ", but " + name(fence) + " still runs");
@@ -319,6 +324,11 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
 
 // Callers of a daemon that died heard nothing: their requests failed, and what became of them they must ask.
 void Oracle::daemon_died() {
+  for (auto& [id, facts] : facts_) {
+    for (auto& [fence, attempt] : facts.attempts) {
+      attempt.is_forgotten = attempt.run != Run::kTaken && !attempt.is_on_disk;
+    }
+  }
   open_submits_.clear();
   open_cancels_.clear();
   open_queues_.clear();

@@ -65,6 +65,8 @@ class Oracle {
   struct Attempt {
     Run run = Run::kTaken;
     std::string text;  // its result, or the class of its error
+    bool is_on_disk = false;    // what it was charged to
+    bool is_forgotten = false;  // it was over, and the daemon died before that was on disk
   };
   struct Told {  // an ending, as committed
     JobState state = JobState::kQueued;

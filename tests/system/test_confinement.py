@@ -274,6 +274,17 @@ def test_a_pool_that_cannot_be_confined_runs_nothing_and_says_why(pool, mode):
     assert shown["workers"] == 0
 
 
+def test_fut_leaves_commands_in_their_private_directory_but_for_a_cwd(pool, tmp_path):
+    daemon = pool("private_directory = true").daemon
+    work = os.path.join(daemon.state, "work")
+    for verb in (["run", "--", "pwd"], ["run", "--pool", "command", "--", "pwd"], ["map", "--", "sh", "-c", "pwd", ":::", "1"]):
+        assert daemon.fut(*verb, cwd=tmp_path, check=True).stdout.startswith(work)
+    job = daemon.fut("submit", "--", "pwd", cwd=tmp_path, check=True).stdout.strip()
+    daemon.fut("wait", job, check=True)
+    assert daemon.fut("result", job).stdout.startswith(work)
+    assert daemon.fut("run", "--cwd", ".", "--", "pwd", cwd=tmp_path, check=True).stdout == f"{tmp_path}\n"
+
+
 @needs_root
 def test_a_directory_that_the_user_cannot_reach_is_named(pool):
     confined = pool("user = 'nobody'\nprivate_directory = true")  # the daemon's folder is of mode 0700

@@ -1,4 +1,4 @@
-"""Every example of client/examples runs against a real daemon and checks itself; README shows what was compiled."""
+"""Every example of client/examples runs against a real daemon and checks itself; the pages show what was compiled."""
 import os
 import re
 import subprocess
@@ -29,13 +29,15 @@ def bare_lines(text):
     return [line.strip() for line in text.splitlines()]
 
 
-def test_every_snippet_of_the_client_page_stands_in_an_example_that_was_run():
+@pytest.mark.parametrize("page, folder", [("client.md", "client/examples"), ("tasks.md", "worker/examples")])
+def test_every_snippet_of_a_page_stands_in_an_example_that_was_run(page, folder):
     programs = []
-    for example in EXAMPLES:
-        with open(os.path.join(SOURCES, example + ".cc"), encoding="utf-8") as file:
-            programs.append(bare_lines(file.read()))
-    with open(os.path.join(ROOT, "docs", "client.md"), encoding="utf-8") as file:
-        snippets = re.findall(r"```cpp\n(.*?)```", file.read(), re.S)
+    for name in sorted(os.listdir(os.path.join(ROOT, folder))):
+        if name.endswith((".c", ".cc", ".proto")):
+            with open(os.path.join(ROOT, folder, name), encoding="utf-8") as file:
+                programs.append(bare_lines(file.read()))
+    with open(os.path.join(ROOT, "docs", page), encoding="utf-8") as file:
+        snippets = re.findall(r"```(?:c|cpp|proto)\n(.*?)```", file.read(), re.S)
     assert snippets
     for snippet in snippets:
         wanted = bare_lines(snippet)

@@ -51,6 +51,30 @@ def test_run_streams_output_while_the_command_runs(daemon, gate, tmp_path):
         assert running.wait(20) == 0
 
 
+AWKWARD = ["[1,2,3]", "[]", "[a", "a,b", "{}", "", "%%", "++", "-5"]
+
+
+def test_words_of_a_command_arrive_byte_for_byte(daemon):
+    done = daemon.fut("run", "printf", "<%s>", *AWKWARD)
+    assert (done.returncode, done.stdout) == (0, "".join(f"<{word}>" for word in AWKWARD))
+    done = daemon.fut("run", "--", "printf", "<%s>", "--json", "--", *AWKWARD)
+    assert done.stdout == "<--json><-->" + "".join(f"<{word}>" for word in AWKWARD)
+    job = ids_of(daemon.fut("submit", "printf", "<%s>", "[1,2]", "{}", check=True))[0]
+    daemon.fut("wait", job, check=True)
+    assert daemon.fut("result", job).stdout == "<[1,2]><{}>"
+
+
+@pytest.mark.parametrize("argument", AWKWARD)
+def test_an_argument_of_call_is_one_part_byte_for_byte(daemon, argument):
+    outcome = json.loads(daemon.fut("--json", "call", "echo", argument, "last", check=True).stdout)
+    assert [part["data"] for part in outcome["result"]] == [argument, "last"]
+
+
+def test_words_of_map_arrive_byte_for_byte(daemon):
+    done = daemon.fut("map", "printf", "<%s>", "[1,2]", "{}", ":::", *AWKWARD)
+    assert done.stdout == "".join(f"<[1,2]><{word}>" for word in AWKWARD)
+
+
 def test_run_passes_standard_input_on(daemon):
     done = daemon.fut("run", "--stdin", "--", "tr", "a-z", "A-Z", input="shout\n")
     assert (done.returncode, done.stdout) == (0, "SHOUT\n")
@@ -295,6 +319,17 @@ def test_wait_for_an_unknown_job_says_so(daemon):
     assert "987654" in done.stderr
 
 
+def test_wait_says_at_once_which_job_is_unknown_while_another_runs(daemon, gate):
+    slow = submitted(daemon, "sh", "-c", f"echo up >{gate.path}; exec sleep 1000")
+    gate.line()
+    with daemon.start_fut("wait", slow, 987654) as waiting:
+        assert "job 987654: not known" in waiting.stderr.readline()
+        daemon.fut("cancel", slow, check=True)
+        out, rest = waiting.communicate(timeout=20)
+    assert (waiting.returncode, rest) == (4, "")
+    assert out.startswith(f"{slow} CANCELLED")
+
+
 def test_result_gives_the_output_also_after_a_restart(daemon):
     job = submitted(daemon, "echo", "to be kept")
     assert daemon.fut("wait", job).returncode == 0
@@ -421,7 +456,7 @@ def test_every_verb_that_prints_can_print_json(daemon, verb):
         json.loads(line)
 
 
-VERBS = "run submit call map wait result logs ls show attach cancel retry queue worker stats bench doctor shutdown".split()
+VERBS = "run submit call map wait result logs ls show why attach cancel retry queue worker stats bench doctor shutdown".split()
 
 
 @pytest.mark.parametrize("verb", VERBS)

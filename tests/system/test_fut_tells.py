@@ -88,6 +88,104 @@ def test_show_passes_bytes_on_to_a_pipe_and_no_controls_to_a_terminal(daemon):
     assert b"\x1b" not in told and b"\x07" not in told and b"\xc2\x9b" not in told
 
 
+# ---- why
+
+
+PAUSED = 'queued: waits for queue "still", which is paused: fut queue resume still frees it'
+
+
+def test_why_says_what_a_job_waits_for_and_show_too(daemon):
+    job = held(daemon, "--", "true")
+    assert daemon.fut("why", job, check=True).stdout == f"{job} {PAUSED}\n"
+    assert daemon.fut_json("why", job) == [{"id": int(job), "why": PAUSED}]
+    assert f"why         {PAUSED}" in daemon.fut("show", job, check=True).stdout.splitlines()
+    assert daemon.fut_json("show", job)[0]["why"] == PAUSED
+    daemon.fut("queue", "resume", "still", check=True)
+    daemon.fut("wait", job, check=True)
+    assert daemon.fut("why", job, check=True).stdout == f"{job} ended: SUCCEEDED\n"
+    assert "why" not in daemon.fut("show", job, check=True).stdout
+
+
+def test_why_of_an_unknown_job_is_refused_and_the_others_are_told(daemon):
+    job = held(daemon, "--", "true")
+    done = daemon.fut("why", "987654", job)
+    assert (done.returncode, done.stdout) == (4, f"{job} {PAUSED}\n")
+    assert "987654" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run -q still -- true", "call -q still noop", "wait", "attach", "wait --json"])
+def test_who_waits_for_a_job_that_does_not_start_is_told_why_once(daemon, verb):
+    job = held(daemon, "--", "true")
+    named = [] if "still" in verb else [job]
+    with daemon.start_fut(*verb.split(), *named) as waiting:
+        line = waiting.stderr.readline()
+        assert line.startswith("fut: job ") and line.endswith(f" is {PAUSED}\n")
+        daemon.fut("queue", "resume", "still", check=True)
+        out, rest = waiting.communicate(timeout=20)
+    assert (waiting.returncode, rest) == (0, "")
+    assert "waits for" not in out
+
+
+# ---- map
+
+
+def test_map_says_once_what_is_refused_of_all_and_of_how_many(daemon):
+    done = daemon.fut("map", "--task", "nosuch", ":::", "a", "b", "c")
+    first, count = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert first.startswith('fut: map: a: no task "nosuch"; known tasks: ')
+    assert count == "fut: map: 3 of 3 arguments became no job"
+    lines = [json.loads(line) for line in daemon.fut("map", "--json", "--task", "nosuch", ":::", "a", "b").stdout.splitlines()]
+    assert [line["argument"] for line in lines] == ["a", "b"] and all("nosuch" in line["error"] for line in lines)
+
+
+def test_map_names_each_file_that_cannot_be_read(daemon):
+    told = daemon.fut("map", "--files", "--task", "sha256", ":::", "/no/such/1", "/no/such/2").stderr
+    assert "/no/such/1" in told and "/no/such/2" in told
+
+
+# ---- How a job ended
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["run", "--timeout", "100ms", "--", "sleep", "60"], "TIMED_OUT: ran longer than its run_timeout"),
+        (["run", "--", "sh", "-c", "kill -9 $$"], "FAILED: killed by signal 9 (Killed)"),
+        (["call", "--attempts", "1", "--crashes", "1", "crash"], "FAILED: quarantined: it took down 1 worker; the last "
+                                                               "time: the worker was ended by signal 6"),
+    ],
+)  # fmt: skip
+def test_an_ending_says_one_thing_once(daemon, arguments, told):
+    line = daemon.fut(*arguments).stderr
+    assert line.startswith("fut: job ") and line.endswith(f" {told}\n")
+
+
+def test_a_cancelled_job_is_told_by_its_reason(daemon):
+    job = held(daemon, "--", "true")
+    daemon.fut("cancel", "--reason", "not needed", job, check=True)
+    assert daemon.fut("wait", job).stdout == f"{job} CANCELLED not needed\n"
+    assert daemon.fut("why", job, check=True).stdout == f"{job} ended: CANCELLED: not needed\n"
+    assert "cause       not needed" in daemon.fut("show", job, check=True).stdout.splitlines()
+
+
+# ---- A daemon that is lost
+
+
+@pytest.mark.parametrize("verb", ["wait", "attach"])
+def test_a_daemon_that_is_lost_is_said_once_to_be_waited_for(daemon, verb):
+    job = held(daemon, "--", "true")
+    with daemon.start_fut(verb, job) as waiting:
+        assert "waits for" in waiting.stderr.readline()  # so it does wait
+        daemon.kill()
+        line = waiting.stderr.readline()
+        assert line == f"fut: the daemon at unix:{daemon.socket} is not there: waiting for it, up to 30 s\n"
+        daemon.start()
+        daemon.fut("queue", "resume", "still", check=True)
+        _, rest = waiting.communicate(timeout=30)
+    assert (waiting.returncode, rest) == (0, "")
+
+
 # ---- ls
 
 

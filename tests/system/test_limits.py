@@ -2,6 +2,7 @@
 import os
 import re
 import secrets
+import signal
 import subprocess
 
 import pytest
@@ -106,11 +107,29 @@ def test_a_command_over_its_memory_ends_alone(api, gate, tmp_path):
     assert gate.line() == "up"
     outcome = api.outcome(api.submit_command("python3", "-c", EATER))
     assert (outcome.state, outcome.cause.kind) == (words.JOB_STATE_FAILED, words.CAUSE_KIND_OUT_OF_MEMORY)
+    assert "memory_max of its pool, 67108864 bytes" in outcome.cause.message
     os.write(pipe, b"on\n")
     ended = api.outcome(neighbour)
     assert (ended.state, ended.result[0].data) == (words.JOB_STATE_SUCCEEDED, b"on\n")
     assert api.get(neighbour).attempts == 1
     os.close(pipe)
+
+
+def test_run_of_a_command_over_its_memory_exits_as_one_that_was_killed(daemon):
+    done = daemon.fut("run", "--", "python3", "-c", EATER)
+    assert done.returncode == 128 + signal.SIGKILL
+    assert "out of memory: " in done.stderr and "memory_max of its pool, 67108864 bytes" in done.stderr
+
+
+def test_a_kill_in_another_group_makes_no_kill_one_for_memory(daemon, api, gate):
+    if is_sampled(daemon, "memory_max"):
+        pytest.skip("without control groups the kernel kills nobody here")
+    words = api.words
+    job = api.submit_command("sh", "-c", f"echo $$ >{gate.path}; exec sleep 1000")
+    pid = int(gate.line())
+    assert api.outcome(api.submit_command("python3", "-c", EATER)).cause.kind == words.CAUSE_KIND_OUT_OF_MEMORY
+    os.kill(pid, signal.SIGKILL)
+    assert api.outcome(job).cause.kind == words.CAUSE_KIND_COMMAND_SIGNAL
 
 
 def test_a_fork_bomb_is_contained_and_nothing_of_it_is_left(daemon, api, gate):

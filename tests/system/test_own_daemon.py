@@ -125,6 +125,12 @@ def test_an_idle_time_that_is_none_starts_nothing(home, given):
     del home.env["FUTURED_IDLE_EXIT"]
 
 
+def test_shutdown_says_what_it_ends_and_what_it_leaves(home):
+    told = home.fut("shutdown", "--help").stdout
+    for word in ("nothing of it is left", "stay on disk", "again", "at most once", "SIGTERM", "--keep-workers"):
+        assert word in told
+
+
 def test_jobs_are_there_again_after_a_shutdown(home):
     job = home.fut("submit", "--", "echo", "kept").stdout.strip()
     assert home.fut("wait", job).returncode == 0

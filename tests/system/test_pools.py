@@ -6,6 +6,7 @@ import time
 
 import pytest
 from private_daemon import BIN
+from test_watch import Watch
 
 ONE_WORKER = '[pools.command]\nmode = "command"\nsize = 1\n'
 SETTINGS = """
@@ -33,6 +34,49 @@ def pool_of(daemon, name):
 def worker_of(daemon):
     (worker,) = daemon.fut_json("worker", "ls", "--pool", "command")
     return worker
+
+
+# ---- size
+
+
+@pytest.mark.parametrize("mode", ["process", "command", "thread"])
+def test_a_pool_grows_while_jobs_wait_and_shrinks_when_it_is_idle(make_daemon, api_of, mode):
+    threads = "jobs_at_once = 2\n" if mode == "thread" else ""
+    daemon = make_daemon(f"[pools.p]\nmode = '{mode}'\nsize = '1..3'\nidle_ms = 100\n{threads}").start()
+    api = api_of(daemon)
+
+    def submit(count, program, task, data=b""):
+        if mode == "command":
+            return [api.submit_command(*program, pool="p") for _ in range(count)]
+        return api.submit_tasks(task, count, data=data, pool="p")
+
+    api.wait(submit(1, ["true"], "noop"))  # the first worker is there
+    watch = Watch(api, workers=True)
+
+    def workers(events):
+        """How many came, less those that went."""
+        told = {(event.worker.worker.pid, event.worker.ended) for event in events
+                if event.WhichOneof("what") == "worker" and event.worker.worker.pool == "p"}
+        return sum(-1 if ended else 1 for _, ended in told)
+
+    jobs = submit(6 if mode == "thread" else 3, ["sleep", "600"], "sleep", b"600")
+    watch.until_holds(lambda events: workers(events) == 2)
+    pool = pool_of(daemon, "p")
+    assert (pool["workers"], pool["workers_busy"], pool["workers_min"], pool["workers_max"]) == (3, 3, 1, 3)
+    assert "1 to 3; more come while jobs wait, and go when idle for 100 ms" in daemon.fut("pool", "show", "p").stdout
+    daemon.fut("cancel", *jobs, check=True)
+    watch.until_holds(lambda events: workers(events) == 0)
+    assert pool_of(daemon, "p")["workers"] == 1
+    watch.close()
+    (job,) = submit(1, ["true"], "noop")
+    assert api.outcome(job).state == api.words.JOB_STATE_SUCCEEDED
+
+
+def test_a_pool_of_none_gets_a_worker_for_its_first_job(make_daemon):
+    daemon = make_daemon("[pools.command]\nmode = 'command'\nsize = '0..2'\nidle_ms = 50\n").start()
+    assert pool_of(daemon, "command")["workers"] == 0
+    for _ in range(2):
+        assert daemon.fut("run", "--", "echo", "hello", check=True).stdout == "hello\n"
 
 
 # ---- pools

@@ -143,6 +143,7 @@ def test_a_dead_spawner_takes_its_jobs_down_and_they_run_again(daemon, api_of, g
     assert second != first
     release(go)
     assert api_of(daemon).outcome(job).cause.exit_code == 3
+    assert "its workers ended with it, and what they ran runs again under the next" in daemon.log_text()
 
 
 def test_a_cancel_under_way_is_answered_when_the_next_spawner_has_seen_the_job_dead(daemon, api_of, gate):

@@ -218,6 +218,37 @@ def test_fut_watch_survives_the_daemon(daemon, api_of):
         watch.wait()
 
 
+def test_fut_watch_tells_of_an_ended_job_at_once(daemon, api):
+    (good, bad) = api.submit_tasks("noop", 1)[0], api.submit_command("sh", "-c", "exit 3")
+    api.wait([good, bad])
+    done = daemon.fut("watch", good, bad, timeout=20)
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()
+    assert f"{good} SUCCEEDED noop" in first and f"{bad} FAILED " in second and "exit code 3" in second
+    (line,) = daemon.fut_json("watch", bad, timeout=20)
+    assert (line["event"], line["id"], line["state"], line["cause"]["exit_code"]) == ("job", bad, "FAILED", 3)
+    assert line["time_us"] == daemon.fut_json("show", bad)[0]["finished_us"]
+    assert daemon.fut("watch", bad, "--state", "succeeded", timeout=20).stdout == ""
+
+
+def test_fut_watch_ends_with_the_last_of_its_jobs(daemon, api):
+    api.call("Queues", "Pause", api.words.PauseQueueRequest(name="default"))
+    jobs = api.submit_tasks("noop", 2)
+    with daemon.start_fut("watch", *jobs, 987654, "--state", "succeeded") as watch:
+        assert "987654" in watch.stderr.readline()  # so the watch is in place
+        api.call("Queues", "Resume", api.words.ResumeQueueRequest(name="default"))
+        out, _ = watch.communicate(timeout=20)
+    assert watch.returncode == 4
+    assert sorted(int(line.split()[1]) for line in out.splitlines()) == sorted(jobs)
+    assert all("SUCCEEDED" in line for line in out.splitlines())
+
+
+def test_fut_watch_of_unknown_jobs_is_refused(daemon):
+    done = daemon.fut("watch", 987654, timeout=20)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "no job 987654" in done.stderr
+
+
 def wait_for_watch(api):
     """Until some watch is in place: what happens before is not told to it."""
     for _ in range(600):

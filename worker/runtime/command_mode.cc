@@ -54,7 +54,7 @@ int run_command_worker(channel::WorkerEnd& end, const CommandOptions& options) {
   terminate.sa_handler = on_terminate;
   sigaction(SIGTERM, &terminate, nullptr);
 
-  OutOfMemoryWatch memory(options.vmstat);
+  OutOfMemoryWatch memory(options.memory_kills);
   channel::Run run;
   while (g_end_after_this == 0) {
     switch (end.next(run)) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/limits.h"
+#include "base/out_of_memory.h"
 #include "worker/channel/worker_end.h"
 #include "worker/runtime/output_capture.h"
 #include "worker/runtime/work_directory.h"
@@ -15,7 +16,7 @@ namespace futured::runtime {
 struct CommandOptions {
   std::string spool_directory;  // where output goes that is too long for a report; empty: it is reported whole
   CaptureLimits capture;
-  std::string vmstat = "/proc/vmstat";          // tells whether the kernel killed for want of memory
+  MemoryKillSources memory_kills;               // tell whether the kernel killed for want of memory
   std::map<std::string, std::uint64_t> limits;  // of each command
   WorkDirectory* directory = nullptr;           // where a command begins that names no directory; outlives the worker
 };

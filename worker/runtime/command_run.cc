@@ -351,11 +351,31 @@ void CommandRun::describe_ending(int wait_status, CommandOutcome& outcome) const
     outcome.error_class = "Stopped";
     outcome.error_message =
         "stopped as it was asked to" + (outcome.error_message.empty() ? std::string() : ": " + outcome.error_message);
-  } else if (outcome.signal == SIGKILL && memory_.look()) {
-    outcome.status = DoneStatus::kOutOfMemory;
-    outcome.error_class = "OutOfMemory";
-    outcome.error_message += ", and the kernel has killed for want of memory meanwhile";
+  } else if (outcome.signal == SIGKILL) {
+    blame_memory(outcome);
   }
+}
+
+// Under v1 the kernel kills one process of a group that is over its limit, and this worker lives to tell; under v2 both
+// end, and the spawner tells.
+void CommandRun::blame_memory(CommandOutcome& outcome) const {
+  switch (memory_.look()) {
+    case MemoryKill::kNo:
+      return;
+    case MemoryKill::kLikely:
+      outcome.error_message = "likely: " + outcome.error_message +
+                              ", which futured did not send, and the kernel has killed for want of memory";
+      break;
+    case MemoryKill::kYes:
+      outcome.error_message = "killed by the kernel (counted by its control group)";
+      break;
+    case MemoryKill::kOverLimit:
+      outcome.error_message = "killed by the kernel, over the memory_max of its pool, " +
+                              std::to_string(memory_.bytes_max()) + " bytes (counted by its control group)";
+      break;
+  }
+  outcome.status = DoneStatus::kOutOfMemory;
+  outcome.error_class = "OutOfMemory";
 }
 
 void CommandRun::write_result(CommandOutcome& outcome) {

@@ -59,6 +59,7 @@ class CommandRun {
   [[nodiscard]] Duration patience() const;
   void reap(CommandOutcome& outcome);
   void describe_ending(int wait_status, CommandOutcome& outcome) const;
+  void blame_memory(CommandOutcome& outcome) const;
   void write_result(CommandOutcome& outcome);
   static void tell_loss(const Stream& stream, CommandOutcome& outcome);
 

@@ -173,7 +173,7 @@ Spawned explain(const Plan& plan, const Command& command) {
     failed.message = "arguments and environment are too long for the system: " + program;
   } else {
     failed.error_class = "SpawnFailed";
-    failed.message = "cannot start " + program + ": " + why;
+    failed.message = program + ": " + why;
     failed.retry_is_pointless = false;
   }
   return failed;

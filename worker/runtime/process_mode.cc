@@ -184,7 +184,7 @@ std::optional<Failure> ProcessWorker::call(const sdk::TaskFunction& task, TaskCo
   } catch (const ResultTooLarge& error) {
     return Failure{DoneStatus::kResultTooLarge, "ResultTooLarge", error.what(), true};
   } catch (const std::bad_alloc& error) {
-    return Failure{DoneStatus::kOutOfMemory, demangled(typeid(error).name()), "the task could get no more memory"};
+    return Failure{DoneStatus::kOutOfMemory, demangled(typeid(error).name()), "an allocation of the task failed"};
   } catch (const RetryAfter& error) {
     const auto ms = std::clamp<std::int64_t>(error.delay().count(), 1, UINT32_MAX);  // 0 would not be said
     return Failure{DoneStatus::kTaskError, error.error_class(), error.what(), false, static_cast<std::uint32_t>(ms)};

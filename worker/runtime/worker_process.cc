@@ -55,6 +55,7 @@ int work(const ZygoteOptions& options, WorkDirectory& directory, std::span<chann
     case PoolMode::kCommand:
       return run_command_worker(end, {.spool_directory = options.spool_directory,
                                       .capture = {},
+                                      .memory_kills = find_memory_kill_sources(),
                                       .limits = options.terms.limits,
                                       .directory = &directory});
     case PoolMode::kFresh:

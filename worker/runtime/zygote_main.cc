@@ -22,7 +22,7 @@ constexpr std::string_view kUsage =
     "  --mode fresh       the same, each task in a fork of its own\n"
     "  --mode thread      the same, several at once in one worker: --jobs-at-once\n"
     "  --mode command     workers that run command lines\n"
-    "  --plugin PATH      a shared object that defines tasks with futured/task.h; may be given several times\n"
+    "  --plugin PATH      a shared object that defines tasks (docs/tasks.md); may be given several times\n"
     "  --spool DIRECTORY  where long output goes\n"
     "\n"
     "Terms are the settings of a pool (deploy/futured.toml): --jobs-per-worker-max --rss-bytes-max --leaks --user\n"

@@ -93,6 +93,20 @@ std::string unquote_json(const PartView& part, std::size_t index) {
   return out;
 }
 
+std::string_view type_parameter(std::string_view content_type) {
+  for (std::size_t at = content_type.find(';'); at != std::string_view::npos; at = content_type.find(';')) {
+    content_type.remove_prefix(at + 1);
+    std::string_view parameter = content_type.substr(0, content_type.find(';'));
+    while (parameter.starts_with(' ')) parameter.remove_prefix(1);
+    while (parameter.ends_with(' ')) parameter.remove_suffix(1);
+    if (!parameter.starts_with("type=")) continue;
+    parameter.remove_prefix(5);
+    const bool quoted = parameter.size() >= 2 && parameter.starts_with('"') && parameter.ends_with('"');
+    return quoted ? parameter.substr(1, parameter.size() - 2) : parameter;
+  }
+  return {};
+}
+
 ArrayView view_array(const PartView& part, std::size_t index, std::string_view dtype, std::size_t alignment) {
   if (!is_array_type(part.content_type)) refuse_argument(index, part, "array of " + std::string(dtype));
   auto type = parse_array_type(part.content_type);

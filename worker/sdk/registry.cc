@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/limits.h"
+#include "worker/sdk/c_plugin.h"
 
 namespace futured {
 namespace sdk {
@@ -50,6 +51,19 @@ std::string what_is_wrong(const Registry& all, int abi_version, const std::strin
   return {};
 }
 
+// Static initialisers register what is written in C++, the entry point what is written for C.
+Status start(const std::string& path) {
+  // A path without a slash would be searched for in the library path.
+  const std::string file = path.find('/') == std::string::npos ? "./" + path : path;
+  void* const library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (library == nullptr) {
+    const char* why = dlerror();
+    return Error{ErrorCode::kFailedPrecondition, "plugin does not load: " + std::string(why != nullptr ? why : path)};
+  }
+  void* const entry = dlsym(library, "futured_plugin_tasks");
+  return entry == nullptr ? Status() : register_c_tasks(reinterpret_cast<CEntry>(entry), path);
+}
+
 }  // namespace
 
 bool register_task(int abi_version, std::string name, TaskOptions options, TaskFunction function) noexcept {
@@ -77,23 +91,16 @@ Status registration_status() {
 Status load_plugin(const std::string& path) {
   Registry& all = registry();
   const std::size_t before = all.tasks.size();
-  // A path without a slash would be searched for in the library path.
-  const std::string file = path.find('/') == std::string::npos ? "./" + path : path;
+  Status started;
   all.origin = path;
-  void* loaded = nullptr;
-  std::string thrown;
   try {
-    loaded = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    started = start(path);
   } catch (const std::exception& error) {
-    thrown = error.what();
+    started = Error{ErrorCode::kFailedPrecondition, "plugin " + path + " failed to start: " + error.what()};
   }
   all.origin.clear();
-  if (!thrown.empty()) return Error{ErrorCode::kFailedPrecondition, "plugin " + path + " failed to start: " + thrown};
-  if (loaded == nullptr) {
-    const char* why = dlerror();
-    return Error{ErrorCode::kFailedPrecondition, "plugin does not load: " + std::string(why != nullptr ? why : path)};
-  }
-  if (all.wrong) return *all.wrong;
+  if (all.wrong) return *all.wrong;  // first, since it may be why the entry point gave up
+  if (!started) return started;
   if (all.tasks.size() == before) {
     return Error{ErrorCode::kFailedPrecondition, "plugin " + path + " defines no task"};
   }

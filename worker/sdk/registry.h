@@ -23,8 +23,9 @@ struct RegisteredTask {
 // The first thing that was wrong with a registration, naming the task and where it came from.
 [[nodiscard]] Status registration_status();
 
-// Loads a plugin; its static initialisers register its tasks. Refuses one that does not load, registers nothing, or
-// whose registrations are wrong. The library stays loaded for the life of the process. One thread, before any fork.
+// Loads a plugin; its static initialisers register its tasks, and so does its C entry point, if it has one. Refuses one
+// that does not load, registers nothing, or whose registrations are wrong. The library stays loaded for the life of the
+// process. One thread, before any fork.
 [[nodiscard]] Status load_plugin(const std::string& path);
 
 }  // namespace futured::sdk

@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/own_groups.h"
 #include "worker/spawner/group_files.h"
-#include "worker/spawner/own_groups.h"
 #include "worker/spawner/process_tree.h"
 
 namespace futured::spawner {

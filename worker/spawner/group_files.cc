@@ -5,10 +5,10 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 
 #include "base/fd.h"
+#include "base/own_groups.h"
 
 namespace futured::spawner {
 
@@ -25,13 +25,6 @@ namespace {
 }
 
 }  // namespace
-
-std::string read_text(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 int write_text(const std::string& path, const std::string& text) {
   const Fd file(::open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));

@@ -8,8 +8,6 @@
 
 namespace futured::spawner {
 
-// Empty when it cannot be read.
-[[nodiscard]] std::string read_text(const std::string& path);
 // 0, or the errno that kept it from being written. The file must be there.
 [[nodiscard]] int write_text(const std::string& path, const std::string& text);
 

@@ -10,9 +10,6 @@ namespace {
 
 using Version = CgroupTree::Version;
 
-// The kernel kills for no larger charge than eight pages; so close to its limit was who could not have one.
-constexpr std::uint64_t kChargeBytesMax = 64 * 1024;
-
 [[nodiscard]] std::string text_of(std::uint64_t limit) { return limit == 0 ? "max" : std::to_string(limit); }
 
 [[nodiscard]] std::string word_of(Means means, const std::string& otherwise) {
@@ -93,16 +90,9 @@ bool SlotGroups::limit_memory(const CgroupTree& tree, const std::string& group, 
 }
 
 MemoryEvents SlotGroups::memory_events(const std::string& group, std::uint64_t bytes_max) const {
-  if (memory_in_unified_) {
-    const std::string events = unified_->read(group, "memory.events");
-    return {number_behind(events, "oom_kill"), number_behind(events, "oom")};
-  }
-  if (!memory_) return {};
-  const auto number_in = [&](const char* file) { return number_behind("n " + memory_->read(group, file), "n"); };
-  const std::uint64_t most =
-      std::max(number_in("memory.max_usage_in_bytes"), number_in("memory.memsw.max_usage_in_bytes"));
-  const bool was_at_max = bytes_max != 0 && most + kChargeBytesMax >= bytes_max;
-  return {number_behind(memory_->read(group, "memory.oom_control"), "oom_kill"), was_at_max ? 1U : 0U};
+  const std::optional<CgroupTree>& tree = memory_in_unified_ ? unified_ : memory_;
+  if (!tree) return {};
+  return memory_events_in(tree->path() + "/" + group, bytes_max).value_or(MemoryEvents{});
 }
 
 void SlotGroups::release(const std::string& group) const {

@@ -8,8 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/out_of_memory.h"
+#include "base/own_groups.h"
 #include "worker/spawner/cgroup.h"
-#include "worker/spawner/own_groups.h"
 #include "worker/spawner/wire.h"
 
 namespace futured::spawner {
@@ -25,13 +26,6 @@ struct Confined {
   bool kill = false;
   bool memory = false;
   bool processes = false;
-};
-
-// What a group's memory controller has counted. Only the growth between two looks says anything.
-struct MemoryEvents {
-  std::uint64_t kills =
-      0;  // processes of the group that the kernel killed for want of memory, the machine's or its own
-  std::uint64_t at_max = 0;  // times that the group was at its own limit; v1 tells no more than whether it was
 };
 
 class SlotGroups {

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -50,10 +51,12 @@ Status Spawner::open() {
 
   if (::getrandom(&instance_, sizeof instance_, 0) != sizeof instance_) return system_error("getrandom");
   if (options_.use_cgroup) groups_ = SlotGroups::create(find_own_groups(), instance_);
+  kills_around_ = find_memory_kill_sources();  // behind it: we may have another group since
   std::fprintf(stderr, "futured-spawner: %s\n", description_of(groups_).c_str());
   auto journal = Journal::create(journal_path, instance_, groups_.paths());
   if (!journal) return journal.error();
   journal_ = std::move(*journal);
+  raise_descriptor_limit();
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return system_error("prctl PR_SET_CHILD_SUBREAPER");
 
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
@@ -69,6 +72,15 @@ Status Spawner::open() {
   if (auto watched = watch(signals_.get(), EPOLLIN, Kind::kSignals, 0); !watched) return watched;
   idle_since_ = monotonic_now();
   return listen();
+}
+
+// For the vault. What we start gets back what we came with.
+void Spawner::raise_descriptor_limit() {
+  constexpr rlim_t kWanted = 2 * limits::kSegmentsHeldMax + 16 * limits::kSlotsMax;  // those in queues are copies
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors_before_) != 0) return;
+  const rlimit raised{std::min(descriptors_before_.rlim_max, std::max(descriptors_before_.rlim_cur, kWanted)),
+                      descriptors_before_.rlim_max};
+  (void)::setrlimit(RLIMIT_NOFILE, &raised);
 }
 
 Status Spawner::lock() {
@@ -119,7 +131,8 @@ void Spawner::run() {
     }
     on_time(monotonic_now());
     forget_stopped_pools();
-    watch_daemon();
+    if (daemon_) watch_for_room(*daemon_, Kind::kDaemon, daemon_watched_for_room_);
+    if (vault_user_) watch_for_room(*vault_user_, Kind::kVault, vault_watched_for_room_);
   }
   // Nobody is left who could be an exception to this.
   for (auto left = orphans(); !left.empty(); left = orphans()) {
@@ -149,6 +162,9 @@ void Spawner::on_event(Kind kind, std::uint32_t id, std::uint32_t events) {
       return;
     case Kind::kDaemon:
       if (daemon_ && daemon_->socket() == static_cast<int>(id)) read_daemon();
+      return;
+    case Kind::kVault:
+      if (vault_user_ && vault_user_->socket() == static_cast<int>(id)) read_vault();
       return;
     case Kind::kZygote:
       if (const auto pool = pools_.find(id); pool != pools_.end()) read_zygote(pool->second);

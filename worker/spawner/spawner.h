@@ -3,6 +3,8 @@
 // Single-threaded, one epoll. It outlives the daemon; everything that it tells is told again to the next one.
 #pragma once
 
+#include <sys/resource.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -16,6 +18,7 @@
 #include "worker/spawner/journal.h"
 #include "worker/spawner/slot_groups.h"
 #include "worker/spawner/state.h"
+#include "worker/spawner/vault.h"
 
 namespace futured::spawner {
 
@@ -35,10 +38,11 @@ class Spawner {
 
  private:
   // What an epoll event is about: the kind in the upper half, an id in the lower.
-  enum class Kind : std::uint32_t { kListener = 1, kSignals, kGreeting, kDaemon, kZygote, kWorker };
+  enum class Kind : std::uint32_t { kListener = 1, kSignals, kGreeting, kDaemon, kVault, kZygote, kWorker };
 
   explicit Spawner(const Options& options) : options_(options) {}
   [[nodiscard]] Status open();
+  void raise_descriptor_limit();
   [[nodiscard]] Status lock();
   [[nodiscard]] Status listen();
   [[nodiscard]] Status watch(int descriptor, std::uint32_t events, Kind kind, std::uint32_t id);
@@ -51,7 +55,8 @@ class Spawner {
   void greet(int socket);
   void read_daemon();
   [[nodiscard]] bool handle(std::string_view bytes);
-  void watch_daemon();
+  void watch_for_room(Connection& connection, Kind kind, bool& watched);
+  void read_vault();
   void welcome();
   void tell(std::string_view bytes, std::span<const int> descriptors = {});
   void drop_daemon(std::string_view why);
@@ -107,18 +112,23 @@ class Spawner {
   void judge_memory(SlotState& slot, WorkerEnded& message) const;
 
   Options options_;
+  rlimit descriptors_before_{};
   std::uint64_t instance_ = 0;
   Fd lock_;
   Fd epoll_;
   Fd signals_;
   Fd listener_;
   SlotGroups groups_;
+  MemoryKillSources kills_around_;        // of workers that no memory controller counts by themselves
   Instant sample_at_ = Instant::never();  // while a worker lives with a limit that no group keeps
   std::optional<Journal> journal_;
 
   std::map<int, Fd> greetings_;  // accepted, no HELLO yet
   std::optional<Connection> daemon_;
   bool daemon_watched_for_room_ = false;
+  std::optional<Connection> vault_user_;
+  bool vault_watched_for_room_ = false;
+  Vault vault_;
   std::uint32_t epoch_ = 0;
   Instant idle_since_;
 

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 
@@ -60,16 +61,25 @@ void Spawner::greet(int number) {
 
   std::array<char, 256> buffer;
   const auto packet = channel::receive_packet(number, buffer);
-  Hello hello{};
-  const bool greeted = packet && packet->has_value() && read_as({buffer.data(), (*packet)->bytes}, hello) &&
-                       hello.header.type == static_cast<std::uint32_t>(MessageType::kHello);
-  if (!greeted) return;
+  Hello hello{};  // of the same size as VAULT_HELLO, and its epoch in the same place
+  static_assert(sizeof(VaultHello) == sizeof hello && offsetof(VaultHello, epoch) == offsetof(Hello, epoch));
+  if (!packet || !packet->has_value() || !read_as({buffer.data(), (*packet)->bytes}, hello)) return;
+  const bool is_for_vault = hello.header.type == static_cast<std::uint32_t>(VaultMessageType::kHello);
+  if (!is_for_vault && hello.header.type != static_cast<std::uint32_t>(MessageType::kHello)) return;
   auto refused = make<Refused>(MessageType::kRefused);
   if (hello.header.version != kVersion) put_text(refused.message, "the spawner speaks version 1 of its protocol");
   if (hello.epoch < epoch_)
     put_text(refused.message, "a daemon of a higher epoch has been here: " + std::to_string(epoch_));
   if (refused.message[0] != '\0') {
     (void)channel::send_packet(number, channel::bytes_of(refused));
+    return;
+  }
+  if (is_for_vault) {
+    if (!watch(number, EPOLLIN, Kind::kVault, static_cast<std::uint32_t>(number))) return;
+    if (vault_user_) read_vault();
+    vault_user_.emplace(std::move(socket));
+    vault_watched_for_room_ = false;
+    if (!vault_.tell(*vault_user_)) vault_user_.reset();
     return;
   }
   if (daemon_) drop_daemon("another daemon of epoch " + std::to_string(hello.epoch) + " took over");
@@ -116,15 +126,32 @@ void Spawner::drop_daemon(std::string_view why) {
   idle_since_ = monotonic_now();
 }
 
-// Asks epoll for room in the daemon's socket while something is queued for it.
-void Spawner::watch_daemon() {
-  if (!daemon_ || daemon_->is_waiting() == daemon_watched_for_room_) return;
-  daemon_watched_for_room_ = daemon_->is_waiting();
+// Asks epoll for room in the connection's socket while something is queued for it.
+void Spawner::watch_for_room(Connection& connection, Kind kind, bool& watched) {
+  if (connection.is_waiting() == watched) return;
+  watched = connection.is_waiting();
   epoll_event event{};
-  event.events = daemon_watched_for_room_ ? EPOLLIN | EPOLLOUT : EPOLLIN;
+  event.events = watched ? EPOLLIN | EPOLLOUT : EPOLLIN;
   event.data.u64 =
-      (std::uint64_t{static_cast<std::uint32_t>(Kind::kDaemon)} << 32) | static_cast<std::uint32_t>(daemon_->socket());
-  (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, daemon_->socket(), &event);
+      (std::uint64_t{static_cast<std::uint32_t>(kind)} << 32) | static_cast<std::uint32_t>(connection.socket());
+  (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.socket(), &event);
+}
+
+// What a daemon had given before it went is read to the end: the last of it may be what it had just acknowledged.
+void Spawner::read_vault() {
+  std::array<char, sizeof(NeedSegment) + kNeedRangesMax * sizeof(JobRange) + limits::kContentTypeBytesMax> buffer;
+  for (;;) {
+    auto packet = channel::receive_packet(vault_user_->socket(), buffer);
+    if (packet && !packet->has_value()) break;
+    if (packet && (*packet)->bytes > 0 && vault_.handle({buffer.data(), (*packet)->bytes}, (*packet)->descriptors))
+      continue;
+    if (!packet || (*packet)->bytes > 0) {
+      std::fprintf(stderr, "futured-spawner: keeps no more segments for this daemon: %s\n",
+                   packet ? "it sent what is not of this protocol" : packet.error().message.c_str());
+    }
+    return vault_user_.reset();
+  }
+  if (!vault_user_->flush()) vault_user_.reset();
 }
 
 void Spawner::read_daemon() {

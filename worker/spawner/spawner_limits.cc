@@ -43,7 +43,7 @@ void Spawner::confine(SlotState& slot, const WorkerLimits& limits) {
   slot.limits = limits;
   slot.confined = groups_.confine(group_of(slot), slot.pid, limits);
   slot.memory_before = groups_.memory_events(group_of(slot), limits.memory_bytes_max);
-  slot.machine_out_of_memory_before = out_of_memory_kills();
+  slot.kills_around_before = memory_kills(kills_around_);
   if (samples_memory(slot) || samples_processes(slot)) {
     sample_at_ = std::min(sample_at_, monotonic_now() + kSampleEvery);
   }
@@ -95,7 +95,8 @@ void Spawner::judge_memory(SlotState& slot, WorkerEnded& message) const {
         slot.over_what = "killed by the kernel, over the memory_max of its pool, " +
                          std::to_string(slot.limits.memory_bytes_max) + " bytes (counted by its control group)";
       }
-    } else if (slot.wait_status != -1 && out_of_memory_kills() > slot.machine_out_of_memory_before) {
+    } else if (slot.wait_status != -1 && !slot.confined.memory &&
+               memory_kills(kills_around_) > slot.kills_around_before) {
       out = OutOfMemory::kLikely;
     }
   }

@@ -36,7 +36,7 @@ struct Child {
 
 // Everything that the child needs is made before the fork: after it only system calls.
 [[nodiscard]] Child start_program(const std::vector<std::string>& argv, const std::vector<std::string>& environment,
-                                  int control) {
+                                  int control, const rlimit& descriptors) {
   std::vector<char*> argv_pointers;
   for (const std::string& argument : argv) argv_pointers.push_back(const_cast<char*>(argument.c_str()));
   argv_pointers.push_back(nullptr);
@@ -65,6 +65,7 @@ struct Child {
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::signal(SIGPIPE, SIG_DFL);
     ::signal(SIGHUP, SIG_DFL);
+    ::setrlimit(RLIMIT_NOFILE, &descriptors);
     // Clear of 3, so that neither dup2 below hits the other's source.
     const int report_high = ::fcntl(report_write.get(), F_DUPFD_CLOEXEC, 10);
     const int control_high = ::fcntl(control, F_DUPFD_CLOEXEC, 10);
@@ -109,7 +110,7 @@ void Spawner::start_zygote(PoolState& pool) {
   std::vector<std::string> environment = pool.environment;
   environment.push_back(instance_entry(instance_));
   pool.state = PoolState::State::kStarting;
-  const Child child = start_program(pool.argv, environment, theirs.get());
+  const Child child = start_program(pool.argv, environment, theirs.get(), descriptors_before_);
   pool.pid = child.pid;
   if (child.pid == 0 || child.exec_errno != 0) {
     return zygote_lost(pool, system_error("cannot start " + pool.argv[0], child.exec_errno).message);

@@ -68,10 +68,10 @@ struct SlotState {
   std::uint64_t start_time = 0;
   WorkerLimits limits;
   Confined confined;
-  MemoryEvents memory_before;                      // of its group
-  std::uint64_t machine_out_of_memory_before = 0;  // kills of the whole machine
-  Limit over = Limit::kNone;                       // what it was killed for
-  std::string over_what;                           // kNone: empty
+  MemoryEvents memory_before;             // of its group
+  std::uint64_t kills_around_before = 0;  // where it is among others
+  Limit over = Limit::kNone;              // what it was killed for
+  std::string over_what;                  // kNone: empty
 
   bool exited = false;  // reaped: the figures below are final
   bool kill_asked = false;

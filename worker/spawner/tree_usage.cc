@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "worker/spawner/group_files.h"
+#include "base/own_groups.h"
 #include "worker/spawner/process_tree.h"
 
 namespace futured::spawner {

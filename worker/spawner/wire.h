@@ -200,4 +200,53 @@ struct Replayed {  // everything that was there at WELCOME has been told
   MessageHeader header;
 };
 
+// ---- The vault: a connection of its own -----------------------------------------------------------------------------
+
+enum class VaultMessageType : std::uint32_t {
+  kHello = 64,
+  kDrop = 65,
+  kKeep = 66,  // both ways: to keep, and what is kept
+  kNeed = 67,  // likewise
+  kTold = 68,  // from the spawner
+};
+
+struct VaultHello {  // first; answered by all that is kept, then VAULT_TOLD
+  MessageHeader header;
+  std::uint32_t epoch;
+  std::uint32_t reserved;
+};
+
+struct KeepSegment {  // with the segment's descriptor; followed by type_bytes of its content type
+  MessageHeader header;
+  std::uint64_t segment;
+  std::uint64_t result_of;  // the job of whose result it is a part; 0: an input
+  std::uint64_t bytes;
+  std::uint32_t owner;  // uid
+  std::uint32_t type_bytes;
+};
+static_assert(sizeof(KeepSegment) == 40);
+
+struct JobRange {  // half-open
+  std::uint64_t first;
+  std::uint64_t end;
+};
+
+struct NeedSegment {  // followed by range_count JobRanges: all jobs known to name the segment, in place of those told before
+  MessageHeader header;
+  std::uint64_t segment;
+  std::uint32_t range_count;  // at most kNeedRangesMax
+  std::uint32_t reserved;
+};
+static_assert(sizeof(NeedSegment) == 24);
+inline constexpr std::size_t kNeedRangesMax = 64;
+
+struct DropSegment {
+  MessageHeader header;
+  std::uint64_t segment;
+};
+
+struct VaultTold {
+  MessageHeader header;
+};
+
 }  // namespace futured::spawner

@@ -354,3 +354,10 @@ FUTURED_TASK("test.eat", [](std::int64_t mib) {
   for (std::int64_t i = 0; i < mib; ++i) eaten.emplace_back(std::size_t{1} << 20, 'x');
   wait_for_ever();
 });
+
+// An array, which reaches its reader in a segment.
+FUTURED_TASK("test.ones", [](futured::Context& context, std::uint64_t count) {
+  auto ones = context.make_array<double>({count});
+  for (double& one : ones.elements()) one = 1;
+  return ones;
+});

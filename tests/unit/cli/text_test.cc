@@ -224,5 +224,39 @@ TEST(Sizes, AreReadable) {
   EXPECT_EQ(duration_text(-5), "0 us");
 }
 
+std::string ended(client::JobState state, client::CauseKind kind, const std::string& message) {
+  client::Outcome outcome;
+  outcome.id = 7;
+  outcome.state = state;
+  outcome.cause.kind = kind;
+  outcome.cause.message = message;
+  outcome.cause.exit_code = kind == client::CauseKind::kCommandExit ? 3 : 0;
+  outcome.cause.signal = kind == client::CauseKind::kCommandSignal ? 9 : 0;
+  return ended_text(outcome);
+}
+
+TEST(Endings, SayOneThingOnce) {
+  using client::CauseKind;
+  using client::JobState;
+  EXPECT_EQ(ended(JobState::kTimedOut, CauseKind::kTimeout, "ran longer than its run_timeout"),
+            "job 7 TIMED_OUT: ran longer than its run_timeout");
+  EXPECT_EQ(ended(JobState::kCancelled, CauseKind::kCancelled, "cancelled"), "job 7 CANCELLED");
+  EXPECT_EQ(ended(JobState::kCancelled, CauseKind::kCancelled, "cancelled: Ctrl-C"), "job 7 CANCELLED: Ctrl-C");
+  EXPECT_EQ(ended(JobState::kFailed, CauseKind::kCommandSignal, "killed by signal 9 (Killed)"),
+            "job 7 FAILED: killed by signal 9 (Killed)");
+  EXPECT_EQ(ended(JobState::kFailed, CauseKind::kCommandExit, "exit code 3; standard output is incomplete: no room"),
+            "job 7 FAILED: exit code 3; standard output is incomplete: no room");
+  EXPECT_EQ(ended(JobState::kFailed, CauseKind::kWorkerDied, "the worker was ended by signal 6"),
+            "job 7 FAILED: the worker was ended by signal 6");
+}
+
+TEST(Endings, AMessageOfItsOwnIsBehindItsKind) {
+  using client::CauseKind;
+  using client::JobState;
+  EXPECT_EQ(ended(JobState::kFailed, CauseKind::kOutOfMemory, "killed by the kernel"),
+            "job 7 FAILED: out of memory: killed by the kernel");
+  EXPECT_EQ(ended(JobState::kFailed, CauseKind::kCommandExit, ""), "job 7 FAILED: exit code 3");
+}
+
 }  // namespace
 }  // namespace futured::cli

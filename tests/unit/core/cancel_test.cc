@@ -124,6 +124,20 @@ TEST(Cancel, AJobThatWasFasterSaysSo) {
   EXPECT_THAT(stage.turn({done}), ElementsAre("cancelled 2: 1 SUCCEEDED"));
 }
 
+TEST(Cancel, AJobThatHadFailedBeforeItIsNotTriedAgain) {
+  Stage stage;
+  JobSpec spec = Stage::work();
+  spec.max_attempts = 3;
+  stage.turn({stage.submit(spec)});
+  stage.take(1, 1);
+  stage.pass(milliseconds(limits::kHeadCheckNs / 1'000'000));
+  const Event failed = stage.failed(1);
+  stage.pass(milliseconds(1));
+  EXPECT_THAT(stage.turn({stage.cancel(1)}), ElementsAre("stop 1.1 slot 1"));
+  EXPECT_THAT(stage.turn({failed}), ElementsAre("cancelled 2: 1 CANCELLED"));
+  EXPECT_THAT(stage.pass(seconds(60)), IsEmpty());
+}
+
 TEST(Cancel, EveryAskerIsAnsweredOnce) {
   Stage stage;
   run_one(stage);

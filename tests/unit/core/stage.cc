@@ -99,7 +99,9 @@ Stage::Stage(StageSetup setup) {
     if (pool.commands) continue;
     step(event::PoolReady{scheduler->pool_named(pool.name), {"work", "other"}});
   }
-  for (std::uint32_t slot = 1; slot <= scheduler->slot_count(); ++slot) step(slot_ready(slot));
+  for (std::uint32_t slot = 1; slot <= scheduler->slot_count(); ++slot) {
+    if (scheduler->is_wanted(SlotId{slot})) step(slot_ready(slot));
+  }
   if (setup.snapshot.epoch.is_set()) return;
   history.push_back(std::move(effects));
   effects = Effects{};

@@ -47,6 +47,38 @@ TEST_F(ConfigFile, PoolsAndQueuesAreRead) {
   EXPECT_EQ(config->queues.at(0).discipline, "priority");
 }
 
+TEST_F(ConfigFile, APoolMayHaveALeastAndAMost) {
+  const auto size_of = [&](const std::string& size) {
+    const auto config = read("[pools.p]\nsize = " + size + "\n");
+    EXPECT_TRUE(config.ok()) << size << ": " << config.error().message;
+    return std::pair(config->pools.back().size, config->pools.back().size_min);
+  };
+  EXPECT_EQ(size_of("'auto'"), std::pair(0U, UINT32_MAX));
+  EXPECT_EQ(size_of("'2..8'"), std::pair(8U, 2U));
+  EXPECT_EQ(size_of("'0..auto'"), std::pair(0U, 0U));
+  EXPECT_EQ(size_of("'7'"), std::pair(7U, UINT32_MAX));
+  for (const std::string wrong : {"'8..2'", "'..4'", "'1..'", "'a..b'", "'1..2..3'", "'-1..2'", "'1..99999'", "'0'", "''"}) {
+    EXPECT_THAT(refusal("[pools.p]\nsize = " + wrong + "\n"), HasSubstr("\"1..8\"")) << wrong;
+  }
+  Config config = default_config();
+  config.socket = "/s";
+  config.state = "/d";
+  config.pools[0].idle_ms = 0;
+  EXPECT_THAT(check(config).error().message, HasSubstr("idle_ms: must be at least 1"));
+}
+
+TEST(PoolSize, MindsTheMemoryWhereItIsLeftToTheMachine) {
+  PoolSection pool{.name = "p"};
+  const std::uint32_t cores = workers_max(pool);
+  EXPECT_GE(cores, 1U);
+  pool.terms.memory_bytes_max = std::uint64_t{1} << 60;
+  EXPECT_EQ(workers_max(pool), 1U);
+  pool.terms.memory_bytes_max = 1;
+  EXPECT_EQ(workers_max(pool), cores);
+  pool.size = 5;
+  EXPECT_EQ(workers_max(pool), 5U);
+}
+
 TEST_F(ConfigFile, CallbacksAreReadAndRefusePrivateTargetsUnlessToldOtherwise) {
   EXPECT_FALSE(default_config().callbacks.allow_private);
   EXPECT_EQ(default_config().callbacks.redirects_max, 0);
@@ -69,7 +101,7 @@ TEST_F(ConfigFile, WhatIsWrongIsNamed) {
   EXPECT_THAT(refusal("[daemon]\nsocket = 7\n"), HasSubstr("[daemon] socket: must be a string"));
   EXPECT_THAT(refusal("[pools.p]\nmode = 'quick'\n"),
               HasSubstr("[pools.p] mode: \"quick\": must be process, fresh, thread or command"));
-  EXPECT_THAT(refusal("[pools.p]\nsize = 0\n"), HasSubstr("[pools.p] size: must be \"auto\" or 1 to"));
+  EXPECT_THAT(refusal("[pools.p]\nsize = 0\n"), HasSubstr("[pools.p] size: must be \"auto\", 1 to"));
   EXPECT_THAT(refusal("[queues.q]\ndiscipline = 'random'\n"), HasSubstr("[queues.q] discipline"));
   EXPECT_THAT(refusal("[daemon\n"), HasSubstr(":1:"));
 }

@@ -20,7 +20,7 @@ class CommandMemoryTest : public ::testing::Test {
     auto end = slot_.worker();
     slot_.lifeline_write.reset();
     CommandOptions options;
-    options.vmstat = vmstat_;
+    options.memory_kills.vmstat = vmstat_;
     ::_exit(run_command_worker(end, options));
   }
   ~CommandMemoryTest() override {
@@ -43,10 +43,11 @@ class CommandMemoryTest : public ::testing::Test {
   std::uint64_t next_ = 1;
 };
 
-TEST_F(CommandMemoryTest, AKillWhileTheKernelKilledForMemoryIsToldAsThat) {
+TEST_F(CommandMemoryTest, AKillWhileTheKernelKilledForMemoryIsToldAsLikelyThat) {
   const Ended ended = shell("echo oom_kill 5 >" + vmstat_ + "; kill -9 $$");
   EXPECT_EQ(ended.status, DoneStatus::kOutOfMemory);
   EXPECT_EQ(ended.signal, SIGKILL);
+  EXPECT_TRUE(ended.message.starts_with("likely: killed by signal 9")) << ended.message;
   EXPECT_NE(ended.message.find("want of memory"), std::string::npos) << ended.message;
 }
 

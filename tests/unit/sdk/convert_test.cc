@@ -5,48 +5,10 @@
 #include <cmath>
 #include <limits>
 
-#include "futured/task.h"
+#include "tests/unit/sdk/fakes.h"
 
 namespace futured::sdk {
 namespace {
-
-PartView part(std::string_view type, std::string_view bytes) {
-  return {type, {reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, nullptr};
-}
-
-// Collects a result as "type=bytes;".
-struct Collected final : ResultWriter {
-  void add(std::string_view type, std::string_view bytes) override {
-    all += std::string(type) + "=" + std::string(bytes) + ";";
-  }
-  void add_array(std::string_view dtype, const std::vector<std::uint64_t>& shape,
-                 std::span<const std::byte> bytes) override {
-    all += std::string(dtype) + "[" + std::to_string(shape.size()) + "]" + std::to_string(bytes.size()) + ";";
-  }
-  std::string all;
-};
-
-struct NoContext final : Context {
-  std::uint64_t job_id() const override { return 1; }
-  std::uint32_t epoch() const override { return 1; }
-  std::uint32_t attempt() const override { return 1; }
-  std::uint64_t jobs_run_before() const override { return 0; }
-  bool stop_requested() override { return false; }
-  [[nodiscard]] StopReason stop_reason() override { return StopReason::kNone; }
-  bool wait_for(std::chrono::nanoseconds) override { return true; }
-  void progress(std::uint64_t, std::uint64_t, std::string_view) override {}
-  void log(LogLevel, std::string_view) override {}
-  void heartbeat() override {}
-  void emit(std::string_view) override {}
-  Shared make_shared_memory(std::size_t) override { return {}; }
-};
-
-std::string call_task(auto function, std::vector<PartView> parts) {
-  NoContext context;
-  Collected out;
-  wrap(function)(context, parts, out);
-  return out.all;
-}
 
 template <typename T>
 T converted(const PartView& from) {
@@ -132,6 +94,42 @@ TEST(Convert, ACallableMayTakeContextPartsOrNeither) {
             "text/plain=xy;");
   int (*const function)(int) = [](int a) { return -a; };
   EXPECT_EQ(call_task(function, {part(kJsonType, "4")}), "application/json=-4;");
+}
+
+struct Meters {
+  int value;
+};
+
+}  // namespace
+
+// As the author of a task would, who has a type of his own.
+template <>
+struct Argument<Meters> {
+  Argument(const PartView& part, std::size_t index) : number(part, index) {}
+  Meters get() { return {number.get()}; }
+  Argument<int> number;
+};
+template <>
+struct ResultOf<Meters> {
+  static void add(ResultWriter& out, Meters value) { add_result(out, std::to_string(value.value) + " m"); }
+};
+
+namespace {
+
+TEST(Convert, ATypeOfYourOwnIsTakenAndReturnedAloneAndInATuple) {
+  const auto twice = [](Meters length) { return std::tuple(Meters{2 * length.value}, 1); };
+  EXPECT_EQ(call_task(twice, {part(kJsonType, "4")}), "text/plain=8 m;application/json=1;");
+  EXPECT_THROW(call_task(twice, {part(kTextType, "4 m")}), BadArgument);
+}
+
+TEST(Convert, TheTypeParameterIsFoundAmongOthersAndWithQuotes) {
+  EXPECT_EQ(type_parameter("application/x-protobuf; type=\"a.B\""), "a.B");
+  EXPECT_EQ(type_parameter("application/x-protobuf;type=a.B"), "a.B");
+  EXPECT_EQ(type_parameter("application/x-protobuf; subtype=c; type=a.B ; x=y"), "a.B");
+  for (const char* none : {"", "application/x-protobuf", "type=a.B", "x; ", "x; type", "x; type=", "x; type=\"\""}) {
+    EXPECT_EQ(type_parameter(none), "") << none;
+  }
+  EXPECT_EQ(type_parameter("x; type=\""), "\"");
 }
 
 TEST(Convert, TheNumberOfArgumentsMustFit) {

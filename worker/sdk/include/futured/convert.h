@@ -12,6 +12,17 @@
 //   std::tuple<…>, std::vector<Output>          -                                   one part for each element
 //   void                                        -                                   no parts
 //
+// with futured/json.h, for which nlohmann-json must be there:
+//   nlohmann::json, ordered_json                JSON                                application/json
+//   classes with from_json and to_json,         JSON of their shape                 application/json
+//   containers of what nlohmann converts
+//
+// with futured/protobuf.h, for which protobuf must be there:
+//   generated message types                     a message of exactly this type      application/x-protobuf; type="…"
+//
+// A type of your own becomes an argument by a specialisation of sdk::Argument, and a result by one of sdk::ResultOf:
+// those two headers are examples.
+//
 // Views (string_view, span, Array, PartView) are into the payload itself and hold during the call, unless an Array's
 // owner is kept: it keeps a mapped segment alive.
 #pragma once
@@ -77,6 +88,8 @@ struct ArrayView {
                                    std::size_t alignment);
 [[nodiscard]] bool is_json_string(const PartView& part);
 [[nodiscard]] std::string unquote_json(const PartView& part, std::size_t index);
+// The value of `type="value"` or `type=value` behind a content type's semicolons; empty without one. Throws nothing.
+[[nodiscard]] std::string_view type_parameter(std::string_view content_type);
 [[noreturn]] void refuse_argument(std::size_t index, const PartView& part, std::string_view wanted);
 [[noreturn]] void refuse_count(std::size_t given, std::size_t wanted, bool or_more);
 
@@ -165,40 +178,73 @@ struct Argument<Array<const T>> {
   Array<const T> value;
 };
 
-template <typename T>
-struct IsArray : std::false_type {};
-template <typename T>
-struct IsArray<Array<T>> : std::true_type {};
-template <typename T>
-struct IsTuple : std::false_type {};
-template <typename... T>
-struct IsTuple<std::tuple<T...>> : std::true_type {};
+// ResultOf<R>::add(out, value) adds the parts of a result of type R.
+template <typename R>
+struct ResultOf;
 
 template <typename R>
 void add_result(ResultWriter& out, const R& value) {
-  if constexpr (std::same_as<R, bool>) {
-    out.add(kJsonType, value ? "true" : "false");
-  } else if constexpr (Number<R>) {
+  static_assert(
+      requires { ResultOf<R>::add(out, value); }, "a task cannot return this type: see futured/convert.h");
+  ResultOf<R>::add(out, value);
+}
+
+template <typename R>
+concept TextResult = std::convertible_to<const R&, std::string_view>;
+template <typename R>
+concept BytesResult = std::convertible_to<const R&, std::span<const std::byte>>;
+
+template <Number R>
+struct ResultOf<R> {
+  static void add(ResultWriter& out, R value) {
     char text[64];
     const auto written = std::to_chars(text, text + sizeof text, value);
     out.add(kJsonType, std::string_view(text, static_cast<std::size_t>(written.ptr - text)));
-  } else if constexpr (std::convertible_to<const R&, std::string_view>) {
-    out.add(kTextType, value);
-  } else if constexpr (std::same_as<R, Output>) {
-    out.add(value.content_type, value.bytes);
-  } else if constexpr (std::same_as<R, std::vector<Output>>) {
-    for (const Output& output : value) add_result(out, output);
-  } else if constexpr (IsArray<R>::value) {
-    using T = std::remove_reference_t<decltype(*value.data())>;
-    out.add_array(dtype_of<T>(), value.shape(), std::as_bytes(value.elements()));
-  } else if constexpr (IsTuple<R>::value) {
-    std::apply([&](const auto&... each) { (add_result(out, each), ...); }, value);
-  } else {
-    static_assert(std::convertible_to<const R&, std::span<const std::byte>>, "a task cannot return this type");
-    const std::span<const std::byte> bytes = value;
+  }
+};
+
+template <>
+struct ResultOf<bool> {
+  static void add(ResultWriter& out, bool value) { out.add(kJsonType, value ? "true" : "false"); }
+};
+
+template <TextResult R>
+struct ResultOf<R> {
+  static void add(ResultWriter& out, const R& value) { out.add(kTextType, value); }
+};
+
+template <BytesResult R>
+struct ResultOf<R> {
+  static void add(ResultWriter& out, std::span<const std::byte> bytes) {
     out.add("", std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   }
-}
+};
+
+template <>
+struct ResultOf<Output> {
+  static void add(ResultWriter& out, const Output& value) { out.add(value.content_type, value.bytes); }
+};
+
+template <>
+struct ResultOf<std::vector<Output>> {
+  static void add(ResultWriter& out, const std::vector<Output>& values) {
+    for (const Output& value : values) add_result(out, value);
+  }
+};
+
+template <typename T>
+struct ResultOf<Array<T>> {
+  static void add(ResultWriter& out, const Array<T>& value) {
+    out.add_array(dtype_of<T>(), value.shape(), std::as_bytes(value.elements()));
+  }
+};
+
+template <typename... T>
+struct ResultOf<std::tuple<T...>> {
+  static void add(ResultWriter& out, const std::tuple<T...>& values) {
+    std::apply([&](const T&... each) { (add_result(out, each), ...); }, values);
+  }
+};
 
 }  // namespace sdk
 }  // namespace futured

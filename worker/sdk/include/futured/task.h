@@ -17,7 +17,8 @@
 // it is, is killed before the job counts as ended.
 //
 // Built as a shared object (-shared -fPIC, linked to nothing of futured) this is a plugin: `futured-zygote --plugin`
-// loads it and finds its tasks. convert.h lists the types that arguments and results may have.
+// loads it and finds its tasks. convert.h lists the types that arguments and results may have, json.h and protobuf.h
+// add some; task_c.h is for plugins in C.
 #pragma once
 
 #include <concepts>

@@ -1,8 +1,8 @@
-#include "worker/spawner/own_groups.h"
+#include "base/own_groups.h"
 
 #include <gtest/gtest.h>
 
-namespace futured::spawner {
+namespace futured {
 namespace {
 
 TEST(OwnGroups, OfASystemWithV2Only) {
@@ -73,4 +73,4 @@ TEST(GroupFiles, WordsAndNumbersAreFoundByTheirWholeName) {
 }
 
 }  // namespace
-}  // namespace futured::spawner
+}  // namespace futured

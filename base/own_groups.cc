@@ -1,12 +1,12 @@
-#include "worker/spawner/own_groups.h"
+#include "base/own_groups.h"
 
 #include <charconv>
+#include <fstream>
 #include <optional>
+#include <sstream>
 #include <vector>
 
-#include "worker/spawner/group_files.h"
-
-namespace futured::spawner {
+namespace futured {
 
 namespace {
 
@@ -108,6 +108,13 @@ OwnGroups find_own_groups() {
   return find_own_groups(read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup"));
 }
 
+std::string read_text(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
 bool has_word(std::string_view list, std::string_view word) {
   for (const std::string_view line : split(list, '\n')) {
     for (const std::string_view each : split(line, ' ')) {
@@ -128,4 +135,4 @@ std::uint64_t number_behind(std::string_view lines, std::string_view name) {
   return 0;
 }
 
-}  // namespace futured::spawner
+}  // namespace futured

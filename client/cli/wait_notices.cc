@@ -1,0 +1,81 @@
+#include "client/cli/wait_notices.h"
+
+#include <algorithm>
+#include <exception>
+#include <span>
+#include <utility>
+
+#include "client/cli/cli.h"
+#include "client/cli/text.h"
+
+namespace futured::cli {
+
+namespace {
+
+// Nothing tells of it, so the daemon is asked: soon, for most waits are short, then seldom, for some last days.
+constexpr client::Milliseconds kFirstAfter(2'000);
+constexpr client::Milliseconds kAgainAfter(10'000);
+constexpr std::size_t kJobsAskedMax = 100;  // one call each
+
+}  // namespace
+
+WaitNotices::WaitNotices(std::string address, std::vector<std::uint64_t> jobs)
+    : address_(std::move(address)), jobs_(std::move(jobs)), thread_([this] { run(); }) {}
+
+WaitNotices::~WaitNotices() {
+  {
+    const std::lock_guard guard(mutex_);
+    over_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void WaitNotices::run() {
+  client::Milliseconds patience = kFirstAfter;
+  std::unique_lock lock(mutex_);
+  while (!store_told_ && !changed_.wait_for(lock, patience, [this] { return over_; })) {
+    lock.unlock();
+    look();
+    lock.lock();
+    patience = kAgainAfter;
+  }
+}
+
+// Over a connection of its own, which is given up at once: the verb's own would wait for a daemon that is gone, and the
+// end of the verb for that.
+void WaitNotices::look() {
+  constexpr client::Milliseconds kNone(0);
+  try {
+    const client::Client client =
+        client::Client::connect(address_, {.connect_timeout = kNone, .reconnect_timeout = kNone});
+    if (!std::exchange(jobs_looked_at_, true)) tell_if_not_started(client);
+    tell_if_failing(client);
+  } catch (const std::exception&) {  // what is wrong with the daemon, the verb hears and tells
+  }
+}
+
+// One is enough: what it waits for, those behind it mostly wait for, too, and while it runs nothing needs to be said.
+void WaitNotices::tell_if_not_started(const client::Client& client) const {
+  for (const std::uint64_t id : std::span(jobs_).first(std::min(jobs_.size(), kJobsAskedMax))) {
+    const client::JobState state = client.job(id).state;
+    if (is_waiting(state)) complain("job " + std::to_string(id) + " is " + one_line(client.why(id)));
+    if (is_waiting(state) || state == client::JobState::kRunning) return;
+  }
+}
+
+void WaitNotices::tell_if_failing(const client::Client& client) {
+  const auto figures = client.stats().figures;
+  const auto failing = figures.find("store_failing");
+  if (failing == figures.end() || failing->second == 0) return;
+  store_told_ = true;
+  complain(
+      "the daemon cannot commit (is its disk full?), so no job ends: fut doctor says where to make room; waiting on");
+}
+
+bool is_waiting(client::JobState state) {
+  return state == client::JobState::kScheduled || state == client::JobState::kBlocked ||
+         state == client::JobState::kQueued;
+}
+
+}  // namespace futured::cli
