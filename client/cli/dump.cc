@@ -27,19 +27,20 @@ client::DumpOptions how(const Options& options) {
   return chosen;
 }
 
-client::MappedBytes part_of_result(const client::Client& client, const Options& options) {
-  try {
-    return client.map_result(options.id, options.part);
-  } catch (const client::Error& error) {
-    if (error.kind() != client::ErrorKind::kFailedPrecondition) throw;
-    const std::string number = std::to_string(options.id);
-    throw client::Error(error.kind(), "job " + number + " has not ended: fut wait " + number);
-  }
-}
-
 int dump(const Options& options, const Globals& globals) {
   const client::DumpOptions chosen = how(options);
-  client::dump(options.file, part_of_result(connect(globals), options), chosen);
+  const client::Client client = connect(globals);
+  const client::JobInfo job = client.job(options.id);
+  if (!client::is_terminal(job.state)) {
+    const std::string number = std::to_string(job.id);
+    throw client::Error(client::ErrorKind::kFailedPrecondition, "job " + number + " has not ended: fut wait " + number);
+  }
+  // It may have a result all the same, as a command has output: that is what fut result is for.
+  if (job.state != client::JobState::kSucceeded) {
+    complain(ended_text({.id = job.id, .state = job.state, .cause = job.cause}));
+    return kJobFailed;
+  }
+  client::dump(options.file, client.map_result(options.id, options.part), chosen);
   const client::ArrayFile file(options.file);
   if (globals.json) {
     Json json = {{"id", options.id}, {"part", options.part}};

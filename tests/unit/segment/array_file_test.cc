@@ -12,7 +12,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <random>
 #include <sstream>
 
@@ -59,6 +58,11 @@ class ArrayFileTest : public ::testing::Test {
     std::ofstream(path(name), std::ios::binary | std::ios::trunc) << content;
     return path(name);
   }
+  static ArrayFile opened(const std::string& path) {
+    auto file = ArrayFile::open(path);
+    EXPECT_TRUE(file.ok()) << (file.ok() ? "" : file.error().message);
+    return *std::move(file);
+  }
   // What is said of a file; "" = it is sound.
   static std::string fault_of(const std::string& path) {
     const auto file = ArrayFile::open(path);
@@ -77,11 +81,6 @@ class ArrayFileTest : public ::testing::Test {
   std::string folder_;
 };
 
-#define OPEN(name, path)                                    \
-  const auto name##_or = ArrayFile::open(path);             \
-  ASSERT_TRUE(name##_or.ok()) << name##_or.error().message; \
-  const ArrayFile& name = *name##_or
-
 TEST_F(ArrayFileTest, EveryDtypeComesBackFromEveryForm) {
   for (const char* dtype : {"float64", "float32", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8",
                             "uint16", "uint32", "uint64", "bool", "complex64", "complex128"}) {
@@ -89,7 +88,7 @@ TEST_F(ArrayFileTest, EveryDtypeComesBackFromEveryForm) {
     const Bytes bytes = plausible(3 * 5 * 7 * element_bytes(dtype));
     for (const auto& [name, level] : {std::pair("a.fut", 0), {"a.fut", 3}, {"a.npy", 3}}) {
       if (type.dtype == "bfloat16" && std::string(name) == "a.npy") continue;
-      OPEN(file, write(type, bytes, level, name));
+      const ArrayFile file = opened(write(type, bytes, level, name));
       EXPECT_EQ(file.type(), type);
       EXPECT_EQ(file.bytes(), bytes.size());
       EXPECT_EQ(read(file, 0, bytes.size()), bytes) << dtype << " " << name << " " << level;
@@ -103,7 +102,7 @@ TEST_F(ArrayFileTest, OfNoDimensionOrNoElementsIsAnArrayToo) {
                                 ArrayType{"uint8", std::vector<std::uint64_t>(limits::kArrayDimensionsMax, 1)}}) {
     const Bytes bytes(*array_bytes(type));
     for (const auto& [name, level] : {std::pair("a.fut", 0), {"a.fut", 3}, {"a.npy", 0}}) {
-      OPEN(file, write(type, bytes, level, name));
+      const ArrayFile file = opened(write(type, bytes, level, name));
       EXPECT_EQ(file.type(), type);
       EXPECT_EQ(read(file, 0, bytes.size()), bytes);
       EXPECT_TRUE(file.check().ok());
@@ -118,7 +117,7 @@ TEST_F(ArrayFileTest, SlicesAcrossBlocksAreWhatWasWritten) {
   const Bytes bytes = plausible(size);
   const std::size_t block = 1024 * 1024;
   for (const auto& [name, level] : {std::pair("a.fut", 0), {"a.fut", 1}, {"a.npy", 0}}) {
-    OPEN(file, write({"uint8", {size}}, bytes, level, name));
+    const ArrayFile file = opened(write({"uint8", {size}}, bytes, level, name));
     EXPECT_EQ(file.form() == ArrayForm::kCompressed, level == 1);
     for (const std::uint64_t begin :
          {std::size_t{0}, std::size_t{1}, block - 1, block, 2 * block + 77, 3 * block, size}) {
@@ -141,7 +140,7 @@ TEST_F(ArrayFileTest, ASliceReadsOnlyItsBlocks) {
   const Bytes bytes = plausible(4 * block);
   std::string content = content_of(write({"uint8", {bytes.size()}}, bytes, 3));
   content[kArrayHeaderBytes + 20] ^= 1;  // of the first block
-  OPEN(file, store(content));
+  const ArrayFile file = opened(store(content));
   EXPECT_EQ(read(file, block, 4 * block).size(), 3 * block);
   Bytes first(1);
   const Status damaged = file.read(block - 1, first);
@@ -152,7 +151,7 @@ TEST_F(ArrayFileTest, ASliceReadsOnlyItsBlocks) {
 
 TEST_F(ArrayFileTest, AMappedSliceTakesItsPagesAlone) {
   const Bytes bytes = plausible(1 << 20);
-  OPEN(file, write({"float64", {bytes.size() / 8}}, bytes, 0));
+  const ArrayFile file = opened(write({"float64", {bytes.size() / 8}}, bytes, 0));
   const auto mapped = file.map(64 * 4096, 65 * 4096);
   ASSERT_TRUE(mapped.ok());
   EXPECT_EQ(mapped->pages.size(), 4096u) << "the data begins on a page";
@@ -161,17 +160,17 @@ TEST_F(ArrayFileTest, AMappedSliceTakesItsPagesAlone) {
 
 TEST_F(ArrayFileTest, IsCompressedWhereThatPays) {
   const Bytes good = plausible(2 << 20);
-  OPEN(small, write({"uint8", {good.size()}}, good, 3, "good"));
+  const ArrayFile small = opened(write({"uint8", {good.size()}}, good, 3, "good"));
   EXPECT_EQ(small.form(), ArrayForm::kCompressed);
   EXPECT_LT(small.file_bytes(), good.size() / 2);
   const Bytes bad = incompressible(2 << 20);
-  OPEN(large, write({"uint8", {bad.size()}}, bad, 3, "bad"));
+  const ArrayFile large = opened(write({"uint8", {bad.size()}}, bad, 3, "bad"));
   EXPECT_EQ(large.form(), ArrayForm::kPlain) << "it can be mapped, and costs no time";
   EXPECT_EQ(read(large, 0, bad.size()), bad);
   // Zeros that a sample from the front alone would be taken in by.
   Bytes mixed = incompressible(8 << 20);
   std::fill(mixed.begin(), mixed.begin() + (1 << 19), std::byte{0});
-  OPEN(plain, write({"uint8", {mixed.size()}}, mixed, 3, "mixed"));
+  const ArrayFile plain = opened(write({"uint8", {mixed.size()}}, mixed, 3, "mixed"));
   EXPECT_EQ(plain.form(), ArrayForm::kPlain);
 }
 
@@ -306,13 +305,13 @@ TEST_F(ArrayFileTest, NumpysFilesAreReadAsTheyAreWrittenByIt) {
        {npy(header + std::string(58, ' ') + "\n", std::string(24, 'x')), npy(header + "\n", std::string(24, 'x'), 2),
         npy("{\"shape\":(2L,3L),\"fortran_order\":False,\"descr\":\"<i4\"}", std::string(24, 'x')),
         npy(header, std::string(24, 'x') + "and what somebody appended")}) {
-    OPEN(file, store(content, "a.npy"));
+    const ArrayFile file = opened(store(content, "a.npy"));
     EXPECT_EQ(file.type(), (ArrayType{"int32", {2, 3}}));
     EXPECT_EQ(file.form(), ArrayForm::kNumpy);
     EXPECT_EQ(read(file, 0, 24), Bytes(24, std::byte{'x'}));
   }
-  OPEN(file,
-       store(npy("{'descr': '|b1', 'fortran_order': True, 'shape': (3,), }\n", std::string("\1\0\1", 3)), "a.npy"));
+  const ArrayFile file = opened(
+      store(npy("{'descr': '|b1', 'fortran_order': True, 'shape': (3,), }\n", std::string("\1\0\1", 3)), "a.npy"));
   EXPECT_EQ(file.type(), (ArrayType{"bool", {3}}));
 }
 
@@ -328,7 +327,8 @@ TEST_F(ArrayFileTest, WhatNumpyReadsIsWritten) {
 }
 
 TEST_F(ArrayFileTest, ElementsThatLieAskewAreReadAndNotMapped) {
-  OPEN(file, store(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", "12345678"), "a.npy"));
+  const ArrayFile file =
+      opened(store(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", "12345678"), "a.npy"));
   EXPECT_FALSE(file.is_mappable());
   EXPECT_EQ(read(file, 0, 8).front(), std::byte{'1'});
 }
