@@ -49,8 +49,9 @@ void WaitNotices::look() {
   try {
     const client::Client client =
         client::Client::connect(address_, {.connect_timeout = kNone, .reconnect_timeout = kNone});
-    if (!std::exchange(jobs_looked_at_, true)) tell_if_not_started(client);
+    // First: while nothing is committed, a job that has ended looks as if it had not begun.
     tell_if_failing(client);
+    if (!store_told_ && !std::exchange(jobs_looked_at_, true)) tell_if_not_started(client);
   } catch (const std::exception&) {  // what is wrong with the daemon, the verb hears and tells
   }
 }
