@@ -127,7 +127,8 @@ def test_a_file_is_what_its_page_says(dumped):
     """Read by the words of docs/formats/array_file.md alone."""
     for name, compressed in {"p.fut": 0, "z.fut": 1}.items():
         content = (dumped / name).read_bytes()
-        version, flags, dimensions, begin, in_memory, size, data_hash, block = struct.unpack_from("<HHIQQQQQ", content, 8)
+        version, flags, dimensions = struct.unpack_from("<HHI", content, 8)
+        begin, in_memory, size, data_hash, block = struct.unpack_from("<QQQQQ", content, 16)
         assert (content[:8], version, flags, dimensions) == (b"\x89FUT\r\n\x1a\n", 1, compressed, 2)
         assert content[56:72] == b"float64".ljust(16, b"\0")
         assert struct.unpack_from("<QQ", content, 72) == (1000, 100)
