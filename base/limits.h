@@ -29,6 +29,8 @@ inline constexpr std::size_t kSegmentMessageBytesMax = 128 * 1024;  // one messa
 inline constexpr std::int64_t kSegmentReplyMs = 30'000;             // a client waits for one reply
 inline constexpr std::size_t kMappingsPerWorkerMax = 64;            // segments a worker keeps mapped between jobs
 inline constexpr std::int64_t kMappingIdleMs = 10'000;              // an idle worker then unmaps what it kept
+inline constexpr std::size_t kArrayBlockBytesMin = 64 * 1024;       // of an array file: what is compressed at once
+inline constexpr std::size_t kArrayBlockBytesMax = 64 * 1024 * 1024;
 
 // Submits and replies.
 inline constexpr std::size_t kBatchItemsMax = 10'000;
@@ -75,9 +77,9 @@ inline constexpr std::size_t kQueuesMax = 10'000;
 inline constexpr std::size_t kClaimJobsMax = 4'096;         // rows one claim brings in
 inline constexpr std::uint64_t kClaimBytesMin = 64 * 1024;  // payloads a claim asks for, however full the window is
 inline constexpr std::uint32_t kOffersPerSlotMax = 1'024;
-inline constexpr std::int64_t kCreditNs = 4'000'000;     // work offered beyond the job a slot is at
+inline constexpr std::int64_t kCreditNs = 4'000'000;      // work offered beyond the job a slot is at
 inline constexpr std::int64_t kGrowAfterNs = 20'000'000;  // a pool without room for so long gets workers
-inline constexpr std::int64_t kHeadCheckNs = 5'000'000;  // silence after which a slot's head is looked at
+inline constexpr std::int64_t kHeadCheckNs = 5'000'000;   // silence after which a slot's head is looked at
 inline constexpr std::int64_t kTakeWithinNs =
     5'000'000'000;                                 // a worker that takes nothing of what lies there is killed
 inline constexpr std::uint64_t kIdBlock = 65'536;  // job ids reserved by one commit

@@ -49,6 +49,7 @@ LIBRARIES = {
     "nlohmann-json": (("nlohmann/",), ["client/cli", "worker/sdk/include/futured/json.h", "tests"]),
     "Asio": (("asio/", "asio.hpp"), ["client/cpp/include/futured/asio.h", "client/examples", "tests"]),
     "libcurl": (("curl/",), ["daemon/callback"]),
+    "zstd": (("zstd",), ["segment/compression.cc"]),
     "OpenSSL": (("openssl/",), ["worker/tasks", "daemon/callback"]),
     "GoogleTest": (("gtest/", "gmock/"), ["tests"]),
 }
@@ -182,6 +183,7 @@ def self_test():
         ("daemon/pool/pool.cc", '#include "worker/spawner/tree.h"'),
         ("worker/spawner/main.cc", '#include "daemon/core/job.h"'),
         ("worker/runtime/run.cc", "#include <spdlog/spdlog.h>"),
+        ("segment/memory.cc", "#include <zstd.h>"),
         ("worker/sdk/task.cc", '#include "daemon/ops/log.h"'),
         ("worker/sdk/include/futured/convert.h", "#include <nlohmann/json.hpp>"),
         ("worker/sdk/include/futured/json.h", "#include <google/protobuf/message_lite.h>"),

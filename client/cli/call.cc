@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "client/cli/acceptance.h"
+#include "client/cli/array_words.h"
 #include "client/cli/cli.h"
 #include "client/cli/follow.h"
 #include "client/cli/input.h"
@@ -22,6 +23,8 @@ struct Options {
   KeyFlag key;
   std::string task;
   std::vector<std::string> arguments;
+  std::vector<std::string> arrays;
+  std::vector<bool> is_array;  // of each part, in the order of the command line; behind "--" there are none
   bool detach = false;
 };
 
@@ -47,27 +50,60 @@ void show_progress(const client::Client& client, std::uint64_t id) {
   static_cast<void>(client.read_output(id, how, [](const client::OutputChunk&) { return true; }));
 }
 
-std::vector<client::Part> payload_of(const Options& options) {
+// One part of the payload. A file is opened before anybody connects, and read when there is shared memory to read it
+// to.
+struct Argument {
+  client::Part part;
+  std::optional<client::ArrayFile> array;
+  Rows rows;
+};
+
+Argument array_argument(const std::string& text) {
+  const ArrayWord word = parse_array_word(text);
+  try {
+    return {{}, client::ArrayFile(word.path), word.rows};
+  } catch (const client::Error& error) {
+    throw UsageError("--array: " + std::string(error.what()));
+  }
+}
+
+std::vector<Argument> arguments_of(const Options& options) {
   require_utf8("task", options.task);
-  std::vector<client::Part> payload;
+  std::vector<Argument> all;
   std::size_t bytes = 0;
-  for (const std::string& argument : options.arguments) {
-    payload.push_back(parse_argument(argument));
-    bytes += payload.back().bytes.size();
+  auto argument = options.arguments.begin();
+  auto array = options.arrays.begin();
+  while (argument != options.arguments.end() || array != options.arrays.end()) {
+    const bool here = all.size() < options.is_array.size() && options.is_array[all.size()];
+    const bool is_array = argument == options.arguments.end() || (here && array != options.arrays.end());
+    all.push_back(is_array ? array_argument(*array++) : Argument{parse_argument(*argument++), {}, {}});
+    bytes += all.back().part.bytes.size();
   }
   if (bytes > limits::kPayloadBytesMax) {
     throw UsageError("the arguments: " + bytes_text(static_cast<std::int64_t>(bytes)) + " together, over the " +
                      bytes_text(limits::kPayloadBytesMax) + " that a job is given: split them over several calls");
   }
+  return all;
+}
+
+// Arrays are shared with the daemon here. The job has its own share in them from its acceptance on.
+std::vector<client::Part> payload_of(const client::Client& client, std::vector<Argument> arguments) {
+  std::vector<client::Part> payload;
+  for (Argument& argument : arguments) {
+    payload.push_back(argument.array
+                          ? client::part_of(client.put(*argument.array, argument.rows.begin, argument.rows.end))
+                          : std::move(argument.part));
+  }
   return payload;
 }
 
 int call(const Options& options, const Globals& globals) {
-  const std::vector<client::Part> payload = payload_of(options);
+  std::vector<Argument> arguments = arguments_of(options);
   client::JobOptions job = options.job.options();
   job.follow = !options.detach;
   Interrupt interrupt;
   const client::Client client = connect(globals);
+  const std::vector<client::Part> payload = payload_of(client, std::move(arguments));
   interrupt.hold();
   const client::Future future = client.executor(job).submit(options.task, payload, options.key.options());
   const std::uint64_t id = AcceptanceWatch().id_of(future);
@@ -102,17 +138,29 @@ void add_call(CLI::App& app, Globals& globals) {
   options->key.add_to(verb);
   verb.add_flag("--detach", options->detach, "Do not wait; print the job's number");
   verb.add_option("task", options->task, "Name of the task")->required();
-  add_words(verb, "arguments", options->arguments, "Each is one part of the payload");
+  const CLI::Option* const arguments =
+      add_words(verb, "arguments", options->arguments, "Each is one part of the payload");
+  const CLI::Option* const arrays =
+      verb.add_option("--array", options->arrays,
+                      "FILE or FILE[BEGIN:END]: an array, or these rows of it, in shared memory; may be given again")
+          ->allow_extra_args(false);
   verb.footer(
       "An argument that parses as JSON is sent as application/json, \"@file\" as the file's bytes, all else as\n"
       "text/plain; 4 MiB in all. Write -- before arguments that begin with a dash.\n"
+      "--array takes a file of fut dump or NumPy's (.npy), of any size; it is an argument like the others, at its "
+      "place.\n"
       "Ctrl-C cancels the job; a second one leaves at once. Exits 0 when it succeeded, 1 when it did not, 124 when it\n"
       "timed out, 130 when interrupted.\n\n"
       "Examples:\n"
       "  fut call sha256 @README.md\n"
       "  fut call sum_squares 1000\n"
+      "  fut call sum --array x.npy\n"
+      "  fut call scale --array 'x.fut[0:1000]' 0.5\n"
       "  fut call --timeout 1s sleep 0.2\n");
-  verb.callback([&globals, options] {
+  verb.callback([&globals, options, &verb, arguments, arrays] {
+    for (const CLI::Option* const given : verb.parse_order()) {
+      if (given == arguments || given == arrays) options->is_array.push_back(given == arrays);
+    }
     options->arguments.insert(options->arguments.end(), globals.words.begin(), globals.words.end());
     globals.action = [&globals, options] { return call(*options, globals); };
   });

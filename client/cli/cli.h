@@ -50,6 +50,8 @@ void add_map(CLI::App& app, Globals& globals);
 void add_wait(CLI::App& app, Globals& globals);
 void add_watch(CLI::App& app, Globals& globals);
 void add_result(CLI::App& app, Globals& globals);
+void add_dump(CLI::App& app, Globals& globals);
+void add_load(CLI::App& app, Globals& globals);
 void add_logs(CLI::App& app, Globals& globals);
 void add_ls(CLI::App& app, Globals& globals);
 void add_show(CLI::App& app, Globals& globals);

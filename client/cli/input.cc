@@ -72,13 +72,14 @@ void require_utf8(std::string_view what, std::string_view word) {
 
 // CLI11 splits where an option takes more than it must: so this one must take more than there can be, and the policy
 // that keeps the last of them is one that does not count them.
-void add_words(CLI::App& verb, const std::string& name, std::vector<std::string>& words, const std::string& what) {
+CLI::Option* add_words(CLI::App& verb, const std::string& name, std::vector<std::string>& words,
+                       const std::string& what) {
   constexpr int kMany = CLI::detail::expected_max_vector_size;
   const auto take = [&words](const CLI::results_t& given) {
     words = given;
     return true;
   };
-  verb.add_option(name, take, what)
+  return verb.add_option(name, take, what)
       ->type_name("TEXT")
       ->expected(kMany, kMany)
       ->allow_extra_args(false)

@@ -23,7 +23,8 @@ void require_utf8(std::string_view what, std::string_view word);
 
 // Words of the command line behind a verb's own, as many as there are, byte for byte: into a vector of its own, CLI11
 // would read "[1,2]" and "{}" as lists.
-void add_words(CLI::App& verb, const std::string& name, std::vector<std::string>& words, const std::string& what);
+CLI::Option* add_words(CLI::App& verb, const std::string& name, std::vector<std::string>& words,
+                       const std::string& what);
 
 // For options that are counted from 1, whatever their type.
 [[nodiscard]] CLI::Validator at_least_one();

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "client/cpp/checked.h"
 #include "client/cpp/client_state.h"
 #include "futured/client.h"
 #include "segment/array_type.h"
@@ -12,45 +13,6 @@
 namespace futured::client {
 
 namespace {
-
-ErrorKind kind_of(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalidArgument:
-      return ErrorKind::kInvalidArgument;
-    case ErrorCode::kNotFound:
-      return ErrorKind::kNotFound;
-    case ErrorCode::kAlreadyExists:
-      return ErrorKind::kAlreadyExists;
-    case ErrorCode::kPermissionDenied:
-      return ErrorKind::kPermissionDenied;
-    case ErrorCode::kFailedPrecondition:
-      return ErrorKind::kFailedPrecondition;
-    case ErrorCode::kResourceExhausted:
-      return ErrorKind::kResourceExhausted;
-    case ErrorCode::kUnimplemented:
-      return ErrorKind::kUnimplemented;
-    case ErrorCode::kUnavailable:
-    case ErrorCode::kDeadlineExceeded:
-      return ErrorKind::kUnavailable;
-    case ErrorCode::kDataLoss:
-      return ErrorKind::kDataLoss;
-    case ErrorCode::kInternal:
-      return ErrorKind::kInternal;
-  }
-  return ErrorKind::kInternal;
-}
-
-[[noreturn]] void fail(const futured::Error& error) {
-  const ErrorKind kind = kind_of(error.code);
-  if (kind == ErrorKind::kUnavailable) throw Unavailable(error.message);
-  throw Error(kind, error.message);
-}
-
-template <typename T>
-T checked(Result<T> result) {
-  if (!result.ok()) fail(result.error());
-  return std::move(result).value();
-}
 
 std::string content_type_of(std::string_view dtype, const std::vector<std::int64_t>& shape, std::uint64_t bytes) {
   if (dtype.empty()) return {};
@@ -129,9 +91,7 @@ Segment Client::put(std::span<const std::byte> bytes, std::string_view dtype, st
 }
 
 void Client::drop(const Segment& segment) const {
-  const Status dropped =
-      state_->with_segments([&](SegmentClient& socket) { return socket.drop(SegmentId{segment.id}); }, false);
-  if (!dropped.ok()) fail(dropped.error());
+  checked(state_->with_segments([&](SegmentClient& socket) { return socket.drop(SegmentId{segment.id}); }, false));
 }
 
 MappedBytes Client::map(const Segment& segment) const {

@@ -456,7 +456,7 @@ def test_every_verb_that_prints_can_print_json(daemon, verb):
         json.loads(line)
 
 
-VERBS = "run submit call map wait result logs ls show why attach cancel retry queue worker stats bench doctor shutdown".split()
+VERBS = "run submit call map wait result dump load logs ls show why attach cancel retry queue worker stats bench doctor shutdown".split()
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -140,6 +140,20 @@ TEST_F(Segments, AreHandedOverAfterARestartAsBefore) {
   EXPECT_EQ(text_of(second), "second");
 }
 
+TEST_F(Segments, RowsOfAFileAreHandedOverAsTheyAreInIt) {
+  const std::string path = testing::TempDir() + "fut-" + std::to_string(::getpid()) + ".fut";
+  const std::string text = std::string(3 << 20, 'a') + std::string(1 << 20, 'b');
+  for (const int compression : {0, 3}) {
+    dump(path, std::as_bytes(std::span(text)), "uint8", {4, 1 << 20}, {.compression = compression});
+    const client::Segment rows = client_.put(ArrayFile(path), 2, 4);
+    EXPECT_EQ(rows.dtype, "uint8");
+    EXPECT_EQ(rows.shape, (std::vector<std::int64_t>{2, 1 << 20}));
+    EXPECT_EQ(text_of(rows), text.substr(2 << 20));
+    EXPECT_THROW(static_cast<void>(client_.put(ArrayFile(path), 2, 5)), Error);
+  }
+  ::unlink(path.c_str());
+}
+
 TEST_F(Segments, AreAskedForAgainButNotPutTwice) {
   const client::Segment kept = put("kept");
   socket_.hang_up_once();

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "futured/admin.h"
+#include "futured/array_file.h"
 #include "futured/errors.h"
 #include "futured/executor.h"
 #include "futured/future.h"
@@ -245,6 +246,12 @@ class Client {
     const auto elements = static_cast<std::int64_t>(buffer.bytes().size() / sizeof(T));
     return put(std::move(buffer), dtype_of<T>(), {elements});
   }
+  // Rows [begin, end) of an array in a file, without `end` up to the last: read, or decompressed, straight into shared
+  // memory. Of a compressed file only the blocks are read that hold some of them.
+  //
+  //   executor.submit("sum", {part_of(client.put(ArrayFile("x.npy"), 0, 1000))});
+  [[nodiscard]] Segment put(const ArrayFile& file, std::uint64_t begin = 0,
+                            std::optional<std::uint64_t> end = {}) const;
   void drop(const Segment& segment) const;
   [[nodiscard]] MappedBytes map(const Segment& segment) const;
   // A part of an ended job's result. Mapped where it is a segment; a small one is fetched.

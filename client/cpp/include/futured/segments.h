@@ -52,6 +52,8 @@ class MappedBytes {
 
   [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
   [[nodiscard]] const std::string& content_type() const { return content_type_; }
+  [[nodiscard]] const std::string& dtype() const { return dtype_; }  // "" = no array
+  [[nodiscard]] const std::vector<std::uint64_t>& shape() const { return shape_; }
   // As an array, without a copy. Throws std::invalid_argument when it is none, or one of another type.
   template <typename T>
   [[nodiscard]] Array<const T> array() const {
