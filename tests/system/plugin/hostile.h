@@ -255,14 +255,13 @@ inline std::vector<Mapping> channels() {
     tell(deed, "no channel");
     wait_for_ever();
   }
-  std::mt19937_64 random(found.size());
-  for (std::uint64_t pass = 0;; ++pass) {
+  tell_pid(deed, "scribbles");
+  for (std::mt19937_64 random(found.size());;) {
     for (const Mapping& mapping : found) {
       for (std::size_t i = 0; i + 8 <= mapping.bytes; i += 8) {
         *reinterpret_cast<volatile std::uint64_t*>(mapping.from + i) = random();
       }
     }
-    if (pass == 0) tell_pid(deed, "scribbled");
   }
 }
 
