@@ -225,7 +225,7 @@ def hostile_in(make_daemon, api_of, gate):
 
 DEAF = {"grace_ms": 200}
 # In mode thread the first thread runs no task, so no task can end it.
-ENDLESS = [(what, mode) for what in ("stop", "deaf", "headless", "threads") for mode in MODES if (what, mode) != ("headless", "thread")]
+ENDLESS = [(what, mode) for what in ("stop", "deaf", "headless", "threads", "ungrouped") for mode in MODES if (what, mode) != ("headless", "thread")]
 
 
 
@@ -280,9 +280,29 @@ KINDS = ["orphan", "stopped", "headless", "vforked", "traced", "tracer", "ungrou
 STARTED = {"traced": 2}  # processes; 1 of the others
 
 
-@pytest.mark.parametrize("kills_by", KILLS_BY)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
+SIBLING = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a clone(2) with CLONE_PARENT of a worker is a child of its zygote: neither end_descendants of the worker nor "
+    "kill_trees of the spawner comes past it; only a control group holds it",
+)
+UNADOPTED = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a task took PR_SET_CHILD_SUBREAPER from its worker: its orphans are the spawner's, and end at its next kill only",
+)
+# Not strict: whoever looks first.
+UNTIDY = pytest.mark.xfail(
+    strict=False,
+    raises=AssertionError,
+    reason="a fresh task's orphans that are its worker's are ended behind its report, not before it",
+)
+
+
+@pytest.mark.parametrize("kind, mode, kills_by", [
+    pytest.param(kind, mode, way, marks=SIBLING if (kind, way) == ("sibling", "walking") and mode in ("process", "thread") else [])
+    for kind in KINDS for mode in MODES for way in KILLS_BY
+])  # fmt: skip
 def test_what_a_job_has_beside_it_is_dead_when_its_cancel_is_told(hostile_in, kind, mode, kills_by):
     hostile = hostile_in(mode, kills_by)
     job = hostile.submit("beside:" + kind, timeouts=DEAF)
@@ -295,8 +315,14 @@ def test_what_a_job_has_beside_it_is_dead_when_its_cancel_is_told(hostile_in, ki
 
 # What a task of mode thread leaves lives until its worker ends, as docs/pools.md says.
 # A command that is traced has not ended before its tracer lets it.
+ESCAPES = {
+    ("sibling", "process"): SIBLING,
+    ("unadopted", "process"): UNADOPTED,
+    ("sibling", "fresh"): UNTIDY,
+    ("unadopted", "fresh"): UNTIDY,
+}
 LEFT = [
-    (kind, mode)
+    pytest.param(kind, mode, marks=ESCAPES.get((kind, mode), []))
     for kind in KINDS
     for mode in MODES
     if kind != "traced" and mode != "thread" and (kind, mode) != ("tracer", "command")
@@ -316,12 +342,9 @@ def test_what_a_job_leaves_is_dead_when_its_end_is_told(hostile_in, kind, mode):
 # ---- memory and processes
 
 
-EATERS = [("eat", "process"), ("eat", "fresh"), ("eat", "command"), ("eat_together", "process"),
-          ("eat_together", "fresh"), ("eat_together", "command")]  # fmt: skip
-
-
 @pytest.mark.parametrize("kills_by", KILLS_BY)
-@pytest.mark.parametrize("what, mode", EATERS)
+@pytest.mark.parametrize("mode", ["process", "fresh", "command"])
+@pytest.mark.parametrize("what", ["eat", "eat_together"])
 def test_who_eats_without_end_is_dead_when_its_memory_is_told(hostile_in, what, mode, kills_by):
     hostile = hostile_in(mode, kills_by, "memory_max = '64MiB'")
     outcome = hostile.outcome(hostile.submit(what, timeouts={"run_ms": 8000, "grace_ms": 200}))
@@ -333,6 +356,19 @@ def test_who_eats_without_end_is_dead_when_its_memory_is_told(hostile_in, what, 
     else:
         told = (outcome.state, outcome.cause.kind)
         assert told == (words.JOB_STATE_FAILED, words.CAUSE_KIND_OUT_OF_MEMORY), outcome.cause
+    hostile.end()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="usage_of_tree reads VmRSS of /proc/PID/status, which has none where the first thread has ended",
+)
+def test_the_memory_of_who_has_lost_its_first_thread_is_seen_by_sampling(hostile_in):
+    hostile = hostile_in("command", "walking", "memory_max = '64MiB'")
+    outcome = hostile.outcome(hostile.submit("eat_headless", timeouts={"run_ms": 4000, "grace_ms": 200}))
+    hostile.nothing_is_left()
+    assert outcome.cause.kind == hostile.api.words.CAUSE_KIND_OUT_OF_MEMORY
     hostile.end()
 
 
@@ -459,6 +495,28 @@ def test_limits_cannot_be_raised_by_who_they_hold(hostile_in, mode):
     hostile = hostile_in(mode, settings="user = 'nobody'\nlimits = { nofile = 64 }")
     for _ in range(2):
         hostile.has_succeeded(hostile.outcome(hostile.submit("raise_limits")), b"64 64 refused")
+    hostile.end()
+
+
+# Where the parent is of its user: that of fresh tasks and of commands is their worker, that of others is the zygote.
+LOWERED = pytest.mark.xfail(
+    strict=True,
+    raises=(AssertionError, grpc.RpcError),
+    reason="prlimit(2) on the worker, whose limits nobody looks at again: later tasks have them, later commands hang",
+)
+
+
+@pytest.mark.parametrize("mode", [pytest.param(mode, marks=LOWERED if mode in ("fresh", "command") else []) for mode in MODES])
+def test_limits_that_a_job_lowers_for_its_parent_harm_no_later_job(hostile_in, mode):
+    hostile = hostile_in(mode)
+    hostile.has_succeeded(hostile.outcome(hostile.submit("lower_limits_of_parent")), b"lowered")
+    if mode in ("process", "thread"):
+        job = hostile.submit("stop", timeouts=DEAF)  # the next worker is forked by that zygote
+        hostile.told("self")
+        hostile.cancelled(job)
+    outcome = hostile.api.outcome(hostile.submit("raise_limits"), seconds=5 if mode == "command" else SECONDS)
+    hostile.has_succeeded(outcome)
+    assert not outcome.result[0].data.startswith(b"0 ")
     hostile.end()
 
 

@@ -100,18 +100,22 @@ inline pid_t clone_with(unsigned long flags) {
   return static_cast<pid_t>(syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
 }
 
+inline void wait_until_headless() {
+  for (;;) {
+    std::ifstream stat("/proc/self/stat");
+    std::string text;
+    std::getline(stat, text);
+    if (text.find(") Z ") != std::string::npos) return;
+    sched_yield();
+  }
+}
+
 // Its first thread ends, another one stays: to a careless eye it is a zombie.
 [[noreturn]] inline void go_on_headless(const Deed& deed, const char* what) {
   carry(deed);
   hear_nothing();
   std::thread([&deed, what] {
-    for (bool is_headless = false; !is_headless;) {
-      std::ifstream stat("/proc/self/stat");
-      std::string text;
-      std::getline(stat, text);
-      is_headless = text.find(") Z ") != std::string::npos;
-      if (!is_headless) sched_yield();
-    }
+    wait_until_headless();
     tell_pid(deed, what);
     close_everything();
     wait_for_ever();
@@ -187,12 +191,16 @@ inline void leave_unadopted(const Deed& deed) {
   leave_orphan(deed);
 }
 
-// Moves itself to the top of every hierarchy of control groups, if it may, and stays.
-inline void leave_ungrouped(const Deed& deed) {
-  if (fork() != 0) return;
+// To the top of every hierarchy of control groups, if it may.
+inline void leave_groups() {
   for (const char* top : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids"}) {
     std::ofstream(std::string(top) + "/cgroup.procs") << getpid() << std::endl;
   }
+}
+
+inline void leave_ungrouped(const Deed& deed) {
+  if (fork() != 0) return;
+  leave_groups();
   stay(deed, "ungrouped");
 }
 
@@ -322,6 +330,15 @@ inline int flood_sockets() {
   wait_for_ever();
 }
 
+// As one whose first thread has ended: that is who /proc tells of.
+[[noreturn]] inline void eat_headless() {
+  std::thread([] {
+    wait_until_headless();
+    eat_without_end();
+  }).detach();
+  for (;;) syscall(SYS_exit, 0);
+}
+
 // Each of them eats less than a limit of 64 MiB allows, all together more.
 [[noreturn]] inline void eat_together(const Deed& deed) {
   carry(deed);
@@ -344,16 +361,21 @@ inline int flood_sockets() {
   wait_for_ever();
 }
 
-// "old new refused", of the hard limit of open files, once it was asked for more.
+// "old new raised" or "old new refused", of the hard limit of open files, once it was asked for more.
 inline std::string raise_limits() {
   rlimit before{};
   getrlimit(RLIMIT_NOFILE, &before);
   const rlimit more{before.rlim_max + 1, before.rlim_max + 1};
-  const bool mine = setrlimit(RLIMIT_NOFILE, &more) == 0;
-  const bool parents = prlimit(getppid(), RLIMIT_NOFILE, &more, nullptr) == 0;
+  const bool is_raised = setrlimit(RLIMIT_NOFILE, &more) == 0;
   rlimit after{};
   getrlimit(RLIMIT_NOFILE, &after);
-  return std::to_string(before.rlim_max) + " " + std::to_string(after.rlim_max) + (mine || parents ? " raised" : " refused");
+  return std::to_string(before.rlim_max) + " " + std::to_string(after.rlim_max) + (is_raised ? " raised" : " refused");
+}
+
+// Leaves its parent no room for another descriptor.
+inline std::string lower_limits_of_parent() {
+  const rlimit none{0, 0};
+  return prlimit(getppid(), RLIMIT_NOFILE, &none, nullptr) == 0 ? "lowered" : "refused";
 }
 
 // Removes the directory that it is in, and puts a link to `victim` there.
@@ -379,6 +401,10 @@ inline std::string commit(const Deed& deed) {
   }
   if (what == "deaf") stay(deed, "self");
   if (what == "headless") go_on_headless(deed, "self");
+  if (what == "ungrouped") {
+    leave_groups();
+    stay(deed, "self");
+  }
   if (what == "threads") never_end_threads(deed);
   if (what == "stop") {
     carry(deed);
@@ -388,9 +414,11 @@ inline std::string commit(const Deed& deed) {
   if (what == "scribble") scribble_without_end(deed);
   if (what == "bomb") fork_without_end(deed);
   if (what == "eat") eat_without_end();
+  if (what == "eat_headless") eat_headless();
   if (what == "eat_together") eat_together(deed);
   if (what == "flood") return std::to_string(flood_sockets());
   if (what == "raise_limits") return raise_limits();
+  if (what == "lower_limits_of_parent") return lower_limits_of_parent();
   if (what == "replace_directory") return replace_directory(deed.token);
   if (what == "kill_parent" || what == "stop_parent") {
     const pid_t parent = getppid();
