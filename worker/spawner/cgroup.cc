@@ -49,6 +49,7 @@ bool CgroupTree::remove_leftover(const std::string& path, std::uint64_t instance
   if (!path.ends_with(name_of(instance)) || ::access(path.c_str(), F_OK) != 0) return true;
   const auto left = processes_of(path);
   if (!left.empty() && write_text(path + "/cgroup.kill", "1") != 0) (void)kill_trees(left);
+  kill_headless(processes_of(path));
   if (!processes_of(path).empty()) return false;
   remove_group(path);
   return true;
@@ -73,6 +74,8 @@ std::string CgroupTree::read(const std::string& group, const std::string& file) 
 bool CgroupTree::kill(const std::string& group) const {
   if (is_empty(group)) return true;
   (void)write(group, "cgroup.kill", "1");
+  if (is_empty(group)) return true;
+  kill_headless(processes_of(path_ + "/" + group));
   return is_empty(group);
 }
 

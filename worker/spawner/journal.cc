@@ -54,7 +54,7 @@ struct Leftovers {
   std::vector<pid_t> pids;
   for (const JournalEntry& entry : left.entries) {
     const auto stat = read_stat(entry.pid);
-    if (stat && stat->start_time == entry.start_time && stat->state != 'Z') pids.push_back(entry.pid);
+    if (stat && stat->start_time == entry.start_time && !is_dead(*stat)) pids.push_back(entry.pid);
   }
   if (left.instance != 0) {
     for (const pid_t pid : find_by_environment(instance_entry(left.instance))) pids.push_back(pid);

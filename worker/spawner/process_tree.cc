@@ -50,6 +50,16 @@ constexpr int kPassesMax = 200;  // looks at a tree that does not come to rest b
 
 [[nodiscard]] std::string proc(pid_t pid, const char* name) { return "/proc/" + std::to_string(pid) + "/" + name; }
 
+// Of any thread that lives: the first one has none any more once it has ended.
+[[nodiscard]] std::string environment_of(pid_t pid, const ProcessStat& stat) {
+  if (stat.state != 'Z') return read_file(proc(pid, "environ")).value_or("");
+  for (const pid_t thread : numbers_in_folder(proc(pid, "task"))) {
+    auto text = read_file(proc(pid, "task/") + std::to_string(thread) + "/environ");
+    if (text && !text->empty()) return std::move(*text);
+  }
+  return {};
+}
+
 // For kernels without /proc/PID/task/TID/children.
 [[nodiscard]] std::vector<pid_t> children_by_scan(pid_t parent) {
   std::vector<pid_t> children;
@@ -67,7 +77,7 @@ class Herd {
     Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (!pidfd.is_open()) return;
     const auto stat = read_stat(pid);
-    if (!stat || stat->state == 'Z' || stat->state == 'X') return;
+    if (!stat || is_dead(*stat)) return;
     signal(pidfd, SIGSTOP);
     members_.push_back({pid, std::move(pidfd)});
   }
@@ -114,14 +124,20 @@ std::optional<ProcessStat> read_stat(pid_t pid) {
   if (name_end == std::string::npos) return {};
   ProcessStat stat;
   int parent = 0;
+  unsigned threads = 0;
   unsigned long long start_time = 0;
   const int fields = std::sscanf(text->c_str() + name_end + 1,
-                                 " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                                 &stat.state, &parent, &start_time);
-  if (fields != 3) return {};
+                                 " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %u %*d %llu",
+                                 &stat.state, &parent, &threads, &start_time);
+  if (fields != 4) return {};
   stat.parent = parent;
+  stat.threads = threads;
   stat.start_time = start_time;
   return stat;
+}
+
+bool is_dead(const ProcessStat& stat) {
+  return stat.state == 'X' || (stat.state == 'Z' && stat.threads <= 1);
 }
 
 std::vector<pid_t> children_of(pid_t pid) {
@@ -151,6 +167,15 @@ std::size_t kill_trees(std::span<const pid_t> roots) {
   return herd.kill();
 }
 
+void kill_headless(std::span<const pid_t> pids) {
+  for (const pid_t pid : pids) {
+    const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    const auto stat = read_stat(pid);
+    if (!pidfd.is_open() || !stat || stat->state != 'Z' || is_dead(*stat)) continue;
+    (void)::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
+  }
+}
+
 std::vector<pid_t> find_by_environment(const std::string& entry) {
   std::set<pid_t> own;
   for (pid_t pid = ::getpid(); pid > 1;) {
@@ -163,11 +188,12 @@ std::vector<pid_t> find_by_environment(const std::string& entry) {
   std::vector<pid_t> found;
   for (const pid_t pid : numbers_in_folder("/proc")) {
     if (own.contains(pid)) continue;
-    const auto environment = read_file(proc(pid, "environ"));
-    if (!environment) continue;
-    const std::size_t at = environment->find(with_end);
-    if (at == std::string::npos || (at > 0 && (*environment)[at - 1] != '\0')) continue;
-    if (const auto stat = read_stat(pid); stat && stat->state != 'Z') found.push_back(pid);
+    const auto stat = read_stat(pid);
+    if (!stat || is_dead(*stat)) continue;
+    const std::string environment = environment_of(pid, *stat);
+    const std::size_t at = environment.find(with_end);
+    if (at == std::string::npos || (at > 0 && environment[at - 1] != '\0')) continue;
+    found.push_back(pid);
   }
   return found;
 }

@@ -158,11 +158,11 @@ void Spawner::begin_kill(SlotState& slot) {
 // next death.
 void Spawner::go_on_killing(SlotState& slot) {
   slot.deadline = monotonic_now() + kLookAgain;
-  if (slot.confined.kill) {
-    if (groups_.kill(group_of(slot)) && slot.exited) finish(slot);
-    return;
-  }
+  if (slot.confined.kill && !groups_.kill(group_of(slot))) return;
+  // Who may write to control groups may have left its own: an empty one proves nothing.
   if (!slot.exited) {
+    const auto stat = read_stat(slot.pid);
+    if (!stat || stat->start_time != slot.start_time) return;  // its zygote has reaped it, and tells of it next
     const std::array<pid_t, 1> root{slot.pid};
     (void)kill_trees(root);
     return;

@@ -1,12 +1,15 @@
 #include "worker/spawner/process_tree.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <thread>
 
 namespace futured::spawner {
 namespace {
@@ -52,6 +55,45 @@ TEST(ProcessTree, AProcessThatForksWithoutEndIsCaughtWhole) {
   EXPECT_EQ(::waitpid(-1, nullptr, 0), -1);
   EXPECT_EQ(errno, ECHILD);
   EXPECT_FALSE(read_stat(root));
+}
+
+// A child whose first thread has ended while another one goes on, and ignores all that it can.
+pid_t start_headless() {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  ::signal(SIGTERM, SIG_IGN);
+  std::thread([] {
+    for (;;) ::pause();
+  }).detach();
+  for (;;) ::syscall(SYS_exit, 0);
+}
+
+void wait_until_headless(pid_t pid) {
+  for (auto stat = read_stat(pid); stat && stat->state != 'Z'; stat = read_stat(pid)) ::sched_yield();
+}
+
+TEST(ProcessTree, WhoHasLostItsFirstThreadLivesAndIsKilled) {
+  for (const bool is_of_a_group : {false, true}) {
+    const pid_t pid = start_headless();
+    ASSERT_GT(pid, 0);
+    wait_until_headless(pid);
+    const auto stat = read_stat(pid);
+    ASSERT_TRUE(stat);
+    EXPECT_EQ(stat->threads, 2u);
+    EXPECT_FALSE(is_dead(*stat));
+    const pid_t roots[] = {pid};
+    if (is_of_a_group) {
+      kill_headless(roots);
+    } else {
+      EXPECT_EQ(kill_trees(roots), 1u);
+    }
+    siginfo_t ended{};
+    ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOWAIT), 0);
+    EXPECT_TRUE(is_dead(read_stat(pid).value()));
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(WTERMSIG(status), SIGKILL);
+  }
 }
 
 TEST(ProcessTree, FindsByEnvironmentOnlyTheExactEntry) {
