@@ -127,8 +127,7 @@ void show(const PoolInfo& pool) {
                       std::to_string(pool.workers_busy) + " busy");
   if (pool.workers_min < pool.workers_max) {
     line("size", std::to_string(pool.workers_min) + " to " + std::to_string(pool.workers_max) +
-                     "; more come while jobs wait, and go when idle for " +
-                     duration_text(pool.worker_idle_ms * 1000));
+                     "; more come while jobs wait, and go when idle for " + duration_text(pool.worker_idle_ms * 1000));
   }
   line("jobs run", std::to_string(pool.jobs_run));
   if (pool.zygote_start_us != 0) line("loaded in", duration_text(pool.zygote_start_us));

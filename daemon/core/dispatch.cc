@@ -93,7 +93,8 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
     stuck = 0;
     if (alone) pool.reserved = nullptr;
     // Shares that shrink as work runs out leave no slot idle while another has a heap.
-    const std::size_t share = std::clamp<std::size_t>(pool.ready_jobs / std::max<std::size_t>(pool.workers * pool.slots_per_worker, 1), 1, 64);
+    const std::size_t share = std::clamp<std::size_t>(
+        pool.ready_jobs / std::max<std::size_t>(pool.workers * pool.slots_per_worker, 1), 1, 64);
     for (std::size_t n = std::min(share, room(*slot)); n > 0 && lane->ready_jobs > 0; --n) {
       if (must_be_alone(*lane) && !slot->offers.empty()) break;
       Job& job = *lane->ready.begin()->second.front();

@@ -69,8 +69,8 @@ std::vector<LaneFigures> Scheduler::lanes() const {
 std::vector<SlotFigures> Scheduler::slots() const {
   std::vector<SlotFigures> figures;
   for (const auto& slot : slots_) {
-    SlotFigures one{slot->id,  slot->pool->row.name, slot->ready, static_cast<std::uint32_t>(slot->offers.size()), {},
-                    slot->mean, slot->worker_pid};
+    SlotFigures one{slot->id, slot->pool->row.name, slot->ready,     static_cast<std::uint32_t>(slot->offers.size()),
+                    {},       slot->mean,           slot->worker_pid};
     const Job* const head = slot->offers.front();
     if (head != nullptr) one.job = live_job(*head, slot.get());
     figures.push_back(std::move(one));

@@ -5,8 +5,8 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <string>
 #include <span>
+#include <string>
 #include <tuple>
 #include <unordered_map>
 #include <unordered_set>

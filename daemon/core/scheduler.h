@@ -26,8 +26,8 @@ namespace futured {
 struct PoolSetup {
   std::string name;
   bool commands = false;
-  std::uint32_t slots = 1;         // with all the workers that it may have
-  std::vector<std::string> tasks;  // as far as they are known; event::PoolReady replaces them
+  std::uint32_t slots = 1;                 // with all the workers that it may have
+  std::vector<std::string> tasks;          // as far as they are known; event::PoolReady replaces them
   std::uint32_t workers_min = UINT32_MAX;  // it keeps so many, or all; the others come under load and go when idle
   std::uint32_t slots_per_worker = 1;      // consecutive slots; divides `slots`
   Duration idle{0};                        // a worker beyond those that are kept goes after so long without a job

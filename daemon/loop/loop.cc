@@ -114,8 +114,8 @@ std::uint32_t Loop::armed_timers() const {
   return is_set(scheduler_->next_timer()) + (stopping_ ? 1U : is_set(reattach_at_)) + (retries ? 1U : 0U);
 }
 
-// Until when reports may wait: half of the time that all workers have work for. Only after a turn that brought some, for
-// else what was thought of their jobs is wrong.
+// Until when reports may wait: half of the time that all workers have work for. Only after a turn that brought some,
+// for else what was thought of their jobs is wrong.
 bool Loop::naps() {
   if (std::exchange(reported_, false) && !stopping_) {
     const Duration nap = std::min(scheduler_->slack() / 2, kNapMax);

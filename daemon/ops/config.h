@@ -14,9 +14,9 @@ namespace futured::ops {
 
 struct PoolSection {
   std::string name;
-  std::uint32_t size = 0;             // workers, at most; 0: for this machine, see workers_max()
+  std::uint32_t size = 0;               // workers, at most; 0: for this machine, see workers_max()
   std::uint32_t size_min = UINT32_MAX;  // kept when idle; or all
-  std::int64_t idle_ms = 60'000;      // what a worker beyond those is idle before it goes
+  std::int64_t idle_ms = 60'000;        // what a worker beyond those is idle before it goes
   PoolTerms terms;
   std::vector<std::pair<std::string, std::string>> env;
 };

@@ -13,7 +13,8 @@ namespace futured {
 namespace {
 
 Error no_segment(SegmentId id) {
-  return {ErrorCode::kNotFound, "no segment " + std::to_string(id.value) + ": it was dropped, or daemon and spawner were restarted"};
+  return {ErrorCode::kNotFound,
+          "no segment " + std::to_string(id.value) + ": it was dropped, or daemon and spawner were restarted"};
 }
 
 bool may_use(const SegmentFacts& facts, std::uint32_t who) {
@@ -115,9 +116,9 @@ Result<SegmentId> SegmentTable::put(std::uint32_t owner, Segment segment, std::s
     return over("segment bytes of user " + std::to_string(owner), user.bytes + segment.size, quotas_.bytes_per_user);
   }
   const SegmentId id{next_id_++};
-  add_share(add({.facts = {id, segment.size, std::move(content_type), owner},
-                 .descriptor = std::move(segment.descriptor)}),
-            hold);
+  add_share(
+      add({.facts = {id, segment.size, std::move(content_type), owner}, .descriptor = std::move(segment.descriptor)}),
+      hold);
   return id;
 }
 
@@ -198,8 +199,8 @@ void SegmentTable::entrust(Entry& entry) {
   if (!vault_) return;
   const SegmentFacts& facts = entry.facts;
   entry.is_entrusted = true;
-  Status kept = vault_->keep({facts.id, entry.result_of, facts.bytes, facts.owner, facts.content_type},
-                             entry.descriptor.get());
+  Status kept =
+      vault_->keep({facts.id, entry.result_of, facts.bytes, facts.owner, facts.content_type}, entry.descriptor.get());
   if (kept.ok() && !entry.needed_by.empty()) kept = vault_->need(facts.id, entry.needed_by);
   note_vault(kept);
 }

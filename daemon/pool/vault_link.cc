@@ -16,11 +16,12 @@ namespace {
 using spawner::VaultMessageType;
 
 constexpr int kAnswerWithinMs = 10'000;
-constexpr std::size_t kPacketBytesMax = sizeof(spawner::NeedSegment) +
-                                        spawner::kNeedRangesMax * sizeof(spawner::JobRange) +
-                                        limits::kContentTypeBytesMax;
+constexpr std::size_t kPacketBytesMax =
+    sizeof(spawner::NeedSegment) + spawner::kNeedRangesMax * sizeof(spawner::JobRange) + limits::kContentTypeBytesMax;
 
-spawner::MessageHeader header_of(VaultMessageType type) { return {spawner::kVersion, static_cast<std::uint32_t>(type)}; }
+spawner::MessageHeader header_of(VaultMessageType type) {
+  return {spawner::kVersion, static_cast<std::uint32_t>(type)};
+}
 
 Error nonsense() { return {ErrorCode::kInternal, "the spawner's vault sent what this daemon does not know"}; }
 

@@ -10,7 +10,8 @@
 
 namespace futured::rpc {
 
-// Of what the spawner's vault had, the jobs keep alive what those of them name that have not ended. Before the loop runs.
+// Of what the spawner's vault had, the jobs keep alive what those of them name that have not ended. Before the loop
+// runs.
 [[nodiscard]] Status give_back(const std::vector<SegmentTable::Found>& found, StoreReader& reader, Loop& loop);
 
 }  // namespace futured::rpc

@@ -8,8 +8,8 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
-#include <sstream>
 #include <set>
+#include <sstream>
 #include <string>
 #include <utility>
 

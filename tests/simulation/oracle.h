@@ -64,7 +64,7 @@ class Oracle {
   enum class Run { kTaken, kSucceeded, kFailed, kFailedForGood, kDied };
   struct Attempt {
     Run run = Run::kTaken;
-    std::string text;  // its result, or the class of its error
+    std::string text;           // its result, or the class of its error
     bool is_on_disk = false;    // what it was charged to
     bool is_forgotten = false;  // it was over, and the daemon died before that was on disk
   };

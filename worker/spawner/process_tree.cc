@@ -136,9 +136,7 @@ std::optional<ProcessStat> read_stat(pid_t pid) {
   return stat;
 }
 
-bool is_dead(const ProcessStat& stat) {
-  return stat.state == 'X' || (stat.state == 'Z' && stat.threads <= 1);
-}
+bool is_dead(const ProcessStat& stat) { return stat.state == 'X' || (stat.state == 'Z' && stat.threads <= 1); }
 
 std::vector<pid_t> children_of(pid_t pid) {
   static const bool has_lists = ::access("/proc/thread-self/children", F_OK) == 0;

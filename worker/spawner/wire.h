@@ -231,7 +231,8 @@ struct JobRange {  // half-open
   std::uint64_t end;
 };
 
-struct NeedSegment {  // followed by range_count JobRanges: all jobs known to name the segment, in place of those told before
+struct NeedSegment {  // followed by range_count JobRanges: all jobs known to name the segment, in place of those told
+                      // before
   MessageHeader header;
   std::uint64_t segment;
   std::uint32_t range_count;  // at most kNeedRangesMax

@@ -35,7 +35,7 @@
 namespace hostile {
 
 constexpr int kDescriptorsMax = 1024;
-constexpr int kBombMax = 50;                            // forks of all its processes: what the machine can bear
+constexpr int kBombMax = 50;                               // forks of all its processes: what the machine can bear
 constexpr std::size_t kEatenMax = std::size_t{768} << 20;  // likewise
 
 struct Deed {
@@ -206,10 +206,9 @@ inline void leave_ungrouped(const Deed& deed) {
 
 inline bool leave(const Deed& deed, const std::string& what) {
   const std::pair<const char*, void (*)(const Deed&)> kinds[] = {
-      {"orphan", leave_orphan},           {"stopped", leave_stopped}, {"headless", leave_headless},
-      {"vforked", leave_vforked},         {"traced", leave_traced},   {"tracer", leave_tracer_of_parent},
-      {"sibling", leave_sibling},         {"unadopted", leave_unadopted},
-      {"ungrouped", leave_ungrouped},
+      {"orphan", leave_orphan},   {"stopped", leave_stopped},     {"headless", leave_headless},
+      {"vforked", leave_vforked}, {"traced", leave_traced},       {"tracer", leave_tracer_of_parent},
+      {"sibling", leave_sibling}, {"unadopted", leave_unadopted}, {"ungrouped", leave_ungrouped},
   };
   for (const auto& [name, make] : kinds) {
     if (what != name) continue;
@@ -249,7 +248,8 @@ inline std::vector<Mapping> channels() {
     const int file = open(path.c_str(), O_RDWR | O_CLOEXEC);
     struct stat about {};
     if (file < 0 || fstat(file, &about) != 0) continue;
-    void* const at = mmap(nullptr, static_cast<std::size_t>(about.st_size), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    void* const at =
+        mmap(nullptr, static_cast<std::size_t>(about.st_size), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (at != MAP_FAILED) found.push_back({static_cast<std::uint8_t*>(at), static_cast<std::size_t>(about.st_size)});
     close(file);
   }
@@ -305,7 +305,8 @@ inline int flood_sockets() {
 // Each fork of all its processes takes one of so many bytes, so that it ends where no limit ends it.
 [[noreturn]] inline void fork_without_end(const Deed& deed) {
   int tokens[2];
-  if (pipe2(tokens, O_NONBLOCK) != 0 || write(tokens[1], std::string(kBombMax, '.').data(), kBombMax) != kBombMax) _exit(97);
+  if (pipe2(tokens, O_NONBLOCK) != 0 || write(tokens[1], std::string(kBombMax, '.').data(), kBombMax) != kBombMax)
+    _exit(97);
   const pid_t first = getpid();
   carry(deed);
   hear_nothing();

@@ -86,8 +86,7 @@ TEST(Dispatch, CommandsGetOneOfferEachUntilTheirLengthIsKnown) {
   EXPECT_THAT(stage.turn({stage.submit(command(), 5)}),
               ElementsAre("offer 1.1 slot 1", "offer 2.1 slot 2", "accepted 1: 1 x5"));
   EXPECT_THAT(stage.turn({done_after(stage, 2, milliseconds(10))}), ElementsAre("offer 3.1 slot 2"));
-  EXPECT_THAT(stage.turn({done_after(stage, 1, milliseconds(1))}),
-              ElementsAre("offer 4.1 slot 1", "offer 5.1 slot 1"));
+  EXPECT_THAT(stage.turn({done_after(stage, 1, milliseconds(1))}), ElementsAre("offer 4.1 slot 1", "offer 5.1 slot 1"));
 }
 
 TEST(Dispatch, APoolGetsOnlyItsOwnJobs) {

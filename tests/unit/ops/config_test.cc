@@ -57,7 +57,8 @@ TEST_F(ConfigFile, APoolMayHaveALeastAndAMost) {
   EXPECT_EQ(size_of("'2..8'"), std::pair(8U, 2U));
   EXPECT_EQ(size_of("'0..auto'"), std::pair(0U, 0U));
   EXPECT_EQ(size_of("'7'"), std::pair(7U, UINT32_MAX));
-  for (const std::string wrong : {"'8..2'", "'..4'", "'1..'", "'a..b'", "'1..2..3'", "'-1..2'", "'1..99999'", "'0'", "''"}) {
+  for (const std::string wrong :
+       {"'8..2'", "'..4'", "'1..'", "'a..b'", "'1..2..3'", "'-1..2'", "'1..99999'", "'0'", "''"}) {
     EXPECT_THAT(refusal("[pools.p]\nsize = " + wrong + "\n"), HasSubstr("\"1..8\"")) << wrong;
   }
   Config config = default_config();

@@ -95,6 +95,5 @@ TEST(Vault, RefusesWhatIsNotOfItsProtocol) {
   EXPECT_THAT(told(vault), testing::ElementsAre(keep(1), kTold)) << "what it has, it keeps";
 }
 
-
 }  // namespace
 }  // namespace futured::spawner

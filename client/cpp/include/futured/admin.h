@@ -38,13 +38,13 @@ struct PoolSettings {
 
 struct PoolInfo {
   std::string name;
-  std::string mode;                // "PROCESS", "FRESH", "THREAD", "COMMAND"
-  std::uint32_t workers = 0;       // ready to run jobs
-  std::uint32_t workers_min = 0;   // that it keeps when it has nothing to do
-  std::uint32_t workers_max = 0;   // that it may have at once
-  std::uint32_t workers_busy = 0;  // with a job
+  std::string mode;                 // "PROCESS", "FRESH", "THREAD", "COMMAND"
+  std::uint32_t workers = 0;        // ready to run jobs
+  std::uint32_t workers_min = 0;    // that it keeps when it has nothing to do
+  std::uint32_t workers_max = 0;    // that it may have at once
+  std::uint32_t workers_busy = 0;   // with a job
   std::int64_t worker_idle_ms = 0;  // after which a worker beyond workers_min goes
-  std::uint64_t jobs_run = 0;      // since the daemon's start, by workers that are gone, too
+  std::uint64_t jobs_run = 0;       // since the daemon's start, by workers that are gone, too
   PoolSettings settings;
   std::vector<TaskInfo> tasks;  // none of a pool for commands
   int zygote_pid = 0;           // 0 = not told
