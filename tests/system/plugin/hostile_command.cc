@@ -1,7 +1,7 @@
 // The hostile job as a command: hostile WHAT TOKEN GATE.
 #include <cstdio>
 
-#include "hostile.h"
+#include "tests/system/plugin/hostile.h"
 
 int main(int count, char** arguments) {
   if (count != 4) return 2;
