@@ -2,6 +2,7 @@
 import array
 import os
 import signal
+import time
 
 import pytest
 from private_daemon import BIN
@@ -110,6 +111,10 @@ def test_the_next_spawner_is_given_what_the_daemon_has(daemon, api_of, segments_
     pause(api)
     (job,) = api.submit([array_item(api.words, socket.put_doubles(NUMBERS))], task="sum")
     kill_spawner(daemon)
+    deadline = time.monotonic() + 20
+    while "the spawner is gone" not in daemon.log_text():  # until then the workers of before may still run jobs
+        assert time.monotonic() < deadline, "the daemon does not notice"
+        time.sleep(0.01)
     api.wait(api.submit_tasks("noop", queue="other"))  # under the next one
     daemon.kill()
     api = api_of(daemon.start())
