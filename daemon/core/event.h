@@ -71,8 +71,8 @@ struct PutQueue {
 struct PoolReady {
   PoolId pool;
   std::vector<std::string> tasks;  // in the order of their indices
-  bool is_reloaded =
-      false;  // workers that are there have the tasks of before: each is replaced when it has nothing to do
+  // Workers that are there have the tasks of before: each is replaced when it has nothing to do.
+  bool is_reloaded = false;
 };
 
 struct SlotReady {

@@ -13,6 +13,7 @@ namespace futured {
 
 namespace {
 
+using channel::read_head;
 using spawner::VaultMessageType;
 
 constexpr int kAnswerWithinMs = 10'000;
@@ -24,13 +25,6 @@ spawner::MessageHeader header_of(VaultMessageType type) {
 }
 
 Error nonsense() { return {ErrorCode::kInternal, "the spawner's vault sent what this daemon does not know"}; }
-
-template <typename Message>
-bool read_head(std::string_view bytes, Message& message) {
-  if (bytes.size() < sizeof message) return false;
-  std::memcpy(&message, bytes.data(), sizeof message);
-  return true;
-}
 
 }  // namespace
 

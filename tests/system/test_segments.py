@@ -2,11 +2,11 @@
 import array
 import os
 import signal
-import time
 
 import pytest
 from private_daemon import BIN
 from segments import SegmentSocket
+from test_watch import Watch
 
 PLUGIN = os.path.join(os.path.dirname(BIN), "tests", "misbehaving.so")
 NUMBERS = [float(n) for n in range(1000)]
@@ -110,12 +110,17 @@ def test_the_next_spawner_is_given_what_the_daemon_has(daemon, api_of, segments_
     api.call("Queues", "Create", api.words.CreateQueueRequest(name="other"))
     pause(api)
     (job,) = api.submit([array_item(api.words, socket.put_doubles(NUMBERS))], task="sum")
+    api.wait(api.submit_tasks("noop", queue="other"))  # its pool's worker is there
+    watch = Watch(api, workers=True)
     kill_spawner(daemon)
-    deadline = time.monotonic() + 20
-    while "the spawner is gone" not in daemon.log_text():  # until then the workers of before may still run jobs
-        assert time.monotonic() < deadline, "the daemon does not notice"
-        time.sleep(0.01)
-    api.wait(api.submit_tasks("noop", queue="other"))  # under the next one
+
+    def is_replaced(events):
+        ended = [event.worker.ended for event in events
+                 if event.WhichOneof("what") == "worker" and event.worker.worker.pool == "default"]
+        return True in ended and not ended[-1]
+
+    watch.until_holds(is_replaced)
+    watch.close()
     daemon.kill()
     api = api_of(daemon.start())
     resume(api)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -31,6 +32,14 @@ struct Packet {
 // Receives into `buffer` without blocking; nothing when there is nothing. A packet that is cut, or carries control
 // messages that were cut, is a fault: the peer does not speak our protocol. `peek` leaves it in the socket.
 [[nodiscard]] Result<std::optional<Packet>> receive_packet(int socket, std::span<char> buffer, bool peek = false);
+
+// The fixed part that a packet begins with. False: it is shorter.
+template <typename Message>
+[[nodiscard]] bool read_head(std::string_view bytes, Message& message) {
+  if (bytes.size() < sizeof message) return false;
+  std::memcpy(&message, bytes.data(), sizeof message);
+  return true;
+}
 
 template <typename Message>
 [[nodiscard]] std::string_view bytes_of(const Message& message) {

@@ -26,9 +26,7 @@ template <typename Message>
 
 template <typename Message>
 [[nodiscard]] bool read_as(std::string_view bytes, Message& message) {
-  if (bytes.size() != sizeof message) return false;
-  std::memcpy(&message, bytes.data(), sizeof message);
-  return true;
+  return bytes.size() == sizeof message && channel::read_head(bytes, message);
 }
 
 template <std::size_t size>

@@ -1,22 +1,12 @@
 #include "worker/spawner/vault.h"
 
-#include <cstring>
 #include <utility>
 
 #include "base/limits.h"
 
 namespace futured::spawner {
 
-namespace {
-
-template <typename Message>
-[[nodiscard]] bool read_head(std::string_view bytes, Message& message) {
-  if (bytes.size() < sizeof message) return false;
-  std::memcpy(&message, bytes.data(), sizeof message);
-  return true;
-}
-
-}  // namespace
+using channel::read_head;
 
 bool Vault::handle(std::string_view message, std::vector<Fd>& descriptors) {
   MessageHeader header{};

@@ -32,6 +32,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/system/plugin/mappings.h"
+
 namespace hostile {
 
 constexpr int kDescriptorsMax = 1024;
@@ -220,23 +222,9 @@ inline bool leave(const Deed& deed, const std::string& what) {
 
 // ---- what a job does itself
 
-struct Mapping {
-  std::uint8_t* from = nullptr;
-  std::size_t bytes = 0;
-};
-
 // The channel of our worker: mapped here, or to be had from the process that has it mapped.
 inline std::vector<Mapping> channels() {
-  std::vector<Mapping> found;
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long from = 0;
-    unsigned long until = 0;
-    char access[5] = {};
-    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &from, &until, access) != 3) continue;
-    if (std::string(access) != "rw-s" || line.find("memfd:") == std::string::npos) continue;
-    found.push_back({reinterpret_cast<std::uint8_t*>(from), until - from});
-  }
+  std::vector<Mapping> found = shared_mappings();
   if (!found.empty()) return found;
   const std::string folder = "/proc/" + std::to_string(getppid()) + "/map_files";
   DIR* const list = opendir(folder.c_str());

@@ -21,6 +21,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/system/plugin/mappings.h"
+
 namespace {
 
 constexpr int kDescriptorsMax = 1024;
@@ -47,26 +49,6 @@ pid_t leave_sleeper() {
   close(ends[0]);
   close(ends[1]);
   return left;
-}
-
-struct Mapping {
-  std::uint8_t* from = nullptr;
-  std::size_t bytes = 0;
-};
-
-// The writable shared mappings of this process: its channel, as it lies in memory.
-std::vector<Mapping> shared_mappings() {
-  std::vector<Mapping> found;
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long from = 0;
-    unsigned long until = 0;
-    char access[5] = {};
-    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &from, &until, access) != 3) continue;
-    if (std::string(access) != "rw-s" || line.find("memfd:") == std::string::npos) continue;
-    found.push_back({reinterpret_cast<std::uint8_t*>(from), until - from});
-  }
-  return found;
 }
 
 // Not inlined: their names are looked for in the stacks.
