@@ -74,6 +74,7 @@ class PoolSlot {
  private:
   void keep(const channel::Emit& emit);
   void tell_end(PoolHandler& handler);
+  void blame(WorkerEnded& told);
 
   SlotId id_;
   std::uint32_t pool_ = 0;

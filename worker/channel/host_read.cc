@@ -96,7 +96,7 @@ bool HostEnd::copy_variable(const RecordHeader& header, std::size_t fixed, std::
   return true;
 }
 
-bool HostEnd::is_expected(const Fence& fence) { return cursor_ < recovered_until_ || find_open(fence) != nullptr; }
+bool HostEnd::is_expected(const Fence& fence) { return cursor_ < recovered_until_ || find_open(fence) != kNone; }
 
 Read HostEnd::parse_done(const RecordHeader& header, Response& response) {
   DoneRecord record;
@@ -156,7 +156,10 @@ Read HostEnd::parse_done(const RecordHeader& header, Response& response) {
     done.result_memfd = &descriptors.front();
     done.descriptors = descriptors.subspan(1);
   }
-  if (Offer* offer = find_open(done.fence)) close(*offer);
+  if (const std::uint32_t place = find_open(done.fence); place != kNone) {
+    close(place);
+    free_place(place);
+  }
   ++dones_read_;
   response = done;
   return Read::kResponse;

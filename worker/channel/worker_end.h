@@ -24,9 +24,13 @@ struct Run {
   std::string_view payload;     // encoded parts; after take() also when it came by descriptor
   std::vector<Fd> descriptors;  // after take(): the payload's segments, in the order of its kSegment parts
   Instant taken_at;             // after take()
+  StopReason stop{};            // Intake::kStop only: `fence` is to stop for this
 
   // For the channel only.
   std::uint64_t position = 0;
+  std::uint32_t place = 0;
+  bool is_detached = false;
+  std::vector<char> own_payload;
   std::uint32_t descriptor_count = 0;
   bool payload_in_descriptor = false;
   std::uint32_t payload_bytes = 0;
@@ -53,6 +57,7 @@ struct Outcome {
 
 enum class Intake {
   kRun,      // `run` is filled in; take() it
+  kStop,     // hand_out_stops() only: `run` names a run, taken or over, that is to stop
   kNothing,  // try_next() only: no request is waiting
   kEnded,    // the spawner is gone or wants this worker gone: exit
   kBroken,   // the request ring makes no sense: exit
@@ -88,6 +93,15 @@ class WorkerEnd {
 
   // Claims an offered run and fetches what came beside it. One compare-and-swap when nothing did.
   [[nodiscard]] Take take(Run& run);
+
+  // For a worker that has many runs at once. A taken run no longer needs its record: its payload is copied, and what
+  // lies behind it in the ring no longer waits for its end.
+  void detach(Run& run);
+  // From now on next() and try_next() hand out stops, in their order among the runs; stop_requested() knows only of
+  // those that were not handed out yet.
+  void hand_out_stops();
+  // Whose code is at work, for who looks when the worker has died: one store. Null: nobody's.
+  void note_running(const Run* run);
 
   // This slot's job is what ends the worker: one store, for signal handlers.
   void take_blame();

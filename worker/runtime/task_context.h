@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "futured/async.h"
 #include "futured/task.h"
 #include "segment/memory.h"
 #include "worker/channel/worker_end.h"
@@ -23,8 +24,17 @@ struct SharedMemory {
   bool is_in_result = false;
 };
 
-// One run. Lives on the worker's stack; everything of it may be used from any thread of the task, except for wait_for.
-class TaskContext final : public Context {
+class AsyncLoop;
+
+// Goes on with a coroutine of a run whose wait is over.
+class Resumer {
+ public:
+  virtual ~Resumer() = default;
+  virtual void resume(std::coroutine_handle<> coroutine) = 0;
+};
+
+// One run. Everything of it may be used from any thread of the task, except for wait_for and what is for coroutines.
+class TaskContext final : public AsyncContext {
  public:
   TaskContext(channel::WorkerEnd& end, const channel::Run& run, std::uint64_t jobs_run_before,
               const std::string& spool_directory)
@@ -38,7 +48,7 @@ class TaskContext final : public Context {
   [[nodiscard]] std::uint32_t epoch() const override { return fence_.epoch.value; }
   [[nodiscard]] std::uint32_t attempt() const override { return fence_.attempt; }
   [[nodiscard]] std::uint64_t jobs_run_before() const override { return jobs_run_before_; }
-  [[nodiscard]] bool stop_requested() override { return end_.stop_requested(fence_); }
+  [[nodiscard]] bool stop_requested() override { return told_stop_ || end_.stop_requested(fence_); }
   [[nodiscard]] StopReason stop_reason() override;
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds time) override;
   using Context::progress;
@@ -50,6 +60,21 @@ class TaskContext final : public Context {
 
   [[nodiscard]] TaskStreams& streams() { return streams_; }
 
+  // For a coroutine task, before it begins: who has its waits, and who goes on with it.
+  void run_on(AsyncLoop& loop, Resumer& resumer) {
+    loop_ = &loop;
+    resumer_ = &resumer;
+  }
+  // Other runs share the thread, so nothing here waits.
+  void share_thread() {
+    shares_thread_ = true;
+    streams_.never_wait();
+  }
+  // It is to stop: what its coroutines wait for ends now, or their next wait does.
+  void stop(channel::StopReason reason);
+  // The wait of this waiter is over.
+  void end_wait(sdk::Waiter& waiter);
+
   // The memory that holds all of `bytes`, if this context gave it out.
   [[nodiscard]] SharedMemory* find_shared(std::span<const std::byte> bytes);
   // Seals what the result took; it can then no longer be written, nor read through the task's own arrays.
@@ -59,6 +84,9 @@ class TaskContext final : public Context {
 
  protected:
   [[nodiscard]] Shared make_shared_memory(std::size_t bytes) override;
+
+  [[nodiscard]] bool begin(sdk::Waiter& waiter) override;
+  void forget(sdk::Waiter& waiter) noexcept override;
 
  private:
   struct Progress {
@@ -75,6 +103,13 @@ class TaskContext final : public Context {
   std::mutex mutex_;
   Progress progress_;
   std::vector<std::shared_ptr<SharedMemory>> shared_;
+
+  AsyncLoop* loop_ = nullptr;
+  Resumer* resumer_ = nullptr;
+  bool shares_thread_ = false;
+  std::optional<channel::StopReason> told_stop_;
+  bool owes_stop_ = false;              // the next wait is to throw
+  std::vector<sdk::Waiter*> waiting_;  // of its coroutines
 };
 
 // What a task returned is over limits::kResultBytesMax or limits::kPayloadPartsMax.
