@@ -176,7 +176,7 @@ class AsyncContext : public Context {
   // 0, or less: lets the others have a turn.
   Wait sleep(std::chrono::nanoseconds time) { return {*this, {sdk::Waiter::For::kTime, -1, time}}; }
   // Until a read or a write of the descriptor would not block; it is made non-blocking (O_NONBLOCK). Throws
-  // std::system_error for one that nobody can wait for: EBADF, or EPERM of an ordinary file.
+  // std::system_error for one that nobody can wait for: EBADF, or EOPNOTSUPP of an ordinary file.
   Wait readable(int descriptor) { return {*this, {sdk::Waiter::For::kReadable, descriptor, {}}}; }
   Wait writable(int descriptor) { return {*this, {sdk::Waiter::For::kWritable, descriptor, {}}}; }
   // Until the job is asked to stop, which it then knows: this does not throw.
