@@ -113,7 +113,10 @@ def test_why_of_an_unknown_job_is_refused_and_the_others_are_told(daemon):
     assert "987654" in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["run -q still -- true", "call -q still noop", "wait", "attach", "wait --json"])
+WAITING = ["run -q still -- true", "call -q still noop", "map -q still --task noop ::: 1 2", "wait", "attach", "wait --json"]
+
+
+@pytest.mark.parametrize("verb", WAITING)
 def test_who_waits_for_a_job_that_does_not_start_is_told_why_once(daemon, verb):
     job = held(daemon, "--", "true")
     named = [] if "still" in verb else [job]
