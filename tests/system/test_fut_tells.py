@@ -132,6 +132,21 @@ def test_who_waits_for_a_job_that_does_not_start_is_told_why_once(daemon, verb):
 # ---- map
 
 
+def test_map_tells_of_a_later_job_that_does_not_start(daemon):
+    daemon.fut("queue", "create", "still", check=True)
+    with daemon.start_fut("map", "-q", "still", "--task", "echo", stdin=subprocess.PIPE) as mapping:
+        mapping.stdin.write("first\n")
+        mapping.stdin.flush()
+        assert mapping.stdout.readline() == "first\n"
+        daemon.fut("queue", "pause", "still", check=True)
+        mapping.stdin.write("second\n")
+        mapping.stdin.flush()
+        assert mapping.stderr.readline().endswith(f" is {PAUSED}\n")
+        daemon.fut("queue", "resume", "still", check=True)
+        assert mapping.communicate(timeout=20) == ("second\n", "")
+    assert mapping.returncode == 0
+
+
 def test_map_says_once_what_is_refused_of_all_and_of_how_many(daemon):
     done = daemon.fut("map", "--task", "nosuch", ":::", "a", "b", "c")
     first, count = done.stderr.splitlines()
