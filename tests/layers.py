@@ -47,7 +47,7 @@ LIBRARIES = {
     "CLI11": (("CLI/",), ["daemon/main.cc", "client/cli", "tests"]),
     "libsystemd": (("systemd/",), ["daemon/ops"]),
     "nlohmann-json": (("nlohmann/",), ["client/cli", "worker/sdk/include/futured/json.h", "tests"]),
-    "Asio": (("asio/", "asio.hpp"), ["client/cpp/include/futured/asio.h", "client/examples", "tests"]),
+    "Asio": (("asio/", "asio.hpp"), ["client/cpp/include/futured/asio.h", "client/examples", "worker/runtime/async_loop.cc", "tests"]),
     "libcurl": (("curl/",), ["daemon/callback"]),
     "zstd": (("zstd",), ["segment/compression.cc"]),
     "OpenSSL": (("openssl/",), ["worker/tasks", "daemon/callback"]),
