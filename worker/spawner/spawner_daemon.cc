@@ -65,7 +65,9 @@ void Spawner::greet(int number) {
   const bool is_for_vault = hello.header.type == static_cast<std::uint32_t>(VaultMessageType::kHello);
   if (!is_for_vault && hello.header.type != static_cast<std::uint32_t>(MessageType::kHello)) return;
   auto refused = make<Refused>(MessageType::kRefused);
-  if (hello.header.version != kVersion) put_text(refused.message, "the spawner speaks version 1 of its protocol");
+  if (hello.header.version != kVersion) {
+    put_text(refused.message, "the spawner speaks version " + std::to_string(kVersion) + " of its protocol");
+  }
   if (hello.epoch < epoch_)
     put_text(refused.message, "a daemon of a higher epoch has been here: " + std::to_string(epoch_));
   if (refused.message[0] != '\0') {
