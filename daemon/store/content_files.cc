@@ -112,9 +112,14 @@ void ContentFiles::release(std::span<const Digest> held) {
   for (const Digest& digest : held) {
     const auto found = held_.find(digest);
     if (--found->second.holds > 0) continue;
-    if (found->second.is_new && !found->second.stays) remove(digest);
+    if (found->second.is_new && !found->second.stays && !is_closed_) remove(digest);
     held_.erase(found);
   }
+}
+
+void ContentFiles::close() {
+  const std::lock_guard lock(mutex_);
+  is_closed_ = true;
 }
 
 // ---- Writing
@@ -123,6 +128,7 @@ void ContentFiles::release(std::span<const Digest> held) {
 Status ContentFiles::keep(const Digest& digest, std::string_view content) {
   std::unique_lock lock(mutex_);
   written_.wait(lock, [&] { return !under_way_.contains(digest); });
+  if (is_closed_) return Error{ErrorCode::kUnavailable, "the store is closed: connect again"};
   if (!damaged_.contains(digest) && is_there(digest, content.size())) return {};
   under_way_.insert(digest);
   lock.unlock();

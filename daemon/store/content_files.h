@@ -32,6 +32,7 @@ class ContentFiles {
     ~Hold() { give_up(); }
 
     // On disk when it returns. kResourceExhausted: there is no room; of this content nothing is left there.
+    // kUnavailable: closed.
     [[nodiscard]] Result<Digest> add(std::string_view content);
     // The database may name them from now on: they stay. If it does not, they go with the next sweep.
     void stay() const;
@@ -49,6 +50,9 @@ class ContentFiles {
 
   // kNotFound: there is no such file; kDataLoss: it does not hold that content. Both name it.
   [[nodiscard]] Result<std::string> read(const Digest& digest, std::uint64_t size);
+
+  // The directory is the next daemon's: nothing is added or removed any more. What should have gone is for its sweep.
+  void close();
 
   // Removes what a killed daemon had not finished, and all that `is_needed` denies. Before anything is held. Files of
   // other names are left alone.
@@ -80,6 +84,7 @@ class ContentFiles {
   std::set<Digest> under_way_;  // being written
   std::map<Digest, Held> held_;
   std::set<Digest> damaged_;  // as a reader saw: written anew when they come again
+  bool is_closed_ = false;
 };
 
 }  // namespace futured

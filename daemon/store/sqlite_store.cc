@@ -102,6 +102,7 @@ SqliteStore::SqliteStore(LockFile lock, Database database, std::string path, con
 }
 
 SqliteStore::~SqliteStore() {
+  files_->close();  // before the lock is given up
   // What a failed fsync left behind is for the next start to read from the WAL, not for this one to copy.
   if (broken_) sqlite3_db_config(database_.raw(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
