@@ -87,7 +87,7 @@ void keep_payloads(KeeperThread& keeper, CheckedBatch batch, BatchKept then) {
       begin = end;
     }
     const auto kept = payloads.keep(all);
-    then(std::move(*shared), kept.ok() ? kept : kept.error().in("large payloads are files"));
+    then(std::move(*shared), kept.ok() ? kept : kept.error().in("cannot keep a large payload on the daemon's disk"));
   });
   if (!asked) then(std::move(*shared), Error{ErrorCode::kResourceExhausted, "too many large payloads wait; try again"});
 }
