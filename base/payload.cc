@@ -26,7 +26,8 @@ bool names_segment(std::string_view encoded) {
   while (!reader.at_end()) {
     const std::uint8_t kind = reader.byte();
     if (kind != static_cast<std::uint8_t>(PartKind::kInline)) {
-      return kind == static_cast<std::uint8_t>(PartKind::kSegment) || kind == static_cast<std::uint8_t>(PartKind::kLost);
+      return kind == static_cast<std::uint8_t>(PartKind::kSegment) ||
+             kind == static_cast<std::uint8_t>(PartKind::kLost);
     }
     reader.bytes();  // content type
     reader.bytes();

@@ -52,7 +52,7 @@ struct Config {
   std::int64_t idle_exit_ms = 0;  // 0: never
   std::string log_level = "info";
   std::int64_t compression_level = 3;  // zstd, of large payloads and results on disk; 0: never
-  std::vector<PoolSection> pools;  // `default` and `command` always among them
+  std::vector<PoolSection> pools;      // `default` and `command` always among them
   std::vector<QueueSection> queues;
   CallbackSection callbacks;
 };

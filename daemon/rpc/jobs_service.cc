@@ -32,11 +32,12 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
                   {request->items(), request->has_packed() ? &request->packed() : nullptr, request->idempotency_key()});
   if (!batch.ok()) return answer_now(context, batch.error());
   auto answer = Answer<api::SubmitResponse>::open(front_, context, response);
-  const auto hand_over = [&front = front_, answer](CheckedBatch checked, const Result<PayloadHold>& kept) {
+  const auto hand_over = [&front = front_, answer](CheckedBatch checked, Result<PayloadHold> kept) {
     if (!kept.ok()) return answer->refuse(kept.error());
     const bool is_volatile = checked.submit.has_segments;
     front.loop.submit(std::move(checked.submit), sink_of(std::move(checked.segments), nullptr),
-                      [&front, answer, is_volatile, hold = *kept](const Result<Accepted>& accepted) {
+                      [&front, answer, is_volatile, hold = *std::move(kept)](const Result<Accepted>& accepted) mutable {
+                        hold = nullptr;  // what is refused is gone from the disk before that is told
                         front.pump.post([answer, accepted, is_volatile] {
                           if (!accepted.ok()) return answer->refuse(accepted.error());
                           answer->give([&](api::SubmitResponse& out) {

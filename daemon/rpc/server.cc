@@ -102,8 +102,8 @@ class Server::Impl {
   void gather_gauges() {
     auto& gauges = front_.gauges;
     gauges = front_.loop.gauges();
-    gauges.insert(gauges.end(),
-                  {front_.reader.gauge(), front_.keeper.gauge(), front_.pump.gauge(), grpc_gauge_, segment_server_->gauge(), accept_gauge_});
+    gauges.insert(gauges.end(), {front_.reader.gauge(), front_.keeper.gauge(), front_.pump.gauge(), grpc_gauge_,
+                                 segment_server_->gauge(), accept_gauge_});
     gauges.insert(gauges.end(), front_.setup.other_gauges.begin(), front_.setup.other_gauges.end());
   }
 

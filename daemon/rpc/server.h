@@ -62,7 +62,8 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // Takes no more connections, ends every call (UNAVAILABLE, unless its answer is under way) and removes the sockets.
-  // Answers that the loop, the reader or the keeper gives later go nowhere. Bounded to a few seconds; a second call does nothing.
+  // Answers that the loop, the reader or the keeper gives later go nowhere. Bounded to a few seconds; a second call
+  // does nothing.
   void stop();
 
   // What a courier needs of this folder. It must be stopped before the server is.

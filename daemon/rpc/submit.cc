@@ -71,9 +71,8 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const Jo
 
 bool has_large_payload(const event::Submit& submit) {
   std::uint32_t begin = 0;
-  return std::ranges::any_of(submit.ends, [&](std::uint32_t end) {
-    return end - std::exchange(begin, end) > limits::kStoredInlineBytesMax;
-  });
+  return std::ranges::any_of(
+      submit.ends, [&](std::uint32_t end) { return end - std::exchange(begin, end) > limits::kStoredInlineBytesMax; });
 }
 
 void keep_payloads(KeeperThread& keeper, CheckedBatch batch, BatchKept then) {
@@ -86,8 +85,9 @@ void keep_payloads(KeeperThread& keeper, CheckedBatch batch, BatchKept then) {
       all.push_back(std::string_view(*shared->submit.bytes).substr(begin, end - begin));
       begin = end;
     }
-    const auto kept = payloads.keep(all);
-    then(std::move(*shared), kept.ok() ? kept : kept.error().in("cannot keep a large payload on the daemon's disk"));
+    auto kept = payloads.keep(all);
+    if (!kept.ok()) kept = kept.error().in("cannot keep a large payload on the daemon's disk");
+    then(std::move(*shared), std::move(kept));
   });
   if (!asked) then(std::move(*shared), Error{ErrorCode::kResourceExhausted, "too many large payloads wait; try again"});
 }

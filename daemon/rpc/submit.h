@@ -28,7 +28,7 @@ struct AskedBatch {
 [[nodiscard]] bool has_large_payload(const event::Submit& submit);
 // Puts those on disk, on the keeper's thread, and then gives the batch to `then`, with what keeps them there until the
 // batch is accepted, or the error. kResourceExhausted: the disk is full, and nothing of the batch is left on it.
-using BatchKept = std::function<void(CheckedBatch, const Result<PayloadHold>&)>;
+using BatchKept = std::function<void(CheckedBatch, Result<PayloadHold>)>;
 void keep_payloads(KeeperThread& keeper, CheckedBatch batch, BatchKept then);
 
 // What a receipt (Out: SubmitResponse or Receipt) tells of a batch's jobs.

@@ -122,16 +122,16 @@ bool SubmitStream::take_batch() {
   if (!batch.ok()) return refuse_batch(batch.error(), true);
   if (!has_large_payload(batch->submit)) return hand_over(*std::move(batch), nullptr);
   // The reader's role goes with the batch: what comes behind it on this stream waits.
-  keep_payloads(front_.keeper, *std::move(batch),
-                [self = shared_from_this()](CheckedBatch checked, const Result<PayloadHold>& kept) {
-                  const bool goes_on = kept.ok() ? self->hand_over(std::move(checked), *kept)
-                                                 : self->refuse_batch(kept.error(), false);
-                  if (goes_on) self->front_.pump.post([self] { self->StartRead(&self->in_); });
-                });
+  keep_payloads(
+      front_.keeper, *std::move(batch), [self = shared_from_this()](CheckedBatch checked, Result<PayloadHold> kept) {
+        const bool goes_on =
+            kept.ok() ? self->hand_over(std::move(checked), *std::move(kept)) : self->refuse_batch(kept.error(), false);
+        if (goes_on) self->front_.pump.post([self] { self->StartRead(&self->in_); });
+      });
   return false;
 }
 
-// `hold` keeps what is on disk for it until it is answered.
+// `hold` keeps what is on disk for it until the answer is known.
 bool SubmitStream::hand_over(CheckedBatch batch, PayloadHold hold) {
   const bool deliver = request_.deliver_outcomes();
   std::uint64_t number = 0;
@@ -148,7 +148,8 @@ bool SubmitStream::hand_over(CheckedBatch batch, PayloadHold hold) {
   const bool has_sink = sink != nullptr;
   const Intake intake = front_.loop.submit(
       std::move(batch.submit), std::move(sink),
-      [self = shared_from_this(), number, hold = std::move(hold)](const Result<Accepted>& accepted) {
+      [self = shared_from_this(), number, hold = std::move(hold)](const Result<Accepted>& accepted) mutable {
+        hold = nullptr;  // what is refused is gone from the disk before that is told
         self->answered(number, accepted);
       });
 

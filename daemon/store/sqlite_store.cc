@@ -172,8 +172,8 @@ Status SqliteStore::prepare() {
 
 // A file goes with the last job that it is of. One look-up a file, however many jobs there are.
 Status SqliteStore::sweep_files() {
-  Result<Statement> used = database_.prepare(
-      "SELECT 1 FROM file_uses u CROSS JOIN jobs j ON j.id = u.job WHERE u.digest = ? LIMIT 1");
+  Result<Statement> used =
+      database_.prepare("SELECT 1 FROM file_uses u CROSS JOIN jobs j ON j.id = u.job WHERE u.digest = ? LIMIT 1");
   if (!used) return used.error();
   Result<Statement> forget = database_.prepare("DELETE FROM file_uses WHERE digest = ?");
   if (!forget) return forget.error();

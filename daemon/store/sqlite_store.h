@@ -28,7 +28,7 @@ struct SqliteOptions {
   std::int64_t reserve_bytes = 4 * 1024 * 1024;
   std::uint64_t mark_step_ids = 16 * 1024;  // the low-water mark is written when it can rise so far
   std::size_t keys_per_bucket = 64 * 1024;
-  std::uint64_t tail_ids_max = 256 * 1024;  // ids that a start looks through above the mark
+  std::uint64_t tail_ids_max = 256 * 1024;     // ids that a start looks through above the mark
   int compression_level = kStoredCompression;  // of files
 };
 

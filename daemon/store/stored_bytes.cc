@@ -22,7 +22,9 @@ bool is_large(const Part& part) {
   return part.kind == PartKind::kInline && part.bytes.size() > limits::kStoredInlineBytesMax;
 }
 
-bool needs_escape(std::string_view bytes) { return !bytes.empty() && (bytes[0] == kWithFiles || bytes[0] == kVerbatim); }
+bool needs_escape(std::string_view bytes) {
+  return !bytes.empty() && (bytes[0] == kWithFiles || bytes[0] == kVerbatim);
+}
 
 // A worker may have written anything: what is no list of parts that a worker may give stays in the database.
 std::vector<Part> parts_of(std::string_view bytes) {
