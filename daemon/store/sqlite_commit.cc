@@ -85,7 +85,7 @@ bool SqliteStore::writes_files(const Batch& batch) const {
                              [](const OutcomeRow& row) { return StoredForms::has_files(row.ending.result); });
 }
 
-// Those that are there already, and most payloads are, cost their hash.
+// Those that are there already, as what a keeper wrote, cost their hash.
 Status SqliteStore::write_files(const Batch& batch) {
   StoredForms forms(files_);
   for (const JobRow& row : batch.jobs) {

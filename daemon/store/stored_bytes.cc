@@ -98,8 +98,9 @@ Status StoredForms::add(JobId job, std::string_view bytes) {
   return {};
 }
 
+// Payloads of a batch lie one behind the other: an empty one begins where the next one does.
 std::string_view StoredForms::of(std::string_view bytes) const {
-  const auto form = forms_.empty() ? forms_.end() : forms_.find(bytes.data());
+  const auto form = forms_.empty() || bytes.empty() ? forms_.end() : forms_.find(bytes.data());
   return form != forms_.end() ? std::string_view(form->second) : bytes;
 }
 

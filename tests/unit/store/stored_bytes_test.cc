@@ -65,6 +65,16 @@ TEST_F(StoredBytesTest, OnlyLargePartsAreFilesAndThoseThatAreTheSameAreOne) {
   }
 }
 
+TEST_F(StoredBytesTest, AnEmptyPayloadIsNotTakenForTheLargeOneBehindIt) {
+  StoredForms forms(files_);
+  const std::string batch = encoded({{.bytes = std::string(kLarge, 'x')}});
+  const std::string_view none = std::string_view(batch).substr(0, 0);
+  ASSERT_TRUE(forms.add(JobId{1}, none).ok());
+  ASSERT_TRUE(forms.add(JobId{2}, batch).ok());
+  EXPECT_TRUE(forms.of(none).empty());
+  EXPECT_FALSE(forms.of(batch).empty());
+}
+
 TEST_F(StoredBytesTest, BytesThatAreNoPartsComeBackAsTheyWere) {
   StoredForms forms(files_);
   std::string lost = encoded({{.bytes = std::string(kLarge, 'x')}});
