@@ -20,6 +20,8 @@ inline constexpr std::size_t kResultBytesMax = 256 * 1024 * 1024;      // of one
 inline constexpr std::size_t kSegmentBytesMax = std::size_t{1} << 36;  // 64 GiB, one segment
 inline constexpr std::size_t kSegmentsHeldMax = 4096;
 inline constexpr std::size_t kContentTypeBytesMax = 1024;
+inline constexpr std::size_t kStoredInlineBytesMax = 256 * 1024;  // of a part in the database; larger ones are files
+inline constexpr std::int64_t kStoredCompressionMax = 9;          // zstd level of those; above it commits would wait
 
 // Arrays and the segment socket.
 inline constexpr std::size_t kArrayDimensionsMax = 32;

@@ -258,12 +258,13 @@ class IdleWatch {
 Status run(const ops::Config& config, const Options& options) {
   StopSignal stop_signal;
   if (const Status made = make_state_directory(config.state); !made.ok()) return made;
-  auto store = open_sqlite_store(config.state + "/futured.db");
+  auto store = open_sqlite_store(config.state + "/futured.db", static_cast<int>(config.compression_level));
   if (!store.ok()) return store.error();
   auto tls = read_tls(config.callbacks);
   if (!tls.ok()) return tls.error();
   auto reader = (*store)->reader();
   auto courier_reader = (*store)->reader();
+  auto keeper = (*store)->keeper();
   SegmentTable segments;
   std::unique_ptr<callback::Courier> courier;
   Loop::Parts parts = parts_of(config, options, std::move(*store), segments);
@@ -293,6 +294,7 @@ Status run(const ops::Config& config, const Options& options) {
 
   // From here on there are threads.
   ReaderThread readers(std::move(reader), limits::kQuestionsMax);
+  KeeperThread keepers(std::move(keeper), limits::kQuestionsMax);
   Status outcome;
   std::thread turns([&] {
     outcome = loop.run();
@@ -301,7 +303,7 @@ Status run(const ops::Config& config, const Options& options) {
   rpc::ServerSetup setup = server_setup(config, loop);
   setup.callback_tls = std::move(*tls);
   setup.other_gauges = {courier->gauge(), stop_signal.gauge()};
-  auto server = rpc::Server::start(std::move(setup), loop, readers, segments);
+  auto server = rpc::Server::start(std::move(setup), loop, readers, keepers, segments);
   std::optional<IdleWatch> idle;  // until the loop has ended, for that may still be looking for it
   if (server.ok()) {
     courier->start((*server)->callback_transport());

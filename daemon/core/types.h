@@ -39,7 +39,7 @@ enum class CauseKind : std::uint8_t {
   kRunTimeout = 7,
   kTotalTimeout = 8,
   kCancelled = 9,
-  kPayloadLost = 10,   // a volatile segment of the payload is gone
+  kPayloadLost = 10,   // a volatile segment of the payload is gone, or a file of the store that holds a part of it
   kNotStarted = 11,    // a command's program is missing or may not be executed
   kUnknownTask = 12,   // accepted, but no pool has this task any more
   kBrokenWorker = 13,  // the worker wrote what no sound worker writes, and was killed

@@ -235,6 +235,7 @@ Result<std::vector<int>> SegmentTable::descriptors_for(std::string_view payload)
   std::vector<int> descriptors;
   const std::lock_guard lock(mutex_);
   for (const Part& part : *parts) {
+    if (part.kind == PartKind::kLost) return Error{ErrorCode::kDataLoss, std::string(part.bytes)};
     if (part.kind != PartKind::kSegment) continue;
     const Entry* const entry = find(part.segment);
     if (entry == nullptr) return no_segment(part.segment);

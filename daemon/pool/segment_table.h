@@ -105,7 +105,8 @@ class SegmentTable {
   [[nodiscard]] Result<Opened> open(SegmentId id, std::uint32_t who) const;
 
   // The descriptors of the segments that an encoded payload names, in the order of its segment parts. They stay the
-  // table's, and open as long as the job that was accepted with the payload has not ended.
+  // table's, and open as long as the job that was accepted with the payload has not ended. kDataLoss: the store has not
+  // all of the payload any more.
   [[nodiscard]] Result<std::vector<int>> descriptors_for(std::string_view payload) const;
 
   // The segments of a job's result, in the order of its segment parts, become the table's. Gives the result back with

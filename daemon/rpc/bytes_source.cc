@@ -20,6 +20,7 @@ Result<BytesSource> BytesSource::of(const Part& part, SegmentTable& segments, co
     source.size_ = part.end - part.begin;
     return source;
   }
+  if (part.kind == PartKind::kLost) return Error{ErrorCode::kDataLoss, "RESULT_LOST: " + std::string(part.bytes)};
   const auto output = captured_output(part);
   if (!output || output->file.empty()) {
     source.bytes_ = part.bytes;

@@ -56,17 +56,22 @@ bool take_parameter(std::string_view parameter, CapturedOutput& output) {
 }  // namespace
 
 bool is_beside_result(const Part& part) {
-  return part.kind == PartKind::kInline &&
+  return part.kind != PartKind::kSegment &&
          (is_type(part.content_type, kEmittedType) || is_type(part.content_type, kLogType));
+}
+
+std::optional<OutputStream> stream_of(const Part& part) {
+  const auto* const known = std::ranges::find_if(
+      kStreamTypes, [&](const StreamType& stream) { return is_type(part.content_type, stream.content_type); });
+  return known != std::end(kStreamTypes) ? std::optional(known->stream) : std::nullopt;
 }
 
 std::optional<CapturedOutput> captured_output(const Part& part) {
   if (part.kind != PartKind::kInline) return std::nullopt;
+  const auto stream = stream_of(part);
+  if (!stream) return std::nullopt;
   CapturedOutput output;
-  const auto* const known = std::ranges::find_if(
-      kStreamTypes, [&](const StreamType& stream) { return is_type(part.content_type, stream.content_type); });
-  if (known == std::end(kStreamTypes)) return std::nullopt;
-  output.stream = known->stream;
+  output.stream = *stream;
   output.bytes = part.bytes;
   output.total = part.bytes.size();
   for (std::size_t from = part.content_type.find(';'); from != std::string_view::npos;) {

@@ -36,6 +36,9 @@ struct CapturedOutput {
 // What a task emitted or logged lies behind its result and is no part of it: ReadOutput gives it.
 [[nodiscard]] bool is_beside_result(const Part& part);
 
+// By its content type, also of a part that is lost. Empty: it is no output.
+[[nodiscard]] std::optional<OutputStream> stream_of(const Part& part);
+
 // Empty for a part that is no output, or that says of itself what cannot be.
 [[nodiscard]] std::optional<CapturedOutput> captured_output(const Part& part);
 

@@ -24,6 +24,7 @@ struct Front {
   ServerSetup setup;
   Loop& loop;
   ReaderThread& reader;
+  KeeperThread& keeper;
   SegmentTable& segments;
   Callers& callers;
   OpenCalls calls;

@@ -142,10 +142,12 @@ Status OutputCall::take_record(JobRecord record, Lock&) {
   if (!parts.ok()) return parts.error().in("result of job " + std::to_string(job_.value));
   for (const Part& part : *parts) {
     if (last < request_.attempt()) break;  // who follows from a later one on is told the end alone
-    const auto output = captured_output(part);
-    if (!output || !is_wanted(request_, static_cast<std::size_t>(output->stream) - 1)) continue;
+    const auto stream = stream_of(part);
+    if (!stream || !is_wanted(request_, static_cast<std::size_t>(*stream) - 1)) continue;
     auto source = BytesSource::of(part, front_.segments, front_.setup.state_directory + "/output");
     if (!source.ok()) return source.error();
+    const auto output = captured_output(part);
+    if (!output) continue;
     stored_.push_back({*output, std::move(*source)});
   }
   outcome_ = std::move(outcome);

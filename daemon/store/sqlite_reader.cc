@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "daemon/store/sqlite_keys.h"
 #include "daemon/store/sqlite_rows.h"
+#include "daemon/store/stored_bytes.h"
 
 namespace futured {
 namespace {
@@ -86,11 +87,15 @@ Result<std::optional<JobRecord>> SqliteReader::read_job(JobId id, bool with_payl
   }
   JobRecord record;
   read_head(row, record.job);
-  Result<Ending> ending = read_ending(row, 5, true);
+  Result<Ending> ending = read_ending(row, 5, files_.get());
   if (!ending) return ending.error().in("database " + path_);
   record.ending = *std::move(ending);
   record.job.state = record.ending.state;
-  if (with_payload) record.job.payload = SharedBytes::of(std::string(row.bytes(12)));
+  if (with_payload) {
+    Result<std::string> payload = restore(row.bytes(12), *files_);
+    if (!payload) return payload.error();
+    record.job.payload = SharedBytes::of(*std::move(payload));
+  }
   return std::optional<JobRecord>(std::move(record));
 }
 
@@ -103,7 +108,7 @@ Result<std::optional<JobRecord>> SqliteReader::read_job_head(JobId id) {
   }
   JobRecord record;
   read_head(row, record.job);
-  Result<Ending> ending = read_ending(row, 5, false);
+  Result<Ending> ending = read_ending(row, 5, nullptr);
   if (!ending) return ending.error().in("database " + path_);
   record.ending = *std::move(ending);
   record.job.state = record.ending.state;
@@ -149,7 +154,7 @@ Result<JobPage> SqliteReader::list(const JobQuery& query) {
     const Result<const JobSpec*> spec = spec_of(SpecId{row.number(1)});
     if (!spec) return spec.error();
     if (!matches(query, **spec)) continue;
-    Result<Ending> ending = read_ending(row, 5, false);
+    Result<Ending> ending = read_ending(row, 5, nullptr);
     if (!ending) return ending.error().in("database " + path_);
     if (!query.wants(*ending)) continue;
     JobRecord& record = page.jobs.emplace_back();
@@ -175,7 +180,7 @@ Result<std::vector<OutcomeRow>> SqliteReader::endings(const std::vector<JobId>& 
     ending_.bind(1, id.value);
     Execution row(ending_);
     if (row.next()) {
-      Result<Ending> ending = read_ending(row, 0, true);
+      Result<Ending> ending = read_ending(row, 0, files_.get());
       if (!ending) return ending.error().in("database " + path_);
       rows.push_back({id, *std::move(ending)});
     } else if (row.code() != SQLITE_OK) {

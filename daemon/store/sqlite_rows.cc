@@ -4,6 +4,7 @@
 
 #include "base/wire.h"
 #include "daemon/store/cause_code.h"
+#include "daemon/store/stored_bytes.h"
 
 namespace futured {
 
@@ -58,7 +59,7 @@ SpecRow read_spec(const Execution& row) {
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 
-Result<Ending> read_ending(const Execution& row, int first, bool with_result) {
+Result<Ending> read_ending(const Execution& row, int first, ContentFiles* files) {
   Ending ending;
   ending.state = static_cast<JobState>(row.integer(first));
   if (!is_terminal(ending.state)) return ending;
@@ -71,7 +72,10 @@ Result<Ending> read_ending(const Execution& row, int first, bool with_result) {
     if (!cause) return Error{ErrorCode::kDataLoss, "the stored cause of an ending is damaged"};
     ending.cause = std::make_unique<Cause>(*std::move(cause));
   }
-  if (with_result) ending.result = row.bytes(first + 6);
+  if (files == nullptr) return ending;
+  Result<std::string> result = restore(row.bytes(first + 6), *files);
+  if (!result) return result.error();
+  ending.result = *std::move(result);
   return ending;
 }
 

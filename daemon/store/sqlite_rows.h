@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "daemon/core/rows.h"
+#include "daemon/store/content_files.h"
 #include "daemon/store/sqlite_database.h"
 
 namespace futured {
@@ -16,9 +17,10 @@ inline constexpr const char* kSpecColumns =
     "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
-// From column `first` on: state, attempt, epoch, started_at, finished_at, cause; and result when `with_result`.
+// From column `first` on: state, attempt, epoch, started_at, finished_at, cause; and result, in `files` or not, unless
+// they are null.
 inline constexpr const char* kEndingColumns = "state, attempt, epoch, started_at, finished_at, cause";
-[[nodiscard]] Result<Ending> read_ending(const Execution& row, int first, bool with_result);
+[[nodiscard]] Result<Ending> read_ending(const Execution& row, int first, ContentFiles* files);
 
 // The columns of `deliveries`, in their order.
 inline constexpr const char* kDeliveryColumns = "id, job, lane, state, attempts, at, behind, error";

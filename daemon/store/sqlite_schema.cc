@@ -200,7 +200,16 @@ ALTER TABLE deliveries ADD COLUMN behind BLOB NOT NULL DEFAULT x'';
 ALTER TABLE callbacks ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4};
+// Which jobs need a file of payloads and results. A job's row names its files, too; this is the way back.
+constexpr const char* kVersion5 = R"sql(
+CREATE TABLE file_uses (
+  digest BLOB NOT NULL,
+  job INTEGER NOT NULL,
+  PRIMARY KEY (digest, job)
+) WITHOUT ROWID;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "base/limits.h"
+#include "base/payload.h"
 #include "daemon/store/sqlite_store.h"
 #include "tests/store/rows_for_tests.h"
 #include "tests/store/scratch.h"
@@ -685,6 +686,39 @@ TEST_P(StoreTest, LargePayloadAndResultComeBack) {
   EXPECT_EQ(get(1).job.payload.view(), large);
   EXPECT_EQ(get(1).ending.result, large + "r");
   EXPECT_EQ(load(1).payload.view(), large);
+}
+
+TEST_P(StoreTest, LargePartsComeBackAmongSmallOnes) {
+  std::string payload;
+  append_part(payload, {.content_type = "text/plain", .bytes = "small"});
+  append_part(payload, {.content_type = "a/b", .bytes = std::string(limits::kStoredInlineBytesMax + 1, 'p')});
+  const std::string result = payload + payload;
+  Batch batch;
+  batch.jobs.push_back(job_row(1, 1, payload));
+  batch.jobs.push_back(job_row(2, 1, payload));
+  batch.jobs.push_back(job_row(3, 1, payload));
+  batch.jobs[1].ending = ending_of(JobState::kSucceeded);
+  batch.jobs[1].ending.result = result;
+  batch.backlog_added.push_back(fifo_key(3));
+  commit(batch);
+  Batch later;
+  later.outcomes.push_back(outcome_row(1));
+  later.outcomes[0].ending.result = result;
+  commit(later);
+  reopen();
+  for (const std::uint64_t id : {1, 2}) {
+    EXPECT_EQ(get(id).job.payload.view(), payload);
+    EXPECT_EQ(get(id).ending.result, result);
+    EXPECT_EQ(load(id).payload.view(), payload);
+  }
+  const auto endings = store_->reader()->endings({JobId{1}, JobId{2}});
+  ASSERT_TRUE(endings.ok());
+  EXPECT_EQ((*endings)[0].ending.result, result);
+  EXPECT_EQ((*endings)[1].ending.result, result);
+  const auto claimed = store_->claim(Claim{QueueId{1}, PoolId{1}, std::nullopt, 10, 1});
+  ASSERT_TRUE(claimed.ok());
+  ASSERT_EQ(claimed->jobs.size(), 1u);
+  EXPECT_EQ(claimed->jobs[0].job.payload.view(), payload);
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, StoreTest, testing::ValuesIn(kKinds),

@@ -30,6 +30,15 @@ TEST(CapturedOutput, WhatATaskEmitsAndLogsIsNoPartOfItsResult) {
   EXPECT_FALSE(is_beside_result(output("text/plain", "x")));
 }
 
+TEST(CapturedOutput, OfALostPartTheStreamIsStillKnown) {
+  const std::string type = std::string(kLogType) + "; total=9";
+  const Part lost{.kind = PartKind::kLost, .content_type = type, .bytes = "its file is gone"};
+  EXPECT_EQ(stream_of(lost), OutputStream::kLog);
+  EXPECT_TRUE(is_beside_result(lost));
+  EXPECT_FALSE(captured_output(lost));
+  EXPECT_FALSE(stream_of(Part{.kind = PartKind::kLost, .content_type = "text/plain"}));
+}
+
 TEST(CapturedOutput, AGapIsSkippedAndCounted) {
   // 100 written, 90 dropped after the first 4: kept are 0..4 and 94..100.
   const auto found = captured_output(output("application/x-futured-stdout; total=100; dropped=90; at=4", "0123456789"));

@@ -107,6 +107,9 @@ TEST(SegmentTable, DescriptorsComeInTheOrderOfTheParts) {
   EXPECT_EQ(table.descriptors_for(naming(SegmentId{1}, 0, 1)).error().code, ErrorCode::kNotFound);
   EXPECT_EQ(table.descriptors_for(naming(a, 0, 2)).error().code, ErrorCode::kNotFound);
   EXPECT_FALSE(table.descriptors_for("garbage").ok());
+  append_part(payload, {.kind = PartKind::kLost, .bytes = "/state/f is gone"});
+  EXPECT_EQ(table.descriptors_for(payload).error().code, ErrorCode::kDataLoss);
+  EXPECT_EQ(table.descriptors_for(payload).error().message, "/state/f is gone");
 }
 
 TEST(SegmentTable, AResultIsKeptUnderNewIds) {
