@@ -137,6 +137,8 @@ class Scheduler {
   // setup.cc
   void set_up_queues(const Snapshot& snapshot, Effects& effects);
   void set_up_pools(const Snapshot& snapshot, Effects& effects);
+  void set_up_cancels(const Snapshot& snapshot);
+  void load_cancelled(Effects& effects);
   QueueState& add_queue(QueueRow row);
   PoolState& add_pool(PoolRow row);
 
@@ -257,6 +259,11 @@ class Scheduler {
   [[nodiscard]] Slot* slot_of(SlotId id);
   void doom(Job& job, Doom why, Moment now, Effects& effects);
   void stop_taken(Job& job, Moment now, Effects& effects);
+  [[nodiscard]] Duration grace_of(const Job& job) const;
+  void keep_wish(const Job& job, Instant kill_at, Effects& effects);
+  void resume_cancel(Job& job, Moment now, Effects& effects);
+  [[nodiscard]] bool ends_as_wished(Job& job, Moment now, Effects& effects);
+  void end_as_wished(const StoredJob& found, Moment now, Effects& effects);
   void kill_taken(Job& job, Effects& effects);
   struct Ran {
     SlotId slot;
@@ -335,9 +342,11 @@ class Scheduler {
 
   std::vector<StoredJob> held_;  // resident for event::Adopt, until the first turn ends
   struct CancelWish {
-    std::vector<Token> waiters;
+    std::vector<Token> waiters;  // are told of the end
+    std::vector<Token> hurried;  // are told when the wish is on disk, or the job has ended
     std::optional<Duration> grace;
     std::string reason;
+    std::optional<CancelRow> stored;
   };
   std::unordered_map<JobId, CancelWish> cancel_wishes_;  // of jobs that are on their way out
   struct Loading {
