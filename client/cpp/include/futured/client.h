@@ -212,9 +212,10 @@ class Client {
   [[nodiscard]] OutputStream stream(std::uint64_t id, OutputKind kind = OutputKind::kEmitted,
                                     std::uint64_t offset = 0) const;
   // Calls `sink` for every event until it returns false or throws. `ready` is called when the watch is in
-  // place, and not again when it resumes, by itself, behind the last event that `sink` was given.
+  // place, `caught_up` when `sink` was given all that had happened by then; neither again when it resumes, by itself,
+  // behind the last event that `sink` was given.
   void watch(const WatchOptions& options, const std::function<bool(const Event&)>& sink,
-             const std::function<void()>& ready = {}) const;
+             const std::function<void()>& ready = {}, const std::function<void()>& caught_up = {}) const;
   // In one line: what it waits for.
   [[nodiscard]] std::string why(std::uint64_t id) const;
 
