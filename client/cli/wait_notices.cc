@@ -60,7 +60,7 @@ void WaitNotices::look() {
 void WaitNotices::tell_if_not_started(const client::Client& client) const {
   for (const std::uint64_t id : std::span(jobs_).first(std::min(jobs_.size(), kJobsAskedMax))) {
     const client::JobState state = client.job(id).state;
-    if (is_waiting(state)) complain("job " + std::to_string(id) + " is " + one_line(client.why(id)));
+    if (is_waiting(state)) complain("job " + std::to_string(id) + " is " + one_line(client.why(id).text));
     if (is_waiting(state) || state == client::JobState::kRunning) return;
   }
 }

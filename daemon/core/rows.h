@@ -184,9 +184,9 @@ struct Batch {
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
-           starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() && backlog_removed.empty() && deadlines_added.empty() &&
-           deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
-           whole_batches.empty() && ids_reserved_until == 0;
+           starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
+           backlog_removed.empty() && deadlines_added.empty() && deadlines_removed.empty() && keys_added.empty() &&
+           callbacks.empty() && deliveries.empty() && whole_batches.empty() && ids_reserved_until == 0;
   }
 };
 

@@ -68,6 +68,12 @@ struct LaneFigures {
   std::uint64_t running = 0;  // offered or taken
 };
 
+// Of a job that waits, among those of its queue that go to the same pool.
+struct QueuePlace {
+  std::uint64_t position = 0;  // 1: it is next; 0: it does not wait
+  bool is_estimated = false;
+};
+
 struct SlotFigures {
   SlotId slot;
   std::string pool;
@@ -115,6 +121,9 @@ class Scheduler {
   [[nodiscard]] std::vector<LiveJob> running() const;
   [[nodiscard]] std::vector<LaneFigures> lanes() const;
   [[nodiscard]] std::vector<SlotFigures> slots() const;
+  // Of a job that has not ended; `spec` is its own. Counted where that costs little; far from both ends of what is
+  // resident, and in the backlog, estimated from its number.
+  [[nodiscard]] QueuePlace place_of(JobId id, const JobSpec& spec, PoolId pool) const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
   // Submitted with a key, and not accepted or refused yet.
@@ -287,6 +296,10 @@ class Scheduler {
   void crashed(Job& job, const event::SlotEnded& ended, std::string_view result, Ran ran, Moment now, Effects& effects);
   void run_again(Job& job, AttemptRow row, Duration delay, Moment now, Effects& effects);
   [[nodiscard]] AttemptRow attempt_row(const Job& job, Ran ran, Charge charge, Cause cause, Moment now) const;
+
+  // places.cc
+  [[nodiscard]] const Lane* lane_named(const std::string& queue, PoolId pool) const;
+  [[nodiscard]] std::uint64_t backlog_place(const Lane& lane, OrderKey key) const;
 
   // timers.cc
   void on(const event::TimerDue&, Moment now, Effects& effects);

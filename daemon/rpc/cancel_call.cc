@@ -59,9 +59,8 @@ void CancelCall::ask_next() {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     event::Cancel cancel = cancel_;
     cancel.job = ids[i];
-    front_.loop.cancel(std::move(cancel), [self = shared_from_this(), i](const Result<JobState>& state) {
-      self->answered(i, state);
-    });
+    front_.loop.cancel(std::move(cancel),
+                       [self = shared_from_this(), i](const Result<JobState>& state) { self->answered(i, state); });
   }
 }
 

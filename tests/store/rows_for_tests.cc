@@ -236,8 +236,8 @@ std::string text(const Snapshot& snapshot) {
   out << "epoch " << snapshot.epoch.value << " spawner '" << snapshot.spawner_instance << "' ids until "
       << snapshot.ids_reserved_until << " specs until " << snapshot.specs_until << "\n"
       << lines("queues", snapshot.queues) << lines("pools", snapshot.pools) << lines("backlog", snapshot.backlog)
-      << lines("resident", snapshot.resident) << lines("cancels", snapshot.cancels)
-      << lines("specs", snapshot.specs) << "callbacks until " << snapshot.callbacks_until << "\n"
+      << lines("resident", snapshot.resident) << lines("cancels", snapshot.cancels) << lines("specs", snapshot.specs)
+      << "callbacks until " << snapshot.callbacks_until << "\n"
       << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
       << lines("whole batches", snapshot.whole_batches);
   return out.str();

@@ -124,6 +124,13 @@ struct WatchOptions {
   std::uint64_t sequence = 0;
 };
 
+// What a job waits for.
+struct Why {
+  std::string text;            // one line
+  std::uint64_t position = 0;  // among the jobs of its queue that go to its pool; 1 = next, 0 = it is not queued
+  bool is_position_estimated = false;
+};
+
 // Consecutive ids.
 struct KeyedJobs {
   std::uint64_t first_id = 0;
@@ -216,8 +223,7 @@ class Client {
   // behind the last event that `sink` was given.
   void watch(const WatchOptions& options, const std::function<bool(const Event&)>& sink,
              const std::function<void()>& ready = {}, const std::function<void()>& caught_up = {}) const;
-  // In one line: what it waits for.
-  [[nodiscard]] std::string why(std::uint64_t id) const;
+  [[nodiscard]] Why why(std::uint64_t id) const;
 
   // ---- Completion callbacks: what the daemon does when jobs have ended (CompletionCallback in types.h)
   // Of a job that has ended already, it is delivered at once.
