@@ -109,8 +109,9 @@ inline constexpr std::size_t kReceiverAnswerBytesMax = 16 * 1024;  // of a webho
 inline constexpr std::size_t kTurnEventsMax = 8'192;          // responses of workers that one turn takes
 inline constexpr std::size_t kTurnJobsMax = 8'192;            // submitted jobs that one turn takes
 inline constexpr std::size_t kExactDeadlinesMax = 64 * 1024;  // entries of timeouts on disk before they become coarse
-inline constexpr std::size_t kDueLoadJobsMax = 256;           // timed-out jobs of the backlog read at once
-inline constexpr std::size_t kKeyQueriesMax = 8'192;          // idempotency keys looked up at once, and one batch more
+inline constexpr std::size_t kPlaceJobsMax = 4'096;   // jobs counted from each end to tell one's place in a queue
+inline constexpr std::size_t kDueLoadJobsMax = 256;   // timed-out jobs of the backlog read at once
+inline constexpr std::size_t kKeyQueriesMax = 8'192;  // idempotency keys looked up at once, and one batch more
 inline constexpr std::size_t kSubmitLaneJobsMax = 64 * 1024;  // jobs waiting to be stepped before readers pause
 inline constexpr std::size_t kGatherJobsMax = 64 * 1024;      // row changes gathered before intake pauses
 

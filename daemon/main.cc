@@ -190,6 +190,7 @@ rpc::ServerSetup server_setup(const ops::Config& config, const Loop& loop) {
   setup.admin_uid = ::getuid();
   for (const auto& [name, secret] : config.callbacks.secrets) setup.callback_names.secrets.insert(name);
   for (const auto& [name, tls] : config.callbacks.tls) setup.callback_names.tls.insert(name);
+  setup.callback_names.allow_private = config.callbacks.allow_private;
   setup.log = [](const std::string& line) { ops::log_warning(line); };
   return setup;
 }

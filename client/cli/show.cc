@@ -138,7 +138,7 @@ int show_all(const std::vector<std::string>& words, const Globals& globals) {
       code = kRefused;
       continue;
     }
-    const std::string why = is_waiting(job.state) ? client.why(job.id) : std::string();
+    const std::string why = is_waiting(job.state) ? client.why(job.id).text : std::string();
     const std::vector<client::CallbackInfo> callbacks = callbacks_of(client, job.id);
     if (globals.json) {
       Json json = to_json(job);

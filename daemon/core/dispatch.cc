@@ -402,6 +402,7 @@ void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
   slot->progress = now.at;
   arm_submit_timers(*job, now);
   mark_taken(*job, std::min(adopt.taken_at, now.at), now, effects);  // a worker wrote it
+  resume_cancel(*job, now, effects);
 }
 
 }  // namespace futured

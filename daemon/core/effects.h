@@ -32,7 +32,9 @@ struct Refused {
 struct Cancelled {
   Token token = 0;
   JobId job;
-  JobState state = JobState::kCancelled;  // how the job ended; kSucceeded when it was faster
+  // How the job ended; kSucceeded when it was faster. kRunning: it was asked to stop, and the next daemon goes on with
+  // that; only to who does not wait.
+  JobState state = JobState::kCancelled;
 };
 
 // How far a task says that it is.

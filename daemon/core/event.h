@@ -58,6 +58,7 @@ struct Cancel {
   JobId job;
   std::optional<Duration> grace;  // before it is killed, instead of the job's own. 0 also cuts a grace that is running
   std::string reason;             // for the cause; empty: none
+  bool waits = true;              // answered by the job's end; else by its stop already, once that is on disk
 };
 
 // Creates a queue, or pauses or resumes one that exists.

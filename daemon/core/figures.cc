@@ -161,8 +161,8 @@ void Scheduler::audit() const {
   FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
   deliveries_.audit();
   for (const auto& [id, wish] : cancel_wishes_) {
-    FUTURED_CHECK(jobs_.find(id) != nullptr && !wish.waiters.empty(),
-                  "who waits for a cancel waits for a resident job");
+    FUTURED_CHECK(jobs_.find(id) != nullptr || loading_.contains(id), "a cancel waits for a job that is at hand");
+    FUTURED_CHECK(!wish.waiters.empty() || !wish.hurried.empty() || wish.stored, "a cancel was asked for");
   }
 }
 

@@ -69,6 +69,17 @@ struct StartRow {
   Fence fence;
 };
 
+// A running job was asked to stop, and somebody may have been told so. Its row goes when the job ends. Its times are
+// of no use after a reboot, and not needed then: nothing runs.
+struct CancelRow {
+  JobId job;
+  Instant asked_at;
+  Instant kill_at;  // by then it must have stopped
+  std::string reason;
+
+  bool operator==(const CancelRow&) const = default;
+};
+
 struct SpecRow {
   SpecId id;
   JobSpec spec;
@@ -159,6 +170,8 @@ struct Batch {
   std::vector<OutcomeRow> outcomes;
   std::vector<AttemptRow> attempts;
   std::vector<StartRow> starts;
+  std::vector<CancelRow> cancels_added;  // in this order: a later one of the same job holds
+  std::vector<JobId> cancels_removed;    // after them: these jobs end with this batch
   std::vector<BacklogKey> backlog_added;
   std::vector<BacklogKey> backlog_removed;   // those of a batch never meet its own backlog_added
   std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
@@ -171,9 +184,9 @@ struct Batch {
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
-           starts.empty() && backlog_added.empty() && backlog_removed.empty() && deadlines_added.empty() &&
-           deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
-           whole_batches.empty() && ids_reserved_until == 0;
+           starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
+           backlog_removed.empty() && deadlines_added.empty() && deadlines_removed.empty() && keys_added.empty() &&
+           callbacks.empty() && deliveries.empty() && whole_batches.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -272,6 +285,7 @@ struct Snapshot {
   std::vector<LaneBacklog> backlog;
   std::vector<DeadlineRow> deadlines;
   std::vector<StoredJob> resident;             // unfinished and not in the backlog; ascending ids
+  std::vector<CancelRow> cancels;              // of unfinished jobs, wherever they are; ascending ids
   std::vector<SpecRow> specs;                  // each spec that `resident` names
   std::uint64_t callbacks_until = 1;           // numbers of later callbacks below it are taken
   std::vector<DeliveryLane> deliveries;        // lanes with deliveries that are kDelivering

@@ -69,6 +69,12 @@ struct LaneFigures {
   std::uint64_t running = 0;  // offered or taken
 };
 
+// Of a job that waits, among those of its queue that go to the same pool.
+struct QueuePlace {
+  std::uint64_t position = 0;  // 1: it is next; 0: it does not wait
+  bool is_estimated = false;
+};
+
 struct SlotFigures {
   SlotId slot;
   std::string pool;
@@ -118,6 +124,9 @@ class Scheduler {
   [[nodiscard]] std::vector<LiveJob> running() const;
   [[nodiscard]] std::vector<LaneFigures> lanes() const;
   [[nodiscard]] std::vector<SlotFigures> slots() const;
+  // Of a job that has not ended; `spec` is its own. Counted where that costs little; far from both ends of what is
+  // resident, and in the backlog, estimated from its number.
+  [[nodiscard]] QueuePlace place_of(JobId id, const JobSpec& spec, PoolId pool) const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
   // Submitted with a key, and not accepted or refused yet.
@@ -140,6 +149,8 @@ class Scheduler {
   // setup.cc
   void set_up_queues(const Snapshot& snapshot, Effects& effects);
   void set_up_pools(const Snapshot& snapshot, Effects& effects);
+  void set_up_cancels(const Snapshot& snapshot);
+  void load_cancelled(Effects& effects);
   QueueState& add_queue(QueueRow row);
   PoolState& add_pool(PoolRow row);
 
@@ -263,6 +274,11 @@ class Scheduler {
   [[nodiscard]] Slot* slot_of(SlotId id);
   void doom(Job& job, Doom why, Moment now, Effects& effects);
   void stop_taken(Job& job, Moment now, Effects& effects);
+  [[nodiscard]] Duration grace_of(const Job& job) const;
+  void keep_wish(const Job& job, Instant kill_at, Effects& effects);
+  void resume_cancel(Job& job, Moment now, Effects& effects);
+  [[nodiscard]] bool ends_as_wished(Job& job, Moment now, Effects& effects);
+  void end_as_wished(const StoredJob& found, Moment now, Effects& effects);
   void kill_taken(Job& job, Effects& effects);
   struct Ran {
     SlotId slot;
@@ -286,6 +302,10 @@ class Scheduler {
   void crashed(Job& job, const event::SlotEnded& ended, std::string_view result, Ran ran, Moment now, Effects& effects);
   void run_again(Job& job, AttemptRow row, Duration delay, Moment now, Effects& effects);
   [[nodiscard]] AttemptRow attempt_row(const Job& job, Ran ran, Charge charge, Cause cause, Moment now) const;
+
+  // places.cc
+  [[nodiscard]] const Lane* lane_named(const std::string& queue, PoolId pool) const;
+  [[nodiscard]] std::uint64_t backlog_place(const Lane& lane, OrderKey key) const;
 
   // timers.cc
   void on(const event::TimerDue&, Moment now, Effects& effects);
@@ -341,9 +361,11 @@ class Scheduler {
 
   std::vector<StoredJob> held_;  // resident for event::Adopt, until the first turn ends
   struct CancelWish {
-    std::vector<Token> waiters;
+    std::vector<Token> waiters;  // are told of the end
+    std::vector<Token> hurried;  // are told when the wish is on disk, or the job has ended
     std::optional<Duration> grace;
     std::string reason;
+    std::optional<CancelRow> stored;
   };
   std::unordered_map<JobId, CancelWish> cancel_wishes_;  // of jobs that are on their way out
   struct Loading {

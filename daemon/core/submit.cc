@@ -264,6 +264,7 @@ void Scheduler::take_up(const StoredJob& stored, Lane& lane, Moment now, Effects
 }
 
 void Scheduler::place(Job& job, const StoredJob& stored, Moment now, Effects& effects) {
+  if (ends_as_wished(job, now, effects)) return;
   if (stored.started) {
     auto cause = std::make_unique<Cause>();
     cause->kind = CauseKind::kMayHaveRun;
@@ -284,6 +285,7 @@ void Scheduler::release_held(Moment now, Effects& effects) {
     Job* const job = jobs_.find(stored.id);
     if (job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set() || job->attempt != stored.attempts)
       continue;
+    if (ends_as_wished(*job, now, effects)) continue;
     if (job->counted) {
       back_to_backlog(*job, now, effects);
     } else {

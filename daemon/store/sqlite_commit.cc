@@ -119,6 +119,7 @@ int SqliteStore::write_rows(const Batch& batch) {
   if (code == SQLITE_OK) code = write_outcomes(batch.outcomes);
   if (code == SQLITE_OK) code = write_attempts(batch.attempts);
   if (code == SQLITE_OK) code = write_starts(batch.starts);
+  if (code == SQLITE_OK) code = write_cancels(batch);
   if (code == SQLITE_OK) code = write_backlog(batch);
   if (code == SQLITE_OK) code = write_deadlines(batch);
   if (code == SQLITE_OK) code = write_keys(batch.keys_added);
@@ -239,6 +240,21 @@ int SqliteStore::write_starts(const std::vector<StartRow>& starts) {
     writes_.start.bind(2, row.fence.epoch.value);
     writes_.start.bind(3, row.fence.attempt);
     if (const int code = writes_.start.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_cancels(const Batch& batch) {
+  for (const CancelRow& row : batch.cancels_added) {
+    writes_.cancel_add.bind(1, row.job.value);
+    writes_.cancel_add.bind(2, row.asked_at.ns);
+    writes_.cancel_add.bind(3, row.kill_at.ns);
+    writes_.cancel_add.bind_text(4, row.reason);
+    if (const int code = writes_.cancel_add.run(); code != SQLITE_OK) return code;
+  }
+  for (const JobId job : batch.cancels_removed) {
+    writes_.cancel_remove.bind(1, job.value);
+    if (const int code = writes_.cancel_remove.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }

@@ -200,13 +200,20 @@ ALTER TABLE deliveries ADD COLUMN behind BLOB NOT NULL DEFAULT x'';
 ALTER TABLE callbacks ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-// Which jobs need a file of payloads and results. A job's row names its files, too; this is the way back.
+// Which jobs need a file of payloads and results; a job's row names its files, too: this is the way back. And who is to
+// stop.
 constexpr const char* kVersion5 = R"sql(
 CREATE TABLE file_uses (
   digest BLOB NOT NULL,
   job INTEGER NOT NULL,
   PRIMARY KEY (digest, job)
 ) WITHOUT ROWID;
+CREATE TABLE cancels (
+  job INTEGER PRIMARY KEY,
+  asked_at INTEGER NOT NULL,
+  kill_at INTEGER NOT NULL,
+  reason TEXT NOT NULL
+);
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};

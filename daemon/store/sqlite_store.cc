@@ -117,6 +117,8 @@ Status SqliteStore::prepare() {
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
       {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.start, "INSERT OR REPLACE INTO starts VALUES (?,?,?)"},
+      {&writes_.cancel_add, "INSERT OR REPLACE INTO cancels VALUES (?,?,?,?)"},
+      {&writes_.cancel_remove, "DELETE FROM cancels WHERE job = ?"},
       {&writes_.backlog_remove,
        "DELETE FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND ord BETWEEN ? AND ?"},
       {&writes_.deadline_add, "INSERT OR REPLACE INTO deadlines VALUES (?,?,?)"},

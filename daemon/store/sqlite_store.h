@@ -59,7 +59,7 @@ class SqliteStore : public Store {
   struct Writes {
     Statement begin, commit, rollback;
     BulkInsert job, outcome, backlog_add;
-    Statement spec, queue, pool, attempt, start;
+    Statement spec, queue, pool, attempt, start, cancel_add, cancel_remove;
     Statement backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use;
@@ -87,6 +87,7 @@ class SqliteStore : public Store {
   [[nodiscard]] Status read_meta(Snapshot& snapshot);
   [[nodiscard]] Status read_lanes(Snapshot& snapshot);
   [[nodiscard]] Status read_resident(Snapshot& snapshot);
+  [[nodiscard]] Status read_cancels(Snapshot& snapshot);
   [[nodiscard]] Status read_callbacks(Snapshot& snapshot);
 
   // Committing: sqlite_commit.cc. The ints are SQLite's codes.
@@ -98,6 +99,7 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_outcomes(const std::vector<OutcomeRow>& outcomes);
   [[nodiscard]] int write_attempts(const std::vector<AttemptRow>& attempts);
   [[nodiscard]] int write_starts(const std::vector<StartRow>& starts);
+  [[nodiscard]] int write_cancels(const Batch& batch);
   [[nodiscard]] int write_backlog(const Batch& batch);
   [[nodiscard]] int write_deadlines(const Batch& batch);
   [[nodiscard]] int write_keys(const std::vector<KeyRow>& keys);

@@ -228,10 +228,15 @@ void History::cancel() {
   const std::uint64_t newest = oracle_.newest_id();
   // Mostly what is recent; ids leap at each start of a daemon, so many of them were never given out.
   const std::uint64_t back = random_.below(random_.chance(700) ? 200 : newest + 2);
-  const JobId job{newest + 1 > back ? newest + 1 - back : 1};
-  oracle_.asked_cancel(++token_, job);
+  JobId job{newest + 1 > back ? newest + 1 - back : 1};
+  const std::vector<LiveJob> running = daemon_->scheduler().running();
+  if (!running.empty() && random_.chance(500)) job = running[random_.below(running.size())].id;
+  event::Cancel cancel{++token_, {random_.chance(950) ? 1000u : 1001u}, job};
+  if (random_.chance(200)) cancel.grace = random_.duration(microseconds(1), milliseconds(100));
+  cancel.waits = random_.chance(400);
+  oracle_.asked_cancel(token_, job, cancel.waits);
   say("cancel %lu: job %lu\n", token_, job.value);
-  daemon_->request(event::Cancel{token_, {random_.chance(950) ? 1000u : 1001u}, job});
+  daemon_->request(std::move(cancel));
 }
 
 CallbackSpec History::draw_callback() {

@@ -33,8 +33,9 @@ void Oracle::asked_submit(Token token, std::uint32_t count, std::vector<event::S
 }
 void Oracle::asked_queue(Token token) { open_queues_.insert(token); }
 
-void Oracle::asked_cancel(Token token, JobId job) {
+void Oracle::asked_cancel(Token token, JobId job, bool waits) {
   open_cancels_[token] = job;
+  if (!waits) hurried_.insert(token);
   cancels_asked_.insert(job);
 }
 
@@ -90,11 +91,21 @@ void Oracle::heard_cancelled(const effect::Cancelled& cancelled) {
   const auto asked = open_cancels_.find(cancelled.token);
   hold(asked != open_cancels_.end() && asked->second == cancelled.job, "a cancel is answered for the job it named");
   answered(cancelled.token, "cancelled");
+  if (cancelled.state == JobState::kRunning) return told_stopping(cancelled);
   const Facts& facts = facts_[cancelled.job];
   hold(facts.end && facts.end->state == cancelled.state, name(cancelled.job) + ": a cancel tells the end on disk");
   for (const auto& [fence, attempt] : facts.attempts) {
     hold(attempt.run != Run::kTaken, name(fence) + " runs after its cancel was acknowledged");
   }
+}
+
+// From now on it does not go on, whoever crashes.
+void Oracle::told_stopping(const effect::Cancelled& cancelled) {
+  hold(hurried_.contains(cancelled.token), name(cancelled.job) + ": who waits for its end is told no less");
+  Facts& facts = facts_[cancelled.job];
+  hold(facts.is_committed, name(cancelled.job) + ": acknowledged means on disk");
+  facts.is_stopping = true;
+  facts.must_stop |= std::ranges::any_of(facts.attempts, [](const auto& one) { return one.second.run == Run::kTaken; });
 }
 
 void Oracle::heard_queue(Token token) { answered(token, "queue"); }
@@ -181,6 +192,7 @@ void Oracle::took(const Fence& fence) {
   Facts& facts = facts_.at(fence.job);
   ++attempts_run_;
   hold(!facts.end, name(fence) + " starts after the job's end is on disk");
+  hold(!facts.is_stopping, name(fence) + " starts after somebody was told that its job stops");
   for (const auto& [other, attempt] : facts.attempts) {
     hold(attempt.run != Run::kTaken, name(fence) + " starts while " + name(other) + " runs");
   }
@@ -274,6 +286,8 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
   for (const auto& [fence, run] : facts.attempts) {
     hold(run.run != Run::kTaken, who + ", but " + name(fence) + " still runs");
   }
+  hold(!facts.must_stop || end.state == JobState::kCancelled || end.cause == CauseKind::kTotalTimeout,
+       who + ", after somebody was told that it stops");
   switch (end.state) {
     case JobState::kSucceeded:
       hold(attempt != nullptr && attempt->run == Run::kSucceeded, who + ", which did not succeed");

@@ -22,7 +22,7 @@ class Oracle {
   // Clients.
   // `keys` as in event::Submit.
   void asked_submit(Token token, std::uint32_t count, std::vector<event::SubmitKey> keys = {});
-  void asked_cancel(Token token, JobId job);
+  void asked_cancel(Token token, JobId job, bool waits);
   void asked_queue(Token token);
   void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
@@ -84,6 +84,8 @@ class Oracle {
     std::uint32_t crashes = 0;
     std::uint32_t spared = 0;   // attempts charged to nothing
     std::uint32_t born_in = 0;  // life of the daemon
+    bool is_stopping = false;   // somebody was told so
+    bool must_stop = false;     // and it ran then: it may not come to an end of its own
     std::map<Fence, Attempt> attempts;
     std::optional<Told> end;
   };
@@ -95,6 +97,7 @@ class Oracle {
 
   void check_keys(const AskedSubmit& asked, const std::vector<JobId>& ids) const;
   void answered(Token token, const char* what);
+  void told_stopping(const effect::Cancelled& cancelled);
   void went_on(const AttemptRow& row);
   void ended(Facts& facts, JobId job, const Ending& ending);
   void check_history(JobId job, const JobRecord& record) const;
@@ -116,6 +119,7 @@ class Oracle {
   std::set<Fence> starts_;  // committed
   std::set<Fence> silent_;
   std::set<JobId> cancels_asked_;  // ever
+  std::set<Token> hurried_;        // ever: cancels that wait for no end
   std::uint64_t newest_id_ = 0;
   std::uint32_t life_ = 0;
   std::size_t committed_jobs_ = 0;

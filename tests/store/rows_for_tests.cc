@@ -189,6 +189,10 @@ std::string text(const QueueRow& row) {
          (row.paused ? " paused" : "");
 }
 std::string text(const PoolRow& row) { return std::to_string(row.id.value) + " " + row.name; }
+std::string text(const CancelRow& row) {
+  return std::to_string(row.job.value) + " asked at " + std::to_string(row.asked_at.ns) + " kill at " +
+         std::to_string(row.kill_at.ns) + " '" + row.reason + "'";
+}
 std::string text(const LaneBacklog& lane) {
   return std::to_string(lane.queue.value) + "/" + std::to_string(lane.pool.value) + ": " + std::to_string(lane.jobs);
 }
@@ -232,8 +236,8 @@ std::string text(const Snapshot& snapshot) {
   out << "epoch " << snapshot.epoch.value << " spawner '" << snapshot.spawner_instance << "' ids until "
       << snapshot.ids_reserved_until << " specs until " << snapshot.specs_until << "\n"
       << lines("queues", snapshot.queues) << lines("pools", snapshot.pools) << lines("backlog", snapshot.backlog)
-      << lines("resident", snapshot.resident) << lines("specs", snapshot.specs) << "callbacks until "
-      << snapshot.callbacks_until << "\n"
+      << lines("resident", snapshot.resident) << lines("cancels", snapshot.cancels) << lines("specs", snapshot.specs)
+      << "callbacks until " << snapshot.callbacks_until << "\n"
       << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
       << lines("whole batches", snapshot.whole_batches);
   return out.str();

@@ -287,6 +287,24 @@ TEST(SqliteMigration, DeliveriesOfVersion3ThatWereBehindAnotherAreDue) {
   for (const DeliveryRow& row : due->rows) EXPECT_TRUE(row.behind.empty());
 }
 
+TEST(SqliteMigration, Version4HasNoCancelsAndTakesThem) {
+  Scratch scratch;
+  std::ofstream(scratch.database()).close();
+  {
+    auto database = *Database::open(scratch.database(), {});
+    ASSERT_TRUE(migrate(database, schema_migrations().first(4)).ok());
+    const Status written = database.run(
+        "INSERT INTO meta VALUES ('epoch', 1), ('spawner_instance', ''), ('ids_reserved_until', 9), ('low_water', 0);");
+    ASSERT_TRUE(written.ok()) << written.error().message;
+  }
+  const auto store = *open_sqlite_store(scratch.database());
+  EXPECT_TRUE(store->snapshot()->cancels.empty());
+  Batch batch = first_batch();
+  batch.cancels_added.push_back({JobId{2}, Instant{1}, Instant{2}, ""});
+  ASSERT_FALSE(store->commit(batch).has_value());
+  EXPECT_EQ(store->snapshot()->cancels, batch.cancels_added);
+}
+
 TEST(SqliteCrash, CopyTakenAfterACommitHoldsIt) {
   Scratch scratch;
   Scratch copies;

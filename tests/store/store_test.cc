@@ -326,6 +326,42 @@ TEST_P(StoreTest, StartIsRemembered) {
   EXPECT_TRUE(snapshot().resident.at(1).started);
 }
 
+TEST_P(StoreTest, ACancelIsKeptUntilItsJobEnds) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 3; ++id) batch.jobs.push_back(job_row(id));
+  batch.backlog_added = {fifo_key(3)};
+  commit(batch);
+  const CancelRow first{JobId{1}, Instant{5}, Instant{50}, ""};
+  const CancelRow second{JobId{1}, Instant{5}, Instant{20}, "too slow"};
+  const CancelRow away{JobId{3}, Instant{7}, Instant{70}, ""};
+  Batch asked;
+  asked.cancels_added = {first, away};
+  commit(asked);
+  Batch again;
+  again.cancels_added = {second};
+  commit(again);
+  reopen();
+  EXPECT_EQ(snapshot().cancels, (std::vector<CancelRow>{second, away}));
+
+  Batch ended;
+  ended.outcomes.push_back({JobId{1}, ending_of(JobState::kCancelled, 1)});
+  ended.cancels_removed = {JobId{1}};
+  commit(ended);
+  reopen();
+  EXPECT_EQ(snapshot().cancels, (std::vector<CancelRow>{away}));
+}
+
+TEST_P(StoreTest, ACancelOfAJobThatEndsInTheSameBatchLeavesNothing) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.jobs.back().ending = ending_of(JobState::kCancelled, 1);
+  batch.cancels_added.push_back({JobId{1}, Instant{5}, Instant{50}, ""});
+  batch.cancels_removed = {JobId{1}};
+  commit(batch);
+  reopen();
+  EXPECT_TRUE(snapshot().cancels.empty());
+}
+
 TEST_P(StoreTest, BacklogIsNotResident) {
   Batch batch;
   for (std::uint64_t id = 1; id <= 6; ++id) batch.jobs.push_back(job_row(id));

@@ -80,6 +80,10 @@ Lines told(const Batch& rows) {
                     (last ? "" : " " + std::string(to_string(row.cause.kind))));
   }
   for (const StartRow& row : rows.starts) lines.push_back("start " + name_of(row.fence));
+  for (const CancelRow& row : rows.cancels_added) {
+    lines.push_back("cancel + " + number(row.job.value) + (row.reason.empty() ? "" : ": " + row.reason));
+  }
+  for (const JobId job : rows.cancels_removed) lines.push_back("cancel - " + number(job.value));
   for (const BacklogKey& row : rows.backlog_added) lines.push_back("backlog + " + number(job_of(row.key).value));
   for (const BacklogKey& row : rows.backlog_removed) lines.push_back("backlog - " + number(job_of(row.key).value));
   for (const KeyRow& row : rows.keys_added) {
@@ -159,6 +163,12 @@ Event Stage::submit(const JobSpec& spec, std::uint32_t count, std::size_t payloa
 }
 
 Event Stage::cancel(std::uint64_t job, std::uint32_t uid) { return event::Cancel{++token, {uid}, JobId{job}}; }
+
+Event Stage::hurried_cancel(std::uint64_t job) {
+  event::Cancel cancel{++token, {1000}, JobId{job}};
+  cancel.waits = false;
+  return cancel;
+}
 
 Fence Stage::fence_of(std::uint64_t job) const {
   const auto found = fences_.find(job);
