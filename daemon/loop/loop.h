@@ -128,6 +128,8 @@ class Loop {
   // submit since the one before, or from the timer that it was due for; workers do not tell since when a report is
   // there.
   [[nodiscard]] std::vector<std::shared_ptr<const LoopGauge>> gauges() const { return {gauge_, store_gauge_}; }
+  // Of async workers.
+  [[nodiscard]] std::shared_ptr<const pool::WorkerLoops> worker_loops() const { return parts_.pools->worker_loops(); }
   // Runs `look` between two turns.
   void look(std::function<void(const Loop&)> look);
   // Ends run() once what is gathered is committed; a store that cannot commit is waited for 2 s, for nothing of that

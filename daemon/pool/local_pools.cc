@@ -91,6 +91,7 @@ class LocalPools::Impl {
   std::map<std::uint32_t, PoolHistory> history;      // by the spawner's number: other settings, another history
   std::vector<RecoveredRun> recovered;
   std::set<PoolSlot*> touched;  // offered or stopped since the last publish
+  const std::shared_ptr<WorkerLoops> loops = std::make_shared<WorkerLoops>();
   std::size_t next_polled = 0;
 };
 
@@ -339,6 +340,10 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       if (started.end() != nullptr) (void)epoll_ctl(epoll.get(), EPOLL_CTL_DEL, started.end()->wake_fd(), nullptr);
       history[started.pool()].figures.jobs_done += started.figures().jobs_done;
       note_fork(message);
+      const std::string* const pool_name = name_of(message.pool);
+      if (!notice.descriptors.empty()) {
+        loops->started(started.id(), pool_name != nullptr ? *pool_name : "", notice.descriptors.front().get());
+      }
       const Status attached = started.started(message, std::move(notice.descriptors), wall_now());
       if (!attached.ok()) {
         kill(started, 0);  // its end is told, and a new worker starts with fresh memory
@@ -389,6 +394,7 @@ bool LocalPools::poll(PoolHandler& handler, std::size_t responses_max) {
     left -= std::min(left, slot.poll(handler, left));
     impl_->kill_broken(slot);
     if (!was_alive || slot.is_alive()) continue;
+    impl_->loops->ended(slot.id());
     impl_->start_if_due(slot);
     impl_->stop_retired();
   }
@@ -575,6 +581,8 @@ void LocalPools::release(const SlotCursor& cursor) {
   if (slot.end() != nullptr) slot.end()->release(cursor.cursor);
   impl_->start_if_due(slot);
 }
+
+std::shared_ptr<const WorkerLoops> LocalPools::worker_loops() const { return impl_->loops; }
 
 std::vector<WorkerFigures> LocalPools::workers() const {
   std::vector<WorkerFigures> figures;

@@ -20,6 +20,7 @@
 #include "base/pool_terms.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "daemon/pool/worker_loops.h"
 #include "worker/channel/channel.h"
 #include "worker/channel/host_end.h"
 
@@ -211,6 +212,8 @@ class LocalPools {
   void release(const SlotCursor& cursor);
 
   [[nodiscard]] std::vector<WorkerFigures> workers() const;
+  // Any thread.
+  [[nodiscard]] std::shared_ptr<const WorkerLoops> worker_loops() const;
   [[nodiscard]] PoolFigures figures(const std::string& pool) const;
   [[nodiscard]] const std::map<std::string, std::vector<Task>>& tasks() const;  // by pool, of ready ones
 

@@ -105,6 +105,7 @@ class Server::Impl {
     gauges.insert(gauges.end(), {front_.reader.gauge(), front_.keeper.gauge(), front_.pump.gauge(), grpc_gauge_,
                                  segment_server_->gauge(), accept_gauge_});
     gauges.insert(gauges.end(), front_.setup.other_gauges.begin(), front_.setup.other_gauges.end());
+    front_.worker_loops = front_.loop.worker_loops();
   }
 
   [[nodiscard]] Status build() {
