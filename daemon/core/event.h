@@ -229,8 +229,8 @@ struct TurnEnd {};
 
 using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
                            event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded, event::KeysFound,
-                           event::BatchRead, event::Record, event::Register, event::Replay, event::Delivered,
-                           event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+                           event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
+                           event::KeysFound, event::BatchRead, event::Record, event::Register, event::Replay,
+                           event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

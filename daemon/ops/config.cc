@@ -374,7 +374,8 @@ Status check(const Config& config) {
     }
   }
   std::uint64_t slots = 0;
-  for (const PoolSection& pool : config.pools) slots += std::uint64_t{workers_max(pool)} * pool.terms.slots_per_worker();
+  for (const PoolSection& pool : config.pools)
+    slots += std::uint64_t{workers_max(pool)} * pool.terms.slots_per_worker();
   if (slots > limits::kSlotsMax) {
     return refuse("[pools]: " + std::to_string(slots) + " jobs at once in all pools together: at most " +
                   std::to_string(limits::kSlotsMax));

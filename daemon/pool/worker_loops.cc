@@ -31,8 +31,8 @@ void WorkerLoops::started(SlotId slot, const std::string& pool, int memory) {
   auto map = channel::ChannelMap::map(memory);
   if (!map || map->runs_at_once() <= 1) return ended(slot);
   const std::lock_guard lock(mutex_);
-  watched_[slot.value] = std::make_unique<Watched>(
-      Watched{"worker " + pool + "/" + std::to_string(slot.value), std::move(*map)});
+  watched_[slot.value] =
+      std::make_unique<Watched>(Watched{"worker " + pool + "/" + std::to_string(slot.value), std::move(*map)});
 }
 
 void WorkerLoops::ended(SlotId slot) {

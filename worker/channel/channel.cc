@@ -76,8 +76,7 @@ Result<Fd> create_memory(std::string_view name, const Geometry& geometry) {
   }
   Fd memory(::memfd_create(std::string(name).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memory.is_open()) return system_error("memfd_create");
-  const off_t size =
-      rings_at(geometry.run_places) + geometry.request_ring_bytes + off_t{geometry.response_ring_bytes};
+  const off_t size = rings_at(geometry.run_places) + geometry.request_ring_bytes + off_t{geometry.response_ring_bytes};
   if (::ftruncate(memory.get(), size) != 0) return system_error("ftruncate");
   if (::fcntl(memory.get(), F_ADD_SEALS, kMemorySeals) != 0) return system_error("fcntl F_ADD_SEALS");
   return memory;

@@ -191,7 +191,7 @@ class HostEnd {
   std::vector<Offer> offers_;
   std::uint32_t oldest_ = kNone;
   std::uint32_t newest_ = kNone;
-  std::uint32_t untold_ = kNone;  // the oldest that newly_taken() has not told
+  std::uint32_t untold_ = kNone;                               // the oldest that newly_taken() has not told
   std::unordered_map<std::uint64_t, std::uint32_t> place_of_;  // by job, of open ones: only where there may be many
   std::vector<std::uint32_t> free_places_;
   std::vector<Passing> passing_;

@@ -39,9 +39,7 @@ class WorkerEnd::State {
   [[nodiscard]] bool rest() const;
   [[nodiscard]] bool resume(Run& run);
   [[nodiscard]] bool is_stopped_softly(const Run& run) const;
-  void beat(const Run& run) {
-    map_.place(run.place).alive_at_ns.store(monotonic_now().ns, std::memory_order_relaxed);
-  }
+  void beat(const Run& run) { map_.place(run.place).alive_at_ns.store(monotonic_now().ns, std::memory_order_relaxed); }
   // Appends one record that may have to wait: the fixed part, whose size field is filled in here, and its text.
   [[nodiscard]] bool try_append(std::span<char> fixed, std::string_view text);
   [[nodiscard]] bool append(std::span<char> fixed, std::string_view text, Duration patience);

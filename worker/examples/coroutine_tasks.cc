@@ -27,7 +27,8 @@ FUTURED_TASK("poll", [](AsyncContext& context, std::string path, std::uint32_t t
   co_return false;
 });
 
-// when_there PATH: its name, once it is there. A stop ends the wait by itself; what is to be tidied up goes into a catch.
+// when_there PATH: its name, once it is there. A stop ends the wait by itself; what is to be tidied up goes into a
+// catch.
 FUTURED_TASK("when_there", [](AsyncContext& context, std::string path) -> Async<std::string> {
   try {
     co_await wait_for_file(context, path);

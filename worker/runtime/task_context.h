@@ -108,7 +108,7 @@ class TaskContext final : public AsyncContext {
   Resumer* resumer_ = nullptr;
   bool shares_thread_ = false;
   std::optional<channel::StopReason> told_stop_;
-  bool owes_stop_ = false;              // the next wait is to throw
+  bool owes_stop_ = false;             // the next wait is to throw
   std::vector<sdk::Waiter*> waiting_;  // of its coroutines
 };
 

@@ -91,7 +91,8 @@ FUTURED_TASK("test.no_memory", [](futured::Context& context) {
   return context.make_array<double>({std::uint64_t{1} << 40, std::uint64_t{1} << 40});
 });
 
-// As if it had never been taken: writes OFFERED over TAKEN in its own place of the run table, once it was asked to stop.
+// As if it had never been taken: writes OFFERED over TAKEN in its own place of the run table, once it was asked to
+// stop.
 FUTURED_TASK("test.untake", [](futured::Context& context, std::string gate) {
   report(gate);
   while (context.wait_for(std::chrono::seconds(60))) {
