@@ -73,9 +73,10 @@ struct StartWorker {
   std::uint32_t pool;
   std::uint32_t slot;
   std::uint32_t first;
-  std::uint32_t count;  // 1 … limits::kJobsAtOnceMax
+  std::uint32_t count;             // 1 … limits::kJobsAtOnceMax
+  std::uint64_t memory_bytes_max;  // of this worker with all that it starts; 0: its pool's. With count 1 only
 };
-static_assert(sizeof(StartWorker) == 24);
+static_assert(sizeof(StartWorker) == 32);
 
 struct Kill {
   MessageHeader header;
@@ -163,8 +164,9 @@ struct WorkerStarted {
   std::uint32_t slot;
   std::uint32_t generation;
   std::int32_t pid;
+  std::uint64_t memory_bytes_max;  // as START_WORKER named it; 0: its pool's
 };
-static_assert(sizeof(WorkerStarted) == 24);
+static_assert(sizeof(WorkerStarted) == 32);
 inline constexpr std::size_t kWorkerDescriptors = 4;
 
 enum class EndCause : std::uint32_t {
