@@ -200,7 +200,14 @@ ALTER TABLE deliveries ADD COLUMN behind BLOB NOT NULL DEFAULT x'';
 ALTER TABLE callbacks ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4};
+constexpr const char* kVersion5 = R"sql(
+ALTER TABLE specs ADD COLUMN retry_memory_factor REAL NOT NULL DEFAULT 0;
+ALTER TABLE specs ADD COLUMN retry_memory_bytes_max INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN memory_bytes_max INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN next_memory_bytes_max INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +
