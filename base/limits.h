@@ -71,6 +71,8 @@ inline constexpr std::uint32_t kCrashesDefault = 3;  // workers a job may take d
 inline constexpr std::uint32_t kCrashesMax = 100;    // that it may ask for
 inline constexpr std::uint32_t kLossesMax = 20;      // times it may be lost with its spawner at no charge
 inline constexpr std::size_t kRetryClassesMax = 32;  // error classes in one list of a job's options
+inline constexpr double kMemoryFactorMax = 100;      // of an attempt that follows one out of memory
+inline constexpr std::int64_t kRetryMemoryBytesMax = std::int64_t{1} << 50;  // that it may have, whatever the factor
 
 // Core.
 inline constexpr std::size_t kWindowBytesMax = 48 * 1024 * 1024;  // resident jobs of all queues, payloads included

@@ -141,7 +141,8 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
                                  .workers_min = std::min(pool.size_min, workers),
                                  .slots_per_worker = pool.terms.slots_per_worker(),
                                  .runs_per_slot = pool.terms.runs_per_slot(),
-                                 .idle = std::chrono::milliseconds(pool.idle_ms)});
+                                 .idle = std::chrono::milliseconds(pool.idle_ms),
+                                 .memory_bytes_max = pool.terms.memory_bytes_max});
     parts.pool_configs.push_back({.name = pool.name,
                                   .slots = slots,
                                   .first_slot = SlotId{next_slot},

@@ -126,6 +126,7 @@ struct Kill {
 struct StartWorker {
   SlotId slot;
   PoolId pool;
+  std::uint64_t memory_bytes_max = 0;  // of this worker; 0: its pool's
 };
 
 }  // namespace effect

@@ -155,10 +155,11 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
     }
   }
   if (was_there) note_worker(*slot, &ended.cause, now, effects);
+  choose_limit(*slot);
   if (!slot->wanted) return;
   // A pool whose workers die at once must not spend the machine on starting them.
   if (asked_for || slot->failures++ == 0) {
-    effects.starts.push_back({slot->id, slot->pool->row.id});
+    effects.starts.push_back({slot->id, slot->pool->row.id, slot->memory_bytes_max});
     return;
   }
   const auto wait = Duration(std::chrono::milliseconds(50)) * (1 << std::min<std::uint32_t>(slot->failures, 7));

@@ -80,6 +80,7 @@ struct SlotReady {
   SlotId slot;
   std::uint32_t generation = 0;
   std::int32_t worker_pid = 0;
+  std::uint64_t memory_bytes_max = 0;  // of this worker; 0: its pool's
 };
 
 // The worker of a slot and everything it had started are gone.

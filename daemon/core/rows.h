@@ -61,7 +61,9 @@ struct AttemptRow {
   WallTime retry_at;  // 0: no further attempt follows from this one, or at once
   Cause cause;
   Charge charge = Charge::kRetry;
-  std::int32_t worker_pid = 0;  // 0: not known
+  std::int32_t worker_pid = 0;              // 0: not known
+  std::uint64_t memory_bytes_max = 0;       // of its worker with all that it started; 0: no limit, or it never began
+  std::uint64_t next_memory_bytes_max = 0;  // of the attempt that follows; 0: its pool's
 };
 
 // An at-most-once job is about to be offered.
@@ -200,16 +202,18 @@ struct StoredJob {
   SharedBytes payload;
   JobState state = JobState::kQueued;  // kQueued, or terminal
   bool in_backlog = false;
-  std::uint32_t attempts = 0;  // number of the last attempt with a row; 0: none
-  std::uint32_t crashes = 0;   // attempts among them that were charged as such
-  std::uint32_t spared = 0;    // attempts among them that were charged to nothing
-  WallTime retry_at;           // of that attempt
-  bool started = false;        // at most once: a `starts` row exists
+  std::uint32_t attempts = 0;          // number of the last attempt with a row; 0: none
+  std::uint32_t crashes = 0;           // attempts among them that were charged as such
+  std::uint32_t spared = 0;            // attempts among them that were charged to nothing
+  WallTime retry_at;                   // of that attempt
+  std::uint64_t memory_bytes_max = 0;  // of the next attempt; 0: its pool's
+  bool started = false;                // at most once: a `starts` row exists
 
   // One more attempt with a row, in ascending order.
-  void count_attempt(std::uint32_t number, Charge charge, WallTime next_at) {
+  void count_attempt(std::uint32_t number, Charge charge, WallTime next_at, std::uint64_t next_memory_bytes_max = 0) {
     attempts = number;
     retry_at = next_at;
+    memory_bytes_max = next_memory_bytes_max;
     crashes += charge == Charge::kCrash ? 1 : 0;
     spared += charge == Charge::kNothing ? 1 : 0;
   }

@@ -32,6 +32,7 @@ struct PoolSetup {
   std::uint32_t slots_per_worker = 1;      // consecutive slots; divides `slots`
   std::uint32_t runs_per_slot = 1;         // jobs at once
   Duration idle{0};                        // a worker beyond those that are kept goes after so long without a job
+  std::uint64_t memory_bytes_max = 0;      // of a worker with all that it starts; 0: no limit
 };
 
 struct QueueSetup {
@@ -57,6 +58,7 @@ struct LiveJob {
   Epoch epoch;  // in which that attempt was offered
   SlotId slot;
   std::int32_t worker_pid = 0;
+  std::uint64_t memory_bytes_max = 0;  // of that worker; 0: no limit
 };
 
 struct LaneFigures {
@@ -227,6 +229,8 @@ class Scheduler {
   void retire_workers(PoolState& pool, Effects& effects);
   void replace_retired(PoolState& pool, Effects& effects);
   void dispatch(PoolState& pool, Moment now, Effects& effects);
+  [[nodiscard]] static bool must_be_alone(const Job& job);
+  static void end_idle_reservation(PoolState& pool);
   [[nodiscard]] Lane* next_lane(PoolState& pool);
   void offer(Slot& slot, Job& job, Moment now, Effects& effects);
   void list_if_runnable(Lane& lane);
@@ -247,6 +251,15 @@ class Scheduler {
   void not_taken(Slot& slot, Moment now, Effects& effects);
   void mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects);
   void spare(Job& job);  // from its queue_timeout
+
+  // memory.cc
+  [[nodiscard]] static Status check_memory(const JobSpec& spec, const PoolState& pool);
+  static void raise_memory(Job& job, const Cause& cause);
+  [[nodiscard]] static std::uint64_t raised_limit(const Job& job);
+  [[nodiscard]] static bool wants_limit(const PoolState& pool, std::uint64_t bytes_max);
+  [[nodiscard]] static bool finds_worker(PoolState& pool, std::uint64_t bytes_max, Effects& effects);
+  static void choose_limit(Slot& slot);
+  static void put_limits_back(PoolState& pool, Effects& effects);
 
   // sizing.cc
   void want(PoolState& pool, std::size_t worker, bool wanted);

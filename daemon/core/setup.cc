@@ -105,6 +105,7 @@ void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
     pool.workers = pool.workers_max();
     pool.workers_min = std::min<std::size_t>(pool_setup.workers_min, pool.workers);
     pool.idle = pool_setup.idle;
+    pool.memory_bytes_max = pool_setup.memory_bytes_max;
     for (std::size_t worker = pool.workers_min; worker < pool.workers_max(); ++worker) want(pool, worker, false);
   }
   // A pool that is configured no more keeps its jobs; they wait for it to come back.

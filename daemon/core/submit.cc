@@ -255,6 +255,7 @@ Job& Scheduler::take_up_held(const StoredJob& stored, Lane& lane) {
   job.attempt = stored.attempts;
   job.crashes = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.crashes, 255));
   job.spared = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.spared, 255));
+  job.memory_bytes_max = stored.memory_bytes_max;
   job.in_backlog = stored.in_backlog;
   return job;
 }

@@ -88,8 +88,10 @@ struct JobSpec {
   Duration total_timeout{0};      // over all attempts, from the submit
   Duration grace{0};              // between the stop request and the kill; 0: limits::kKillGraceMs
   bool at_most_once = false;
-  std::vector<std::string> retry_only;                  // retry_classes.h; empty: every error may be retried
-  std::vector<std::string> retry_except;                // these never
+  std::vector<std::string> retry_only;       // retry_classes.h; empty: every error may be retried
+  std::vector<std::string> retry_except;     // these never
+  double retry_memory_factor = 0;            // out of memory, the next attempt gets so many times as much; 0: the same
+  std::uint64_t retry_memory_bytes_max = 0;  // and never more than this
   std::uint32_t crashes_max = limits::kCrashesDefault;  // workers it may take down; the last of them ends it
   std::string callbacks;                                // encoded (daemon/core/callbacks.h); empty: none
 

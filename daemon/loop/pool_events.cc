@@ -36,7 +36,7 @@ void Loop::PoolEvents::on(const pool::PoolFailed& event) {
 void Loop::PoolEvents::on(const pool::WorkerStarted& event) {
   if (!loop_.scheduler_) return;
   if (const std::string* const pool = pool_of(event.slot)) loop_.pool_problems_.erase(*pool);
-  step(event::SlotReady{event.slot, event.generation, event.pid});
+  step(event::SlotReady{event.slot, event.generation, event.pid, event.memory_bytes_max});
 }
 
 void Loop::PoolEvents::on(const pool::WorkerEnded& event) {

@@ -62,7 +62,7 @@ std::vector<SpecRow> specs_of(const Rows& rows, const std::set<SpecId>& wanted) 
 
 void count_attempts(const Job& job, StoredJob& stored) {
   for (const auto& [key, attempt] : job.attempts) {
-    stored.count_attempt(attempt.fence.attempt, attempt.charge, attempt.retry_at);
+    stored.count_attempt(attempt.fence.attempt, attempt.charge, attempt.retry_at, attempt.next_memory_bytes_max);
   }
 }
 

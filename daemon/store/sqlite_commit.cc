@@ -159,6 +159,8 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind_blob(20, spec.callbacks);
     statement.bind(21, spec.soft_timeout.count());
     statement.bind(22, spec.heartbeat_timeout.count());
+    statement.bind(23, spec.retry_memory_factor);
+    statement.bind(24, spec.retry_memory_bytes_max);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const QueueRow& row : batch.queues) {
@@ -229,6 +231,8 @@ int SqliteStore::write_attempts(const std::vector<AttemptRow>& attempts) {
     statement.bind_blob(9, cause);
     statement.bind(10, static_cast<std::int32_t>(row.charge));
     statement.bind(11, row.worker_pid);
+    statement.bind(12, row.memory_bytes_max);
+    statement.bind(13, row.next_memory_bytes_max);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;

@@ -121,7 +121,8 @@ Status SqliteReader::read_attempts(JobRecord& record) {
   while (row.next()) {
     Result<AttemptRow> attempt = read_attempt(row);
     if (!attempt) return attempt.error().in("database " + path_);
-    record.job.count_attempt(attempt->fence.attempt, attempt->charge, attempt->retry_at);
+    record.job.count_attempt(attempt->fence.attempt, attempt->charge, attempt->retry_at,
+                             attempt->next_memory_bytes_max);
     record.attempts.push_back(*std::move(attempt));
   }
   if (row.code() != SQLITE_OK) return fault(row.code());

@@ -131,7 +131,7 @@ Status SqliteStore::complete(StoredJob& job) {
   reads_.attempts.bind(1, job.id.value);
   Execution row(reads_.attempts);
   while (row.next()) {
-    job.count_attempt(row.number32(0), static_cast<Charge>(row.integer(1)), WallTime{row.integer(2)});
+    job.count_attempt(row.number32(0), static_cast<Charge>(row.integer(1)), WallTime{row.integer(2)}, row.number(3));
   }
   if (row.code() != SQLITE_OK) return fault(row.code());
   return {};

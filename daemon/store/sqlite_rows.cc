@@ -56,6 +56,8 @@ SpecRow read_spec(const Execution& row) {
   spec.callbacks = row.bytes(19);
   spec.soft_timeout = Duration(row.integer(20));
   spec.heartbeat_timeout = Duration(row.integer(21));
+  spec.retry_memory_factor = row.real(22);
+  spec.retry_memory_bytes_max = row.number(23);
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 
@@ -115,6 +117,8 @@ Result<AttemptRow> read_attempt(const Execution& row) {
   attempt.cause = *std::move(cause);
   attempt.charge = static_cast<Charge>(row.integer(8));
   attempt.worker_pid = static_cast<std::int32_t>(row.integer(9));
+  attempt.memory_bytes_max = row.number(10);
+  attempt.next_memory_bytes_max = row.number(11);
   return attempt;
 }
 

@@ -214,6 +214,10 @@ CREATE TABLE cancels (
   kill_at INTEGER NOT NULL,
   reason TEXT NOT NULL
 );
+ALTER TABLE specs ADD COLUMN retry_memory_factor REAL NOT NULL DEFAULT 0;
+ALTER TABLE specs ADD COLUMN retry_memory_bytes_max INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN memory_bytes_max INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN next_memory_bytes_max INTEGER NOT NULL DEFAULT 0;
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};

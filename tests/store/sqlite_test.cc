@@ -266,6 +266,8 @@ TEST(SqliteMigration, CrashesOfVersion2KeepTheirCharge) {
   EXPECT_EQ(snapshot->resident.at(0).attempts, 3u);
   EXPECT_EQ(snapshot->specs.at(0).spec.crashes_max, limits::kCrashesDefault);
   EXPECT_TRUE(snapshot->specs.at(0).spec.retry_only.empty());
+  EXPECT_EQ(snapshot->specs.at(0).spec.retry_memory_factor, 0);
+  EXPECT_EQ(snapshot->resident.at(0).memory_bytes_max, 0u) << "its pool's, as before version 5";
 }
 
 TEST(SqliteMigration, DeliveriesOfVersion3ThatWereBehindAnotherAreDue) {

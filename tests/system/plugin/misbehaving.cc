@@ -331,11 +331,23 @@ FUTURED_TASK("test.scribble_word", [](std::int64_t seed) {
   return seed;
 });
 
+std::vector<std::vector<char>> eaten(std::int64_t mib) {
+  std::vector<std::vector<char>> kept;
+  for (std::int64_t i = 0; i < mib; ++i) kept.emplace_back(std::size_t{1} << 20, 'x');
+  return kept;
+}
+
 // Takes so much memory, in its own time, and keeps it.
 FUTURED_TASK("test.eat", [](std::int64_t mib) {
-  std::vector<std::vector<char>> eaten;
-  for (std::int64_t i = 0; i < mib; ++i) eaten.emplace_back(std::size_t{1} << 20, 'x');
+  const auto kept = eaten(mib);
   wait_for_ever();
+});
+
+// The same, but for so long only that whoever samples has seen it.
+FUTURED_TASK("test.eat_for", [](std::int64_t mib, std::int64_t ms) {
+  const auto kept = eaten(mib);
+  std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+  return mib;
 });
 
 // An array, which reaches its reader in a segment.

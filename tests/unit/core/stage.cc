@@ -32,7 +32,10 @@ Lines told(const Effects& effects) {
   }
   for (const auto& e : effects.pulses) lines.push_back("pulse " + at_slot(e.slot, e.fence));
   for (const SlotId slot : effects.inspects) lines.push_back("inspect slot " + number(slot.value));
-  for (const auto& e : effects.starts) lines.push_back("start slot " + number(e.slot.value));
+  for (const auto& e : effects.starts) {
+    const std::string limit = e.memory_bytes_max == 0 ? "" : " with " + number(e.memory_bytes_max >> 20) + " MiB";
+    lines.push_back("start slot " + number(e.slot.value) + limit);
+  }
   for (const auto& e : effects.accepted) {
     std::string line = "accepted " + number(e.token) + ": " + number(e.first.value) + " x" + number(e.count);
     for (const JobId id : e.ids) line += " " + number(id.value);
@@ -200,8 +203,9 @@ Event Stage::revoked(std::uint64_t job, bool revoked) {
   return event::Revoked{scheduler->live(JobId{job})->slot, fence_of(job), revoked};
 }
 
-Event Stage::slot_ready(std::uint32_t slot) {
-  return event::SlotReady{SlotId{slot}, ++generations_[slot], static_cast<std::int32_t>(4000 + slot)};
+Event Stage::slot_ready(std::uint32_t slot, std::uint64_t memory_bytes_max) {
+  const auto worker_pid = static_cast<std::int32_t>(4000 + slot);
+  return event::SlotReady{SlotId{slot}, ++generations_[slot], worker_pid, memory_bytes_max};
 }
 
 Event Stage::reports(std::uint64_t job, double fraction, std::string_view message) {

@@ -48,7 +48,7 @@ class Stage {
   Event head(std::uint32_t slot, std::uint64_t job, Duration ago = Duration(0));
   Event nothing_taken(std::uint32_t slot) { return event::Head{SlotId{slot}, std::nullopt, Instant{}}; }
   Event revoked(std::uint64_t job, bool revoked);
-  Event slot_ready(std::uint32_t slot);
+  Event slot_ready(std::uint32_t slot, std::uint64_t memory_bytes_max = 0);
   // The task of the job's latest attempt tells how far it is.
   Event reports(std::uint64_t job, double fraction, std::string_view message);
   // The worker takes the job: from now on the stage answers for the slot's head until a report or the worker's end.
