@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "daemon/loop/causes.h"
+#include "daemon/loop/spooled_parts.h"
 #include "daemon/loop/stacks.h"
 
 namespace futured {
@@ -46,7 +47,7 @@ void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
   std::string output;
   if (event.taken) {
     ++loop_.figures_.workers_died;
-    cause.stacks = take_stacks(loop_.parts_.spool_directory, *event.taken);
+    cause.stacks = take_stacks(loop_.parts_.spool_directory, *event.taken, loop_.spool_user(event.slot));
     output = loop_.outputs_.salvaged(*event.taken);
   }
   step(event::SlotEnded{event.slot, event.generation, event.taken, event.taken_at, std::move(cause), event.is_lost,
@@ -118,20 +119,21 @@ void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {
     told.cause = &cause;
     return step(told);
   }
-  told.result = done.result;
+  const auto spooled = with_spool_user(done.result, loop_.spool_user(slot));
+  told.result = spooled ? std::string_view(*spooled) : done.result;
   told.status =
       done.status == channel::DoneStatus::kSucceeded ? event::DoneStatus::kSucceeded : event::DoneStatus::kFailed;
   told.do_not_retry = done.no_retry || is_final(done.status);
   if (done.retry_after_ms != 0) told.retry_after = Duration(std::chrono::milliseconds(done.retry_after_ms));
   if (!tells(done)) return step(told);
   cause = cause_of(done);
-  if (done.stacks_kept) cause.stacks = take_stacks(loop_.parts_.spool_directory, done.fence);
+  if (done.stacks_kept) cause.stacks = take_stacks(loop_.parts_.spool_directory, done.fence, loop_.spool_user(slot));
   told.cause = &cause;
   step(told);
 }
 
-void Loop::PoolEvents::on(SlotId, const channel::Emit& emit) {
-  loop_.outputs_.add({emit.fence, emit.stream, emit.offset, emit.data});
+void Loop::PoolEvents::on(SlotId slot, const channel::Emit& emit) {
+  loop_.outputs_.add({emit.fence, emit.stream, emit.offset, emit.data, loop_.spool_user(slot)});
 }
 
 void Loop::PoolEvents::on(SlotId slot, const channel::Progress& progress) {
