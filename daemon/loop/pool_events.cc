@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/limits.h"
+#include "base/payload.h"
 #include "daemon/loop/causes.h"
 #include "daemon/loop/spooled_parts.h"
 #include "daemon/loop/stacks.h"
@@ -91,7 +92,7 @@ Cause Loop::PoolEvents::keep_result(channel::Done& done, std::string& with_ids) 
             .message = "the result has " + std::to_string(done.result.size()) + " bytes, more than " +
                        std::to_string(limits::kResultBytesMax)};
   }
-  if (done.descriptors.empty()) return {};
+  if (done.descriptors.empty() && !names_segment(done.result)) return {};
   auto kept = loop_.parts_.keep_segments(done.fence.job, done.result, done.descriptors);
   if (kept.ok()) {
     with_ids = std::move(*kept);
@@ -106,6 +107,9 @@ Cause Loop::PoolEvents::keep_result(channel::Done& done, std::string& with_ids) 
 
 void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {
   loop_.reported_ = true;
+  // A daemon that died before it released what it had committed leaves it to be read again: the segments of that result
+  // are kept already, under ids that are on disk.
+  if (!loop_.scheduler_->has(slot, done.fence)) return;
   event::Done told;
   told.slot = slot;
   told.fence = done.fence;
@@ -133,10 +137,12 @@ void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {
 }
 
 void Loop::PoolEvents::on(SlotId slot, const channel::Emit& emit) {
+  if (!loop_.scheduler_->has(slot, emit.fence)) return;
   loop_.outputs_.add({emit.fence, emit.stream, emit.offset, emit.data, loop_.spool_user(slot)});
 }
 
 void Loop::PoolEvents::on(SlotId slot, const channel::Progress& progress) {
+  if (!loop_.scheduler_->has(slot, progress.fence)) return;
   const JobProgress told{progress.fence, progress.done, progress.total, progress.message};
   loop_.outputs_.progress(told);
   if (!loop_.events_.is_recording()) return;
