@@ -153,7 +153,7 @@ class SegmentTable {
   std::map<SegmentId, Entry> entries_;
   std::map<std::uint32_t, User> users_;
   std::map<JobId, std::vector<SegmentId>> results_;
-  std::deque<JobId> result_order_;  // oldest first; may name jobs that are forgotten
+  std::deque<JobId> result_order_;  // oldest first
   Usage usage_;
   std::uint64_t next_id_;
   std::optional<VaultLink> vault_;  // nothing: the spawner is gone, or keeps nothing
