@@ -192,8 +192,9 @@ void SegmentTable::take_in(KeptSegment kept, SegmentHold& hold) {
                       .result_of = kept.result_of,
                       .needed_by = std::move(kept.needed_by),
                       .is_entrusted = true});
-  if (!is_result) return add_share(entry, hold);
-  entry.shares = 1;
+  if (!is_result || !entry.needed_by.empty()) add_share(entry, hold);
+  if (!is_result) return;
+  ++entry.shares;
   if (!results_.contains(kept.result_of)) result_order_.push_back(kept.result_of);
   results_[kept.result_of].push_back(kept.id);
 }

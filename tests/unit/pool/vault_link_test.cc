@@ -1,6 +1,5 @@
 #include "daemon/pool/vault_link.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -11,6 +10,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "daemon/pool/segment_table.h"
 #include "segment/memory.h"
 #include "worker/channel/packet.h"
 
@@ -26,9 +26,12 @@ Message with_type(VaultMessageType type) {
   return message;
 }
 
-std::string keep(std::uint64_t segment, std::uint32_t type_bytes, std::string_view type) {
+std::string keep(std::uint64_t segment, std::uint32_t type_bytes, std::string_view type, std::uint64_t result_of = 0) {
   auto message = with_type<spawner::KeepSegment>(VaultMessageType::kKeep);
   message.segment = segment;
+  message.result_of = result_of;
+  message.bytes = 1;
+  message.owner = result_of == 0 ? 1000 : kAnyOwner;
   message.type_bytes = type_bytes;
   return std::string(channel::bytes_of(message)) + std::string(type);
 }
@@ -60,8 +63,8 @@ class VaultLinkTest : public testing::Test {
   Result<VaultLink> open(const std::vector<std::string>& packets) {
     std::thread spawner([&] {
       const Fd daemon(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      const Fd memory(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-      const int descriptor = memory.get();
+      const auto segment = make_segment("test", std::as_bytes(std::span("x", 1)));
+      const int descriptor = segment->descriptor.get();
       for (const std::string& packet : packets) {
         spawner::MessageHeader header{};
         (void)channel::read_head(packet, header);
@@ -104,6 +107,21 @@ TEST_F(VaultLinkTest, BelievesNoLengthThatThePacketDoesNotHave) {
       {"x", kTold},
   };
   for (const std::vector<std::string>& packets : lies) EXPECT_FALSE(open(packets).ok());
+}
+
+TEST_F(VaultLinkTest, AResultThatIsAnArgumentTooStaysForTheJobsThatNeedIt) {
+  SegmentTable table;
+  auto link = open({keep(7, 0, "", 3), need(7, 1, {{5, 6}}), keep(8, 0, "", 4), keep(9, 0, ""), kTold});
+  ASSERT_TRUE(link.ok()) << link.error().message;
+  auto found = table.entrust(*std::move(link));
+  ASSERT_EQ(found.size(), 2u) << "nobody needs 8 but who reads the result";
+  table.forget_result(JobId{3});
+  table.forget_result(JobId{4});
+  EXPECT_TRUE(table.open(SegmentId{7}, 0).ok());
+  EXPECT_FALSE(table.open(SegmentId{8}, 0).ok());
+  EXPECT_TRUE(table.open(SegmentId{9}, 1000).ok());
+  found.clear();
+  EXPECT_EQ(table.usage().segments, 0u);
 }
 
 }  // namespace
