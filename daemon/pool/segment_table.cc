@@ -261,6 +261,10 @@ Result<std::string> SegmentTable::keep_result(JobId job, std::string_view result
     if (segments.size() == descriptors.size()) {
       return Error{ErrorCode::kInvalidArgument, "result names more segments than came with it"};
     }
+    if (part.content_type.size() > limits::kContentTypeBytesMax) {
+      return Error{ErrorCode::kInvalidArgument, "a content type of a result has more than " +
+                                                    std::to_string(limits::kContentTypeBytesMax) + " bytes"};
+    }
     auto segment = adopt_segment(std::move(descriptors[segments.size()]));
     if (!segment.ok()) return segment.error().in("segment of a result");
     if (part.end > segment->size) {

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <map>
 
+#include "base/limits.h"
+
 namespace futured {
 namespace {
 
@@ -134,6 +136,9 @@ TEST(SegmentTable, WhatAWorkerCannotMeanIsRefused) {
   EXPECT_FALSE(table.keep_result(JobId{1}, whole, {}).ok());
   Fd two[] = {std::move(segment_of("1234").descriptor), std::move(segment_of("1234").descriptor)};
   EXPECT_FALSE(table.keep_result(JobId{1}, whole, two).ok());
+  Fd endless_type[] = {std::move(segment_of("1234").descriptor)};
+  const std::string type(limits::kContentTypeBytesMax + 1, 't');
+  EXPECT_FALSE(table.keep_result(JobId{1}, naming(SegmentId{}, 0, 4, type), endless_type).ok());
   Fd small_one[] = {std::move(segment_of("123").descriptor)};
   EXPECT_FALSE(table.keep_result(JobId{1}, whole, small_one).ok());
   Fd unsealed[] = {Fd(memfd_create("unsealed", MFD_CLOEXEC))};
