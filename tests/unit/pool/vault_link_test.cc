@@ -1,7 +1,6 @@
 #include "daemon/pool/vault_link.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -63,6 +62,8 @@ class VaultLinkTest : public testing::Test {
   Result<VaultLink> open(const std::vector<std::string>& packets) {
     std::thread spawner([&] {
       const Fd daemon(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      spawner::VaultHello hello{};
+      EXPECT_EQ(::recv(daemon.get(), &hello, sizeof hello, 0), ssize_t{sizeof hello});
       const auto segment = make_segment("test", std::as_bytes(std::span("x", 1)));
       const int descriptor = segment->descriptor.get();
       for (const std::string& packet : packets) {
