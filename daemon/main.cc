@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "base/loop_gauge.h"
+#include "base/spool_file.h"
 #include "daemon/callback/courier.h"
 #include "daemon/loop/loop.h"
 #include "daemon/ops/config.h"
@@ -150,6 +151,7 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
                                   .env = pool.env,
                                   .workers_min = parts.setup.pools.back().workers_min,
                                   .idle = parts.setup.pools.back().idle});
+    parts.spool_users.insert(parts.spool_users.end(), slots, spool_user(pool.terms.user));
     next_slot += slots;
   }
   for (const ops::QueueSection& queue : config.queues) {

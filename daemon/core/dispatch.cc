@@ -190,9 +190,9 @@ void Scheduler::requeue(Job& job) {
   make_ready(job);
 }
 
-bool Scheduler::stands(const effect::Offer& offer) const {
-  const Job* const job = jobs_.find(offer.fence.job);
-  return job != nullptr && job->fence() == offer.fence && job->slot == offer.slot;
+bool Scheduler::has(SlotId slot, const Fence& fence) const {
+  const Job* const job = jobs_.find(fence.job);
+  return job != nullptr && job->fence() == fence && job->slot == slot;
 }
 
 // A look at its head then, unless one is due already.

@@ -117,9 +117,11 @@ class Scheduler {
   // The slot is to have a worker now.
   [[nodiscard]] bool is_wanted(SlotId slot) const { return slots_[slot.value - 1]->wanted; }
 
+  // The attempt is in that slot's hands. What is reported of any other is late, doubled or a lie, and changes nothing.
+  [[nodiscard]] bool has(SlotId slot, const Fence& fence) const;
   // The offer still stands. One that waited for its commit must be asked for before it leaves: its slot may have lost
   // its worker meanwhile, and the job gone elsewhere.
-  [[nodiscard]] bool stands(const effect::Offer& offer) const;
+  [[nodiscard]] bool stands(const effect::Offer& offer) const { return has(offer.slot, offer.fence); }
   // The state of a job that is resident; empty: ask the store.
   [[nodiscard]] std::optional<LiveJob> live(JobId job) const;
   // Known to be running now, ascending ids.

@@ -85,7 +85,8 @@ class SegmentTable {
   [[nodiscard]] Result<SegmentId> put(std::uint32_t owner, Segment segment, std::string content_type,
                                       SegmentHold& hold);
   // From now on what must outlive the daemon lies in `vault` too. What an earlier daemon had put there is taken in:
-  // parts of results as they were, inputs with a share for whoever speaks for the jobs that may still need them.
+  // parts of results as they were, and what is an input with a share for whoever speaks for the jobs that may still
+  // need it.
   struct Found {
     std::vector<spawner::JobRange> needed_by;  // jobs that may have ended
     SegmentHold hold;
@@ -154,7 +155,7 @@ class SegmentTable {
   std::map<SegmentId, Entry> entries_;
   std::map<std::uint32_t, User> users_;
   std::map<JobId, std::vector<SegmentId>> results_;
-  std::deque<JobId> result_order_;  // oldest first; may name jobs that are forgotten
+  std::deque<JobId> result_order_;  // oldest first
   Usage usage_;
   std::uint64_t next_id_;
   std::optional<VaultLink> vault_;  // nothing: the spawner is gone, or keeps nothing

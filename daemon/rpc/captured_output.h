@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/payload.h"
+#include "base/spool_file.h"
 
 namespace futured::rpc {
 
@@ -17,6 +18,7 @@ struct CapturedOutput {
   OutputStream stream = OutputStream::kStdout;
   std::string_view bytes;     // of the part
   std::string file;           // name within the spool directory; empty: all that was kept is in `bytes`
+  SpoolUser spool_user;       // in whose folder
   std::uint64_t total = 0;    // bytes that the job wrote
   std::uint64_t dropped = 0;  // of them, from the middle
   std::uint64_t dropped_at = 0;

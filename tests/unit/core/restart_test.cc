@@ -118,6 +118,9 @@ TEST(Adopt, ARunningAttemptGoesOnAndCountsOnce) {
 TEST(Adopt, ADoneThatWasNotCommittedIsTakenIn) {
   Stage stage(found(Stage::work(), stored(1)));
   stage.step(stage.adopt(1, old_fence(1), true));
+  EXPECT_TRUE(stage.scheduler->has(SlotId{1}, old_fence(1)));
+  EXPECT_FALSE(stage.scheduler->has(SlotId{2}, old_fence(1)));
+  EXPECT_FALSE(stage.scheduler->has(SlotId{1}, old_fence(1, 2)));
   ready(stage);
   stage.turn({stage.done(1)});
   EXPECT_EQ(stage.ending(1)->state, JobState::kSucceeded);
@@ -153,7 +156,9 @@ TEST(Adopt, AFinishedAttemptOfAnEndedJobIsOnlyRead) {
   setup.live.jobs.push_back(ended);
   setup.live.specs = setup.snapshot.specs;
   Stage stage(std::move(setup));
-  EXPECT_THAT(stage.turn({stage.adopt(1, old_fence(1), true), stage.done(1)}), IsEmpty());
+  stage.step(stage.adopt(1, old_fence(1), true));
+  EXPECT_FALSE(stage.scheduler->has(SlotId{1}, old_fence(1))) << "nothing of it is kept a second time";
+  EXPECT_THAT(stage.turn({stage.done(1)}), IsEmpty());
   EXPECT_EQ(stage.ending(1), nullptr);
 }
 

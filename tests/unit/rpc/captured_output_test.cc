@@ -70,6 +70,14 @@ TEST(CapturedOutput, AFileIsANameInTheSpoolDirectoryAndNothingElse) {
   }
 }
 
+TEST(CapturedOutput, WhoseFolderItsFileIsInTheDaemonSaysLast) {
+  const std::string type = "application/x-futured-stdout; file=\"7.1.out\"; total=9000";
+  EXPECT_EQ(captured_output(output(type, "x"))->spool_user, std::nullopt);
+  EXPECT_EQ(captured_output(output(type + "; user=1002; user=1001", "x"))->spool_user, 1001u);
+  EXPECT_FALSE(captured_output(output(type + "; user=4294967296", "x")));
+  EXPECT_FALSE(captured_output(output(type + "; user=root", "x")));
+}
+
 TEST(CapturedOutput, WhatCannotBeIsNone) {
   for (const char* type : {
            "text/plain",
