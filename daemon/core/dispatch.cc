@@ -36,6 +36,13 @@ Slot* roomiest_slot(PoolState& pool, bool alone, std::uint64_t memory_bytes_max)
   return best;
 }
 
+// A worker with a limit of its own waits for its job, whoever else has none.
+bool has_raised_room(const PoolState& pool) {
+  return pool.raised_slots != 0 && std::ranges::any_of(pool.slots, [](const Slot* slot) {
+           return slot->memory_bytes_max != 0 && room(*slot) > 0;
+         });
+}
+
 // A slot that others keep busy would never be free for a job that must be alone, so one is left to run dry.
 void reserve_slot(PoolState& pool) {
   if (pool.reserved == nullptr) pool.reserved = roomiest_slot(pool, false, 0);
@@ -99,7 +106,7 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
       pool.is_starved = true;
       grow_later(pool, now);
       if (alone) reserve_slot(pool);
-      if (pool.reserved == nullptr && pool.raised_slots == 0) return;
+      if (pool.reserved == nullptr && !has_raised_room(pool)) return;
       ++stuck;
       continue;
     }
