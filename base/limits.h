@@ -21,6 +21,12 @@ inline constexpr std::size_t kSegmentBytesMax = std::size_t{1} << 36;  // 64 GiB
 inline constexpr std::size_t kSegmentsHeldMax = 4096;
 inline constexpr std::size_t kContentTypeBytesMax = 1024;
 
+// Jobs that tasks submit.
+inline constexpr std::size_t kChildPayloadBytesMax = kInlineBytesMax;        // arguments of one, encoded
+inline constexpr std::size_t kChildBytesMax = kChildPayloadBytesMax + 1024;  // with its words and numbers
+inline constexpr std::uint32_t kChildDepthMax = 16;                          // a child of a child of …
+inline constexpr std::uint64_t kChildrenPerAttemptMax = 1'000'000;           // that one attempt of a task submits
+
 // Arrays and the segment socket.
 inline constexpr std::size_t kArrayDimensionsMax = 32;
 inline constexpr std::size_t kDescriptorsPerMessageMax =

@@ -1,6 +1,5 @@
 #include "worker/channel/host_end.h"
 
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -71,11 +70,15 @@ Status HostEnd::recover_requests(std::uint64_t tail) {
   for (std::uint64_t at = tail; at < published;) {
     const RecordHeader header = copy_header(map_.request(at));
     const bool is_run = header.type == static_cast<std::uint16_t>(RecordType::kRun);
+    const bool is_reply = header.type == static_cast<std::uint16_t>(RecordType::kReply);
     const std::size_t least = is_run ? sizeof(RunRecord) : sizeof(StopRecord);
-    if (!is_run && header.type != static_cast<std::uint16_t>(RecordType::kStop)) return broken_by("request type");
+    if (!is_run && !is_reply && header.type != static_cast<std::uint16_t>(RecordType::kStop)) {
+      return broken_by("request type");
+    }
     if (header.bytes % 8 != 0 || header.bytes < least || header.bytes > published - at) {
       return broken_by("request size");
     }
+    if (is_reply && !recover_reply(at, header)) return broken_by("reply");
     if (is_run) {
       WireFence wire;
       std::memcpy(&wire, &run_at(at).fence, sizeof wire);
@@ -122,11 +125,12 @@ bool HostEnd::offer(const RunRequest& request) {
   const bool copied = request.payload_memfd < 0 && request.payload.size() > limits::kInlineBytesMax;
   const bool beside = copied || request.payload_memfd >= 0;
   const std::size_t inline_bytes = beside ? 0 : request.payload.size();
-  const std::size_t bytes = padded(sizeof(RunRecord) + inline_bytes);
+  const std::size_t limit_bytes = request.run_timeout.count() > 0 ? sizeof(std::int64_t) : 0;
+  const std::size_t bytes = padded(sizeof(RunRecord) + inline_bytes) + limit_bytes;
   wants_room_ = true;
   if (outstanding_ >= limits::kOffersPerSlotMax) return false;
   if (outstanding_ + (dones_read_ - dones_released_) >= dones_max(map_.response_bytes())) return false;
-  if (!request_room(bytes, kStopReserveBytes)) return false;
+  if (!request_room(bytes, kStopReserveBytes + reply_reserve() + kReplyBytes)) return false;
 
   Fd copy;
   if (copied) {
@@ -146,6 +150,7 @@ bool HostEnd::offer(const RunRequest& request) {
   auto* record = new (map_.request(appended_)) RunRecord{};
   std::uint16_t flags = beside ? kRunPayloadInDescriptor : 0;
   if (request.follow) flags |= kRunFollow;
+  if (limit_bytes > 0) flags |= kRunTimeLimit;
   record->header = {static_cast<std::uint32_t>(bytes), static_cast<std::uint16_t>(RecordType::kRun), flags};
   record->fence = to_wire(request.fence);
   record->state.store(static_cast<std::uint32_t>(RunState::kOffered), std::memory_order_relaxed);
@@ -155,6 +160,10 @@ bool HostEnd::offer(const RunRequest& request) {
                                                                                   : inline_bytes);
   record->descriptor_count = static_cast<std::uint32_t>(count);
   copy_bytes(map_.request(appended_) + sizeof(RunRecord), request.payload.substr(0, inline_bytes));
+  if (limit_bytes > 0) {
+    const std::int64_t limit_ns = request.run_timeout.count();
+    std::memcpy(map_.request(appended_) + bytes - limit_bytes, &limit_ns, sizeof limit_ns);
+  }
   offers_.push_back({request.fence, appended_, false});
   ++outstanding_;
   appended_ += bytes;
@@ -162,7 +171,7 @@ bool HostEnd::offer(const RunRequest& request) {
 }
 
 bool HostEnd::stop(const Fence& fence, StopReason reason) {
-  if (is_broken() || !request_room(sizeof(StopRecord), 0)) return false;
+  if (is_broken() || !request_room(sizeof(StopRecord), reply_reserve())) return false;
   auto* record = new (map_.request(appended_)) StopRecord{};
   record->header = {sizeof(StopRecord), static_cast<std::uint16_t>(RecordType::kStop), 0};
   record->fence = to_wire(fence);
@@ -177,10 +186,7 @@ void HostEnd::publish() {
   Header& header = map_.header();
   // In one order with the worker's: set waiting, then look again.
   header.request_published.store(published_, std::memory_order_seq_cst);
-  if (header.worker_waiting.load(std::memory_order_seq_cst) != 0 &&
-      header.worker_waiting.exchange(0, std::memory_order_acq_rel) != 0) {
-    (void)::eventfd_write(fds_.to_worker.get(), 1);
-  }
+  wake_worker();
 }
 
 HostEnd::Offer* HostEnd::find_open(const Fence& fence) {
@@ -194,6 +200,7 @@ HostEnd::Offer* HostEnd::find_open(const Fence& fence) {
 void HostEnd::close(Offer& offer) {
   offer.closed = true;
   --outstanding_;
+  if (offer.reply_at) --offers_with_reply_;
   while (!offers_.empty() && offers_.front().closed) offers_.pop_front();
 }
 

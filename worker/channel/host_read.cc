@@ -61,6 +61,8 @@ Read HostEnd::parse(const RecordHeader& header, Response& response) {
       return parse_emit(header, response);
     case RecordType::kProgress:
       return parse_progress(header, response);
+    case RecordType::kCall:
+      return parse_call(header, response);
     case RecordType::kRun:
     case RecordType::kStop:
     case RecordType::kReply:

@@ -65,11 +65,12 @@ enum class RecordType : std::uint16_t {
   // To the worker.
   kRun = 1,
   kStop = 2,
-  kReply = 3,  // answer to a CALL; not sent yet
+  kReply = 3,  // answer to a CALL: call.h
   // From the worker.
   kDone = 16,
   kEmit = 17,
   kProgress = 18,
+  kCall = 19,
 };
 
 struct RecordHeader {
@@ -103,6 +104,7 @@ enum class RunState : std::uint32_t {
 
 inline constexpr std::uint16_t kRunPayloadInDescriptor = 1;  // the first descriptor is a sealed memfd with the payload
 inline constexpr std::uint16_t kRunFollow = 2;               // somebody watches: EMIT output as it comes
+inline constexpr std::uint16_t kRunTimeLimit = 4;            // the record's last 8 bytes are its run timeout in ns
 
 struct RunRecord {  // followed by payload_bytes of payload, unless it lies in a descriptor
   RecordHeader header;

@@ -152,9 +152,13 @@ Intake WorkerEnd::State::intake_one(std::uint64_t published, Run& run) {
       pass_stop(*reinterpret_cast<const StopRecord*>(map_.request(at)), end);
       return Intake::kNothing;
     case RecordType::kReply:
+      if (header.bytes < kReplyBytes) return Intake::kBroken;
+      pass_reply(*reinterpret_cast<const ReplyRecord*>(map_.request(at)), end);
+      return Intake::kNothing;
     case RecordType::kDone:
     case RecordType::kEmit:
     case RecordType::kProgress:
+    case RecordType::kCall:
       break;
   }
   return Intake::kBroken;
@@ -172,6 +176,13 @@ bool WorkerEnd::State::read_run(std::uint32_t bytes, Run& run) {
   run.descriptor_count = record.descriptor_count;
   run.payload_bytes = record.payload_bytes;
   run.payload_in_descriptor = (record.header.flags & kRunPayloadInDescriptor) != 0;
+  if ((record.header.flags & kRunTimeLimit) != 0) {
+    std::int64_t limit_ns = 0;
+    if (bytes < sizeof(RunRecord) + sizeof limit_ns) return false;
+    bytes -= sizeof limit_ns;
+    std::memcpy(&limit_ns, map_.request(at) + bytes, sizeof limit_ns);
+    run.run_timeout = Duration(limit_ns);
+  }
   if (run.payload_in_descriptor) return run.descriptor_count > 0;
   if (run.payload_bytes > bytes - sizeof(RunRecord)) return false;
   run.payload = {map_.request(at) + sizeof(RunRecord), run.payload_bytes};
@@ -284,6 +295,7 @@ void WorkerEnd::State::finish(std::uint64_t position) {
   if (found == outstanding_.end()) return;
   found->finished = true;
   if (!stops_.empty()) drop_stop(found->fence);
+  if (!replies_.empty()) drop_reply(found->fence);
   std::uint64_t tail = 0;
   while (!outstanding_.empty() && outstanding_.front().finished) {
     tail = outstanding_.front().end;
@@ -317,7 +329,7 @@ std::optional<StopReason> WorkerEnd::State::stop_reason(const Fence& fence) {
     return {};
   }
   const std::lock_guard lock(mutex_);
-  scan_stops(published);
+  scan(published);
   for (const Stop& stop : stops_) {
     if (stop.fence == fence) return stop.reason;
   }
@@ -341,8 +353,8 @@ bool WorkerEnd::State::is_stopped_softly(const Run& run) const {
   return false;
 }
 
-// Looks ahead of the intake for stops; the runs on the way are left alone.
-void WorkerEnd::State::scan_stops(std::uint64_t published) {
+// Looks ahead of the intake for stops and replies; the runs on the way are left alone.
+void WorkerEnd::State::scan(std::uint64_t published) {
   std::uint64_t at = std::max(scanned_.load(std::memory_order_relaxed), read_.load(std::memory_order_relaxed));
   while (at < published && published - at <= map_.request_bytes()) {
     RecordHeader header;
@@ -352,6 +364,9 @@ void WorkerEnd::State::scan_stops(std::uint64_t published) {
       const auto& record = *reinterpret_cast<const StopRecord*>(map_.request(at));
       stops_.push_back({from_wire(record.fence), static_cast<StopReason>(record.reason)});
       stop_count_ = stops_.size();
+    }
+    if (header.type == static_cast<std::uint16_t>(RecordType::kReply) && header.bytes >= kReplyBytes) {
+      note_reply(*reinterpret_cast<const ReplyRecord*>(map_.request(at)), at);
     }
     at += header.bytes;
   }

@@ -37,6 +37,8 @@ class WorkerEnd::State {
     auto& record = *reinterpret_cast<RunRecord*>(map_.request(position));
     record.alive_at_ns.store(monotonic_now().ns, std::memory_order_relaxed);
   }
+  [[nodiscard]] std::optional<Reply> reply(const CallId& id);
+  [[nodiscard]] bool arm_for_reply(const CallId& id);
   // Appends one record that may have to wait: the fixed part, whose size field is filled in here, and its text.
   [[nodiscard]] bool try_append(std::span<char> fixed, std::string_view text);
   [[nodiscard]] bool append(std::span<char> fixed, std::string_view text, Duration patience);
@@ -56,6 +58,10 @@ class WorkerEnd::State {
     Fence fence;
     StopReason reason;
   };
+  struct ReplyPlace {  // of a run in our hands
+    Fence fence;
+    std::uint64_t position;
+  };
   struct Unsent {  // a packet that the descriptor socket had no room for
     DescriptorTag tag;
     std::vector<Fd> descriptors;
@@ -66,9 +72,14 @@ class WorkerEnd::State {
   [[nodiscard]] bool receive_descriptors(Run& run);
   void finish(std::uint64_t position);
   void pass_stop(const StopRecord& record, std::uint64_t end);
-  void scan_stops(std::uint64_t published);
+  void scan(std::uint64_t published);
   [[nodiscard]] bool is_outstanding(const Fence& fence) const;
   void drop_stop(const Fence& fence);
+  // worker_call.cc
+  [[nodiscard]] const ReplyRecord* find_reply(const CallId& id);
+  void note_reply(const ReplyRecord& record, std::uint64_t at);
+  void drop_reply(const Fence& fence);
+  void pass_reply(const ReplyRecord& record, std::uint64_t end);
 
   [[nodiscard]] std::size_t elastic_room();
   [[nodiscard]] bool wait_for_room(std::unique_lock<std::mutex>& lock, std::size_t bytes, Duration patience);
@@ -99,7 +110,8 @@ class WorkerEnd::State {
   std::size_t elastic_used_ = 0;
   std::deque<Unsent> unsent_;
   std::vector<Stop> stops_;
-  std::atomic<std::uint64_t> scanned_{0};  // requests looked through for stops
+  std::vector<ReplyPlace> replies_;
+  std::atomic<std::uint64_t> scanned_{0};  // requests looked through for stops and replies
   std::atomic<std::size_t> stop_count_{0};
   std::atomic<std::size_t> unsent_count_{0};
 };
