@@ -35,6 +35,7 @@ struct JobRow {
   WallTime submitted_at;
   SharedBytes payload;
   Ending ending;
+  Lineage lineage = {};
 };
 
 // The end of a job whose row was committed earlier.
@@ -192,6 +193,7 @@ struct StoredJob {
   std::uint32_t spared = 0;    // attempts among them that were charged to nothing
   WallTime retry_at;           // of that attempt
   bool started = false;        // at most once: a `starts` row exists
+  Lineage lineage = {};
 
   // One more attempt with a row, in ascending order.
   void count_attempt(std::uint32_t number, Charge charge, WallTime next_at) {

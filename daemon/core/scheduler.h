@@ -58,6 +58,12 @@ struct LiveJob {
   std::int32_t worker_pid = 0;
 };
 
+// For whom a running job submits jobs, and where they stand.
+struct ChildTerms {
+  Principal who;
+  Lineage lineage;
+};
+
 struct LaneFigures {
   std::string queue;
   std::string pool;
@@ -111,6 +117,8 @@ class Scheduler {
   [[nodiscard]] bool stands(const effect::Offer& offer) const;
   // The state of a job that is resident; empty: ask the store.
   [[nodiscard]] std::optional<LiveJob> live(JobId job) const;
+  // Of the jobs that this run submits. Refused: its attempt is over, or they would be too deep.
+  [[nodiscard]] Result<ChildTerms> child_terms(const Fence& caller) const;
   // Known to be running now, ascending ids.
   [[nodiscard]] std::vector<LiveJob> running() const;
   [[nodiscard]] std::vector<LaneFigures> lanes() const;

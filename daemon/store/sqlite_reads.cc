@@ -19,6 +19,7 @@ StoredJob read_job(const Execution& row) {
   job.payload = SharedBytes::of(std::string(row.bytes(5)));
   job.state = static_cast<JobState>(row.integer(6));
   job.started = row.integer(8) != 0;
+  job.lineage = read_lineage(row, 9);
   return job;
 }
 
@@ -44,7 +45,7 @@ Result<ClaimAnswer> SqliteStore::claim(const Claim& claim) {
       bytes += row.bytes(5).size();
       if (bytes > claim.bytes_max && !answer.jobs.empty()) break;
       if (has_attempts(row)) attempted.push_back(answer.jobs.size());
-      StoredJob& job = answer.jobs.emplace_back(ClaimedJob{{row.integer(9), row.integer(10)}, read_job(row)}).job;
+      StoredJob& job = answer.jobs.emplace_back(ClaimedJob{{row.integer(11), row.integer(12)}, read_job(row)}).job;
       job.in_backlog = true;
       if (specs.empty() || specs.back() != job.spec) specs.push_back(job.spec);
     }

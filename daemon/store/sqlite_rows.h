@@ -16,6 +16,9 @@ inline constexpr const char* kSpecColumns =
     "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
+// From column `first` on: parent, depth.
+[[nodiscard]] Lineage read_lineage(const Execution& row, int first);
+
 // From column `first` on: state, attempt, epoch, started_at, finished_at, cause; and result when `with_result`.
 inline constexpr const char* kEndingColumns = "state, attempt, epoch, started_at, finished_at, cause";
 [[nodiscard]] Result<Ending> read_ending(const Execution& row, int first, bool with_result);

@@ -200,7 +200,36 @@ ALTER TABLE deliveries ADD COLUMN behind BLOB NOT NULL DEFAULT x'';
 ALTER TABLE callbacks ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4};
+// Few jobs have a parent, so it lies apart.
+constexpr const char* kVersion5 = R"sql(
+CREATE TABLE children (
+  job INTEGER PRIMARY KEY,
+  parent INTEGER NOT NULL,
+  depth INTEGER NOT NULL
+);
+
+DROP VIEW job_state;
+CREATE VIEW job_state AS
+SELECT
+  j.id AS id,
+  j.spec AS spec,
+  j.owner AS owner,
+  j.retry_of AS retry_of,
+  j.submitted_at AS submitted_at,
+  coalesce(j.state, o.state, 3) AS state,
+  coalesce(j.attempt, o.attempt, 0) AS attempt,
+  coalesce(j.epoch, o.epoch, 0) AS epoch,
+  coalesce(j.submitted_at + j.finished_after, o.finished_at) - coalesce(j.ran, o.ran) AS started_at,
+  coalesce(j.submitted_at + j.finished_after, o.finished_at) AS finished_at,
+  coalesce(j.cause, o.cause) AS cause,
+  coalesce(j.result, o.result) AS result,
+  j.payload AS payload,
+  coalesce(c.parent, 0) AS parent,
+  coalesce(c.depth, 0) AS depth
+FROM jobs j LEFT JOIN outcomes o ON o.job = j.id AND j.state IS NULL LEFT JOIN children c ON c.job = j.id;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +

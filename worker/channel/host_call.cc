@@ -4,30 +4,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/child.h"
 #include "worker/channel/host_end.h"
 
 namespace futured::channel {
-
-Read HostEnd::parse_call(const RecordHeader& header, Response& response) {
-  CallRecord record;
-  if (!copy_fixed(header, record)) return Read::kBroken;
-  const CallId id{from_wire(record.fence), record.number};
-  if (record.request_bytes > limits::kChildBytesMax || id.number == 0) {
-    fail("a CALL has a field out of bounds");
-    return Read::kBroken;
-  }
-  if (!copy_variable(header, sizeof record, record.request_bytes)) return Read::kBroken;
-  if (const auto request = decode_child(scratch_); !request) {
-    fail("the request of a CALL is no good: " + request.error().message);
-    return Read::kBroken;
-  }
-  Offer* const offer = find_open(id.fence);
-  if (offer != nullptr && !take_number(*offer, id)) return Read::kBroken;
-  calls_.push_back({id, {map_.generation(), cursor_, dones_read_}, false});
-  response = Call{id, scratch_};
-  return Read::kResponse;
-}
 
 // What an earlier daemon had not released may hold calls that it has answered already.
 bool HostEnd::take_number(Offer& offer, const CallId& id) {

@@ -177,8 +177,9 @@ class HostEnd {
   [[nodiscard]] Read parse_done(const RecordHeader& header, Response& response);
   [[nodiscard]] Read parse_emit(const RecordHeader& header, Response& response);
   [[nodiscard]] Read parse_progress(const RecordHeader& header, Response& response);
-  // host_call.cc
   [[nodiscard]] Read parse_call(const RecordHeader& header, Response& response);
+
+  // host_call.cc
   [[nodiscard]] bool take_number(Offer& offer, const CallId& id);
   [[nodiscard]] bool append_reply(Offer& offer);
   [[nodiscard]] ReplyRecord& reply_at(std::uint64_t position) const;

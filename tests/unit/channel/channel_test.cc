@@ -122,7 +122,7 @@ TEST(Channel, AFullRingRefusesAndTakesAgainOnceThereIsRoom) {
 }
 
 TEST(Channel, ADoneNeverWaitsForTheDaemon) {
-  TestSlot slot(kSmall);
+  TestSlot slot({64 * 1024, kSmall.response_ring_bytes});
   HostEnd host = slot.host();
   WorkerEnd worker = slot.worker();
   std::uint64_t job = 0;
