@@ -97,8 +97,9 @@ class Scheduler {
 
   void step(const Event& event, Moment now, Effects& effects);
 
-  // Gives back the ids that were reserved and not used: for a clean stop. No submit may follow.
-  void return_ids(Effects& effects) const { effects.rows.ids_reserved_until = next_id_; }
+  // Gives back the ids that were reserved and not used: for a clean stop. A submit whose keys are just being looked up
+  // reserves anew.
+  void return_ids(Effects& effects) { ids_until_ = effects.rows.ids_reserved_until = next_id_; }
 
   // When event::TimerDue is wanted.
   [[nodiscard]] Instant next_timer() const { return std::min(timers_.next(), deliveries_.next_timer()); }

@@ -23,7 +23,8 @@ struct SharedMemory {
   bool is_in_result = false;
 };
 
-// One run. Lives on the worker's stack; everything of it may be used from any thread of the task, except for wait_for.
+// One run. Lives on the worker's stack; everything of it may be used from any thread of the task, except for wait_for
+// and submit.
 class TaskContext final : public Context {
  public:
   TaskContext(channel::WorkerEnd& end, const channel::Run& run, std::uint64_t jobs_run_before,
@@ -37,6 +38,7 @@ class TaskContext final : public Context {
   [[nodiscard]] std::uint64_t job_id() const override { return fence_.job.value; }
   [[nodiscard]] std::uint32_t epoch() const override { return fence_.epoch.value; }
   [[nodiscard]] std::uint32_t attempt() const override { return fence_.attempt; }
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> deadline() const override;
   [[nodiscard]] std::uint64_t jobs_run_before() const override { return jobs_run_before_; }
   [[nodiscard]] bool stop_requested() override { return end_.stop_requested(fence_); }
   [[nodiscard]] StopReason stop_reason() override;
@@ -59,8 +61,14 @@ class TaskContext final : public Context {
 
  protected:
   [[nodiscard]] Shared make_shared_memory(std::size_t bytes) override;
+  // task_submit.cc
+  [[nodiscard]] std::uint64_t submit_job(std::string_view task, const AddArguments& add_arguments,
+                                         const SubmitOptions& options) override;
 
  private:
+  void send(const channel::CallId& call, std::string_view request);
+  [[nodiscard]] channel::Reply await_reply(const channel::CallId& call);
+
   struct Progress {
     Instant sent_at;  // 0: nothing was
     double fraction = 0;
@@ -75,6 +83,7 @@ class TaskContext final : public Context {
   std::mutex mutex_;
   Progress progress_;
   std::vector<std::shared_ptr<SharedMemory>> shared_;
+  std::uint64_t calls_ = 0;
 };
 
 // What a task returned is over limits::kResultBytesMax or limits::kPayloadPartsMax.

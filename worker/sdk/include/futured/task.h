@@ -43,7 +43,7 @@ struct TaskOptions {
 namespace sdk {
 
 // Raised whenever anything in these headers changes its layout; a plugin of another one is refused by name.
-inline constexpr int kAbiVersion = 2;
+inline constexpr int kAbiVersion = 3;
 
 using TaskFunction = std::function<void(Context&, Parts, ResultWriter&)>;
 
