@@ -112,9 +112,9 @@ struct Offer {
   Fence fence;
   std::uint32_t task = 0;
   bool follow = false;               // EMIT output as it comes
-  Duration run_timeout{0};           // told to the task; 0: none
   std::string_view payload;          // encoded parts
   std::span<const int> descriptors;  // of the payload's segments; still the caller's
+  Duration run_timeout{0};           // told to the task; 0: none
 };
 
 // A run found in a channel when this daemon attached.
