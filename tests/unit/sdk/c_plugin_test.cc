@@ -270,7 +270,7 @@ TEST(CPlugin, WhatIsNotForThisWorkerIsRefused) {
   futured_task task = task_named("sound");
   task.c_version = FUTURED_C_VERSION + 1;
   EXPECT_EQ(refusal_of(task),
-            "plugin.so: a task was built against version 2 of futured/task_c.h, this worker against 1");
+            "plugin.so: a task was built against version 3 of futured/task_c.h, this worker against 2");
   task = task_named("sound");
   task.size = 8;
   EXPECT_EQ(refusal_of(task, define_next_and_look_away),
