@@ -79,12 +79,12 @@ class SubmitError : public TaskError {
 
 // Options of a job that a task submits. Empty and 0 are the defaults of every submit.
 struct SubmitOptions {
-  std::string queue;
-  std::string pool;
-  std::string name;  // shown in lists
+  std::string queue = {};
+  std::string pool = {};
+  std::string name = {};  // shown in lists
   // What is submitted again with this key is the first job, whichever attempt or job of this user submits it. Without
   // one every call makes a job. At most 128 bytes.
-  std::string key;
+  std::string key = {};
   std::int32_t priority = 0;  // in queues of kind priority
   std::uint32_t max_attempts = 0;
   std::chrono::milliseconds queue_timeout{0};  // until a worker takes it
