@@ -123,6 +123,7 @@ inline constexpr std::int64_t kSlowStepNs = 10'000'000;  // what takes longer is
 inline constexpr std::size_t kSlowStepsKept = 16;        // of one loop
 
 // Channel: one sealed memfd per slot.
+inline constexpr std::uint32_t kRunPlacesMax = 64 * 1024;  // of its run table
 inline constexpr std::size_t kRequestRingBytes = 1024 * 1024;
 inline constexpr std::size_t kResponseRingBytes = 4 * 1024 * 1024;
 
@@ -140,6 +141,8 @@ inline constexpr std::uint32_t kSlotsMax = 1'024;
 inline constexpr std::int64_t kAliveToldNs = 100'000'000;  // between two heartbeats of a slot that watchers are told
 inline constexpr std::uint64_t kWorkerMemoryBytesMin = 16 * 1024 * 1024;  // of a limit, for a worker and its libraries
 inline constexpr std::uint32_t kJobsAtOnceMax = 63;                       // of one worker, on its threads
+inline constexpr std::uint32_t kCoroutinesMax = 16 * 1024;                // of one worker of mode async
+inline constexpr std::uint32_t kCoroutinesDefault = 1'000;
 inline constexpr std::int64_t kKillGraceMs = 1'000;        // between SIGTERM and the end of the tree, by default
 inline constexpr std::int64_t kStacksMs = 1'000;           // a worker that is to be killed may tell its stacks
 inline constexpr std::size_t kStacksBytesMax = 64 * 1024;  // of one attempt

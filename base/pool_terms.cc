@@ -14,10 +14,11 @@ namespace futured {
 
 namespace {
 
-constexpr std::array<std::pair<PoolMode, std::string_view>, 4> kModes = {{
+constexpr std::array<std::pair<PoolMode, std::string_view>, 5> kModes = {{
     {PoolMode::kProcess, "process"},
     {PoolMode::kFresh, "fresh"},
     {PoolMode::kThread, "thread"},
+    {PoolMode::kAsync, "async"},
     {PoolMode::kCommand, "command"},
 }};
 constexpr std::array<std::pair<Leaks, std::string_view>, 3> kLeaks = {{
@@ -151,15 +152,22 @@ Status read_argument(PoolTerms& terms, std::string_view option, std::string_view
   return {};
 }
 
+std::uint32_t jobs_at_once_by_default(PoolMode mode) {
+  return mode == PoolMode::kAsync ? limits::kCoroutinesDefault : 1;
+}
+
 Status check(const PoolTerms& terms) {
   const auto refuse = [](std::string why) { return Error{ErrorCode::kInvalidArgument, std::move(why)}; };
   const std::string mode = "mode " + std::string(to_string(terms.mode));
   const bool runs_commands = terms.mode == PoolMode::kCommand;
   if (runs_commands && !terms.plugins.empty()) return refuse("plugins: a command pool runs no tasks");
-  if (terms.jobs_at_once < 1 || terms.jobs_at_once > limits::kJobsAtOnceMax) {
-    return refuse("jobs_at_once: must be 1 to " + std::to_string(limits::kJobsAtOnceMax));
+  const bool is_async = terms.mode == PoolMode::kAsync;
+  const std::uint32_t least = is_async ? 2 : 1;
+  const std::uint32_t most = is_async ? limits::kCoroutinesMax : limits::kJobsAtOnceMax;
+  if (terms.jobs_at_once < least || terms.jobs_at_once > most) {
+    return refuse("jobs_at_once: must be " + std::to_string(least) + " to " + std::to_string(most));
   }
-  if (terms.jobs_at_once != 1 && terms.mode != PoolMode::kThread) {
+  if (terms.jobs_at_once != 1 && !terms.shares_process()) {
     return refuse("jobs_at_once: " + mode + " runs one job at a time");
   }
   if (terms.mode == PoolMode::kCommand || terms.mode == PoolMode::kFresh) {
@@ -176,11 +184,11 @@ Status check(const PoolTerms& terms) {
   if (terms.memory_bytes_max != 0 && terms.memory_bytes_max < limits::kWorkerMemoryBytesMin) {
     return refuse("memory_max: a worker needs " + std::to_string(limits::kWorkerMemoryBytesMin) + " bytes for itself");
   }
-  if (terms.mode == PoolMode::kThread && (terms.jobs_per_worker_max != 0 || terms.rss_bytes_max != 0)) {
+  if (terms.shares_process() && (terms.jobs_per_worker_max != 0 || terms.rss_bytes_max != 0)) {
     return refuse((terms.rss_bytes_max != 0 ? "rss_max: " : "jobs_per_worker_max: ") + mode +
                   " has no moment between two jobs at which a worker could be replaced");
   }
-  if (terms.mode == PoolMode::kThread && terms.memory_bytes_max != 0) {
+  if (terms.shares_process() && terms.memory_bytes_max != 0) {
     return refuse("memory_max: the jobs of " + mode + " share one process, and nobody could say whose the memory is");
   }
   if (terms.nice < -20 || terms.nice > 19) return refuse("nice: must be -20 to 19");
@@ -191,7 +199,7 @@ Status check(const PoolTerms& terms) {
   if (!terms.user.empty() && ::getpwnam(terms.user.c_str()) == nullptr) {
     return refuse("user: this machine has no user \"" + terms.user + "\"");
   }
-  if (terms.private_directory && terms.mode == PoolMode::kThread) {
+  if (terms.private_directory && terms.shares_process()) {
     return refuse("private_directory: the jobs of " + mode + " share one process, and so one directory");
   }
   return {};

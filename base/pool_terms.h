@@ -16,6 +16,7 @@ enum class PoolMode : std::uint8_t {
   kProcess,  // one task at a time in a warm, reused process
   kFresh,    // every task in a fork of its own, of a process that has run none
   kThread,   // many tasks at once on threads of one process
+  kAsync,    // thousands of coroutine tasks at once on one thread of one process
   kCommand,  // a command line per job
 };
 
@@ -26,7 +27,7 @@ enum class Leaks : std::uint8_t { kReplace, kWarn, kIgnore };
 struct PoolTerms {
   PoolMode mode = PoolMode::kProcess;
   std::vector<std::string> plugins;
-  std::uint32_t jobs_at_once = 1;  // per worker; kThread
+  std::uint32_t jobs_at_once = 1;  // per worker; kThread, kAsync
 
   // When a worker is replaced, between two jobs. 0: never.
   std::uint64_t jobs_per_worker_max = 0;
@@ -45,6 +46,11 @@ struct PoolTerms {
   std::uint32_t processes_max = 0;              // of a worker with its tree; 0: no limit
 
   bool operator==(const PoolTerms&) const = default;
+
+  // A worker's jobs at once: each in a slot of its own, or all of them in one.
+  [[nodiscard]] std::uint32_t slots_per_worker() const { return mode == PoolMode::kThread ? jobs_at_once : 1; }
+  [[nodiscard]] std::uint32_t runs_per_slot() const { return mode == PoolMode::kAsync ? jobs_at_once : 1; }
+  [[nodiscard]] bool shares_process() const { return mode == PoolMode::kThread || mode == PoolMode::kAsync; }
 };
 
 [[nodiscard]] std::string_view to_string(PoolMode mode);  // "process"
@@ -57,6 +63,9 @@ struct PoolTerms {
 [[nodiscard]] std::vector<std::string> to_arguments(const PoolTerms& terms);
 // Reads one pair of them. kNotFound: the option is none of these.
 [[nodiscard]] Status read_argument(PoolTerms& terms, std::string_view option, std::string_view value);
+
+// jobs_at_once where nobody says it.
+[[nodiscard]] std::uint32_t jobs_at_once_by_default(PoolMode mode);
 
 // INVALID_ARGUMENT naming the setting: an unknown limit or user, a nice out of bounds, what the mode cannot do.
 [[nodiscard]] Status check(const PoolTerms& terms);

@@ -134,13 +134,14 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
   std::uint32_t next_slot = 1;
   for (const ops::PoolSection& pool : config.pools) {
     const std::uint32_t workers = ops::workers_max(pool);
-    const std::uint32_t slots = workers * pool.terms.jobs_at_once;
+    const std::uint32_t slots = workers * pool.terms.slots_per_worker();
     parts.setup.pools.push_back({.name = pool.name,
                                  .commands = pool.terms.mode == PoolMode::kCommand,
                                  .slots = slots,
                                  .tasks = {},
                                  .workers_min = std::min(pool.size_min, workers),
-                                 .slots_per_worker = pool.terms.jobs_at_once,
+                                 .slots_per_worker = pool.terms.slots_per_worker(),
+                                 .runs_per_slot = pool.terms.runs_per_slot(),
                                  .idle = std::chrono::milliseconds(pool.idle_ms)});
     parts.pool_configs.push_back({.name = pool.name,
                                   .slots = slots,

@@ -218,8 +218,9 @@ std::string without(const std::string& argument, std::string why) {
 // Takes the calls in their order, prints what became of each, and counts.
 class Printer {
  public:
-  Printer(const client::Client& client, Progress& progress, AcceptanceWatch& acceptance, bool json)
-      : client_(client), progress_(progress), acceptance_(acceptance), json_(json) {}
+  Printer(const client::Client& client, Progress& progress, WaitNotices& notices, AcceptanceWatch& acceptance,
+          bool json)
+      : client_(client), progress_(progress), notices_(notices), acceptance_(acceptance), json_(json) {}
 
   // Throws when the daemon is gone, for then the others fail as well, and WriteError.
   void take(const Call& call);
@@ -236,6 +237,7 @@ class Printer {
 
   const client::Client& client_;
   Progress& progress_;
+  WaitNotices& notices_;
   AcceptanceWatch& acceptance_;
   const bool json_;
   std::uint64_t done_ = 0;
@@ -266,6 +268,7 @@ void Printer::take(const Call& call) {
 }
 
 void Printer::finish(const Call& call, std::uint64_t id) {
+  notices_.turn_to(id);
   progress_.wait_for(call.future);
   const client::Outcome outcome = whole_outcome(client_, call.future);
   progress_.clear();
@@ -339,9 +342,9 @@ int map(const Options& options, const Globals& globals) {
   Progress progress(!options.no_progress && ::isatty(STDERR_FILENO) != 0,
                     options.arguments ? options.arguments->size() : 0);
   const bool has_private_directory = options.task.empty() && options.command.has_private_directory(client, job.pool);
-  const WaitNotices notices(client.address());
+  WaitNotices notices(client.address(), {}, [&](const std::string& message) { progress.tell(message); });
   AcceptanceWatch acceptance;
-  Printer printer(client, progress, acceptance, globals.json);
+  Printer printer(client, progress, notices, acceptance, globals.json);
   {
     Submitter submitter(options, has_private_directory, executor, progress);
     interrupt.on_first([&] { cancel_at_interrupt(acceptance, submitter, executor); });

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <string>
 
+#include "client/cli/cli.h"
+
 namespace futured::cli {
 
 namespace {
@@ -36,12 +38,24 @@ void Progress::draw() {
   const std::size_t filled = total == 0 ? 0 : std::min<std::size_t>(kBarWidth, kBarWidth * ended / total);
   line.append(filled, '#').append(kBarWidth - filled, '.');
   line += "] " + std::to_string(ended) + "/" + std::to_string(total) + (known ? "" : "+") + "\x1b[K";
+  const std::lock_guard guard(mutex_);
   std::fputs(line.c_str(), stderr);
   std::fflush(stderr);
   drawn_ = true;
 }
 
 void Progress::clear() {
+  const std::lock_guard guard(mutex_);
+  clear_locked();
+}
+
+void Progress::tell(const std::string& message) {
+  const std::lock_guard guard(mutex_);
+  clear_locked();
+  complain(message);
+}
+
+void Progress::clear_locked() {
   if (!drawn_) return;
   std::fputs("\r\x1b[K", stderr);
   std::fflush(stderr);

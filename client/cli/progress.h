@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <string>
 
 #include "futured/client.h"
 
@@ -22,9 +24,12 @@ class Progress {
   void wait_for(const client::Future& future);
   // Makes room for a line of output.
   void clear();
+  // A line of its own on standard error. From any thread.
+  void tell(const std::string& message);
 
  private:
   void draw();
+  void clear_locked();
 
   struct Counts {
     std::atomic<std::uint64_t> submitted{0};
@@ -34,6 +39,7 @@ class Progress {
   const bool shown_;
   const std::uint64_t total_;
   std::shared_ptr<Counts> counts_;  // callbacks outlive a map that was interrupted
+  std::mutex mutex_;                // of what standard error shows; guards drawn_
   bool drawn_ = false;
 };
 

@@ -19,8 +19,8 @@ constexpr std::size_t kJobsAskedMax = 100;  // one call each
 
 }  // namespace
 
-WaitNotices::WaitNotices(std::string address, std::vector<std::uint64_t> jobs)
-    : address_(std::move(address)), jobs_(std::move(jobs)), thread_([this] { run(); }) {}
+WaitNotices::WaitNotices(std::string address, std::vector<std::uint64_t> jobs, Tell tell)
+    : address_(std::move(address)), tell_(std::move(tell)), jobs_(std::move(jobs)), thread_([this] { run(); }) {}
 
 WaitNotices::~WaitNotices() {
   {
@@ -31,37 +31,51 @@ WaitNotices::~WaitNotices() {
   thread_.join();
 }
 
+void WaitNotices::turn_to(std::uint64_t job) {
+  const std::lock_guard guard(mutex_);
+  jobs_.assign(1, job);
+  since_ = Clock::now();
+}
+
 void WaitNotices::run() {
-  client::Milliseconds patience = kFirstAfter;
   std::unique_lock lock(mutex_);
-  while (!store_told_ && !changed_.wait_for(lock, patience, [this] { return over_; })) {
+  Clock::time_point next_look = since_;
+  while (!store_told_) {
+    const Clock::time_point due = std::max(since_ + kFirstAfter, next_look);
+    if (changed_.wait_until(lock, due, [this] { return over_; })) return;
+    if (Clock::now() < since_ + kFirstAfter) continue;  // it has turned to another job meanwhile
+    std::vector<std::uint64_t> jobs = std::exchange(jobs_, {});
     lock.unlock();
-    look();
+    const bool seen = look(jobs);
     lock.lock();
-    patience = kAgainAfter;
+    if (!seen && jobs_.empty()) jobs_ = std::move(jobs);
+    next_look = Clock::now() + kAgainAfter;
   }
 }
 
 // Over a connection of its own, which is given up at once: the verb's own would wait for a daemon that is gone, and the
-// end of the verb for that.
-void WaitNotices::look() {
+// end of the verb for that. False: the daemon did not answer.
+bool WaitNotices::look(const std::vector<std::uint64_t>& jobs) {
   constexpr client::Milliseconds kNone(0);
   try {
     const client::Client client =
         client::Client::connect(address_, {.connect_timeout = kNone, .reconnect_timeout = kNone});
     // First: while nothing is committed, a job that has ended looks as if it had not begun.
     tell_if_failing(client);
-    if (!store_told_ && !std::exchange(jobs_looked_at_, true)) tell_if_not_started(client);
+    if (!store_told_ && !not_started_told_) tell_if_not_started(client, jobs);
+    return true;
   } catch (const std::exception&) {  // what is wrong with the daemon, the verb hears and tells
+    return false;
   }
 }
 
 // One is enough: what it waits for, those behind it mostly wait for, too, and while it runs nothing needs to be said.
-void WaitNotices::tell_if_not_started(const client::Client& client) const {
-  for (const std::uint64_t id : std::span(jobs_).first(std::min(jobs_.size(), kJobsAskedMax))) {
+void WaitNotices::tell_if_not_started(const client::Client& client, const std::vector<std::uint64_t>& jobs) {
+  for (const std::uint64_t id : std::span(jobs).first(std::min(jobs.size(), kJobsAskedMax))) {
     const client::JobState state = client.job(id).state;
-    if (is_waiting(state)) complain("job " + std::to_string(id) + " is " + one_line(client.why(id)));
-    if (is_waiting(state) || state == client::JobState::kRunning) return;
+    not_started_told_ = is_waiting(state);
+    if (not_started_told_) tell_("job " + std::to_string(id) + " is " + one_line(client.why(id)));
+    if (not_started_told_ || state == client::JobState::kRunning) return;
   }
 }
 
@@ -70,8 +84,7 @@ void WaitNotices::tell_if_failing(const client::Client& client) {
   const auto failing = figures.find("store_failing");
   if (failing == figures.end() || failing->second == 0) return;
   store_told_ = true;
-  complain(
-      "the daemon cannot commit (is its disk full?), so no job ends: fut doctor says where to make room; waiting on");
+  tell_("the daemon cannot commit (is its disk full?), so no job ends: fut doctor says where to make room; waiting on");
 }
 
 bool is_waiting(client::JobState state) {

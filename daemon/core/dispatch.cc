@@ -8,8 +8,10 @@ namespace futured {
 namespace {
 
 // How many offers a slot may hold: what it is at and about limits::kCreditNs of work, so that a short job never waits
-// for a wake-up and a long one never waits behind another while a slot is free.
+// for a wake-up and a long one never waits behind another while a slot is free. A worker of many jobs at once begins
+// all of them.
 std::size_t credit(const Slot& slot) {
+  if (slot.pool->runs_many()) return slot.pool->runs_per_slot;
   if (slot.exclusive) return 1;
   if (slot.mean.count() <= 0) return slot.pool->commands ? 1 : 2;  // nothing is known yet
   return static_cast<std::size_t>(
@@ -33,7 +35,10 @@ Slot* roomiest_slot(PoolState& pool, bool alone) {
   return best;
 }
 
-bool must_be_alone(const Lane& lane) { return lane.ready.begin()->second.front()->spec->spec.at_most_once; }
+// It was recorded as begun, so it must not be found behind another that goes on and on.
+bool must_be_alone(const Lane& lane) {
+  return !lane.pool->runs_many() && lane.ready.begin()->second.front()->spec->spec.at_most_once;
+}
 
 // A slot that others keep busy would never be free for a job that must be alone, so one is left to run dry.
 void reserve_slot(PoolState& pool) {
@@ -138,11 +143,11 @@ void Scheduler::offer(Slot& slot, Job& job, Moment now, Effects& effects) {
   job.doom = Doom::kNone;
   if (slot.offers.empty()) slot.progress = now.at;
   slot.offers.push_back(job);
-  if (!slot.check_armed) arm_head_check(slot, now.at + Duration(limits::kHeadCheckNs));
+  watch(slot, now.at + Duration(limits::kHeadCheckNs));
 
   effect::Offer made{slot.id, job.fence(), *job.spec->task, spec.run_timeout, spec.task.empty(), job.payload};
   if (spec.at_most_once) {
-    slot.exclusive = true;
+    slot.exclusive = !slot.pool->runs_many();
     effects.rows.starts.push_back({job.fence()});
     effects.offers_after_commit.push_back(std::move(made));
   } else {
@@ -180,8 +185,9 @@ bool Scheduler::stands(const effect::Offer& offer) const {
   return job != nullptr && job->fence() == offer.fence && job->slot == offer.slot;
 }
 
-void Scheduler::arm_head_check(Slot& slot, Instant at) {
-  slot.check_armed = true;
+// A look at its head then, unless one is due already.
+void Scheduler::watch(Slot& slot, Instant at) {
+  if (std::exchange(slot.check_armed, true)) return;
   timers_.add({at, TimerKind::kHeadCheck, 0, slot.id.value});
 }
 
@@ -256,7 +262,7 @@ void Scheduler::on(const event::OfferRefused& refused, Moment now, Effects&) {
   if (job == nullptr || job->fence() != refused.fence || job->slot != refused.slot) return;
   Slot& slot = *slots_[refused.slot.value - 1];
   slot.full = true;
-  if (!slot.check_armed) arm_head_check(slot, now.at + Duration(limits::kHeadCheckNs));
+  watch(slot, now.at + Duration(limits::kHeadCheckNs));
   requeue(*job);
 }
 
@@ -305,30 +311,53 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
   if (!head.taken) return not_taken(*slot, now, effects);
   const Duration again(limits::kHeadCheckNs);
   Job* const job = jobs_.find(head.taken->job);
-  if (job == nullptr || job->fence() != *head.taken || job->slot != slot->id) {
-    if (!slot->check_armed) arm_head_check(*slot, now.at + again);
-    return;
-  }
+  if (job == nullptr || job->fence() != *head.taken || job->slot != slot->id) return watch(*slot, now.at + again);
   spare(*job);
   mark_taken(*job, std::min(head.taken_at, now.at), now, effects);
-  if (now.at - job->taken_at < again) {
-    if (!slot->check_armed) arm_head_check(*slot, job->taken_at + again);
-    return;
-  }
+  if (now.at - job->taken_at < again) return watch(*slot, job->taken_at + again);
   slot->mean = std::max(slot->mean, now.at - job->taken_at);
   if (slot->offers.size() == 1) return;
-  const PoolState& pool = *slot->pool;
-  const bool helps = pool.slots.size() == 1 || pool.workers < pool.workers_max() ||
-                     std::ranges::any_of(pool.slots, [&](const Slot* other) {
-                       return other != slot && (room(*other) > 0 || other->progress + again > now.at);
-                     });
-  if (!helps) {
-    if (!slot->check_armed) arm_head_check(*slot, now.at + (now.at - job->taken_at));
-    return;
+  if (!could_run_sooner(*slot, now)) return watch(*slot, now.at + (now.at - job->taken_at));
+  fetch_back(*slot, job, effects);
+}
+
+// What waits in it, elsewhere.
+bool Scheduler::could_run_sooner(const Slot& slot, Moment now) const {
+  const PoolState& pool = *slot.pool;
+  return pool.slots.size() == 1 || pool.workers < pool.workers_max() ||
+         std::ranges::any_of(pool.slots, [&](const Slot* other) {
+           return other != &slot && (room(*other) > 0 || other->progress + Duration(limits::kHeadCheckNs) > now.at);
+         });
+}
+
+// What nobody has taken as far as is known, but for one.
+void Scheduler::fetch_back(const Slot& slot, const Job* but, Effects& effects) {
+  for (const Job* job = slot.offers.back(); job != nullptr; job = job->previous) {
+    const bool is_offered = job->phase == Phase::kOffered && job->doom == Doom::kNone;
+    if (job != but && is_offered) effects.revokes.push_back({slot.id, job->fence()});
   }
-  for (Job* other = slot->offers.back(); other != nullptr; other = other->previous) {
-    if (other != job && other->doom == Doom::kNone) effects.revokes.push_back({slot->id, other->fence()});
+}
+
+// A worker that runs many jobs takes what it is offered as soon as it comes to it. While it is held up by one that
+// computes, what lies there goes where it can run sooner.
+void Scheduler::on(const event::Taken& taken, Moment now, Effects& effects) {
+  Slot* const slot = slot_of(taken.slot);
+  if (slot == nullptr) return;
+  for (const event::Taken::Run& run : taken.runs) {
+    Job* const job = jobs_.find(run.fence.job);
+    if (job == nullptr || job->fence() != run.fence || job->slot != slot->id) continue;
+    spare(*job);
+    mark_taken(*job, std::min(run.taken_at, now.at), now, effects);
   }
+  if (!taken.runs.empty()) slot->progress = now.at;
+  slot->full = false;
+  if (slot->offers.empty() || slot->offers.back()->phase == Phase::kTaken) return;
+  if (slot->offers.front()->phase == Phase::kOffered) return not_taken(*slot, now, effects);
+  const Duration silent = now.at - slot->progress;
+  const Duration again(limits::kHeadCheckNs);
+  const bool is_held_up = silent >= again;
+  if (is_held_up && slot->pool->slots.size() > 1 && could_run_sooner(*slot, now)) fetch_back(*slot, nullptr, effects);
+  watch(*slot, now.at + std::max(again, silent));
 }
 
 // A worker that is stopped, or hides what it took. Its jobs can run elsewhere only when nothing is left of it.
@@ -337,7 +366,7 @@ void Scheduler::not_taken(Slot& slot, Moment now, Effects& effects) {
   const Duration most(limits::kTakeWithinNs);
   if (silent < most) {
     const Duration next = std::clamp(silent, Duration(limits::kHeadCheckNs), most - silent);
-    if (!slot.check_armed) arm_head_check(slot, now.at + next);
+    watch(slot, now.at + next);
   } else if (slot.ready && !slot.killing) {
     slot.stalled = true;
     slot.killing = true;
@@ -367,7 +396,7 @@ void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
   job->attempt = adopt.fence.attempt;
   job->slot = slot->id;
   job->phase = Phase::kOffered;
-  slot->exclusive = job->spec->spec.at_most_once;
+  slot->exclusive = !slot->pool->runs_many() && job->spec->spec.at_most_once;
   slot->offers.push_back(*job);
   slot->progress = now.at;
   arm_submit_timers(*job, now);

@@ -156,7 +156,7 @@ struct Effects {
   std::vector<effect::Stop> stops;
   std::vector<effect::Kill> kills;     // answered with event::SlotEnded
   std::vector<effect::OfSlot> pulses;  // when was the last sign of life? each is answered with event::Pulse
-  std::vector<SlotId> inspects;        // answered with event::Head
+  std::vector<SlotId> inspects;        // answered with event::Head or event::Taken
   std::vector<effect::StartWorker> starts;
 
   // Where the end of `job` is to be written: into its own row if that is not committed yet, else into a new outcome.

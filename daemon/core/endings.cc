@@ -55,6 +55,14 @@ event::SlotEnded blaming_nobody(event::SlotEnded ended) {
   return ended;
 }
 
+// For the other jobs of a worker that ran many, when one of them is known to have ended it.
+event::SlotEnded blaming_another(event::SlotEnded ended, bool is_known) {
+  ended.is_lost = true;
+  ended.is_over_limit = false;
+  if (is_known) ended.cause.message = "the worker was brought down by another job that it ran at the same time";
+  return ended;
+}
+
 }  // namespace
 
 Slot* Scheduler::slot_of(SlotId id) {
@@ -76,7 +84,7 @@ void Scheduler::on(const event::Done& done, Moment now, Effects& effects) {
   note_ran(*job, started, now, effects);
   withdraw(*job);
   spare(*job);
-  if (!slot.offers.empty() && !slot.check_armed) arm_head_check(slot, now.at + Duration(limits::kHeadCheckNs));
+  if (!slot.offers.empty()) watch(slot, now.at + Duration(limits::kHeadCheckNs));
 
   const Ran ran{slot.id, started, finished};
   // Asked to stop, it came to a result within its grace: that is what the grace is for.
@@ -105,6 +113,9 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
   const bool was_there = slot->ready;
   const bool stalled = slot->stalled;
   const event::SlotEnded told = stalled ? blaming_nobody(ended) : ended;
+  const bool runs_many = slot->pool->runs_many();
+  const bool is_one_guilty = !asked_for && ended.taken.has_value();
+  const event::SlotEnded to_others = blaming_another(told, is_one_guilty || (asked_for && !stalled));
   slot->ready = false;
   slot->killing = false;
   slot->stalled = false;
@@ -139,7 +150,8 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
     if (job.doom != Doom::kNone) {
       end_doomed(job, result, &ended.cause, ran, now, effects);
     } else {
-      crashed(job, told, result, ran, now, effects);
+      const bool is_guilty = !runs_many || (is_one_guilty && job.fence() == *ended.taken);
+      crashed(job, is_guilty ? told : to_others, result, ran, now, effects);
     }
   }
   if (was_there) note_worker(*slot, &ended.cause, now, effects);

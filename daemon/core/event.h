@@ -86,7 +86,7 @@ struct SlotReady {
 struct SlotEnded {
   SlotId slot;
   std::uint32_t generation = 0;
-  std::optional<Fence> taken;  // the job it had taken and not finished
+  std::optional<Fence> taken;  // the job it had taken and not finished; of many at once, the one that it was at
   Instant taken_at;
   Cause cause;                 // kWorkerCrashed, kOutOfMemory or kBrokenWorker
   bool is_lost = false;        // every worker ended with the spawner: no job is to blame
@@ -134,6 +134,16 @@ struct Head {
   SlotId slot;
   std::optional<Fence> taken;  // empty: nothing is taken
   Instant taken_at;
+};
+
+// Instead of a Head, of a worker that runs many jobs at once: what it has taken since the last time.
+struct Taken {
+  struct Run {
+    Fence fence;
+    Instant taken_at;
+  };
+  SlotId slot;
+  std::vector<Run> runs;
 };
 
 // How far the task of a running job says that it is.
@@ -219,7 +229,7 @@ struct TurnEnd {};
 
 using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
                            event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Progress, event::Pulse, event::Claimed, event::Loaded, event::KeysFound,
+                           event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded, event::KeysFound,
                            event::BatchRead, event::Record, event::Register, event::Replay, event::Delivered,
                            event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 

@@ -114,7 +114,7 @@ Duration Scheduler::slack() const {
   Duration least = Duration::max();
   for (const auto& slot : slots_) {
     if (slot->offers.empty()) continue;
-    if (slot->pool->ready_jobs == 0 || slot->offers.size() == 1) return Duration(0);
+    if (slot->pool->ready_jobs == 0 || slot->offers.size() == 1 || slot->pool->runs_many()) return Duration(0);
     least = std::min(least, slot->mean * static_cast<std::int64_t>(slot->offers.size() - 1));
   }
   return least == Duration::max() ? Duration(0) : least;

@@ -100,6 +100,7 @@ struct PoolState {
   std::size_t workers = 0;     // that are wanted
   std::size_t workers_min = 0;
   std::size_t slots_per_worker = 1;
+  std::size_t runs_per_slot = 1;  // jobs at once; above 1 a worker takes all that it is offered
   Duration idle{0};
   bool is_starved = false;  // jobs were ready, and no slot had room
   bool grow_armed = false;
@@ -110,6 +111,8 @@ struct PoolState {
     return std::span(slots).subspan(worker * slots_per_worker, slots_per_worker);
   }
   [[nodiscard]] std::size_t workers_max() const { return slots.size() / slots_per_worker; }
+  [[nodiscard]] std::size_t runs_per_worker() const { return slots_per_worker * runs_per_slot; }
+  [[nodiscard]] bool runs_many() const { return runs_per_slot > 1; }
 };
 
 inline BacklogKey Lane::backlog_key(OrderKey key) const { return {queue->row.id, pool->row.id, key}; }

@@ -30,6 +30,7 @@ struct PoolSetup {
   std::vector<std::string> tasks;          // as far as they are known; event::PoolReady replaces them
   std::uint32_t workers_min = UINT32_MAX;  // it keeps so many, or all; the others come under load and go when idle
   std::uint32_t slots_per_worker = 1;      // consecutive slots; divides `slots`
+  std::uint32_t runs_per_slot = 1;         // jobs at once
   Duration idle{0};                        // a worker beyond those that are kept goes after so long without a job
 };
 
@@ -110,6 +111,8 @@ class Scheduler {
   [[nodiscard]] const std::string& pool_name(PoolId pool) const;
   [[nodiscard]] bool has_queue(const std::string& name) const { return queue_by_name_.contains(name); }
   [[nodiscard]] std::uint32_t slot_count() const { return static_cast<std::uint32_t>(slots_.size()); }
+  // Its worker runs many jobs at once: an inspect of it is answered with event::Taken.
+  [[nodiscard]] bool runs_many(SlotId slot) const { return slots_[slot.value - 1]->pool->runs_many(); }
   // The slot is to have a worker now.
   [[nodiscard]] bool is_wanted(SlotId slot) const { return slots_[slot.value - 1]->wanted; }
 
@@ -228,12 +231,15 @@ class Scheduler {
   void withdraw(Job& job);   // from its slot's offers
   void take_back(Job& job);  // the same, of an offer that was never taken
   void requeue(Job& job);    // an offer that was never taken
-  void arm_head_check(Slot& slot, Instant at);
+  void watch(Slot& slot, Instant at);
+  [[nodiscard]] bool could_run_sooner(const Slot& slot, Moment now) const;
+  void fetch_back(const Slot& slot, const Job* but, Effects& effects);
   void on(const event::PoolReady& ready, Moment now, Effects& effects);
   void on(const event::SlotReady& ready, Moment now, Effects& effects);
   void on(const event::Revoked& revoked, Moment now, Effects& effects);
   void on(const event::OfferRefused& refused, Moment now, Effects& effects);
   void on(const event::Head& head, Moment now, Effects& effects);
+  void on(const event::Taken& taken, Moment now, Effects& effects);
   void on(const event::Pulse& pulse, Moment now, Effects& effects);
   void on(const event::Adopt& adopt, Moment now, Effects& effects);
   void not_taken(Slot& slot, Moment now, Effects& effects);

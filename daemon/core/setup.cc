@@ -99,6 +99,7 @@ void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
       slots_.push_back(std::move(slot));
     }
     pool.slots_per_worker = pool_setup.slots_per_worker;
+    pool.runs_per_slot = pool_setup.runs_per_slot;
     pool.workers = pool.workers_max();
     pool.workers_min = std::min<std::size_t>(pool_setup.workers_min, pool.workers);
     pool.idle = pool_setup.idle;

@@ -30,7 +30,7 @@ void Scheduler::grow(PoolState& pool, Moment, Effects& effects) {
   const bool is_under_way =
       std::ranges::any_of(pool.slots, [](const Slot* slot) { return slot->wanted && !slot->ready; });
   if (!pool.is_starved || is_under_way) return;  // the next dispatch asks again
-  const std::size_t jobs = std::max<std::size_t>(pool.ready_jobs / pool.slots_per_worker, 1);
+  const std::size_t jobs = std::max<std::size_t>(pool.ready_jobs / pool.runs_per_worker(), 1);
   std::size_t more = std::clamp<std::size_t>(pool.workers / 2, 1, jobs);
   for (std::size_t worker = 0; worker < pool.workers_max() && more > 0; ++worker) {
     const auto slots = pool.of_worker(worker);

@@ -100,8 +100,10 @@ void Scheduler::fire_slot(const Timer& timer, Slot& slot, Moment now, Effects& e
     return;
   }
   const Instant silent_until = slot.progress + Duration(limits::kHeadCheckNs);
-  if (now.at < silent_until) {
-    arm_head_check(slot, silent_until);
+  if (slot.pool->runs_many()) {  // there is always some progress, and it says nothing of the others
+    if (slot.offers.back()->phase == Phase::kOffered) effects.inspects.push_back(slot.id);
+  } else if (now.at < silent_until) {
+    watch(slot, silent_until);
   } else {
     effects.inspects.push_back(slot.id);
   }

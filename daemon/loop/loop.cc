@@ -367,7 +367,7 @@ void Loop::carry_out(Moment moment) {
       fetched_back_ = fetched_back_ || fetched;
       step(event::Revoked{revoke.slot, revoke.fence, fetched}, moment);
     }
-    for (const SlotId slot : std::exchange(effects_.inspects, {})) step(head_of(slot), moment);
+    for (const SlotId slot : std::exchange(effects_.inspects, {})) step(inspect(slot), moment);
     for (const effect::Offer& offer : std::exchange(effects_.offers, {})) make_offer(offer, moment);
   }
   parts_.pools->publish();
@@ -406,10 +406,17 @@ void Loop::make_offer(const effect::Offer& offer, Moment moment) {
   }
 }
 
-event::Head Loop::head_of(SlotId slot) {
+Event Loop::inspect(SlotId slot) {
+  if (scheduler_->runs_many(slot)) return taken_by(slot, parts_.pools->newly_taken(slot));
   const auto head = parts_.pools->head(slot);
-  if (!head || head->state == channel::RunState::kOffered) return {slot, std::nullopt, {}};
-  return {slot, head->fence, head->taken_at};
+  if (!head || head->state == channel::RunState::kOffered) return event::Head{slot, std::nullopt, {}};
+  return event::Head{slot, head->fence, head->taken_at};
+}
+
+event::Taken Loop::taken_by(SlotId slot, const std::vector<channel::Head>& runs) {
+  event::Taken taken{slot, {}};
+  for (const channel::Head& run : runs) taken.runs.push_back({run.fence, run.taken_at});
+  return taken;
 }
 
 // An at-most-once offer that waits for its commit is not in a ring yet: it is taken back here.

@@ -198,7 +198,8 @@ class Loop {
   void answer(const effect::Refused& refused);
   void make_offer(const effect::Offer& offer, Moment now);
   [[nodiscard]] bool revoke_offer(const effect::OfSlot& revoke);
-  [[nodiscard]] event::Head head_of(SlotId slot);
+  [[nodiscard]] Event inspect(SlotId slot);
+  [[nodiscard]] static event::Taken taken_by(SlotId slot, const std::vector<channel::Head>& runs);
   [[nodiscard]] static Moment now() { return {monotonic_now(), wall_now()}; }
   void step(const Event& event, Moment now) { scheduler_->step(event, now, effects_); }
 

@@ -42,6 +42,7 @@ void Loop::PoolEvents::on(const pool::WorkerStarted& event) {
 void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
   if (!loop_.scheduler_) return;
   if (!event.not_started.empty()) tell_not_started(event);
+  if (!event.newly_taken.empty()) step(taken_by(event.slot, event.newly_taken));
   Cause cause = cause_of(event);
   std::string output;
   if (event.taken) {
@@ -138,7 +139,7 @@ void Loop::PoolEvents::on(SlotId slot, const channel::Progress& progress) {
   const JobProgress told{progress.fence, progress.done, progress.total, progress.message};
   loop_.outputs_.progress(told);
   if (!loop_.events_.is_recording()) return;
-  step(loop_.head_of(slot));  // nobody is told how far a job is before it is told that it runs
+  step(loop_.inspect(slot));  // nobody is told how far a job is before it is told that it runs
   step(event::Progress{slot, told.fence, told.fraction(), told.message});
 }
 

@@ -127,6 +127,7 @@ class Section {
 
 void read_terms(Section& section, PoolTerms& terms) {
   section.texts("plugins", terms.plugins);
+  if (section.take("jobs_at_once") == nullptr) terms.jobs_at_once = jobs_at_once_by_default(terms.mode);
   section.count("jobs_at_once", terms.jobs_at_once);
   section.count("jobs_per_worker_max", terms.jobs_per_worker_max);
   section.bytes("rss_max", terms.rss_bytes_max);
@@ -369,7 +370,7 @@ Status check(const Config& config) {
     }
   }
   std::uint64_t slots = 0;
-  for (const PoolSection& pool : config.pools) slots += std::uint64_t{workers_max(pool)} * pool.terms.jobs_at_once;
+  for (const PoolSection& pool : config.pools) slots += std::uint64_t{workers_max(pool)} * pool.terms.slots_per_worker();
   if (slots > limits::kSlotsMax) {
     return refuse("[pools]: " + std::to_string(slots) + " jobs at once in all pools together: at most " +
                   std::to_string(limits::kSlotsMax));

@@ -476,7 +476,8 @@ void LocalPools::Impl::start_if_due(PoolSlot& slot) {
 void LocalPools::Impl::set_worker(const std::string& pool, spawner::StartWorker& message) const {
   const auto config = std::ranges::find(configs, pool, &PoolConfig::name);
   FUTURED_CHECK(config != configs.end(), "workers are of configured pools");
-  message.count = config->terms.jobs_at_once;
+  message.count = config->terms.slots_per_worker();
+  message.runs_at_once = config->terms.runs_per_slot();
   message.first = message.slot - (message.slot - config->first_slot.value) % message.count;
 }
 
@@ -534,6 +535,11 @@ bool LocalPools::revoke(SlotId id, const Fence& fence) {
 std::optional<channel::Head> LocalPools::head(SlotId id) {
   channel::HostEnd* const end = impl_->slot(id).end();
   return end != nullptr ? end->head() : std::nullopt;
+}
+
+std::vector<channel::Head> LocalPools::newly_taken(SlotId id) {
+  channel::HostEnd* const end = impl_->slot(id).end();
+  return end != nullptr ? end->newly_taken() : std::vector<channel::Head>();
 }
 
 void LocalPools::stop(SlotId id, const Fence& fence, channel::StopReason reason) {

@@ -31,7 +31,7 @@ struct PoolConfig {
   SlotId first_slot;  // its slots are first_slot, first_slot + 1, …
   PoolTerms terms;
   std::vector<std::pair<std::string, std::string>> env;
-  std::uint32_t workers_min = 0;  // kept when idle; of slots / terms.jobs_at_once
+  std::uint32_t workers_min = 0;  // kept when idle; of slots / terms.slots_per_worker()
   Duration idle{0};               // after which the others go
 
   [[nodiscard]] bool runs_commands() const { return terms.mode == PoolMode::kCommand; }
@@ -67,8 +67,9 @@ enum class OutOfMemory : std::uint8_t {
 struct WorkerEnded {
   SlotId slot;
   std::uint32_t generation = 0;
-  std::optional<Fence> taken;  // taken, and without a DONE
+  std::optional<Fence> taken;  // taken, and without a DONE; of a worker of many runs, the one that it was at
   Instant taken_at;
+  std::vector<channel::Head> newly_taken;  // of a worker of many runs
   std::int32_t exit_code = 0;
   std::int32_t signal = 0;  // 0: it exited
   std::uint64_t peak_rss_bytes = 0;
@@ -197,6 +198,8 @@ class LocalPools {
   void publish();                                // shows all offers and stops made since; one wake-up a slot
   [[nodiscard]] bool revoke(SlotId slot, const Fence& fence);
   [[nodiscard]] std::optional<channel::Head> head(SlotId slot);
+  // Of a worker of many runs: those that it was not known to have taken.
+  [[nodiscard]] std::vector<channel::Head> newly_taken(SlotId slot);
   void stop(SlotId slot, const Fence& fence, channel::StopReason reason);
   // Answers a call of a worker, and wakes it. The slot may have another worker by now.
   void answer(SlotId slot, const channel::CallId& call, const channel::Answer& answer);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "base/limits.h"
@@ -51,6 +52,7 @@ void PoolSlot::recover(std::vector<RecoveredRun>& runs) {
       case channel::RunState::kOffered:
         if (end_->revoke(run.fence) == channel::Revoked::kYes) continue;
         break;  // taken just now
+      case channel::RunState::kFree:
       case channel::RunState::kRevoked:
         continue;
       case channel::RunState::kTaken:
@@ -172,23 +174,30 @@ void PoolSlot::tell_end(PoolHandler& handler) {
   } else if (message.out_of_memory == static_cast<std::uint32_t>(spawner::OutOfMemory::kLikely)) {
     told.out_of_memory = OutOfMemory::kLikely;
   }
-  if (end_ && end_->generation() == message.generation) {
-    const auto head = end_->head();
-    if (head && (head->state == channel::RunState::kTaken || head->state == channel::RunState::kFinished)) {
-      told.taken = head->fence;
-      told.taken_at = head->taken_at;
-    }
-    if (!head && end_->oldest()) {
-      // It wrote over the state word too. Whoever is first in line is the likeliest to have done that, and must not be
-      // let loose on one worker after the other at no charge.
-      told.taken = end_->oldest();
-      told.taken_at = monotonic_now();
-    }
-    told.broken = end_->broken();
-  }
+  if (end_ && end_->generation() == message.generation) blame(told);
   if (message.cause == static_cast<std::uint32_t>(spawner::EndCause::kStartFailed)) told.not_started = message.message;
   if (message.limit != static_cast<std::uint32_t>(spawner::Limit::kNone)) told.over_limit = message.message;
   handler.on(told);
+}
+
+// Says whose run it was.
+void PoolSlot::blame(WorkerEnded& told) {
+  if (end_->runs_many()) {
+    told.newly_taken = end_->newly_taken();
+    const auto fence = end_->running();
+    const auto run = fence ? end_->find(*fence) : std::nullopt;
+    if (run) std::tie(told.taken, told.taken_at) = std::tuple(run->fence, run->taken_at);
+  } else if (const auto head = end_->head()) {
+    if (head->state != channel::RunState::kOffered) {
+      std::tie(told.taken, told.taken_at) = std::tuple(head->fence, head->taken_at);
+    }
+  } else if (end_->oldest()) {
+    // It wrote over the state word too. Whoever is first in line is the likeliest to have done that, and must not be
+    // let loose on one worker after the other at no charge.
+    told.taken = end_->oldest();
+    told.taken_at = monotonic_now();
+  }
+  told.broken = end_->broken();
 }
 
 WorkerFigures PoolSlot::figures() const { return {id_, generation_, pid_, alive_, started_at_, jobs_done_}; }

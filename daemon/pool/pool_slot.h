@@ -84,6 +84,7 @@ class PoolSlot {
   void drop_calls_but_of(const std::vector<RecoveredRun>& runs);
   std::size_t hand_out_kept(PoolHandler& handler);
   void tell_end(PoolHandler& handler);
+  void blame(WorkerEnded& told);
 
   SlotId id_;
   std::uint32_t pool_ = 0;

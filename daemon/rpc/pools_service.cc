@@ -27,6 +27,8 @@ api::PoolMode to_api(PoolMode mode) {
       return api::POOL_MODE_FRESH;
     case PoolMode::kThread:
       return api::POOL_MODE_THREAD;
+    case PoolMode::kAsync:
+      return api::POOL_MODE_ASYNC;
     case PoolMode::kCommand:
       return api::POOL_MODE_COMMAND;
   }
@@ -49,7 +51,7 @@ void fill(const pool::PoolConfig& config, api::PoolOptions& out) {
   const PoolTerms& terms = config.terms;
   out.set_mode(to_api(terms.mode));
   out.set_workers_min(config.workers_min);
-  out.set_workers_max(config.slots / terms.jobs_at_once);
+  out.set_workers_max(config.slots / terms.slots_per_worker());
   out.set_worker_idle_ms(config.idle.count() / 1'000'000);
   out.set_jobs_at_once(terms.jobs_at_once);
   out.set_jobs_per_worker_max(terms.jobs_per_worker_max);

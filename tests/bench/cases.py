@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 import time
 
-from peers.servers import PEERS, Beanstalkd, BeanstalkdDurable
+from peers.pools import pss_kib
+from peers.servers import MULTIPROCESSING_POOL, PEERS, Beanstalkd, BeanstalkdDurable
 from private_daemon import ROOT, PrivateDaemon
 
 NOOP_JOBS = 300_000
@@ -19,11 +20,17 @@ SINGLE_JOBS = 1_000
 WARM_UP_JOBS = 1_000
 ARRAY_MIB = 64
 ARRAY_ROUNDS = 5
+SLICES = 100
+SLICED_MIB = 1024
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 COMMANDS = 1_000
 FRESH_JOBS = 5_000
 THREADS = 10
 SLEEPS = 100
+COMPUTE_JOBS = 400
+COMPUTE_N = 20_000_000  # some milliseconds a job
+POOL_SIZES = (1, 9)
+WARM_SECONDS = 30
 BACKLOG_JOBS = 1_000_000
 RESTART_JOBS = 5_000_000
 MAP_CALLS = 5_000_000
@@ -169,6 +176,51 @@ def array(setting, report):
         report.ratio(subject, bare, "later_ms", wanted="at most 1.5")
 
 
+def slices(setting, report):
+    """100 slices of a 1 GiB float64 array, summed by 2 workers"""
+    two_workers = '[pools.default]\nmode = "process"\nsize = 2\n'
+    bare = "limit: 2 bare processes"
+    for _ in range(setting.rounds):
+        with setting.daemon(two_workers) as daemon:
+            daemon.start()
+            mebibytes = max(1, int(SLICED_MIB * setting.scale))
+            figures = setting.run("bench-slices", daemon.socket, mebibytes, SLICES)
+        report.add("futured", ms=figures["futured_ms"])
+        report.add(bare, ms=figures["bare_ms"])
+    report.show()
+    report.ratio("futured", bare, "ms", wanted="at most 1.3")
+
+
+def scaling(setting, report):
+    """jobs that keep a core busy (sum_squares), on a pool of 2 workers and on one of 1"""
+    count = setting.jobs(COMPUTE_JOBS)
+    for _ in range(setting.rounds):
+        for size in (1, 2):
+            with setting.daemon(f'[pools.default]\nmode = "process"\nsize = {size}\n') as daemon:
+                daemon.start()
+                figures = setting.run("bench-futured", "calls", daemon.socket, "sum_squares", COMPUTE_N, count)
+            report.add(f"futured, pool of {size}", **only_rate(figures))
+            figures = setting.run("bench-limits", "compute", count, COMPUTE_N, size)
+            report.add(f"limit: bare processes, {size}", **only_rate(figures))
+    report.show()
+    report.ratio("futured, pool of 2", "futured, pool of 1", "per_second", wanted="at least 1.9")
+    report.ratio("limit: bare processes, 2", "limit: bare processes, 1", "per_second")
+    report.ratio("futured, pool of 2", "limit: bare processes, 2", "per_second")
+
+
+def memory(setting, report):
+    """what each further worker of a pool takes when it is idle again: PSS of all processes, pools of 1 and of 9"""
+    fewest, most = POOL_SIZES
+    for _ in range(setting.rounds):
+        few, many = (pss_kib_of_daemon(setting, size) for size in POOL_SIZES)
+        report.add("futured", pss_kib_a_worker=(many - few) / (most - fewest))
+        few, many = (MULTIPROCESSING_POOL.measure("memory", size)["pss_kib"] for size in POOL_SIZES)
+        report.add(MULTIPROCESSING_POOL.name, pss_kib_a_worker=(many - few) / (most - fewest))
+    report.show()
+    report.wanted("futured", "pss_kib_a_worker", "at most 2,048")
+    report.ratio("futured", MULTIPROCESSING_POOL.name, "pss_kib_a_worker")
+
+
 def commands(setting, report):
     """1,000 /bin/true command jobs"""
     count = setting.jobs(COMMANDS)
@@ -300,6 +352,20 @@ def futures(setting, report):
     report.wanted("daemon, idle futures", "grown_mib", "under 20")
 
 
+def pss_kib_of_daemon(setting, size):
+    """Of daemon, spawner, zygotes and workers, when each worker of the default pool has run a job."""
+    config = f'[pools.default]\nmode = "process"\nsize = {size}\n[pools.command]\nmode = "command"\nsize = 1\n'
+    with setting.daemon(config) as daemon:
+        daemon.start()
+        deadline = time.monotonic() + WARM_SECONDS
+        while time.monotonic() < deadline:
+            daemon.fut("map", "--task", "sleep", ":::", *["0.1"] * size, check=True)
+            workers = daemon.fut_json("worker", "ls", "--pool", "default")
+            if len(workers) == size and all(worker["jobs_run"] and worker["state"] == "IDLE" for worker in workers):
+                return pss_kib(daemon.processes())
+    raise RuntimeError(f"not every one of {size} workers had run a job within {WARM_SECONDS} s")
+
+
 def only_rate(figures):
     return {"per_second": figures["per_second"]}
 
@@ -337,6 +403,9 @@ ALL = {
     "one": one,
     "callback": callback,
     "array": array,
+    "slices": slices,
+    "scaling": scaling,
+    "memory": memory,
     "commands": commands,
     "modes": modes,
     "map": map_calls,
@@ -345,4 +414,4 @@ ALL = {
     "timers": timers,
     "restart": restart,
 }
-QUICK = ["noop", "one", "callback", "array", "commands", "modes", "map", "futures", "backlog", "timers"]
+QUICK = [name for name in ALL if name != "restart"]

@@ -132,7 +132,10 @@ void Daemon::tell(const Notice& notice, Moment now) {
   event::SlotEnded ended{notice.slot, notice.generation, std::nullopt, {}, {}, {}};
   ended.cause.kind = CauseKind::kWorkerCrashed;
   const auto head = world_.machine.head(notice.slot);
-  if (head && head->taken) {
+  if (scheduler_->runs_many(notice.slot)) {
+    inspect(notice.slot, now);
+    ended.taken = world_.machine.culprit(notice.slot);
+  } else if (head && head->taken) {
     ended.taken = head->fence;
     ended.taken_at = head->taken_at;
   }
@@ -163,15 +166,22 @@ void Daemon::carry_out(Moment now) {
       say(revoked ? "revoked" : "not revoked", asked.slot, asked.fence);
       step(event::Revoked{asked.slot, asked.fence, revoked}, now);
     }
-    for (const SlotId slot : std::exchange(effects_.inspects, {})) {
-      const auto head = machine.head(slot);
-      event::Head told{slot, std::nullopt, {}};
-      if (head && head->taken) told = {slot, head->fence, head->taken_at};
-      step(told, now);
-    }
+    for (const SlotId slot : std::exchange(effects_.inspects, {})) inspect(slot, now);
     for (const effect::Offer& offer : std::exchange(effects_.offers, {})) make_offer(offer, now);
   }
   machine.publish();
+}
+
+void Daemon::inspect(SlotId slot, Moment now) {
+  if (scheduler_->runs_many(slot)) {
+    event::Taken told{slot, {}};
+    for (const Machine::Head& run : world_.machine.taken(slot)) told.runs.push_back({run.fence, run.taken_at});
+    return step(told, now);
+  }
+  const auto head = world_.machine.head(slot);
+  event::Head told{slot, std::nullopt, {}};
+  if (head && head->taken) told = {slot, head->fence, head->taken_at};
+  step(told, now);
 }
 
 void Daemon::make_offer(const effect::Offer& offer, Moment now) {

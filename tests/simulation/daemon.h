@@ -73,6 +73,7 @@ class Daemon {
   void report(SlotId slot, const Report& report, Moment now);
   void tell(const Notice& notice, Moment now);
   void carry_out(Moment now);
+  void inspect(SlotId slot, Moment now);
   void make_offer(const effect::Offer& offer, Moment now);
   bool revoke(const effect::OfSlot& revoke);
   void deliver(Moment now, bool thorough);

@@ -106,14 +106,15 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   faults_.ring_records = static_cast<std::size_t>(random_.chance(300) ? random_.between(1, 8) : 64);
   draw_pools();
   draw_specs();
-  std::uint32_t slots = 0;
+  std::vector<std::size_t> runs_at_once;  // of each slot
   for (PoolSetup& pool : setup_.pools) {
-    slots += pool.slots;
+    if (!pool.commands && random_.chance(300)) pool.runs_per_slot = static_cast<std::uint32_t>(random_.between(2, 8));
+    runs_at_once.insert(runs_at_once.end(), pool.slots, pool.runs_per_slot);
     if (random_.chance(500)) continue;
     pool.workers_min = static_cast<std::uint32_t>(random_.below(pool.slots + 1));
     pool.idle = random_.duration(milliseconds(1), milliseconds(2'000));
   }
-  machine_ = std::make_unique<Machine>(slots, faults_, random_, oracle_);
+  machine_ = std::make_unique<Machine>(std::move(runs_at_once), faults_, random_, oracle_);
 }
 
 void History::draw_pools() {

@@ -8,9 +8,12 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-Machine::Machine(std::uint32_t slots, WorkerFaults faults, Random& random, Oracle& oracle)
-    : slots_(slots), faults_(faults), random_(random), oracle_(oracle) {
-  for (std::uint32_t i = 0; i < slots; ++i) slots_[i].id = SlotId{i + 1};
+Machine::Machine(std::vector<std::size_t> runs_at_once, WorkerFaults faults, Random& random, Oracle& oracle)
+    : slots_(runs_at_once.size()), faults_(faults), random_(random), oracle_(oracle) {
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    slots_[i].id = SlotId{i + 1};
+    slots_[i].runs_at_once = runs_at_once[i];
+  }
 }
 
 std::vector<Machine::Recovered> Machine::attach() {
@@ -104,6 +107,14 @@ std::optional<Machine::Head> Machine::head(SlotId id) const {
   return std::nullopt;
 }
 
+std::vector<Machine::Head> Machine::taken(SlotId id) const {
+  std::vector<Head> taken;
+  for (const Run& run : at(id).ring) {
+    if (run.state == State::kTaken) taken.push_back({run.fence, true, run.taken_at});
+  }
+  return taken;
+}
+
 // The end of a worker is told when all that it published was read.
 std::optional<Notice> Machine::next_notice() {
   if (notices_.empty()) return std::nullopt;
@@ -151,7 +162,10 @@ void Machine::take(Slot& slot, Run& run, Instant now) {
 
 void Machine::finish(Slot& slot, Run& run, Instant now) {
   const bool stopped = run.stop_asked && run.ends_at > now;
-  if (run.end == Run::End::kCrash && !stopped) return die(slot);
+  if (run.end == Run::End::kCrash && !stopped) {
+    slot.culprit = run.fence;
+    return die(slot);
+  }
   Report report{run.fence,
                 stopped ? run.ends_well : run.end == Run::End::kSucceed,
                 !stopped && run.end == Run::End::kFailForGood,
@@ -186,6 +200,7 @@ bool Machine::step(SlotId id, Instant now) {
     case Worker::kStarting:
       slot.worker = Worker::kAlive;
       slot.ring.clear();
+      slot.culprit.reset();
       ++slot.generation;
       notices_.push_back({Notice::Kind::kStarted, slot.id, slot.generation});
       return true;
@@ -199,18 +214,28 @@ bool Machine::step(SlotId id, Instant now) {
     die(slot);
     return true;
   }
-  while (!slot.ring.empty() && slot.ring.front().state == State::kRevoked && slot.ring.front().published) {
-    slot.ring.pop_front();
+  const auto is_over = [](const Run& run) { return run.state == State::kRevoked && run.published; };
+  if (slot.runs_at_once > 1) std::erase_if(slot.ring, is_over);
+  while (!slot.ring.empty() && is_over(slot.ring.front())) slot.ring.pop_front();
+  Run* const run = next_of(slot, now);
+  if (run == nullptr) return false;
+  if (run->state == State::kOffered) {
+    take(slot, *run, now);
+  } else {
+    finish(slot, *run, now);
   }
-  if (slot.ring.empty() || !slot.ring.front().published) return false;
-  Run& run = slot.ring.front();
-  if (run.state == State::kOffered) {
-    take(slot, run, now);
-    return true;
-  }
-  if (now < run.ends_at && (!run.stop_asked || run.deaf)) return false;
-  finish(slot, run, now);
   return true;
+}
+
+// What the worker can do something about now: one that ends, or one to be taken.
+Machine::Run* Machine::next_of(Slot& slot, Instant now) {
+  std::size_t looked_at = 0;
+  for (Run& run : slot.ring) {
+    if (!run.published || looked_at++ == slot.runs_at_once) return nullptr;
+    if (run.state == State::kRevoked) return nullptr;
+    if (run.state == State::kOffered || now >= run.ends_at || (run.stop_asked && !run.deaf)) return &run;
+  }
+  return nullptr;
 }
 
 Instant Machine::next_step(Instant now) const {
@@ -218,10 +243,12 @@ Instant Machine::next_step(Instant now) const {
   for (const Slot& slot : slots_) {
     if (slot.worker == Worker::kStarting || slot.worker == Worker::kKilled) return now;
     if (slot.worker != Worker::kAlive || slot.ring.empty()) continue;
-    const Run& run = slot.ring.front();
-    if (!run.published) continue;
-    if (run.state != State::kTaken || (run.stop_asked && !run.deaf)) return now;
-    next = std::min(next, run.ends_at);
+    std::size_t looked_at = 0;
+    for (const Run& run : slot.ring) {
+      if (!run.published || looked_at++ == slot.runs_at_once) break;
+      if (run.state != State::kTaken || (run.stop_asked && !run.deaf)) return now;
+      next = std::min(next, run.ends_at);
+    }
   }
   return next;
 }
@@ -232,9 +259,7 @@ void Machine::crash() {
     for (const Run& run : slot.ring) {
       if (run.state == State::kTaken && slot.worker != Worker::kDead) oracle_.died(run.fence);
     }
-    const SlotId id = slot.id;
-    slot = Slot{};
-    slot.id = id;
+    slot = Slot{.id = slot.id, .runs_at_once = slot.runs_at_once};
   }
   notices_.clear();
 }

@@ -46,7 +46,8 @@ struct Notice {
 
 class Machine {
  public:
-  Machine(std::uint32_t slots, WorkerFaults faults, Random& random, Oracle& oracle);
+  // `runs_at_once`: of each slot.
+  Machine(std::vector<std::size_t> runs_at_once, WorkerFaults faults, Random& random, Oracle& oracle);
 
   // ---- The daemon's side. ----
   struct Recovered {
@@ -72,6 +73,9 @@ class Machine {
     Instant taken_at;
   };
   [[nodiscard]] std::optional<Head> head(SlotId slot) const;
+  // Of a slot that runs many: those that are taken; and the one that its worker was at when it died.
+  [[nodiscard]] std::vector<Head> taken(SlotId slot) const;
+  [[nodiscard]] std::optional<Fence> culprit(SlotId slot) const { return at(slot).culprit; }
   [[nodiscard]] std::optional<Notice> next_notice();
   [[nodiscard]] bool has_notices() const { return !notices_.empty(); }
   // The next report that this daemon has not read; null: none now.
@@ -109,6 +113,8 @@ class Machine {
   enum class Worker { kNone, kStarting, kAlive, kKilled, kDead };
   struct Slot {
     SlotId id;
+    std::size_t runs_at_once = 1;
+    std::optional<Fence> culprit;
     Worker worker = Worker::kNone;
     std::uint32_t generation = 0;
     bool start_wanted = false;
@@ -121,6 +127,7 @@ class Machine {
 
   [[nodiscard]] Slot& at(SlotId slot) { return slots_[slot.value - 1]; }
   [[nodiscard]] const Slot& at(SlotId slot) const { return slots_[slot.value - 1]; }
+  [[nodiscard]] Run* next_of(Slot& slot, Instant now);
   void take(Slot& slot, Run& run, Instant now);
   void finish(Slot& slot, Run& run, Instant now);
   void die(Slot& slot);

@@ -113,7 +113,10 @@ def test_why_of_an_unknown_job_is_refused_and_the_others_are_told(daemon):
     assert "987654" in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["run -q still -- true", "call -q still noop", "wait", "attach", "wait --json"])
+WAITING = ["run -q still -- true", "call -q still noop", "map -q still --task noop ::: 1 2", "wait", "attach", "wait --json"]
+
+
+@pytest.mark.parametrize("verb", WAITING)
 def test_who_waits_for_a_job_that_does_not_start_is_told_why_once(daemon, verb):
     job = held(daemon, "--", "true")
     named = [] if "still" in verb else [job]
@@ -127,6 +130,21 @@ def test_who_waits_for_a_job_that_does_not_start_is_told_why_once(daemon, verb):
 
 
 # ---- map
+
+
+def test_map_tells_of_a_later_job_that_does_not_start(daemon):
+    daemon.fut("queue", "create", "still", check=True)
+    with daemon.start_fut("map", "-q", "still", "--task", "echo", stdin=subprocess.PIPE) as mapping:
+        mapping.stdin.write("first\n")
+        mapping.stdin.flush()
+        assert mapping.stdout.readline() == "first\n"
+        daemon.fut("queue", "pause", "still", check=True)
+        mapping.stdin.write("second\n")
+        mapping.stdin.flush()
+        assert mapping.stderr.readline().endswith(f" is {PAUSED}\n")
+        daemon.fut("queue", "resume", "still", check=True)
+        assert mapping.communicate(timeout=20) == ("second\n", "")
+    assert mapping.returncode == 0
 
 
 def test_map_says_once_what_is_refused_of_all_and_of_how_many(daemon):

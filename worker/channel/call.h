@@ -1,7 +1,4 @@
-// CALL and REPLY: what a run asks of the daemon, and the answer. docs/formats/channel.md.
-//
-// A run has one call under way at a time, and one REPLY record, which the answer to its next call is written over: a
-// run that calls for ever needs no more room in the request ring than one that calls once.
+// What a run asks of the daemon, and the answer. A run has one call under way at a time. docs/formats/channel.md.
 #pragma once
 
 #include <cstddef>
@@ -22,22 +19,7 @@ struct CallRecord {  // followed by request_bytes: a job to be submitted (base/c
 };
 static_assert(std::is_standard_layout_v<CallRecord> && sizeof(CallRecord) == 40);
 
-// The whole record, with room for its text. Every run that is offered owns so much of the request ring until its DONE
-// is read, so that its calls can be answered however full the ring is.
-inline constexpr std::size_t kReplyBytes = 768;
-
-struct ReplyRecord {  // followed by class and message
-  RecordHeader header;
-  WireFence fence;
-  Word64 number;      // of the call that it answers; stored last
-  std::uint64_t job;  // the job that was made; 0: refused
-  std::uint32_t class_bytes;
-  std::uint32_t message_bytes;
-};
-static_assert(std::is_standard_layout_v<ReplyRecord> && sizeof(ReplyRecord) == 48);
-static_assert(kReplyBytes % 8 == 0);
-
-inline constexpr std::size_t kReplyTextBytesMax = kReplyBytes - sizeof(ReplyRecord);
+inline constexpr std::size_t kReplyTextBytesMax = sizeof(ReplyPlace::text);
 
 // Names one call of all: the run that makes it, and its number there.
 struct CallId {

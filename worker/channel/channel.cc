@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -22,6 +23,12 @@ constexpr std::uint32_t kRingBytesMax = 256 * 1024 * 1024;
 
 [[nodiscard]] bool is_ring_size(std::uint32_t bytes) {
   return std::has_single_bit(bytes) && bytes >= kRingBytesMin && bytes <= kRingBytesMax;
+}
+
+[[nodiscard]] bool is_table_size(std::uint32_t places) { return places >= 1 && places <= limits::kRunPlacesMax; }
+
+[[nodiscard]] off_t rings_at(std::uint32_t run_places) {
+  return static_cast<off_t>(kHeaderBytes + table_bytes(run_places));
 }
 
 [[nodiscard]] Error damaged(std::string_view what) {
@@ -46,14 +53,30 @@ constexpr std::uint32_t kRingBytesMax = 256 * 1024 * 1024;
 
 }  // namespace
 
+// Half of the response ring is for DONEs. As many again may wait to be committed, and every run has a record to be
+// offered in.
+Geometry geometry_for(std::uint32_t runs) {
+  Geometry geometry;
+  if (runs == 1) return geometry;
+  geometry.runs_at_once = runs;
+  geometry.run_places = std::max(geometry.run_places, 2 * runs);
+  const auto least = static_cast<std::uint32_t>(geometry.run_places * kDoneReserveBytes * 2);
+  geometry.response_ring_bytes = std::max(geometry.response_ring_bytes, std::bit_ceil(least));
+  geometry.request_ring_bytes = std::max(geometry.request_ring_bytes, std::bit_ceil(least) / 4);
+  return geometry;
+}
+
 Result<Fd> create_memory(std::string_view name, const Geometry& geometry) {
   if (!is_ring_size(geometry.request_ring_bytes) || !is_ring_size(geometry.response_ring_bytes)) {
     return Error{ErrorCode::kInvalidArgument, "a ring is a power of two from 16 KiB to 256 MiB"};
   }
+  if (!is_table_size(geometry.run_places)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "a run table has 1 to " + std::to_string(limits::kRunPlacesMax) + " places"};
+  }
   Fd memory(::memfd_create(std::string(name).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memory.is_open()) return system_error("memfd_create");
-  const off_t size =
-      static_cast<off_t>(kHeaderBytes) + geometry.request_ring_bytes + off_t{geometry.response_ring_bytes};
+  const off_t size = rings_at(geometry.run_places) + geometry.request_ring_bytes + off_t{geometry.response_ring_bytes};
   if (::ftruncate(memory.get(), size) != 0) return system_error("ftruncate");
   if (::fcntl(memory.get(), F_ADD_SEALS, kMemorySeals) != 0) return system_error("fcntl F_ADD_SEALS");
   return memory;
@@ -69,7 +92,14 @@ Status initialise(int memory, SlotId slot, std::uint32_t generation, const Geome
   header->response_ring_bytes = geometry.response_ring_bytes;
   header->slot = slot.value;
   header->generation = generation;
+  header->run_places = geometry.run_places;
+  header->runs_at_once = geometry.runs_at_once;
   if (::pwrite(memory, page, sizeof page, 0) != ssize_t{sizeof page}) return system_error("pwrite channel header");
+  // Empty places are zeros, and so is a hole.
+  if (::fallocate(memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(kHeaderBytes),
+                  static_cast<off_t>(table_bytes(geometry.run_places))) != 0) {
+    return system_error("fallocate the tables");
+  }
   return {};
 }
 
@@ -122,20 +152,28 @@ Result<SealedView> SealedView::map(int memfd, std::uint64_t bytes) {
 
 ChannelMap::ChannelMap(ChannelMap&& other) noexcept
     : header_(std::exchange(other.header_, nullptr)),
+      places_(std::exchange(other.places_, nullptr)),
+      replies_(std::exchange(other.replies_, nullptr)),
       request_(std::exchange(other.request_, nullptr)),
       response_(std::exchange(other.response_, nullptr)),
       request_bytes_(other.request_bytes_),
       response_bytes_(other.response_bytes_),
+      run_places_(other.run_places_),
+      runs_at_once_(other.runs_at_once_),
       generation_(other.generation_) {}
 
 ChannelMap& ChannelMap::operator=(ChannelMap&& other) noexcept {
   if (this != &other) {
     unmap();
     header_ = std::exchange(other.header_, nullptr);
+    places_ = std::exchange(other.places_, nullptr);
+    replies_ = std::exchange(other.replies_, nullptr);
     request_ = std::exchange(other.request_, nullptr);
     response_ = std::exchange(other.response_, nullptr);
     request_bytes_ = other.request_bytes_;
     response_bytes_ = other.response_bytes_;
+    run_places_ = other.run_places_;
+    runs_at_once_ = other.runs_at_once_;
     generation_ = other.generation_;
   }
   return *this;
@@ -144,7 +182,7 @@ ChannelMap& ChannelMap::operator=(ChannelMap&& other) noexcept {
 ChannelMap::~ChannelMap() { unmap(); }
 
 void ChannelMap::unmap() {
-  if (header_ != nullptr) ::munmap(header_, kHeaderBytes);
+  if (header_ != nullptr) ::munmap(header_, kHeaderBytes + table_bytes(run_places_));
   if (request_ != nullptr) ::munmap(request_, std::size_t{request_bytes_} * 2);
   if (response_ != nullptr) ::munmap(response_, std::size_t{response_bytes_} * 2);
 }
@@ -157,29 +195,37 @@ Result<ChannelMap> ChannelMap::map(int memory) {
   if (::fstat(memory, &status) != 0) return system_error("fstat");
   if (status.st_size < static_cast<off_t>(kHeaderBytes)) return damaged("too short for its header");
 
-  ChannelMap map;
-  void* place = ::mmap(nullptr, kHeaderBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-  if (place == MAP_FAILED) return system_error("mmap");
-  map.header_ = static_cast<Header*>(place);
-
   // The sizes are used from these copies only; a worker that changes the header later changes nothing here.
-  const volatile Header& header = *map.header_;
+  alignas(Header) char page[sizeof(Header)];
+  if (::pread(memory, page, sizeof page, 0) != ssize_t{sizeof page}) return system_error("pread channel header");
+  const auto& header = *reinterpret_cast<const Header*>(page);
   const std::uint32_t request_bytes = header.request_ring_bytes;
   const std::uint32_t response_bytes = header.response_ring_bytes;
   if (header.magic != kMagic) return damaged("wrong magic");
   if (header.version != kVersion) return damaged("unknown version");
   if (header.header_bytes != kHeaderBytes) return damaged("wrong header size");
   if (!is_ring_size(request_bytes) || !is_ring_size(response_bytes)) return damaged("wrong ring size");
-  if (status.st_size != static_cast<off_t>(kHeaderBytes) + request_bytes + off_t{response_bytes}) {
+  if (!is_table_size(header.run_places)) return damaged("wrong size of its run table");
+  const off_t rings = rings_at(header.run_places);
+  if (status.st_size != rings + request_bytes + off_t{response_bytes}) {
     return damaged("its size is not what its header says");
   }
+  ChannelMap map;
+  map.run_places_ = header.run_places;
+  map.runs_at_once_ = header.runs_at_once;
+  void* place = ::mmap(nullptr, static_cast<std::size_t>(rings), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  if (place == MAP_FAILED) return system_error("mmap");
+  map.header_ = static_cast<Header*>(place);
+  map.places_ = reinterpret_cast<RunPlace*>(static_cast<char*>(place) + kHeaderBytes);
+  map.replies_ =
+      reinterpret_cast<ReplyPlace*>(static_cast<char*>(place) + kHeaderBytes + run_table_bytes(map.run_places_));
   map.generation_ = header.generation;
 
-  auto request = map_ring(memory, request_bytes, kHeaderBytes);
+  auto request = map_ring(memory, request_bytes, rings);
   if (!request) return request.error();
   map.request_ = *request;
   map.request_bytes_ = request_bytes;
-  auto response = map_ring(memory, response_bytes, static_cast<off_t>(kHeaderBytes) + request_bytes);
+  auto response = map_ring(memory, response_bytes, rings + request_bytes);
   if (!response) return response.error();
   map.response_ = *response;
   map.response_bytes_ = response_bytes;
@@ -188,18 +234,10 @@ Result<ChannelMap> ChannelMap::map(int memory) {
 
 bool has_unfinished(const ChannelMap& map) {
   const std::uint64_t published = map.header().request_published.load(std::memory_order_acquire);
-  std::uint64_t at = map.header().request_tail.load(std::memory_order_acquire);
-  if (at % 8 != 0 || published % 8 != 0 || published - at > map.request_bytes()) return false;
-  while (at < published) {
-    RecordHeader header;
-    std::memcpy(&header, map.request(at), sizeof header);
-    if (header.bytes < sizeof header || header.bytes % 8 != 0 || header.bytes > published - at) return false;
-    if (header.type == static_cast<std::uint16_t>(RecordType::kRun) && header.bytes >= sizeof(RunRecord)) {
-      const auto* run = reinterpret_cast<const RunRecord*>(map.request(at));
-      const auto state = static_cast<RunState>(run->state.load(std::memory_order_acquire));
-      if (state == RunState::kOffered || state == RunState::kTaken) return true;
-    }
-    at += header.bytes;
+  for (std::uint32_t number = 0; number < map.run_places(); ++number) {
+    const RunPlace& place = map.place(number);
+    const auto state = static_cast<RunState>(place.state.load(std::memory_order_acquire));
+    if ((state == RunState::kOffered || state == RunState::kTaken) && place.position < published) return true;
   }
   return false;
 }

@@ -23,7 +23,14 @@ struct ChannelFds {
 struct Geometry {
   std::uint32_t request_ring_bytes = limits::kRequestRingBytes;
   std::uint32_t response_ring_bytes = limits::kResponseRingBytes;
+  std::uint32_t run_places = limits::kOffersPerSlotMax;
+  std::uint32_t runs_at_once = 1;
+
+  friend bool operator==(const Geometry&, const Geometry&) = default;
 };
+
+// For a worker that has so many runs at once.
+[[nodiscard]] Geometry geometry_for(std::uint32_t runs);
 
 // A sealed memfd of the right size; its header is written by initialise().
 [[nodiscard]] Result<Fd> create_memory(std::string_view name, const Geometry& geometry = {});
@@ -50,7 +57,7 @@ class SealedView {
   std::size_t size_ = 0;
 };
 
-// The mapped channel: the header once, each ring twice, back to back, so that every record is contiguous.
+// The mapped channel: header and tables once, each ring twice, back to back, so that every record is contiguous.
 class ChannelMap {
  public:
   ChannelMap() = default;
@@ -64,23 +71,31 @@ class ChannelMap {
   [[nodiscard]] Header& header() const { return *header_; }
   [[nodiscard]] char* request(std::uint64_t position) const { return request_ + (position & (request_bytes_ - 1)); }
   [[nodiscard]] char* response(std::uint64_t position) const { return response_ + (position & (response_bytes_ - 1)); }
+  [[nodiscard]] RunPlace& place(std::uint32_t number) const { return places_[number]; }     // below run_places()
+  [[nodiscard]] ReplyPlace& reply(std::uint32_t number) const { return replies_[number]; }  // likewise
   // Private copies, checked once: what stands in shared memory afterwards no longer matters.
   [[nodiscard]] std::uint32_t request_bytes() const { return request_bytes_; }
   [[nodiscard]] std::uint32_t response_bytes() const { return response_bytes_; }
+  [[nodiscard]] std::uint32_t run_places() const { return run_places_; }
+  [[nodiscard]] std::uint32_t runs_at_once() const { return runs_at_once_; }
   [[nodiscard]] std::uint32_t generation() const { return generation_; }
 
  private:
   void unmap();
 
   Header* header_ = nullptr;
+  RunPlace* places_ = nullptr;
+  ReplyPlace* replies_ = nullptr;
   char* request_ = nullptr;
   char* response_ = nullptr;
   std::uint32_t request_bytes_ = 0;
   std::uint32_t response_bytes_ = 0;
+  std::uint32_t run_places_ = 0;
+  std::uint32_t runs_at_once_ = 1;
   std::uint32_t generation_ = 0;
 };
 
-// True while a RUN of this channel is neither finished nor revoked, by its header alone: for who holds only the memory.
+// True while a run of this channel is offered or taken, by its table alone: for who holds only the memory.
 [[nodiscard]] bool has_unfinished(const ChannelMap& map);
 
 }  // namespace futured::channel

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -16,12 +15,6 @@ namespace {
 
 // After it the compiler must use the private copy, never the shared bytes a second time.
 void end_of_copy() { std::atomic_signal_fence(std::memory_order_seq_cst); }
-
-[[nodiscard]] RecordHeader copy_header(const char* at) {
-  std::uint64_t word = std::atomic_ref<std::uint64_t>(*reinterpret_cast<std::uint64_t*>(const_cast<char*>(at)))
-                           .load(std::memory_order_relaxed);
-  return std::bit_cast<RecordHeader>(word);
-}
 
 [[nodiscard]] std::array<int, limits::kPayloadPartsMax + 1> gather(int first, std::span<const int> rest) {
   std::array<int, limits::kPayloadPartsMax + 1> all{};
@@ -51,13 +44,14 @@ Status HostEnd::recover() {
     return system_error("setsockopt SO_PEEK_OFF");
   }
   Header& header = map_.header();
-  // The tail is read before the responses: a run that has left the request ring published its DONE before it left.
-  const std::uint64_t tail = header.request_tail.load(std::memory_order_acquire);
+  if (auto found = recover_requests(header.request_tail.load(std::memory_order_acquire)); !found) return found;
+  // The table is read before the responses: a run that is finished in it publishes its DONE right after that.
+  if (auto found = recover_places(); !found) return found;
   released_ = cursor_ = header.response_tail.load(std::memory_order_acquire);
   response_seen_ = released_;
   if (released_ % 8 != 0 || !published_responses()) return broken_by("response positions");
   recovered_until_ = response_seen_;
-  return recover_requests(tail);
+  return {};
 }
 
 Status HostEnd::recover_requests(std::uint64_t tail) {
@@ -67,33 +61,37 @@ Status HostEnd::recover_requests(std::uint64_t tail) {
   }
   appended_ = published_ = published;
   request_tail_ = tail;
-  for (std::uint64_t at = tail; at < published;) {
-    const RecordHeader header = copy_header(map_.request(at));
-    const bool is_run = header.type == static_cast<std::uint16_t>(RecordType::kRun);
-    const bool is_reply = header.type == static_cast<std::uint16_t>(RecordType::kReply);
-    const std::size_t least = is_run ? sizeof(RunRecord) : sizeof(StopRecord);
-    if (!is_run && !is_reply && header.type != static_cast<std::uint16_t>(RecordType::kStop)) {
-      return broken_by("request type");
+  return {};
+}
+
+Status HostEnd::recover_places() {
+  offers_.resize(map_.run_places());
+  std::vector<Passing> found;
+  for (std::uint32_t number = map_.run_places(); number-- > 0;) {
+    RunPlace& place = map_.place(number);
+    const auto state = static_cast<RunState>(place.state.load(std::memory_order_acquire));
+    std::uint64_t position = 0;
+    std::memcpy(&position, &place.position, sizeof position);
+    end_of_copy();
+    if (state == RunState::kFree) {
+      free_places_.push_back(number);
+    } else if (position >= published_) {  // the daemon died before it had shown it
+      free_place(number);
+    } else if (state == RunState::kRevoked) {
+      passing_.push_back({position, number});
+    } else {
+      found.push_back({position, number});
     }
-    if (header.bytes % 8 != 0 || header.bytes < least || header.bytes > published - at) {
-      return broken_by("request size");
-    }
-    if (is_reply && !recover_reply(at, header)) return broken_by("reply");
-    if (is_run) {
-      WireFence wire;
-      std::memcpy(&wire, &run_at(at).fence, sizeof wire);
-      end_of_copy();
-      offers_.push_back({from_wire(wire), at, false});
-      if (run_at(at).state.load(std::memory_order_acquire) == static_cast<std::uint32_t>(RunState::kRevoked)) {
-        offers_.back().closed = true;
-      } else {
-        ++outstanding_;
-        const auto seen = look(offers_.back());
-        if (!seen) return broken_by("run state");
-        recovered_.push_back(*seen);
-      }
-    }
-    at += header.bytes;
+  }
+  std::ranges::sort(found, {}, &Passing::position);
+  for (const auto& [position, number] : found) {
+    WireFence wire;
+    std::memcpy(&wire, &map_.place(number).fence, sizeof wire);
+    end_of_copy();
+    open(number, from_wire(wire), position);
+    const auto seen = look(number);
+    if (!seen) return broken_by("run state");
+    recovered_.push_back(*seen);
   }
   return {};
 }
@@ -102,21 +100,36 @@ void HostEnd::fail(std::string why) {
   if (broken_.empty()) broken_ = std::move(why);
 }
 
-RunRecord& HostEnd::run_at(std::uint64_t position) const {
-  return *reinterpret_cast<RunRecord*>(map_.request(position));
-}
-
-// Room for `bytes` with `keep_free` left over. Reads the worker's tail only when what was seen last does not do.
-bool HostEnd::request_room(std::size_t bytes, std::size_t keep_free) {
-  const auto fits = [&] { return appended_ - request_tail_ + bytes + keep_free <= map_.request_bytes(); };
-  if (fits()) return true;
+bool HostEnd::see_request_tail() {
   const std::uint64_t tail = map_.header().request_tail.load(std::memory_order_acquire);
   if (tail < request_tail_ || tail > published_ || tail % 8 != 0) {
     fail("its request tail is impossible");
     return false;
   }
   request_tail_ = tail;
-  return fits();
+  return true;
+}
+
+// Room for `bytes` with `keep_free` left over. Reads the worker's tail only when what was seen last does not do.
+bool HostEnd::request_room(std::size_t bytes, std::size_t keep_free) {
+  const auto fits = [&] { return appended_ - request_tail_ + bytes + keep_free <= map_.request_bytes(); };
+  return fits() || (see_request_tail() && fits());
+}
+
+bool HostEnd::has_free_place() {
+  if (!free_places_.empty()) return true;
+  if (passing_.empty() || !see_request_tail()) return false;
+  std::erase_if(passing_, [this](const Passing& passing) {
+    const bool is_passed = passing.position < request_tail_;
+    if (is_passed) free_place(passing.place);
+    return is_passed;
+  });
+  return !free_places_.empty();
+}
+
+void HostEnd::free_place(std::uint32_t place) {
+  map_.place(place).state.store(static_cast<std::uint32_t>(RunState::kFree), std::memory_order_relaxed);
+  free_places_.push_back(place);
 }
 
 bool HostEnd::offer(const RunRequest& request) {
@@ -125,12 +138,11 @@ bool HostEnd::offer(const RunRequest& request) {
   const bool copied = request.payload_memfd < 0 && request.payload.size() > limits::kInlineBytesMax;
   const bool beside = copied || request.payload_memfd >= 0;
   const std::size_t inline_bytes = beside ? 0 : request.payload.size();
-  const std::size_t limit_bytes = request.run_timeout.count() > 0 ? sizeof(std::int64_t) : 0;
-  const std::size_t bytes = padded(sizeof(RunRecord) + inline_bytes) + limit_bytes;
+  const std::size_t bytes = padded(sizeof(RunRecord) + inline_bytes);
   wants_room_ = true;
-  if (outstanding_ >= limits::kOffersPerSlotMax) return false;
+  if (!has_free_place()) return false;
   if (outstanding_ + (dones_read_ - dones_released_) >= dones_max(map_.response_bytes())) return false;
-  if (!request_room(bytes, kStopReserveBytes + reply_reserve() + kReplyBytes)) return false;
+  if (!request_room(bytes, kStopReserveBytes)) return false;
 
   Fd copy;
   if (copied) {
@@ -150,28 +162,30 @@ bool HostEnd::offer(const RunRequest& request) {
   auto* record = new (map_.request(appended_)) RunRecord{};
   std::uint16_t flags = beside ? kRunPayloadInDescriptor : 0;
   if (request.follow) flags |= kRunFollow;
-  if (limit_bytes > 0) flags |= kRunTimeLimit;
   record->header = {static_cast<std::uint32_t>(bytes), static_cast<std::uint16_t>(RecordType::kRun), flags};
   record->fence = to_wire(request.fence);
-  record->state.store(static_cast<std::uint32_t>(RunState::kOffered), std::memory_order_relaxed);
+  record->place = free_places_.back();
   record->task = request.task;
   record->payload_bytes = static_cast<std::uint32_t>(copied                       ? request.payload.size()
                                                      : request.payload_memfd >= 0 ? request.payload_memfd_bytes
                                                                                   : inline_bytes);
   record->descriptor_count = static_cast<std::uint32_t>(count);
   copy_bytes(map_.request(appended_) + sizeof(RunRecord), request.payload.substr(0, inline_bytes));
-  if (limit_bytes > 0) {
-    const std::int64_t limit_ns = request.run_timeout.count();
-    std::memcpy(map_.request(appended_) + bytes - limit_bytes, &limit_ns, sizeof limit_ns);
-  }
-  offers_.push_back({request.fence, appended_, false});
-  ++outstanding_;
+  RunPlace& place = map_.place(record->place);
+  place.fence = record->fence;
+  place.position = appended_;
+  place.run_timeout_ns = request.run_timeout.count();
+  place.taken_at_ns.store(0, std::memory_order_relaxed);
+  place.alive_at_ns.store(0, std::memory_order_relaxed);
+  place.state.store(static_cast<std::uint32_t>(RunState::kOffered), std::memory_order_release);
+  open(record->place, request.fence, appended_);
+  free_places_.pop_back();
   appended_ += bytes;
   return true;
 }
 
 bool HostEnd::stop(const Fence& fence, StopReason reason) {
-  if (is_broken() || !request_room(sizeof(StopRecord), reply_reserve())) return false;
+  if (is_broken() || !request_room(sizeof(StopRecord), 0)) return false;
   auto* record = new (map_.request(appended_)) StopRecord{};
   record->header = {sizeof(StopRecord), static_cast<std::uint16_t>(RecordType::kStop), 0};
   record->fence = to_wire(fence);
@@ -189,33 +203,49 @@ void HostEnd::publish() {
   wake_worker();
 }
 
-HostEnd::Offer* HostEnd::find_open(const Fence& fence) {
-  // Not the first of its name: a revoked run may be offered here again while its old record still lies in the ring.
-  for (Offer& offer : offers_) {
-    if (!offer.closed && offer.fence == fence) return &offer;
+// A revoked run may be offered here again while its old record still lies in the ring: only one of them is open.
+std::uint32_t HostEnd::find_open(const Fence& fence) const {
+  if (!place_of_.empty()) {
+    const auto found = place_of_.find(fence.job.value);
+    return found != place_of_.end() && offers_[found->second].fence == fence ? found->second : kNone;
   }
-  return nullptr;
+  for (std::uint32_t place = oldest_; place != kNone; place = offers_[place].newer) {
+    if (offers_[place].fence == fence) return place;
+  }
+  return kNone;
 }
 
-void HostEnd::close(Offer& offer) {
-  offer.closed = true;
+void HostEnd::open(std::uint32_t place, const Fence& fence, std::uint64_t position) {
+  offers_[place] = {fence, position, newest_, kNone, true, false};
+  (newest_ != kNone ? offers_[newest_].newer : oldest_) = place;
+  newest_ = place;
+  if (untold_ == kNone) untold_ = place;
+  if (map_.run_places() > limits::kOffersPerSlotMax) place_of_[fence.job.value] = place;
+  ++outstanding_;
+}
+
+void HostEnd::close(std::uint32_t place) {
+  Offer& offer = offers_[place];
+  offer.open = false;
+  (offer.older != kNone ? offers_[offer.older].newer : oldest_) = offer.newer;
+  (offer.newer != kNone ? offers_[offer.newer].older : newest_) = offer.older;
+  if (untold_ == place) untold_ = offer.newer;
+  if (!place_of_.empty()) place_of_.erase(offer.fence.job.value);
   --outstanding_;
-  if (offer.reply_at) --offers_with_reply_;
-  while (!offers_.empty() && offers_.front().closed) offers_.pop_front();
 }
 
 Revoked HostEnd::revoke(const Fence& fence) {
-  Offer* offer = find_open(fence);
-  if (offer == nullptr || is_broken()) return Revoked::kUnknown;
+  const std::uint32_t place = find_open(fence);
+  if (place == kNone || is_broken()) return Revoked::kUnknown;
   auto expected = static_cast<std::uint32_t>(RunState::kOffered);
-  if (run_at(offer->position)
-          .state.compare_exchange_strong(expected, static_cast<std::uint32_t>(RunState::kRevoked),
-                                         std::memory_order_acq_rel)) {
-    if (offer->taken) {
+  if (map_.place(place).state.compare_exchange_strong(expected, static_cast<std::uint32_t>(RunState::kRevoked),
+                                                      std::memory_order_acq_rel)) {
+    if (offers_[place].taken) {
       fail("a run that was taken is offered again");
       return Revoked::kTaken;
     }
-    close(*offer);
+    close(place);
+    passing_.push_back({offers_[place].position, place});
     return Revoked::kYes;
   }
   if (expected != static_cast<std::uint32_t>(RunState::kTaken) &&
@@ -225,11 +255,12 @@ Revoked HostEnd::revoke(const Fence& fence) {
   return Revoked::kTaken;
 }
 
-std::optional<Head> HostEnd::look(Offer& offer) {
-  const RunRecord& record = run_at(offer.position);
-  const std::uint32_t state = record.state.load(std::memory_order_acquire);
-  const Instant taken_at{record.taken_at_ns.load(std::memory_order_relaxed)};
-  const Instant alive_at{record.alive_at_ns.load(std::memory_order_relaxed)};
+std::optional<Head> HostEnd::look(std::uint32_t number) {
+  const RunPlace& place = map_.place(number);
+  Offer& offer = offers_[number];
+  const std::uint32_t state = place.state.load(std::memory_order_acquire);
+  const Instant taken_at{place.taken_at_ns.load(std::memory_order_relaxed)};
+  const Instant alive_at{place.alive_at_ns.load(std::memory_order_relaxed)};
   if (state == static_cast<std::uint32_t>(RunState::kOffered)) {
     if (!offer.taken) return Head{offer.fence, RunState::kOffered, {}, {}};
     fail("a run that was taken is offered again");
@@ -245,23 +276,32 @@ std::optional<Head> HostEnd::look(Offer& offer) {
   return Head{offer.fence, static_cast<RunState>(state), taken_at, alive_at};
 }
 
-std::optional<Head> HostEnd::head() {
-  for (Offer& offer : offers_) {
-    if (!offer.closed) return look(offer);
+std::optional<Head> HostEnd::head() { return oldest_ == kNone ? std::nullopt : look(oldest_); }
+
+std::vector<Head> HostEnd::newly_taken() {
+  std::vector<Head> taken;
+  while (untold_ != kNone && !is_broken()) {
+    const auto seen = look(untold_);
+    if (!seen || seen->state == RunState::kOffered) break;
+    taken.push_back(*seen);
+    untold_ = offers_[untold_].newer;
   }
-  return {};
+  return taken;
+}
+
+std::optional<Fence> HostEnd::running() const {
+  const std::uint32_t said = map_.header().running.load(std::memory_order_acquire);
+  if (said == 0 || said > offers_.size() || !offers_[said - 1].open) return {};
+  return offers_[said - 1].fence;
 }
 
 std::optional<Fence> HostEnd::oldest() const {
-  for (const Offer& offer : offers_) {
-    if (!offer.closed) return offer.fence;
-  }
-  return {};
+  return oldest_ == kNone ? std::nullopt : std::optional(offers_[oldest_].fence);
 }
 
 std::optional<Head> HostEnd::find(const Fence& fence) {
-  Offer* offer = find_open(fence);
-  return offer == nullptr ? std::nullopt : look(*offer);
+  const std::uint32_t place = find_open(fence);
+  return place == kNone ? std::nullopt : look(place);
 }
 
 bool HostEnd::arm() {

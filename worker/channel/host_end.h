@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -117,6 +118,11 @@ class HostEnd {
   [[nodiscard]] Revoked revoke(const Fence& fence);
 
   [[nodiscard]] std::optional<Head> head();
+  // Runs that were taken since the last call, oldest first; for a worker that has many at once. A worker takes in the
+  // order of the offers, so what it takes out of turn is told late.
+  [[nodiscard]] std::vector<Head> newly_taken();
+  // The run whose code the worker says it is at.
+  [[nodiscard]] std::optional<Fence> running() const;
   // Its fence, whatever stands in shared memory: for when a broken channel does not say what was running.
   [[nodiscard]] std::optional<Fence> oldest() const;
   [[nodiscard]] std::optional<Head> find(const Fence& fence);
@@ -140,20 +146,27 @@ class HostEnd {
   [[nodiscard]] bool is_broken() const { return !broken_.empty(); }
   [[nodiscard]] const std::string& broken() const { return broken_; }
   [[nodiscard]] std::uint32_t generation() const { return map_.generation(); }
+  [[nodiscard]] bool runs_many() const { return map_.runs_at_once() > 1; }
 
  private:
-  struct Offer {
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+  struct Offer {  // of the place with its number
     Fence fence;
     std::uint64_t position = 0;
-    bool closed = false;                         // finished or revoked
-    bool taken = false;                          // the worker was seen to have it, which no later state may deny
-    std::optional<std::uint64_t> reply_at = {};  // where its REPLY lies
-    std::uint64_t call = 0;                      // the last one that was read
+    std::uint32_t older = kNone;  // neighbours among the open ones, by the order of the offers
+    std::uint32_t newer = kNone;
+    bool open = false;       // neither finished nor revoked
+    bool taken = false;      // the worker was seen to have it, which no later state may deny
+    std::uint64_t call = 0;  // its last one that was read
   };
   struct OpenCall {
     CallId id;
     Cursor before;
     bool is_answered = false;
+  };
+  struct Passing {  // a revoked run, whose RUN lies in the ring until the worker has passed it
+    std::uint64_t position = 0;
+    std::uint32_t place = 0;
   };
   struct Arrived {  // a packet that lies in the socket until its record is released
     DescriptorTag tag;
@@ -165,12 +178,16 @@ class HostEnd {
 
   [[nodiscard]] Status recover();
   [[nodiscard]] Status recover_requests(std::uint64_t tail);
+  [[nodiscard]] Status recover_places();
   void fail(std::string why);
   [[nodiscard]] bool request_room(std::size_t bytes, std::size_t keep_free);
-  [[nodiscard]] RunRecord& run_at(std::uint64_t position) const;
-  [[nodiscard]] std::optional<Head> look(Offer& offer);
-  [[nodiscard]] Offer* find_open(const Fence& fence);
-  void close(Offer& offer);
+  [[nodiscard]] bool see_request_tail();
+  [[nodiscard]] bool has_free_place();
+  void free_place(std::uint32_t place);
+  [[nodiscard]] std::optional<Head> look(std::uint32_t place);
+  [[nodiscard]] std::uint32_t find_open(const Fence& fence) const;  // its place; kNone
+  void open(std::uint32_t place, const Fence& fence, std::uint64_t position);
+  void close(std::uint32_t place);
 
   [[nodiscard]] std::optional<std::uint64_t> published_responses();
   [[nodiscard]] Read parse(const RecordHeader& header, Response& response);
@@ -180,14 +197,9 @@ class HostEnd {
   [[nodiscard]] Read parse_call(const RecordHeader& header, Response& response);
 
   // host_call.cc
-  [[nodiscard]] bool take_number(Offer& offer, const CallId& id);
-  [[nodiscard]] bool append_reply(Offer& offer);
-  [[nodiscard]] ReplyRecord& reply_at(std::uint64_t position) const;
-  static void write_reply(ReplyRecord& record, const CallId& id, const Answer& answer);
+  [[nodiscard]] bool take_number(const CallId& id);
+  static void write_reply(ReplyPlace& reply, const CallId& id, const Answer& answer);
   void wake_worker();
-  [[nodiscard]] bool recover_reply(std::uint64_t at, const RecordHeader& header);
-  // What offers without a REPLY may still need of the request ring.
-  [[nodiscard]] std::size_t reply_reserve() const { return (outstanding_ - offers_with_reply_) * kReplyBytes; }
   template <typename Record>
   [[nodiscard]] bool copy_fixed(const RecordHeader& header, Record& record);
   [[nodiscard]] bool copy_variable(const RecordHeader& header, std::size_t fixed, std::uint64_t variable);
@@ -200,9 +212,14 @@ class HostEnd {
   ChannelMap map_;
   std::string broken_;
 
-  std::deque<Offer> offers_;
+  std::vector<Offer> offers_;
+  std::uint32_t oldest_ = kNone;
+  std::uint32_t newest_ = kNone;
+  std::uint32_t untold_ = kNone;                               // the oldest that newly_taken() has not told
+  std::unordered_map<std::uint64_t, std::uint32_t> place_of_;  // by job, of open ones: only where there may be many
+  std::vector<std::uint32_t> free_places_;
+  std::vector<Passing> passing_;
   std::size_t outstanding_ = 0;
-  std::size_t offers_with_reply_ = 0;  // of them
   std::uint64_t appended_ = 0;
   std::uint64_t published_ = 0;
   std::uint64_t request_tail_ = 0;  // last seen

@@ -66,7 +66,6 @@ Read HostEnd::parse(const RecordHeader& header, Response& response) {
       return parse_call(header, response);
     case RecordType::kRun:
     case RecordType::kStop:
-    case RecordType::kReply:
       break;
   }
   fail("a response has an unknown type");
@@ -99,7 +98,7 @@ bool HostEnd::copy_variable(const RecordHeader& header, std::size_t fixed, std::
   return true;
 }
 
-bool HostEnd::is_expected(const Fence& fence) { return cursor_ < recovered_until_ || find_open(fence) != nullptr; }
+bool HostEnd::is_expected(const Fence& fence) { return cursor_ < recovered_until_ || find_open(fence) != kNone; }
 
 Read HostEnd::parse_done(const RecordHeader& header, Response& response) {
   DoneRecord record;
@@ -159,7 +158,10 @@ Read HostEnd::parse_done(const RecordHeader& header, Response& response) {
     done.result_memfd = &descriptors.front();
     done.descriptors = descriptors.subspan(1);
   }
-  if (Offer* offer = find_open(done.fence)) close(*offer);
+  if (const std::uint32_t place = find_open(done.fence); place != kNone) {
+    close(place);
+    free_place(place);
+  }
   ++dones_read_;
   response = done;
   return Read::kResponse;
@@ -202,8 +204,7 @@ Read HostEnd::parse_call(const RecordHeader& header, Response& response) {
     fail("the request of a CALL is no good: " + request.error().message);
     return Read::kBroken;
   }
-  Offer* const offer = find_open(id.fence);
-  if (offer != nullptr && !take_number(*offer, id)) return Read::kBroken;
+  if (!take_number(id)) return Read::kBroken;
   calls_.push_back({id, {map_.generation(), cursor_, dones_read_}, false});
   response = Call{id, scratch_};
   return Read::kResponse;

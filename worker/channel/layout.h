@@ -14,8 +14,8 @@
 namespace futured::channel {
 
 inline constexpr std::uint64_t kMagic = 0x6c6e686364727566;  // "furdchnl"
-inline constexpr std::uint32_t kVersion = 1;
-inline constexpr std::size_t kHeaderBytes = 4096;  // the rings begin on a page of their own
+inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::size_t kHeaderBytes = 4096;  // the tables and the rings begin on pages of their own
 inline constexpr std::size_t kCacheLine = 64;
 
 // Every DONE owns this much of the response ring from the moment its RUN is offered.
@@ -44,6 +44,8 @@ struct Header {
   std::uint32_t response_ring_bytes;  // the response ring follows the request ring
   std::uint32_t slot;
   std::uint32_t generation;  // 1 for the slot's first worker
+  std::uint32_t run_places;  // of the run table, which follows this page; reply table and rings follow it
+  std::uint32_t runs_at_once;
 
   // One line for each word that has a writer of its own.
   alignas(kCacheLine) Word64 request_published;   // daemon: end of what the worker may read
@@ -54,18 +56,21 @@ struct Header {
   Word32 worker_wants_room;                       // 1: the worker sleeps on its eventfd for response room
   alignas(kCacheLine) Word32 host_waiting;        // 1: the daemon sleeps on its eventfd for responses
   alignas(kCacheLine) Word32 is_to_blame;         // 1: this slot's job took down a worker that has several slots
+  Word32 running;  // place + 1 of the run whose code is at work, where one slot has several; 0: none, or not said
 };
 static_assert(std::is_standard_layout_v<Header> && sizeof(Header) == 512 && sizeof(Header) <= kHeaderBytes);
 static_assert(offsetof(Header, request_published) == 64 && offsetof(Header, request_tail) == 128);
 static_assert(offsetof(Header, response_published) == 192 && offsetof(Header, response_tail) == 256);
 static_assert(offsetof(Header, worker_waiting) == 320 && offsetof(Header, worker_wants_room) == 324);
+static_assert(offsetof(Header, run_places) == 32);
 static_assert(offsetof(Header, host_waiting) == 384 && offsetof(Header, is_to_blame) == 448);
+static_assert(offsetof(Header, running) == 452);
 
 enum class RecordType : std::uint16_t {
   // To the worker.
   kRun = 1,
   kStop = 2,
-  kReply = 3,  // answer to a CALL: call.h
+  // 3 is no record: the answer to a CALL lies in the reply table.
   // From the worker.
   kDone = 16,
   kEmit = 17,
@@ -94,29 +99,65 @@ static_assert(sizeof(WireFence) == 16);
   return {JobId{wire.job}, Epoch{wire.epoch}, wire.attempt};
 }
 
-// The state word of a RUN: who owns the record. OFFERED leaves by one compare-and-swap.
+// The state word of a run: who owns it. OFFERED leaves by one compare-and-swap.
 enum class RunState : std::uint32_t {
+  kFree = 0,  // no run has this place
   kOffered = 1,
   kTaken = 2,     // by the worker
   kRevoked = 3,   // by the daemon
   kFinished = 4,  // by the worker: its DONE is, or is about to be, published
 };
 
+// What both sides know of a run, from its offer until its DONE is read. The daemon gives out the places and takes them
+// back: that of a run reported when it has read the DONE, that of one revoked when its RUN has been passed.
+struct alignas(kCacheLine) RunPlace {
+  WireFence fence;         // daemon, like `position`; written before state becomes kOffered
+  std::uint64_t position;  // of its RUN in the request ring
+  Word32 state;            // RunState
+  std::uint32_t reserved;
+  std::atomic<std::int64_t> taken_at_ns;  // CLOCK_MONOTONIC; written before state becomes kTaken
+  std::atomic<std::int64_t> alive_at_ns;  // CLOCK_MONOTONIC of its last sign of life; 0: none since it was taken
+  std::int64_t run_timeout_ns;            // daemon, as `fence`: from taken_at_ns on; 0: none
+};
+static_assert(std::is_standard_layout_v<RunPlace> && sizeof(RunPlace) == 64);
+static_assert(offsetof(RunPlace, run_timeout_ns) == 48);
+
+// The answer to a run's last CALL, which the next one is written over: a run that calls for ever needs no more room
+// than one that calls once. One for each place, by its number.
+struct alignas(kCacheLine) ReplyPlace {
+  Word64 number;      // of the call that is answered; 0 while it is written over
+  WireFence fence;    // of the run, for a place has one run after the other
+  std::uint64_t job;  // the job that was made; 0: refused
+  std::uint32_t class_bytes;
+  std::uint32_t message_bytes;
+  char text[728];  // class and message, without gaps
+};
+static_assert(std::is_standard_layout_v<ReplyPlace> && sizeof(ReplyPlace) == 768);
+static_assert(offsetof(ReplyPlace, text) == 40);
+
+[[nodiscard]] constexpr std::size_t whole_pages(std::size_t bytes) {
+  return (bytes + kHeaderBytes - 1) / kHeaderBytes * kHeaderBytes;
+}
+// The run table's bytes, and those of both tables: the reply table follows it.
+[[nodiscard]] constexpr std::size_t run_table_bytes(std::uint32_t run_places) {
+  return whole_pages(run_places * sizeof(RunPlace));
+}
+[[nodiscard]] constexpr std::size_t table_bytes(std::uint32_t run_places) {
+  return run_table_bytes(run_places) + whole_pages(run_places * sizeof(ReplyPlace));
+}
+
 inline constexpr std::uint16_t kRunPayloadInDescriptor = 1;  // the first descriptor is a sealed memfd with the payload
 inline constexpr std::uint16_t kRunFollow = 2;               // somebody watches: EMIT output as it comes
-inline constexpr std::uint16_t kRunTimeLimit = 4;            // the record's last 8 bytes are its run timeout in ns
 
 struct RunRecord {  // followed by payload_bytes of payload, unless it lies in a descriptor
   RecordHeader header;
   WireFence fence;
-  Word32 state;  // RunState
+  std::uint32_t place;  // in the run table
   std::uint32_t task;
-  std::atomic<std::int64_t> taken_at_ns;  // CLOCK_MONOTONIC; written before state becomes kTaken
   std::uint32_t payload_bytes;
-  std::uint32_t descriptor_count;         // sent beside the record, in one packet tagged with its position
-  std::atomic<std::int64_t> alive_at_ns;  // CLOCK_MONOTONIC of its last sign of life; 0: none since it was taken
+  std::uint32_t descriptor_count;  // sent beside the record, in one packet tagged with its position
 };
-static_assert(std::is_standard_layout_v<RunRecord> && sizeof(RunRecord) == 56);
+static_assert(std::is_standard_layout_v<RunRecord> && sizeof(RunRecord) == 40);
 
 enum class StopReason : std::uint32_t { kCancel = 1, kTimeout = 2, kSoftTimeout = 3, kShutdown = 4 };
 

@@ -62,12 +62,15 @@ bool WorkerEnd::stop_requested(const Fence& fence) { return state_->stop_reason(
 std::optional<StopReason> WorkerEnd::stop_reason(const Fence& fence) { return state_->stop_reason(fence); }
 
 bool WorkerEnd::has_more(const Run& run) const { return state_->has_more(run); }
+void WorkerEnd::detach(Run& run) { state_->detach(run); }
+void WorkerEnd::hand_out_stops() { state_->hand_out_stops(); }
+void WorkerEnd::note_running(const Run* run) { state_->note_running(run); }
 void WorkerEnd::take_blame() { state_->take_blame(); }
 void WorkerEnd::settle() { state_->settle(); }
 bool WorkerEnd::resume(Run& run) { return state_->resume(run); }
 
 bool WorkerEnd::is_stopped_softly(const Run& run) const { return state_->is_stopped_softly(run); }
-void WorkerEnd::beat(const Run& run) { state_->beat(run.position); }
+void WorkerEnd::beat(const Run& run) { state_->beat(run); }
 
 bool WorkerEnd::try_emit(const Fence& fence, std::uint32_t stream, std::uint64_t offset, std::string_view data) {
   if (data.size() > kEmitBytesMax) return false;
@@ -138,10 +141,8 @@ Intake WorkerEnd::State::intake_one(std::uint64_t published, Run& run) {
         outstanding_.push_back({run.fence, at, end, false});
         read_.store(end, std::memory_order_relaxed);
       }
-      const auto& record = *reinterpret_cast<const RunRecord*>(map_.request(at));
-      if (record.state.load(std::memory_order_acquire) == static_cast<std::uint32_t>(RunState::kOffered)) {
-        return Intake::kRun;
-      }
+      const std::uint32_t state = map_.place(run.place).state.load(std::memory_order_acquire);
+      if (state == static_cast<std::uint32_t>(RunState::kOffered)) return Intake::kRun;
       if (run.descriptor_count > 0) (void)receive_descriptors(run);
       finish(at);
       silent_progress_ = true;
@@ -149,11 +150,11 @@ Intake WorkerEnd::State::intake_one(std::uint64_t published, Run& run) {
     }
     case RecordType::kStop:
       if (header.bytes < sizeof(StopRecord)) return Intake::kBroken;
+      if (hands_out_stops_) {
+        hand_out_stop(*reinterpret_cast<const StopRecord*>(map_.request(at)), end, run);
+        return Intake::kStop;
+      }
       pass_stop(*reinterpret_cast<const StopRecord*>(map_.request(at)), end);
-      return Intake::kNothing;
-    case RecordType::kReply:
-      if (header.bytes < kReplyBytes) return Intake::kBroken;
-      pass_reply(*reinterpret_cast<const ReplyRecord*>(map_.request(at)), end);
       return Intake::kNothing;
     case RecordType::kDone:
     case RecordType::kEmit:
@@ -168,21 +169,17 @@ bool WorkerEnd::State::read_run(std::uint32_t bytes, Run& run) {
   const std::uint64_t at = read_.load(std::memory_order_relaxed);
   if (bytes < sizeof(RunRecord)) return false;
   const auto& record = *reinterpret_cast<const RunRecord*>(map_.request(at));
+  if (record.place >= map_.run_places()) return false;
   run = Run{};
   run.fence = from_wire(record.fence);
   run.task = record.task;
+  run.place = record.place;
+  run.run_timeout = Duration(map_.place(run.place).run_timeout_ns);
   run.follow = (record.header.flags & kRunFollow) != 0;
   run.position = at;
   run.descriptor_count = record.descriptor_count;
   run.payload_bytes = record.payload_bytes;
   run.payload_in_descriptor = (record.header.flags & kRunPayloadInDescriptor) != 0;
-  if ((record.header.flags & kRunTimeLimit) != 0) {
-    std::int64_t limit_ns = 0;
-    if (bytes < sizeof(RunRecord) + sizeof limit_ns) return false;
-    bytes -= sizeof limit_ns;
-    std::memcpy(&limit_ns, map_.request(at) + bytes, sizeof limit_ns);
-    run.run_timeout = Duration(limit_ns);
-  }
   if (run.payload_in_descriptor) return run.descriptor_count > 0;
   if (run.payload_bytes > bytes - sizeof(RunRecord)) return false;
   run.payload = {map_.request(at) + sizeof(RunRecord), run.payload_bytes};
@@ -190,12 +187,12 @@ bool WorkerEnd::State::read_run(std::uint32_t bytes, Run& run) {
 }
 
 Take WorkerEnd::State::take(Run& run) {
-  auto& record = *reinterpret_cast<RunRecord*>(map_.request(run.position));
+  RunPlace& place = map_.place(run.place);
   run.taken_at = monotonic_now();
-  record.taken_at_ns.store(run.taken_at.ns, std::memory_order_relaxed);
+  place.taken_at_ns.store(run.taken_at.ns, std::memory_order_relaxed);
   auto expected = static_cast<std::uint32_t>(RunState::kOffered);
-  const bool taken = record.state.compare_exchange_strong(expected, static_cast<std::uint32_t>(RunState::kTaken),
-                                                          std::memory_order_acq_rel);
+  const bool taken = place.state.compare_exchange_strong(expected, static_cast<std::uint32_t>(RunState::kTaken),
+                                                         std::memory_order_acq_rel);
   const bool arrived = run.descriptor_count == 0 || receive_descriptors(run);
   if (!taken) {
     run.descriptors.clear();
@@ -295,13 +292,35 @@ void WorkerEnd::State::finish(std::uint64_t position) {
   if (found == outstanding_.end()) return;
   found->finished = true;
   if (!stops_.empty()) drop_stop(found->fence);
-  if (!replies_.empty()) drop_reply(found->fence);
   std::uint64_t tail = 0;
   while (!outstanding_.empty() && outstanding_.front().finished) {
     tail = outstanding_.front().end;
     outstanding_.pop_front();
   }
   if (tail != 0) map_.header().request_tail.store(tail, std::memory_order_release);
+}
+
+void WorkerEnd::State::detach(Run& run) {
+  if (!run.payload_in_descriptor) {
+    run.own_payload.assign(run.payload.begin(), run.payload.end());
+    run.payload = {run.own_payload.data(), run.own_payload.size()};
+  }
+  run.is_detached = true;
+  finish(run.position);
+}
+
+void WorkerEnd::State::hand_out_stop(const StopRecord& record, std::uint64_t end, Run& run) {
+  run = Run{};
+  run.fence = from_wire(record.fence);
+  run.stop = static_cast<StopReason>(record.reason);
+  const std::uint64_t at = read_.load(std::memory_order_relaxed);
+  {
+    const std::lock_guard lock(mutex_);
+    outstanding_.push_back({Fence{}, at, end, false});
+    read_.store(end, std::memory_order_relaxed);
+  }
+  finish(at);
+  silent_progress_ = true;
 }
 
 // By the time a STOP is passed its run is either in our hands or over.
@@ -324,37 +343,45 @@ void WorkerEnd::State::pass_stop(const StopRecord& record, std::uint64_t end) {
 }
 
 std::optional<StopReason> WorkerEnd::State::stop_reason(const Fence& fence) {
+  if (hands_out_stops_) return look_for_stop(fence, read_.load(std::memory_order_relaxed), {});
   const std::uint64_t published = map_.header().request_published.load(std::memory_order_acquire);
   if (published == scanned_.load(std::memory_order_relaxed) && stop_count_.load(std::memory_order_relaxed) == 0) {
     return {};
   }
   const std::lock_guard lock(mutex_);
-  scan(published);
+  scan_stops(published);
   for (const Stop& stop : stops_) {
     if (stop.fence == fence) return stop.reason;
   }
   return {};
 }
 
-// The run's own record is not passed yet, so neither is what lies behind it.
+// What lies behind a run's own record is not passed before it; behind that of a detached one it may be.
 bool WorkerEnd::State::is_stopped_softly(const Run& run) const {
+  const std::uint64_t from = run.is_detached ? read_.load(std::memory_order_relaxed) : run.position;
+  return look_for_stop(run.fence, from, StopReason::kSoftTimeout).has_value();
+}
+
+// The first stop of the run that lies there: for `wanted`, or for any reason. Changes nothing.
+std::optional<StopReason> WorkerEnd::State::look_for_stop(const Fence& fence, std::uint64_t from,
+                                                          std::optional<StopReason> wanted) const {
   const std::uint64_t published = map_.header().request_published.load(std::memory_order_acquire);
-  for (std::uint64_t at = run.position; at < published && published - at <= map_.request_bytes();) {
+  for (std::uint64_t at = from; at < published && published - at <= map_.request_bytes();) {
     RecordHeader header;
     std::memcpy(&header, map_.request(at), sizeof header);
     if (header.bytes < sizeof header || header.bytes % 8 != 0 || header.bytes > published - at) break;
     if (header.type == static_cast<std::uint16_t>(RecordType::kStop) && header.bytes >= sizeof(StopRecord)) {
       const auto& record = *reinterpret_cast<const StopRecord*>(map_.request(at));
-      const bool is_soft = record.reason == static_cast<std::uint32_t>(StopReason::kSoftTimeout);
-      if (is_soft && from_wire(record.fence) == run.fence) return true;
+      const auto reason = static_cast<StopReason>(record.reason);
+      if ((!wanted || reason == *wanted) && from_wire(record.fence) == fence) return reason;
     }
     at += header.bytes;
   }
-  return false;
+  return {};
 }
 
-// Looks ahead of the intake for stops and replies; the runs on the way are left alone.
-void WorkerEnd::State::scan(std::uint64_t published) {
+// Looks ahead of the intake for stops; the runs on the way are left alone.
+void WorkerEnd::State::scan_stops(std::uint64_t published) {
   std::uint64_t at = std::max(scanned_.load(std::memory_order_relaxed), read_.load(std::memory_order_relaxed));
   while (at < published && published - at <= map_.request_bytes()) {
     RecordHeader header;
@@ -364,9 +391,6 @@ void WorkerEnd::State::scan(std::uint64_t published) {
       const auto& record = *reinterpret_cast<const StopRecord*>(map_.request(at));
       stops_.push_back({from_wire(record.fence), static_cast<StopReason>(record.reason)});
       stop_count_ = stops_.size();
-    }
-    if (header.type == static_cast<std::uint16_t>(RecordType::kReply) && header.bytes >= kReplyBytes) {
-      note_reply(*reinterpret_cast<const ReplyRecord*>(map_.request(at)), at);
     }
     at += header.bytes;
   }

@@ -26,9 +26,13 @@ struct Run {
   std::vector<Fd> descriptors;  // after take(): the payload's segments, in the order of its kSegment parts
   Instant taken_at;             // after take()
   Duration run_timeout{0};      // from then on; 0: none
+  StopReason stop{};            // Intake::kStop only: `fence` is to stop for this
 
   // For the channel only.
   std::uint64_t position = 0;
+  std::uint32_t place = 0;
+  bool is_detached = false;
+  std::vector<char> own_payload;
   std::uint32_t descriptor_count = 0;
   bool payload_in_descriptor = false;
   std::uint32_t payload_bytes = 0;
@@ -55,6 +59,7 @@ struct Outcome {
 
 enum class Intake {
   kRun,      // `run` is filled in; take() it
+  kStop,     // hand_out_stops() only: `run` names a run, taken or over, that is to stop
   kNothing,  // try_next() only: no request is waiting
   kEnded,    // the spawner is gone or wants this worker gone: exit
   kBroken,   // the request ring makes no sense: exit
@@ -90,6 +95,15 @@ class WorkerEnd {
 
   // Claims an offered run and fetches what came beside it. One compare-and-swap when nothing did.
   [[nodiscard]] Take take(Run& run);
+
+  // For a worker that has many runs at once. A taken run no longer needs its record: its payload is copied, and what
+  // lies behind it in the ring no longer waits for its end.
+  void detach(Run& run);
+  // From now on next() and try_next() hand out stops, in their order among the runs; stop_requested() knows only of
+  // those that were not handed out yet.
+  void hand_out_stops();
+  // Whose code is at work, for who looks when the worker has died: one store. Null: nobody's.
+  void note_running(const Run* run);
 
   // This slot's job is what ends the worker: one store, for signal handlers.
   void take_blame();
@@ -127,11 +141,11 @@ class WorkerEnd {
   // Asks for a job (base/child.h). A run makes one call at a time, and numbers them from 1. False: no room within
   // `patience`, as emit().
   [[nodiscard]] bool call(const CallId& id, std::string_view request, Duration patience);
-  // The answer, once it is there; to a call that is not the run's last, none.
-  [[nodiscard]] std::optional<Reply> reply(const CallId& id);
+  // The answer to a call of this run, once it is there. To one that is not its last: none.
+  [[nodiscard]] std::optional<Reply> reply(const Run& run, std::uint64_t number) const;
   // As arm_for_stop(), for who waits for an answer or a stop. False: something came that reply() or stop_requested()
   // has not looked at.
-  [[nodiscard]] bool arm_for_reply(const CallId& id);
+  [[nodiscard]] bool arm_for_reply(const Run& run, std::uint64_t number);
 
   static constexpr Duration kRoomWait = std::chrono::milliseconds(20);
 

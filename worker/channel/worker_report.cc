@@ -106,7 +106,7 @@ void WorkerEnd::State::done(Run& run, const Outcome& outcome) {
     std::unique_lock lock(mutex_);
     append_done(lock, run, outcome);
   }
-  finish(run.position);
+  if (!run.is_detached) finish(run.position);
   run.payload = {};
   run.payload_view = SealedView();
   run.descriptors.clear();
@@ -126,9 +126,11 @@ void WorkerEnd::State::settle() {
 
 // What the fork wrote beyond the reserves is not known here, so all of it counts as that until it is released.
 bool WorkerEnd::State::resume(Run& run) {
-  const auto& record = *reinterpret_cast<const RunRecord*>(map_.request(run.position));
-  const auto state = static_cast<RunState>(record.state.load(std::memory_order_acquire));
-  const bool is_over = state == RunState::kFinished || state == RunState::kRevoked;
+  const RunPlace& place = map_.place(run.place);
+  const auto state = static_cast<RunState>(place.state.load(std::memory_order_acquire));
+  // Once the daemon has read the report it may have given the place to another run, which nobody has taken yet.
+  const bool is_ours = state != RunState::kOffered || from_wire(place.fence) == run.fence;
+  const bool is_over = !is_ours || (state != RunState::kOffered && state != RunState::kTaken);
   {
     const std::lock_guard lock(mutex_);
     const std::uint64_t published = map_.header().response_published.load(std::memory_order_acquire);
@@ -218,8 +220,7 @@ void WorkerEnd::State::append_done(std::unique_lock<std::mutex>& lock, Run& run,
     at += text.size();
   }
   // Finished before published: who finds a taken run that is not finished may still wait for all of its work.
-  auto& state = reinterpret_cast<RunRecord*>(map_.request(run.position))->state;
-  state.store(static_cast<std::uint32_t>(RunState::kFinished), std::memory_order_release);
+  map_.place(run.place).state.store(static_cast<std::uint32_t>(RunState::kFinished), std::memory_order_release);
   publish(bytes, bytes > kDoneReserveBytes ? bytes - kDoneReserveBytes : 0);
 }
 

@@ -27,18 +27,20 @@ class WorkerEnd::State {
   [[nodiscard]] Take take(Run& run);
   void done(Run& run, const Outcome& outcome);
   [[nodiscard]] std::optional<StopReason> stop_reason(const Fence& fence);
+  void detach(Run& run);
+  void hand_out_stops() { hands_out_stops_ = true; }
+  void note_running(const Run* run) {
+    map_.header().running.store(run != nullptr ? run->place + 1 : 0, std::memory_order_release);
+  }
   void take_blame() { map_.header().is_to_blame.store(1, std::memory_order_release); }
   [[nodiscard]] bool has_more(const Run& run) const;
   void settle();
   [[nodiscard]] bool rest() const;
   [[nodiscard]] bool resume(Run& run);
   [[nodiscard]] bool is_stopped_softly(const Run& run) const;
-  void beat(std::uint64_t position) {
-    auto& record = *reinterpret_cast<RunRecord*>(map_.request(position));
-    record.alive_at_ns.store(monotonic_now().ns, std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::optional<Reply> reply(const CallId& id);
-  [[nodiscard]] bool arm_for_reply(const CallId& id);
+  void beat(const Run& run) { map_.place(run.place).alive_at_ns.store(monotonic_now().ns, std::memory_order_relaxed); }
+  [[nodiscard]] std::optional<Reply> reply(const Run& run, std::uint64_t number) const;
+  [[nodiscard]] bool arm_for_reply(const Run& run, std::uint64_t number);
   // Appends one record that may have to wait: the fixed part, whose size field is filled in here, and its text.
   [[nodiscard]] bool try_append(std::span<char> fixed, std::string_view text);
   [[nodiscard]] bool append(std::span<char> fixed, std::string_view text, Duration patience);
@@ -58,10 +60,6 @@ class WorkerEnd::State {
     Fence fence;
     StopReason reason;
   };
-  struct ReplyPlace {  // of a run in our hands
-    Fence fence;
-    std::uint64_t position;
-  };
   struct Unsent {  // a packet that the descriptor socket had no room for
     DescriptorTag tag;
     std::vector<Fd> descriptors;
@@ -72,14 +70,12 @@ class WorkerEnd::State {
   [[nodiscard]] bool receive_descriptors(Run& run);
   void finish(std::uint64_t position);
   void pass_stop(const StopRecord& record, std::uint64_t end);
-  void scan(std::uint64_t published);
+  void hand_out_stop(const StopRecord& record, std::uint64_t end, Run& run);
+  void scan_stops(std::uint64_t published);
+  [[nodiscard]] std::optional<StopReason> look_for_stop(const Fence& fence, std::uint64_t from,
+                                                        std::optional<StopReason> wanted) const;
   [[nodiscard]] bool is_outstanding(const Fence& fence) const;
   void drop_stop(const Fence& fence);
-  // worker_call.cc
-  [[nodiscard]] const ReplyRecord* find_reply(const CallId& id);
-  void note_reply(const ReplyRecord& record, std::uint64_t at);
-  void drop_reply(const Fence& fence);
-  void pass_reply(const ReplyRecord& record, std::uint64_t end);
 
   [[nodiscard]] std::size_t elastic_room();
   [[nodiscard]] bool wait_for_room(std::unique_lock<std::mutex>& lock, std::size_t bytes, Duration patience);
@@ -101,6 +97,7 @@ class WorkerEnd::State {
   // Of the intake thread.
   std::atomic<std::uint64_t> read_{0};
   bool ended_ = false;
+  bool hands_out_stops_ = false;
   bool silent_progress_ = false;  // passed records that no DONE told the daemon of
 
   std::mutex mutex_;  // all below
@@ -110,8 +107,7 @@ class WorkerEnd::State {
   std::size_t elastic_used_ = 0;
   std::deque<Unsent> unsent_;
   std::vector<Stop> stops_;
-  std::vector<ReplyPlace> replies_;
-  std::atomic<std::uint64_t> scanned_{0};  // requests looked through for stops and replies
+  std::atomic<std::uint64_t> scanned_{0};  // requests looked through for stops
   std::atomic<std::size_t> stop_count_{0};
   std::atomic<std::size_t> unsent_count_{0};
 };

@@ -62,6 +62,7 @@ int run_command_worker(channel::WorkerEnd& end, const CommandOptions& options) {
         return 0;
       case channel::Intake::kBroken:
         return 1;
+      case channel::Intake::kStop:  // not asked for
       case channel::Intake::kNothing:
         continue;
       case channel::Intake::kRun:

@@ -127,6 +127,7 @@ int run_fresh_worker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTas
         return 0;
       case channel::Intake::kBroken:
         return 1;
+      case channel::Intake::kStop:  // not asked for
       case channel::Intake::kNothing:
         continue;
     }

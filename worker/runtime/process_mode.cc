@@ -1,6 +1,5 @@
 #include "worker/runtime/process_mode.h"
 
-#include <cxxabi.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -8,13 +7,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <memory>
-#include <new>
-#include <typeinfo>
 
 #include "base/limits.h"
-#include "base/payload.h"
+#include "worker/runtime/async_loop.h"
+#include "worker/runtime/call_task.h"
 #include "worker/runtime/chunk.h"
 #include "worker/runtime/descendants.h"
 #include "worker/runtime/lifeline.h"
@@ -48,13 +44,6 @@ std::uint64_t resident_bytes() {
   return static_cast<std::uint64_t>(std::max(0, take_number(text).value)) * page_bytes;
 }
 
-const std::byte* bytes_at(std::string_view text) { return reinterpret_cast<const std::byte*>(text.data()); }
-
-std::string class_of_current_exception() {
-  const std::type_info* type = abi::__cxa_current_exception_type();
-  return type == nullptr ? "unknown exception" : demangled(type->name());
-}
-
 }  // namespace
 
 void watch_forks() {
@@ -62,12 +51,7 @@ void watch_forks() {
   static_cast<void>(registered);
 }
 
-std::string demangled(const char* name) {
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> readable(abi::__cxa_demangle(name, nullptr, nullptr, &status),
-                                                        std::free);
-  return status == 0 ? readable.get() : name;
-}
+bool is_fork_of_task() { return is_forked_from_task.load(std::memory_order_relaxed); }
 
 int ProcessWorker::work() {
   watch_forks();
@@ -83,6 +67,7 @@ int ProcessWorker::work() {
         return 0;
       case Intake::kBroken:
         return 1;
+      case Intake::kStop:  // not asked for
       case Intake::kNothing:
         break;
     }
@@ -114,15 +99,14 @@ void ProcessWorker::run_one(channel::Run& run) {
   result_.begin(context);
   std::optional<Failure> failure;
   if (take == channel::Take::kUnreadable) {
-    failure = {DoneStatus::kWorkerError, "PayloadUnreadable",
-               "the job's payload or its segments did not reach the worker"};
+    failure = unreadable_payload();
   } else if (const Status in = directory_ != nullptr ? directory_->enter(run.fence) : Status(); !in) {
     failure = {DoneStatus::kWorkerError, "WorkDirectory", in.error().message};
     is_homeless_ = true;
   } else {
     failure = execute(run, context);
   }
-  if (is_forked_from_task.load(std::memory_order_relaxed)) _exit(1);  // a child that came back from the task
+  if (is_fork_of_task()) _exit(1);  // a child that came back from the task
   ++jobs_run_;
 
   channel::Outcome outcome;
@@ -133,11 +117,7 @@ void ProcessWorker::run_one(channel::Run& run) {
   end_what_it_left(took);
   if (directory_ != nullptr) directory_->leave();
   if (failure) {
-    outcome.status = failure->status;
-    outcome.error_class = failure->error_class;
-    outcome.error_message = failure->message;
-    outcome.no_retry = failure->no_retry;
-    outcome.retry_after_ms = failure->retry_after_ms;
+    tell(*failure, outcome);
     result_.discard();
   }
   unweighed_ += took;
@@ -158,72 +138,28 @@ void ProcessWorker::run_one(channel::Run& run) {
 }
 
 std::optional<Failure> ProcessWorker::execute(channel::Run& run, TaskContext& context) {
-  if (run.task >= tasks_.size()) {
-    return Failure{DoneStatus::kUnknownTask, "UnknownTask",
-                   "this worker has no task number " + std::to_string(run.task)};
-  }
-  if (auto failure = resolve(run)) return failure;
-  const sdk::TaskFunction& task = tasks_[run.task].function;
+  if (run.task >= tasks_.size()) return unknown_task(run.task);
+  if (auto failure = resolve(run, mappings_, parts_)) return failure;
+  const sdk::RegisteredTask& task = tasks_[run.task];
   if (!is_chunk(parts_)) return call(task, context, parts_, result_);
   return run_chunk(
       parts_.front(), context, [&](Parts arguments, ResultWriter& out) { return call(task, context, arguments, out); },
       result_);
 }
 
-std::optional<Failure> ProcessWorker::call(const sdk::TaskFunction& task, TaskContext& context, Parts arguments,
+std::optional<Failure> ProcessWorker::call(const sdk::RegisteredTask& task, TaskContext& context, Parts arguments,
                                            ResultWriter& out) {
   try {
-    task(context, arguments, out);
+    if (task.function) {
+      task.function(context, arguments, out);
+    } else {
+      run_alone(end_, context, task.coroutine, arguments, out);
+    }
     result_.finish();
     return std::nullopt;
-  } catch (const BadArgument& error) {
-    return Failure{DoneStatus::kBadPayload, "BadArgument", error.what(), true};
-  } catch (const Stopped& error) {
-    if (context.stop_requested()) return Failure{DoneStatus::kStopped, "Stopped", error.what()};
-    return Failure{DoneStatus::kTaskError, "futured::Stopped", "the task stopped though nobody asked it to"};
-  } catch (const ResultTooLarge& error) {
-    return Failure{DoneStatus::kResultTooLarge, "ResultTooLarge", error.what(), true};
-  } catch (const std::bad_alloc& error) {
-    return Failure{DoneStatus::kOutOfMemory, demangled(typeid(error).name()), "an allocation of the task failed"};
-  } catch (const RetryAfter& error) {
-    const auto ms = std::clamp<std::int64_t>(error.delay().count(), 1, UINT32_MAX);  // 0 would not be said
-    return Failure{DoneStatus::kTaskError, error.error_class(), error.what(), false, static_cast<std::uint32_t>(ms)};
-  } catch (const TaskError& error) {
-    return Failure{DoneStatus::kTaskError, error.error_class(), error.what(), error.retry() == Retry::kPointless};
-  } catch (const std::exception& error) {
-    return Failure{DoneStatus::kTaskError, demangled(typeid(error).name()), error.what()};
   } catch (...) {
-    return Failure{DoneStatus::kTaskError, class_of_current_exception(),
-                   "the task threw something that is no std::exception"};
+    return failure_of_exception(context);
   }
-}
-
-// Gives every part of the payload its bytes: in the record, in the payload's memory, or in a mapped segment.
-std::optional<Failure> ProcessWorker::resolve(channel::Run& run) {
-  if (run.payload.empty()) return std::nullopt;
-  const auto parts = decode_parts(run.payload);
-  if (!parts) return Failure{DoneStatus::kBadPayload, "BadPayload", parts.error().message, true};
-  std::size_t next_descriptor = 0;
-  for (const Part& part : *parts) {
-    if (part.kind == PartKind::kInline) {
-      parts_.push_back({part.content_type, {bytes_at(part.bytes), part.bytes.size()}, nullptr});
-      continue;
-    }
-    if (next_descriptor == run.descriptors.size()) {
-      return Failure{DoneStatus::kWorkerError, "PayloadUnreadable",
-                     "a segment of the payload did not reach the worker"};
-    }
-    auto mapping = mappings_.get(part.segment, std::move(run.descriptors[next_descriptor++]), run.taken_at);
-    if (!mapping) return Failure{DoneStatus::kWorkerError, "PayloadUnreadable", mapping.error().message};
-    const std::span<const std::byte> all = (*mapping)->bytes();
-    if (part.end > all.size()) {
-      return Failure{
-          DoneStatus::kBadPayload, "BadPayload",
-          "a slice ends at byte " + std::to_string(part.end) + " of a segment of " + std::to_string(all.size()), true};
-    }
-    parts_.push_back({part.content_type, all.subspan(part.begin, part.end - part.begin), std::move(*mapping)});
-  }
-  return std::nullopt;
 }
 
 bool ProcessWorker::is_worn_out() {

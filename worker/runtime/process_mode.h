@@ -46,9 +46,8 @@ class ProcessWorker {
  private:
   [[nodiscard]] channel::Intake wait(channel::Run& run);
   [[nodiscard]] std::optional<Failure> execute(channel::Run& run, TaskContext& context);
-  [[nodiscard]] std::optional<Failure> call(const sdk::TaskFunction& task, TaskContext& context, Parts arguments,
+  [[nodiscard]] std::optional<Failure> call(const sdk::RegisteredTask& task, TaskContext& context, Parts arguments,
                                             ResultWriter& out);
-  [[nodiscard]] std::optional<Failure> resolve(channel::Run& run);
   // Between two jobs: it has run as many as it may, has grown too large, or was left changed.
   [[nodiscard]] bool is_worn_out();
   void measure(channel::Outcome& outcome, Duration took);
@@ -77,8 +76,7 @@ class ProcessWorker {
 // From now on a fork of this process that comes back from a task ends: the channel is the worker's, and two writers
 // would ruin it.
 void watch_forks();
-
-// The name of a type as C++ writes it.
-[[nodiscard]] std::string demangled(const char* name);
+// This is such a fork.
+[[nodiscard]] bool is_fork_of_task();
 
 }  // namespace futured::runtime

@@ -7,15 +7,19 @@
 #include <climits>
 #include <cmath>
 #include <new>
+#include <thread>
+#include <utility>
 
 #include "base/payload.h"
 #include "base/time.h"
 #include "segment/array_type.h"
+#include "worker/runtime/async_loop.h"
 
 namespace futured::runtime {
 
 namespace {
 
+constexpr Duration kStopLook = std::chrono::milliseconds(10);
 constexpr double kProgressStep = 0.001;
 constexpr Duration kProgressAgain = std::chrono::milliseconds(100);
 constexpr std::size_t kBesideBytes =
@@ -25,6 +29,12 @@ constexpr std::size_t kBesideBytes =
 
 bool TaskContext::wait_for(std::chrono::nanoseconds time) {
   const Instant until = monotonic_now() + time;
+  while (shares_thread_) {  // the channel's wake-ups are for all of its runs
+    if (stop_requested()) return false;
+    const Duration left = until - monotonic_now();
+    if (left.count() <= 0) return true;
+    std::this_thread::sleep_for(std::min<Duration>(left, kStopLook));
+  }
   for (;;) {
     if (stop_requested()) return false;
     const Duration left = until - monotonic_now();
@@ -39,7 +49,7 @@ bool TaskContext::wait_for(std::chrono::nanoseconds time) {
 }
 
 StopReason TaskContext::stop_reason() {
-  const auto reason = end_.stop_reason(fence_);
+  const auto reason = told_stop_ ? told_stop_ : end_.stop_reason(fence_);
   if (!reason) return StopReason::kNone;
   switch (*reason) {
     case channel::StopReason::kCancel:
@@ -52,6 +62,39 @@ StopReason TaskContext::stop_reason() {
       return StopReason::kShutdown;
   }
   return StopReason::kCancelled;
+}
+
+bool TaskContext::begin(sdk::Waiter& waiter) {
+  FUTURED_CHECK(loop_ != nullptr, "only a coroutine task waits so");
+  const bool is_for_stop = waiter.what == sdk::Waiter::For::kStop;
+  if (is_for_stop && stop_requested()) return false;
+  if (!is_for_stop && std::exchange(owes_stop_, false)) {
+    waiter.is_stopped = true;
+    return false;
+  }
+  if (!loop_->begin(*this, waiter)) return false;
+  waiting_.push_back(&waiter);
+  return true;
+}
+
+void TaskContext::forget(sdk::Waiter& waiter) noexcept {
+  loop_->forget(waiter);
+  std::erase(waiting_, &waiter);
+}
+
+void TaskContext::end_wait(sdk::Waiter& waiter) {
+  std::erase(waiting_, &waiter);
+  resumer_->resume(waiter.coroutine);
+}
+
+void TaskContext::stop(channel::StopReason reason) {
+  if (told_stop_) return;
+  told_stop_ = reason;
+  owes_stop_ = waiting_.empty();
+  for (sdk::Waiter* const waiter : waiting_) {
+    waiter->is_stopped = waiter->what != sdk::Waiter::For::kStop;
+    loop_->end(*waiter);
+  }
 }
 
 // A task may call this in its innermost loop: what nobody could see a difference in is not sent.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "futured/async.h"
 #include "futured/task.h"
 #include "segment/memory.h"
 #include "worker/channel/worker_end.h"
@@ -23,9 +24,18 @@ struct SharedMemory {
   bool is_in_result = false;
 };
 
-// One run. Lives on the worker's stack; everything of it may be used from any thread of the task, except for wait_for
-// and submit.
-class TaskContext final : public Context {
+class AsyncLoop;
+
+// Goes on with a coroutine of a run whose wait is over.
+class Resumer {
+ public:
+  virtual ~Resumer() = default;
+  virtual void resume(std::coroutine_handle<> coroutine) = 0;
+};
+
+// One run. Everything of it may be used from any thread of the task, except for wait_for, submit and
+// what is for coroutines.
+class TaskContext final : public AsyncContext {
  public:
   TaskContext(channel::WorkerEnd& end, const channel::Run& run, std::uint64_t jobs_run_before,
               const std::string& spool_directory)
@@ -40,7 +50,7 @@ class TaskContext final : public Context {
   [[nodiscard]] std::uint32_t attempt() const override { return fence_.attempt; }
   [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> deadline() const override;
   [[nodiscard]] std::uint64_t jobs_run_before() const override { return jobs_run_before_; }
-  [[nodiscard]] bool stop_requested() override { return end_.stop_requested(fence_); }
+  [[nodiscard]] bool stop_requested() override { return told_stop_ || end_.stop_requested(fence_); }
   [[nodiscard]] StopReason stop_reason() override;
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds time) override;
   using Context::progress;
@@ -51,6 +61,21 @@ class TaskContext final : public Context {
   void emit(std::string_view bytes) override { streams_.emit(bytes); }
 
   [[nodiscard]] TaskStreams& streams() { return streams_; }
+
+  // For a coroutine task, before it begins: who has its waits, and who goes on with it.
+  void run_on(AsyncLoop& loop, Resumer& resumer) {
+    loop_ = &loop;
+    resumer_ = &resumer;
+  }
+  // Other runs share the thread, so nothing here waits.
+  void share_thread() {
+    shares_thread_ = true;
+    streams_.never_wait();
+  }
+  // It is to stop: what its coroutines wait for ends now, or their next wait does.
+  void stop(channel::StopReason reason);
+  // The wait of this waiter is over.
+  void end_wait(sdk::Waiter& waiter);
 
   // The memory that holds all of `bytes`, if this context gave it out.
   [[nodiscard]] SharedMemory* find_shared(std::span<const std::byte> bytes);
@@ -65,9 +90,13 @@ class TaskContext final : public Context {
   [[nodiscard]] std::uint64_t submit_job(std::string_view task, const AddArguments& add_arguments,
                                          const SubmitOptions& options) override;
 
+  [[nodiscard]] bool begin(sdk::Waiter& waiter) override;
+  void forget(sdk::Waiter& waiter) noexcept override;
+
  private:
   void send(const channel::CallId& call, std::string_view request);
-  [[nodiscard]] channel::Reply await_reply(const channel::CallId& call);
+  [[nodiscard]] channel::Reply await_reply(std::uint64_t call);
+  void sleep_for_reply(std::uint64_t call);
 
   struct Progress {
     Instant sent_at;  // 0: nothing was
@@ -84,6 +113,13 @@ class TaskContext final : public Context {
   Progress progress_;
   std::vector<std::shared_ptr<SharedMemory>> shared_;
   std::uint64_t calls_ = 0;
+
+  AsyncLoop* loop_ = nullptr;
+  Resumer* resumer_ = nullptr;
+  bool shares_thread_ = false;
+  std::optional<channel::StopReason> told_stop_;
+  bool owes_stop_ = false;             // the next wait is to throw
+  std::vector<sdk::Waiter*> waiting_;  // of its coroutines
 };
 
 // What a task returned is over limits::kResultBytesMax or limits::kPayloadPartsMax.

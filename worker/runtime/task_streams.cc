@@ -49,7 +49,9 @@ void TaskStreams::emit(std::string_view bytes) {
     capture.append(piece);
     for (;;) {
       end_.beat(run_);
-      if (end_.emit(run_.fence, chunks_.number, offset, piece, kEmitPatience)) break;
+      const bool is_sent =
+          end_.emit(run_.fence, chunks_.number, offset, piece, waits_ ? kEmitPatience : Duration::zero());
+      if (is_sent || !waits_) break;
       if (end_.stop_requested(run_.fence)) throw Stopped();
     }
     bytes.remove_prefix(piece.size());

@@ -21,6 +21,8 @@ class TaskStreams {
 
   // Waits while the daemon has no room, and counts as alive meanwhile. Throws Stopped when a stop comes while it waits.
   void emit(std::string_view bytes);
+  // From now on emit() keeps what the daemon has no room for, and who follows the job misses that much.
+  void never_wait() { waits_ = false; }
   // One line: time, level, message. Never waits: what the daemon has no room for now is told with the report.
   void log(LogLevel level, std::string_view message);
 
@@ -40,6 +42,7 @@ class TaskStreams {
   channel::WorkerEnd& end_;
   const channel::Run& run_;
   const std::string& spool_directory_;
+  bool waits_ = true;
   std::mutex mutex_;  // chunks of several threads follow one another whole
   Stream chunks_{3, {}};
   Stream log_{4, {}};

@@ -13,6 +13,7 @@ namespace futured::runtime {
 namespace {
 
 constexpr int kBeatMs = 100;  // who waits for the daemon is alive
+constexpr int kLookMs = 1;    // between two looks of a run that shares its thread
 
 // Every part inline. What is far over the bound is refused before it is copied.
 class ArgumentEncoder final : public ResultWriter {
@@ -71,7 +72,7 @@ std::uint64_t TaskContext::submit_job(std::string_view task, const AddArguments&
   throw_if_stopped();
   const channel::CallId call{fence_, ++calls_};
   send(call, request);
-  const channel::Reply reply = await_reply(call);
+  const channel::Reply reply = await_reply(call.number);
   if (!reply.job.is_set()) throw SubmitError(reply.error_class, reply.error_message);
   return reply.job.value;
 }
@@ -87,17 +88,25 @@ void TaskContext::send(const channel::CallId& call, std::string_view request) {
 }
 
 // The answer is looked for before a stop: a job that was made is told.
-channel::Reply TaskContext::await_reply(const channel::CallId& call) {
+channel::Reply TaskContext::await_reply(std::uint64_t call) {
   for (;;) {
     end_.beat(run_);
-    if (auto reply = end_.reply(call)) return *std::move(reply);
+    if (auto reply = end_.reply(run_, call)) return *std::move(reply);
     throw_if_stopped();
-    if (!end_.arm_for_reply(call)) continue;
-    std::array<pollfd, 2> sources{{{end_.wake_fd(), POLLIN, 0}, {end_.lifeline_fd(), 0, 0}}};
+    sleep_for_reply(call);
+  }
+}
+
+// Until there may be an answer or a stop, or for a beat.
+void TaskContext::sleep_for_reply(std::uint64_t call) {
+  std::array<pollfd, 2> sources{{{end_.lifeline_fd(), 0, 0}, {end_.wake_fd(), POLLIN, 0}}};
+  if (shares_thread_) {  // the channel's wake-ups are for all of its runs
+    (void)poll(sources.data(), 1, kLookMs);
+  } else if (end_.arm_for_reply(run_, call)) {
     (void)poll(sources.data(), sources.size(), kBeatMs);
     end_.disarm();
-    if ((sources[1].revents & (POLLHUP | POLLERR)) != 0) throw Stopped();
   }
+  if ((sources[0].revents & (POLLHUP | POLLERR)) != 0) throw Stopped();
 }
 
 }  // namespace futured::runtime

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "worker/runtime/async_mode.h"
 #include "worker/runtime/command_mode.h"
 #include "worker/runtime/descendants.h"
 #include "worker/runtime/fresh_mode.h"
@@ -64,6 +65,8 @@ int work(const ZygoteOptions& options, WorkDirectory& directory, std::span<chann
       return run_process_worker(options, directory, end);
     case PoolMode::kThread:
       return run_thread_worker(ends, sdk::registered_tasks(), options);
+    case PoolMode::kAsync:
+      return run_async_worker(end, sdk::registered_tasks(), options);
   }
   return kExitBroken;
 }

@@ -64,6 +64,8 @@ zygote::Mode wire_mode(PoolMode mode) {
       return zygote::Mode::kFresh;
     case PoolMode::kThread:
       return zygote::Mode::kThread;
+    case PoolMode::kAsync:
+      return zygote::Mode::kAsync;
     case PoolMode::kCommand:
       break;
   }
@@ -164,7 +166,7 @@ int Zygote::serve() {
 bool Zygote::is_sound(const zygote::Fork& request, const channel::Packet& packet) const {
   if (packet.bytes != sizeof request || request.header.version != zygote::kVersion) return false;
   if (request.header.type != static_cast<std::uint32_t>(zygote::MessageType::kFork)) return false;
-  if (request.count < 1 || request.count > options_.terms.jobs_at_once) return false;
+  if (request.count < 1 || request.count > options_.terms.slots_per_worker()) return false;
   return packet.descriptors.size() == zygote::fork_descriptors(request.count);
 }
 

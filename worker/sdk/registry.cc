@@ -64,9 +64,7 @@ Status start(const std::string& path) {
   return entry == nullptr ? Status() : register_c_tasks(reinterpret_cast<CEntry>(entry), path);
 }
 
-}  // namespace
-
-bool register_task(int abi_version, std::string name, TaskOptions options, TaskFunction function) noexcept {
+bool add(int abi_version, std::string name, TaskOptions options, TaskFunction function, AsyncTaskFunction coroutine) {
   Registry& all = registry();
   const std::string wrong = what_is_wrong(all, abi_version, name, options);
   if (!wrong.empty()) {
@@ -77,8 +75,19 @@ bool register_task(int abi_version, std::string name, TaskOptions options, TaskF
     }
     return false;
   }
-  all.tasks.push_back({std::move(name), std::move(options.version), all.origin, std::move(function)});
+  all.tasks.push_back(
+      {std::move(name), std::move(options.version), all.origin, std::move(function), std::move(coroutine)});
   return true;
+}
+
+}  // namespace
+
+bool register_task(int abi_version, std::string name, TaskOptions options, TaskFunction function) noexcept {
+  return add(abi_version, std::move(name), std::move(options), std::move(function), {});
+}
+
+bool register_async_task(int abi_version, std::string name, TaskOptions options, AsyncTaskFunction function) noexcept {
+  return add(abi_version, std::move(name), std::move(options), {}, std::move(function));
 }
 
 std::span<RegisteredTask> registered_tasks() { return registry().tasks; }

@@ -14,7 +14,8 @@ struct RegisteredTask {
   std::string name;
   std::string version;
   std::string origin;  // the plugin's path; empty for a task of the executable
-  TaskFunction function;
+  TaskFunction function;         // or
+  AsyncTaskFunction coroutine;
 };
 
 // All tasks so far, in the order of their registration: the index of a task is what a RUN record names.

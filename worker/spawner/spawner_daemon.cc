@@ -281,12 +281,17 @@ void Spawner::start_pool(const StartPool& message, std::string_view strings) {
 void Spawner::start_worker(const StartWorker& message) {
   const bool is_among = message.slot >= message.first && message.slot - message.first < message.count;
   if (message.count < 1 || message.count > limits::kJobsAtOnceMax || !is_among) return;
+  if (message.runs_at_once < 1 || message.runs_at_once > limits::kCoroutinesMax) return;
   SlotState& slot = slots_[message.slot];
   if (slot.state != SlotState::State::kEnded || stopping_) return;  // a START_WORKER that crossed with a replay
   slot.id = message.slot;
   slot.pool = message.pool;
   slot.first = message.first;
   slot.count = message.count;
+  if (const auto wanted = channel::geometry_for(message.runs_at_once); slot.geometry != wanted) {
+    slot.geometry = wanted;
+    slot.memory.reset();
+  }
   if (auto prepared = prepare(slot); !prepared) return fail_start(slot, prepared.error().message);
   const auto pool = pools_.find(message.pool);
   if (pool == pools_.end()) return fail_start(slot, "no such pool");

@@ -62,14 +62,17 @@ Status Spawner::prepare(SlotState& slot) {
   slot.peak_rss_bytes = slot.cpu_ns = 0;
   slot.deadline = slot.reap_by = Instant::never();
   if (!slot.memory.is_open()) {
-    auto memory = channel::create_memory("futured-channel-" + std::to_string(slot.id));
+    auto memory = channel::create_memory("futured-channel-" + std::to_string(slot.id), slot.geometry);
     if (!memory) return memory.error();
     slot.memory = std::move(*memory);
+  }
+  if (!slot.to_worker.is_open()) {
     slot.to_worker = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     slot.to_host = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!slot.to_worker.is_open() || !slot.to_host.is_open()) return system_error("eventfd");
   }
-  if (auto begun = channel::initialise(slot.memory.get(), SlotId{slot.id}, slot.generation); !begun) return begun;
+  const Status begun = channel::initialise(slot.memory.get(), SlotId{slot.id}, slot.generation, slot.geometry);
+  if (!begun) return begun;
   return renew_sockets(slot);
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/time.h"
+#include "worker/channel/channel.h"
 #include "worker/channel/zygote.h"
 #include "worker/spawner/slot_groups.h"
 #include "worker/spawner/wire.h"
@@ -43,6 +44,7 @@ struct SlotState {
   // Of the slots that its worker serves: the first one leads, and knows pid, pidfd, lifeline, confinement and figures.
   std::uint32_t first = 0;
   std::uint32_t count = 1;
+  channel::Geometry geometry;
 
   enum class State {
     kWaiting,  // for a zygote that is ready, and for the others of its worker

@@ -8,7 +8,7 @@
 
 namespace futured::spawner {
 
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 
 enum class MessageType : std::uint32_t {
   // To the spawner.
@@ -73,9 +73,11 @@ struct StartWorker {
   std::uint32_t pool;
   std::uint32_t slot;
   std::uint32_t first;
-  std::uint32_t count;  // 1 … limits::kJobsAtOnceMax
+  std::uint32_t count;         // 1 … limits::kJobsAtOnceMax
+  std::uint32_t runs_at_once;  // of each slot: 1 … limits::kCoroutinesMax
+  std::uint32_t reserved;
 };
-static_assert(sizeof(StartWorker) == 24);
+static_assert(sizeof(StartWorker) == 32);
 
 struct Kill {
   MessageHeader header;

@@ -8,6 +8,8 @@
 
 namespace {
 
+using futured::Async;
+using futured::AsyncContext;
 using futured::Context;
 using futured::Output;
 using futured::Parts;
@@ -26,29 +28,31 @@ FUTURED_TASK("echo", [](Parts parts) {
 });
 
 // sleep SECONDS: ends at once when it is asked to stop.
-FUTURED_TASK("sleep", [](Context& context, double seconds) {
+FUTURED_TASK("sleep", [](AsyncContext& context, double seconds) -> Async<> {
   if (!(seconds >= 0 && seconds <= kSleepSecondsMax)) {
     throw futured::BadArgument("argument 1 is not a number of seconds between 0 and a year");
   }
   const std::chrono::duration<double> time(seconds);
-  if (!context.wait_for(std::chrono::duration_cast<std::chrono::nanoseconds>(time))) throw futured::Stopped();
+  co_await context.sleep(std::chrono::duration_cast<std::chrono::nanoseconds>(time));
 });
 
 // count N SECONDS: emits the numbers 1 to N, one a line, each after so many seconds; reports its progress; returns N.
-FUTURED_TASK("count", [](Context& context, std::uint32_t last, double seconds) {
+FUTURED_TASK("count", [](AsyncContext& context, std::uint32_t last, double seconds) -> Async<std::uint32_t> {
   if (!(seconds >= 0 && seconds <= kSleepSecondsMax)) {
     throw futured::BadArgument("argument 2 is not a number of seconds between 0 and a year");
   }
   const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds));
   for (std::uint32_t number = 1; number <= last; ++number) {
-    if (!context.wait_for(time)) {
+    try {
+      co_await context.sleep(time);
+    } catch (const futured::Stopped&) {
       context.log(futured::LogLevel::kWarning, "stopped before " + std::to_string(number));
-      throw futured::Stopped();
+      throw;
     }
     context.emit(std::to_string(number) + "\n");
     context.progress(number, last, "counted to " + std::to_string(number));
   }
-  return last;
+  co_return last;
 });
 
 // fail MESSAGE: always fails.

@@ -18,6 +18,8 @@ void measure_ring(std::uint64_t messages);
 void measure_spawn(std::uint64_t commands);
 // Forks that exit at once a second, two at a time, made and reaped by two bare processes.
 void measure_fork(std::uint64_t forks);
+// Sums of the squares of 0 to n-1 a second, by so many bare processes that share the calls.
+void measure_compute(std::uint64_t calls, std::uint64_t n, int processes);
 // A process that is handed a fresh sealed memfd of doubles, maps it and sums it; then sums it again, warm.
 void measure_array(std::uint64_t mebibytes, int rounds);
 

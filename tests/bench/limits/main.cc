@@ -14,10 +14,13 @@ int main(int argc, char** argv) {
   if (what == "ring" && argc == 3) return measure_ring(number(2)), 0;
   if (what == "spawn" && argc == 3) return measure_spawn(number(2)), 0;
   if (what == "fork" && argc == 3) return measure_fork(number(2)), 0;
+  if (what == "compute" && argc == 5 && number(4) != 0) {
+    return measure_compute(number(2), number(3), static_cast<int>(number(4))), 0;
+  }
   if (what == "array" && argc == 4) return measure_array(number(2), static_cast<int>(number(3))), 0;
   std::fprintf(
       stderr,
       "usage: bench-limits commits FOLDER ROWS ROWS_PER_COMMIT | single-commits FOLDER COMMITS | ring MESSAGES |"
-      " spawn COMMANDS | fork FORKS | array MEBIBYTES ROUNDS\n");
+      " spawn COMMANDS | fork FORKS | compute CALLS N PROCESSES | array MEBIBYTES ROUNDS\n");
   return 2;
 }

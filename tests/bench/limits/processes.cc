@@ -11,12 +11,12 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
-#include <numeric>
 #include <vector>
 
 #include "base/fd.h"
 #include "tests/bench/limits/limits.h"
 #include "tests/bench/peers/connection.h"
+#include "tests/bench/sum.h"
 #include "tests/bench/timing.h"
 
 namespace futured::bench {
@@ -90,17 +90,6 @@ void await_child(pid_t child) {
   if (::waitpid(child, &status, 0) != child || status != 0) give_up("a measuring process failed");
 }
 
-// Sixteen sums side by side: a single one would wait for its own additions and measure those instead of memory.
-double sum_of(const double* numbers, std::size_t count) {
-  constexpr std::size_t kLanes = 16;
-  std::array<double, kLanes> sums{};
-  for (std::size_t i = 0; i + kLanes <= count; i += kLanes) {
-#pragma GCC unroll 16
-    for (std::size_t lane = 0; lane < kLanes; ++lane) sums[lane] += numbers[i + lane];
-  }
-  return std::accumulate(sums.begin(), sums.end(), 0.0);
-}
-
 Fd sealed_array(std::size_t bytes) {
   Fd memory(::memfd_create("bench", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memory.is_open() || ::ftruncate(memory.get(), static_cast<off_t>(bytes)) != 0) give_up("memfd failed");
@@ -157,6 +146,29 @@ void measure_fork(std::uint64_t forks) {
   measure_two_at_a_time(forks, [](std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) await_child(in_child([] {}));
   });
+}
+
+// The loop of the task `sum_squares`.
+void sum_squares(std::uint64_t n) {
+  std::uint64_t sum = 0;
+  for (std::uint64_t i = 0; i < n; ++i) {
+    sum += i * i;
+    asm volatile("" : "+r"(sum));  // the compiler knows the closed formula
+  }
+}
+
+void measure_compute(std::uint64_t calls, std::uint64_t n, int processes) {
+  const Stopwatch watch;
+  std::vector<pid_t> children;
+  for (int process = 0; process < processes; ++process) {
+    const std::uint64_t share = calls * (process + 1) / processes - calls * process / processes;
+    children.push_back(in_child([&] {
+      if (::setsid() < 0) ::_exit(1);  // as a worker does: the kernel may share the cores out by session
+      for (std::uint64_t call = 0; call < share; ++call) sum_squares(n);
+    }));
+  }
+  for (const pid_t child : children) await_child(child);
+  print_rate(calls, watch.seconds());
 }
 
 void measure_array(std::uint64_t mebibytes, int rounds) {

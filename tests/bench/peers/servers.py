@@ -125,10 +125,11 @@ class PythonPool:
         pass
 
 
+MULTIPROCESSING_POOL = PythonPool("multiprocessing.Pool", "pool")
 PEERS = [
     BeanstalkdDurable,
     Beanstalkd,
     Gearmand,
-    PythonPool("multiprocessing.Pool", "pool"),
+    MULTIPROCESSING_POOL,
     PythonPool("ProcessPoolExecutor", "executor"),
 ]

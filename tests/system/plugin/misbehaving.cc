@@ -91,18 +91,18 @@ FUTURED_TASK("test.no_memory", [](futured::Context& context) {
   return context.make_array<double>({std::uint64_t{1} << 40, std::uint64_t{1} << 40});
 });
 
-// As if it had never been taken: writes OFFERED over TAKEN in its own record, once it was asked to stop.
+// As if it had never been taken: writes OFFERED over TAKEN in its own place of the run table, once it was asked to stop.
 FUTURED_TASK("test.untake", [](futured::Context& context, std::string gate) {
   report(gate);
   while (context.wait_for(std::chrono::seconds(60))) {
   }
   const std::uint64_t job = context.job_id();
   for (const Mapping& mapping : shared_mappings()) {
-    for (std::size_t at = 4096; at + 56 <= mapping.bytes; at += 8) {  // docs/formats/channel.md: a RUN and its fence
-      auto* const record = reinterpret_cast<volatile std::uint32_t*>(mapping.from + at);
-      const bool is_mine = record[2] == static_cast<std::uint32_t>(job) && record[3] == 0 &&
-                           record[4] == context.epoch() && record[5] == context.attempt();
-      if (is_mine && record[6] == 2) record[6] = 1;
+    for (std::size_t at = 4096; at + 64 <= mapping.bytes; at += 64) {  // docs/formats/channel.md: the run table
+      auto* const place = reinterpret_cast<volatile std::uint32_t*>(mapping.from + at);
+      const bool is_mine = place[0] == static_cast<std::uint32_t>(job) && place[1] == 0 &&
+                           place[2] == context.epoch() && place[3] == context.attempt();
+      if (is_mine && place[6] == 2) place[6] = 1;
     }
   }
   wait_for_ever();

@@ -48,12 +48,12 @@ TEST(Call, IsAnsweredWithTheJobThatWasMade) {
   const Call call = std::get<Call>(response);
   EXPECT_EQ(call.id, Caller::id(1));
   EXPECT_EQ(decode_child(call.request)->task, "resize");
-  EXPECT_FALSE(caller.worker.reply(call.id));
+  EXPECT_FALSE(caller.worker.reply(caller.run, 1));
   caller.host.answer(call.id, {.job = JobId{77}});
-  const auto reply = caller.worker.reply(call.id);
+  const auto reply = caller.worker.reply(caller.run, 1);
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply->job, JobId{77});
-  EXPECT_FALSE(caller.worker.reply(Caller::id(2)));
+  EXPECT_FALSE(caller.worker.reply(caller.run, 2));
 }
 
 TEST(Call, ARefusalBringsItsClassAndItsMessageAsFarAsItFits) {
@@ -62,20 +62,20 @@ TEST(Call, ARefusalBringsItsClassAndItsMessageAsFarAsItFits) {
   ASSERT_EQ(Caller::read(caller.host).number, 1u);
   const std::string message(4000, 'm');
   caller.host.answer(Caller::id(1), {{}, "NOT_FOUND", message});
-  const auto reply = caller.worker.reply(Caller::id(1));
+  const auto reply = caller.worker.reply(caller.run, 1);
   ASSERT_TRUE(reply);
   EXPECT_FALSE(reply->job.is_set());
   EXPECT_EQ(reply->error_class, "NOT_FOUND");
   EXPECT_EQ(reply->error_message, message.substr(0, kReplyTextBytesMax - 9));
 }
 
-TEST(Call, ARunMayCallForEverInOneReplyRecord) {
+TEST(Call, ARunMayCallForEver) {
   Caller caller(kSmall);
   for (std::uint64_t number = 1; number <= 5000; ++number) {
     caller.call(number);
     ASSERT_EQ(Caller::read(caller.host).number, number) << caller.host.broken();
     caller.host.answer(Caller::id(number), {.job = JobId{1000 + number}});
-    const auto reply = caller.worker.reply(Caller::id(number));
+    const auto reply = caller.worker.reply(caller.run, number);
     ASSERT_TRUE(reply) << number;
     EXPECT_EQ(reply->job, JobId{1000 + number});
     caller.host.release(caller.host.cursor());
@@ -84,7 +84,7 @@ TEST(Call, ARunMayCallForEverInOneReplyRecord) {
   EXPECT_TRUE(read_done(caller.host));
   ASSERT_TRUE(caller.host.offer(request(2)));
   caller.host.publish();
-  EXPECT_TRUE(work_one(caller.worker)) << "the reply is passed in the ring";
+  EXPECT_TRUE(work_one(caller.worker));
 }
 
 TEST(Call, EveryRunOfAFullRingIsAnswered) {
@@ -105,8 +105,8 @@ TEST(Call, EveryRunOfAFullRingIsAnswered) {
     ASSERT_TRUE(worker.call(id, asked(), Duration::zero()));
     ASSERT_EQ(Caller::read(host), id);
     host.answer(id, {.job = JobId{job + 100}});
-    ASSERT_TRUE(worker.reply(id)) << host.broken();
-    EXPECT_EQ(worker.reply(id)->job, JobId{job + 100});
+    ASSERT_TRUE(worker.reply(run, 1)) << host.broken();
+    EXPECT_EQ(worker.reply(run, 1)->job, JobId{job + 100});
     worker.done(run, {});
     ASSERT_TRUE(read_done(host));
     host.release(host.cursor());
@@ -123,19 +123,38 @@ TEST(Call, SeveralRunsOfOneChannelHaveRepliesOfTheirOwn) {
   for (channel::Run& run : runs) {
     ASSERT_EQ(worker.try_next(run), Intake::kRun);
     ASSERT_EQ(worker.take(run), Take::kTaken);
+    worker.detach(run);
     ASSERT_TRUE(worker.call({run.fence, 1}, asked(), Duration::zero()));
     ASSERT_EQ(Caller::read(host).fence, run.fence);
   }
   for (const std::size_t i : {2u, 0u, 1u}) host.answer({runs[i].fence, 1}, {.job = JobId{50 + i}});
-  channel::Run none;
-  EXPECT_EQ(worker.try_next(none), Intake::kNothing) << "read past the replies, as who takes several runs does";
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    const auto reply = worker.reply({runs[i].fence, 1});
+    const auto reply = worker.reply(runs[i], 1);
     ASSERT_TRUE(reply) << i;
     EXPECT_EQ(reply->job, JobId{50 + i});
   }
   worker.done(runs[0], {});
-  EXPECT_TRUE(worker.reply({runs[1].fence, 1})) << "the others keep theirs";
+  EXPECT_TRUE(worker.reply(runs[1], 1)) << "the others keep theirs";
+}
+
+TEST(Call, ARunIsNotAnsweredByWhatWasToldTheOneBeforeInItsPlace) {
+  TestSlot slot({16 * 1024, 16 * 1024, 1, 1});
+  HostEnd host = slot.host();
+  WorkerEnd worker = slot.worker();
+  for (std::uint64_t job = 1; job <= 2; ++job) {
+    ASSERT_TRUE(host.offer(request(job)));
+    host.publish();
+    channel::Run run;
+    ASSERT_EQ(worker.try_next(run), Intake::kRun);
+    ASSERT_EQ(worker.take(run), Take::kTaken);
+    EXPECT_FALSE(worker.reply(run, 1));
+    ASSERT_TRUE(worker.call({run.fence, 1}, asked(), Duration::zero()));
+    ASSERT_EQ(Caller::read(host).fence, run.fence);
+    host.answer({run.fence, 1}, {.job = JobId{job + 10}});
+    EXPECT_EQ(worker.reply(run, 1)->job, JobId{job + 10});
+    worker.done(run, {});
+    ASSERT_TRUE(read_done(host));
+  }
 }
 
 TEST(Call, WakesWhoWaits) {
@@ -147,14 +166,14 @@ TEST(Call, WakesWhoWaits) {
       ::usleep(20'000);
       caller.host.answer(Caller::id(number), {.job = JobId{number}});
     });
-    while (!caller.worker.reply(Caller::id(number))) {
-      if (!caller.worker.arm_for_reply(Caller::id(number))) continue;
+    while (!caller.worker.reply(caller.run, number)) {
+      if (!caller.worker.arm_for_reply(caller.run, number)) continue;
       pollfd sleeper{caller.worker.wake_fd(), POLLIN, 0};
       EXPECT_EQ(::poll(&sleeper, 1, 20'000), 1) << number;
       caller.worker.disarm();
     }
     daemon.join();
-    EXPECT_FALSE(caller.worker.arm_for_reply(Caller::id(number))) << "it is there";
+    EXPECT_FALSE(caller.worker.arm_for_reply(caller.run, number)) << "it is there";
     if (number == 1) {
       caller.call(2);
       ASSERT_EQ(Caller::read(caller.host).number, 2u);
@@ -189,11 +208,11 @@ TEST(Call, TheNextDaemonReadsAndAnswersIt) {
   HostEnd next = caller.slot.host();
   ASSERT_EQ(Caller::read(next), Caller::id(1));
   next.answer(Caller::id(1), {.job = JobId{9}});
-  EXPECT_EQ(caller.worker.reply(Caller::id(1))->job, JobId{9});
+  EXPECT_EQ(caller.worker.reply(caller.run, 1)->job, JobId{9});
   caller.call(2);
   ASSERT_EQ(Caller::read(next).number, 2u);
   next.answer(Caller::id(2), {.job = JobId{10}});
-  EXPECT_EQ(caller.worker.reply(Caller::id(2))->job, JobId{10});
+  EXPECT_EQ(caller.worker.reply(caller.run, 2)->job, JobId{10});
 
   // It died before it released what it had answered: both are read again, and the answer to the first is nobody's.
   HostEnd third = caller.slot.host();
@@ -201,7 +220,7 @@ TEST(Call, TheNextDaemonReadsAndAnswersIt) {
   EXPECT_EQ(Caller::read(third).number, 2u);
   third.answer(Caller::id(2), {.job = JobId{10}});
   third.answer(Caller::id(1), {.job = JobId{9}});
-  EXPECT_EQ(caller.worker.reply(Caller::id(2))->job, JobId{10});
+  EXPECT_EQ(caller.worker.reply(caller.run, 2)->job, JobId{10});
   third.release(third.cursor());
   EXPECT_TRUE(third.all_released());
   caller.call(3);

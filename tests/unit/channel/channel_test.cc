@@ -122,7 +122,7 @@ TEST(Channel, AFullRingRefusesAndTakesAgainOnceThereIsRoom) {
 }
 
 TEST(Channel, ADoneNeverWaitsForTheDaemon) {
-  TestSlot slot({64 * 1024, kSmall.response_ring_bytes});
+  TestSlot slot(kSmall);
   HostEnd host = slot.host();
   WorkerEnd worker = slot.worker();
   std::uint64_t job = 0;
@@ -355,15 +355,17 @@ TEST(Channel, ANewDaemonFindsWhatWasOfferedAndWhatWasAnswered) {
   ASSERT_EQ(worker.take(run), Take::kTaken);
 
   HostEnd host = slot.host();
-  ASSERT_EQ(host.recovered().size(), 2u);
-  EXPECT_EQ(host.recovered()[0].fence, fence(4));
-  EXPECT_EQ(host.recovered()[0].state, RunState::kTaken);
-  EXPECT_EQ(host.recovered()[0].taken_at, run.taken_at);
-  EXPECT_EQ(host.recovered()[1].fence, fence(5));
-  EXPECT_EQ(host.recovered()[1].state, RunState::kOffered);
-  EXPECT_EQ(host.outstanding(), 2u);
+  ASSERT_EQ(host.recovered().size(), 3u);
+  EXPECT_EQ(host.recovered()[0].fence, fence(3));
+  EXPECT_EQ(host.recovered()[0].state, RunState::kFinished) << "its DONE was not read";
+  EXPECT_EQ(host.recovered()[1].fence, fence(4));
+  EXPECT_EQ(host.recovered()[1].state, RunState::kTaken);
+  EXPECT_EQ(host.recovered()[1].taken_at, run.taken_at);
+  EXPECT_EQ(host.recovered()[2].fence, fence(5));
+  EXPECT_EQ(host.recovered()[2].state, RunState::kOffered);
   EXPECT_EQ(read_done(host)->result, "two");
   EXPECT_EQ(read_done(host)->result, "three");
+  EXPECT_EQ(host.outstanding(), 2u);
   EXPECT_FALSE(read_done(host));
   EXPECT_EQ(host.revoke(fence(5)), Revoked::kYes);
   ASSERT_TRUE(host.offer(request(8)));

@@ -24,7 +24,8 @@ std::uint64_t seed() {
 class RawMemory {
  public:
   explicit RawMemory(const TestSlot& slot)
-      : size_(kHeaderBytes + slot.geometry.request_ring_bytes + slot.geometry.response_ring_bytes) {
+      : size_(kHeaderBytes + table_bytes(slot.geometry.run_places) + slot.geometry.request_ring_bytes +
+              slot.geometry.response_ring_bytes) {
     data_ = static_cast<char*>(::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, slot.memory.get(), 0));
   }
   RawMemory(const RawMemory&) = delete;
@@ -161,8 +162,8 @@ TEST(ChannelFuzz, ARunThatIsNotHereCannotBeFinished) {
   EXPECT_EQ(host.read(response), Read::kBroken);
 }
 
-// The place of the first request's state word.
-constexpr std::size_t kFirstState = kHeaderBytes + offsetof(RunRecord, state);
+// The state word of the first run.
+constexpr std::size_t kFirstState = kHeaderBytes + offsetof(RunPlace, state);
 
 TEST(ChannelFuzz, ARunThatWasSeenTakenIsNotOnOfferAgain) {
   for (const bool by_revoke : {false, true}) {

@@ -144,7 +144,7 @@ void work(channel::WorkerEnd& end, channel::Run& run, const Raw& raw) {
   if (word == "untake") {  // when it is asked to stop, so that the daemon has seen the run taken
     while (!end.stop_requested(run.fence)) ::usleep(1'000);
     const auto offered = static_cast<std::uint32_t>(channel::RunState::kOffered);
-    (void)!::pwrite(raw.memory, &offered, sizeof offered, channel::kHeaderBytes + offsetof(channel::RunRecord, state));
+    (void)!::pwrite(raw.memory, &offered, sizeof offered, channel::kHeaderBytes + offsetof(channel::RunPlace, state));
     (void)end.try_emit(run.fence, 1, 0, "untaken");
     for (;;) ::pause();
   }

@@ -1,0 +1,173 @@
+#include "worker/runtime/async_loop.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <asio/error.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "base/limits.h"
+
+namespace futured::runtime {
+
+namespace {
+
+constexpr int kStepsMax = 64;  // between two looks at the channel
+constexpr Duration kSleepMax = std::chrono::milliseconds(limits::kTimeoutMsMax);
+
+}  // namespace
+
+// One wait. Lives until it is over or forgotten and its handler has run.
+struct AsyncLoop::Operation {
+  Operation(TaskContext& whose, sdk::Waiter& what) : context(&whose), waiter(&what) { waiter->operation = this; }
+
+  void over() {
+    if (waiter == nullptr) return;
+    sdk::Waiter& ended = let_go();
+    context->end_wait(ended);
+  }
+  sdk::Waiter& let_go() {
+    sdk::Waiter& gone = *std::exchange(waiter, nullptr);
+    gone.operation = nullptr;
+    self.reset();
+    return gone;
+  }
+
+  TaskContext* context;
+  sdk::Waiter* waiter;              // null: over, or forgotten
+  std::shared_ptr<Operation> self;  // while it has a waiter
+  std::optional<asio::steady_timer> timer;
+  std::optional<asio::posix::stream_descriptor> descriptor;
+};
+
+struct AsyncLoop::Inside {
+  asio::io_context io{1};
+  asio::posix::stream_descriptor wake{io};  // what sleep() watches
+  bool is_watched = false;
+
+  void watch(int channel) {
+    if (is_watched) return;
+    if (!wake.is_open()) wake.assign(channel);
+    is_watched = true;
+    wake.async_wait(asio::posix::descriptor_base::wait_read, [this](const asio::error_code&) { is_watched = false; });
+  }
+};
+
+AsyncLoop::AsyncLoop() : inside_(std::make_unique<Inside>()) {}
+
+AsyncLoop::~AsyncLoop() {
+  if (inside_->wake.is_open()) inside_->wake.release();  // the channel's
+}
+
+bool AsyncLoop::begin(TaskContext& context, sdk::Waiter& waiter) {
+  asio::io_context& io = inside_->io;
+  const auto made = std::make_shared<Operation>(context, waiter);
+  using For = sdk::Waiter::For;
+  if (waiter.what == For::kTime && waiter.time.count() > 0) {
+    made->timer.emplace(io, std::min<Duration>(waiter.time, kSleepMax));
+    made->timer->async_wait([made](const asio::error_code&) { made->over(); });
+  } else if (waiter.what == For::kTime) {
+    asio::post(io, [made] { made->over(); });
+  } else if (waiter.what != For::kStop) {
+    // One of our own: several may wait for one descriptor, and each registration needs another.
+    const int copy = ::fcntl(waiter.descriptor, F_DUPFD_CLOEXEC, 0);
+    asio::error_code wrong;
+    if (copy < 0) wrong = asio::error_code(errno, asio::error::get_system_category());
+    if (!wrong) made->descriptor.emplace(io).assign(copy, wrong);
+    if (wrong) {
+      if (copy >= 0) ::close(copy);
+      waiter.error = wrong.value();
+      waiter.operation = nullptr;
+      return false;
+    }
+    const auto direction = waiter.what == For::kReadable ? asio::posix::descriptor_base::wait_read
+                                                         : asio::posix::descriptor_base::wait_write;
+    made->descriptor->async_wait(direction, [made](const asio::error_code& error) {
+      if (made->waiter != nullptr && error && error != asio::error::operation_aborted) {
+        made->waiter->error = error.value();
+      }
+      made->over();
+    });
+  }
+  made->self = made;
+  return true;
+}
+
+void AsyncLoop::end(sdk::Waiter& waiter) {
+  const auto operation = static_cast<Operation*>(waiter.operation)->self;
+  if (operation->timer) {
+    operation->timer->cancel();
+  } else if (operation->descriptor) {
+    operation->descriptor->cancel();
+  } else {
+    asio::post(inside_->io, [operation] { operation->over(); });
+  }
+}
+
+void AsyncLoop::forget(sdk::Waiter& waiter) noexcept {
+  if (waiter.operation == nullptr) return;
+  const auto operation = static_cast<Operation*>(waiter.operation)->self;
+  (void)operation->let_go();
+  operation->timer.reset();  // its handler is called, and has nothing to tell
+  operation->descriptor.reset();
+}
+
+bool AsyncLoop::run_some() {
+  inside_->io.restart();
+  int steps = 0;
+  while (steps < kStepsMax && inside_->io.poll_one() > 0) ++steps;
+  return steps > 0;
+}
+
+void AsyncLoop::sleep(int descriptor) {
+  inside_->watch(descriptor);
+  inside_->io.restart();
+  (void)inside_->io.run_one();
+}
+
+void AsyncLoop::sleep_for(int descriptor, Duration time) {
+  inside_->watch(descriptor);
+  inside_->io.restart();
+  (void)inside_->io.run_one_for(time);
+}
+
+namespace {
+
+// One coroutine on a thread of its own.
+class Alone final : public Resumer {
+ public:
+  void resume(std::coroutine_handle<> coroutine) override { coroutine.resume(); }
+};
+
+}  // namespace
+
+void run_alone(channel::WorkerEnd& end, TaskContext& context, const sdk::AsyncTaskFunction& task, Parts arguments,
+               ResultWriter& out) {
+  AsyncLoop loop;
+  Alone alone;
+  context.run_on(loop, alone);
+  const Async<> body = task(context, arguments, out);
+  body.handle().resume();
+  bool is_told = false;
+  while (!body.handle().done()) {
+    if (!is_told) {
+      if (const auto reason = end.stop_reason({JobId{context.job_id()}, Epoch{context.epoch()}, context.attempt()})) {
+        context.stop(*reason);
+        is_told = true;
+      }
+    }
+    if (loop.run_some() || !end.arm_for_stop()) continue;
+    loop.sleep(end.wake_fd());
+    end.disarm();
+  }
+  body.handle().promise().take();
+}
+
+}  // namespace futured::runtime

@@ -1,0 +1,192 @@
+// Coroutine tasks: in a pool of mode async thousands of them run at once, on one thread. Public; standard library only.
+//
+//   #include <futured/task.h>
+//
+//   FUTURED_TASK("wait_for_line", [](futured::AsyncContext& context, int descriptor) -> futured::Async<std::string> {
+//     co_await context.readable(descriptor);
+//     co_return read_line(descriptor);
+//   });
+//
+// In the other modes such a task runs too, alone on its worker or thread. What a coroutine does between two waits holds
+// up all others of its worker, their stops included; more than 100 ms of it are told in the job's log. Code that blocks
+// or computes for long belongs into a pool of another mode.
+#pragma once
+
+#include <chrono>
+#include <coroutine>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "futured/context.h"
+
+namespace futured {
+
+template <typename T = void>
+class Async;
+
+namespace sdk {
+
+// What a suspended coroutine waits for. Lies in its frame; the worker knows it from begin() to its end or forget().
+struct Waiter {
+  enum class For : std::uint32_t { kTime, kReadable, kWritable, kStop };
+  Waiter(For wanted, int of_descriptor, std::chrono::nanoseconds for_time)
+      : what(wanted), descriptor(of_descriptor), time(for_time) {}
+
+  For what;
+  int descriptor;  // kReadable, kWritable
+  std::chrono::nanoseconds time;  // kTime
+  std::coroutine_handle<> coroutine;
+  bool is_stopped = false;
+  int error = 0;              // an errno
+  void* operation = nullptr;  // the worker's
+};
+
+template <typename T>
+struct AsyncPromiseBase {
+  struct Last {
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <typename Promise>
+    [[nodiscard]] std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> ended) const noexcept {
+      const std::coroutine_handle<> next = ended.promise().continuation;
+      return next ? next : std::noop_coroutine();
+    }
+    void await_resume() const noexcept {}
+  };
+
+  std::suspend_always initial_suspend() noexcept { return {}; }
+  Last final_suspend() noexcept { return {}; }
+  void unhandled_exception() { error = std::current_exception(); }
+
+  std::coroutine_handle<> continuation;  // who awaits it
+  std::exception_ptr error;
+};
+
+template <typename T>
+struct AsyncPromise : AsyncPromiseBase<T> {
+  Async<T> get_return_object();
+  template <typename Value>
+  void return_value(Value&& given) {
+    value.emplace(std::forward<Value>(given));
+  }
+  T take() {
+    if (this->error) std::rethrow_exception(this->error);
+    return *std::move(value);
+  }
+  std::optional<T> value;
+};
+
+template <>
+struct AsyncPromise<void> : AsyncPromiseBase<void> {
+  inline Async<void> get_return_object();
+  void return_void() {}
+  void take() const {
+    if (error) std::rethrow_exception(error);
+  }
+};
+
+}  // namespace sdk
+
+// A coroutine that begins when it is awaited, once, and gives its value or exception to who awaits it. Destroyed before
+// its end it stops where it waits.
+template <typename T>
+class [[nodiscard]] Async {
+ public:
+  using promise_type = sdk::AsyncPromise<T>;
+  using Handle = std::coroutine_handle<promise_type>;
+
+  explicit Async(Handle handle) : handle_(handle) {}
+  Async(Async&& other) noexcept : handle_(std::exchange(other.handle_, {})) {}
+  Async& operator=(Async&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~Async() {
+    if (handle_) handle_.destroy();
+  }
+
+  auto operator co_await() && noexcept {
+    struct Awaiter {
+      Handle handle;
+      [[nodiscard]] bool await_ready() const noexcept { return false; }
+      [[nodiscard]] std::coroutine_handle<> await_suspend(std::coroutine_handle<> waiting) const noexcept {
+        handle.promise().continuation = waiting;
+        return handle;
+      }
+      T await_resume() const { return handle.promise().take(); }
+    };
+    return Awaiter{handle_};
+  }
+
+  // For who runs it to its end without awaiting it.
+  [[nodiscard]] Handle handle() const { return handle_; }
+
+ private:
+  Handle handle_;
+};
+
+namespace sdk {
+
+template <typename T>
+Async<T> AsyncPromise<T>::get_return_object() {
+  return Async<T>(std::coroutine_handle<AsyncPromise<T>>::from_promise(*this));
+}
+inline Async<void> AsyncPromise<void>::get_return_object() {
+  return Async<void>(std::coroutine_handle<AsyncPromise<void>>::from_promise(*this));
+}
+
+}  // namespace sdk
+
+// What a coroutine task is handed. Belongs to the thread that the task runs on.
+class AsyncContext : public Context {
+ public:
+  // Awaited, it gives the thread to others until what it waits for has come. Throws Stopped when the job is asked to
+  // stop meanwhile, or was since its last wait: once, so that what catches it may wait again while it cleans up, as
+  // long as the job's grace lasts.
+  class [[nodiscard]] Wait {
+   public:
+    Wait(AsyncContext& context, const sdk::Waiter& waiter) : context_(context), waiter_(waiter) {}
+    Wait(const Wait&) = delete;
+    Wait& operator=(const Wait&) = delete;
+    ~Wait() {
+      if (is_waiting_) context_.forget(waiter_);
+    }
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> coroutine) {
+      waiter_.coroutine = coroutine;
+      is_waiting_ = context_.begin(waiter_);
+      return is_waiting_;
+    }
+    void await_resume() {
+      is_waiting_ = false;
+      if (waiter_.is_stopped) throw Stopped();
+      if (waiter_.error != 0) throw std::system_error(waiter_.error, std::generic_category(), "wait for a descriptor");
+    }
+
+   private:
+    AsyncContext& context_;
+    sdk::Waiter waiter_;
+    bool is_waiting_ = false;
+  };
+
+  // 0, or less: lets the others have a turn.
+  Wait sleep(std::chrono::nanoseconds time) { return {*this, {sdk::Waiter::For::kTime, -1, time}}; }
+  // Until a read or a write of the descriptor would not block; it is made non-blocking (O_NONBLOCK). Throws
+  // std::system_error for one that nobody can wait for: EBADF, or EOPNOTSUPP of an ordinary file.
+  Wait readable(int descriptor) { return {*this, {sdk::Waiter::For::kReadable, descriptor, {}}}; }
+  Wait writable(int descriptor) { return {*this, {sdk::Waiter::For::kWritable, descriptor, {}}}; }
+  // Until the job is asked to stop, which it then knows: this does not throw.
+  Wait stop() { return {*this, {sdk::Waiter::For::kStop, -1, {}}}; }
+
+ protected:
+  // True: the coroutine is resumed later. False: the wait is over already.
+  [[nodiscard]] virtual bool begin(sdk::Waiter& waiter) = 0;
+  virtual void forget(sdk::Waiter& waiter) noexcept = 0;
+  ~AsyncContext() = default;
+};
+
+}  // namespace futured
