@@ -23,6 +23,12 @@ inline constexpr std::size_t kContentTypeBytesMax = 1024;
 inline constexpr std::size_t kStoredInlineBytesMax = 256 * 1024;  // of a part in the database; larger ones are files
 inline constexpr std::int64_t kStoredCompressionMax = 9;          // zstd level of those; above it commits would wait
 
+// Jobs that tasks submit.
+inline constexpr std::size_t kChildPayloadBytesMax = kInlineBytesMax;        // arguments of one, encoded
+inline constexpr std::size_t kChildBytesMax = kChildPayloadBytesMax + 1024;  // with its words and numbers
+inline constexpr std::uint32_t kChildDepthMax = 16;                          // a child of a child of …
+inline constexpr std::uint64_t kChildrenPerAttemptMax = 1'000'000;           // that one attempt of a task submits
+
 // Arrays and the segment socket.
 inline constexpr std::size_t kArrayDimensionsMax = 32;
 inline constexpr std::size_t kDescriptorsPerMessageMax =

@@ -26,6 +26,8 @@ enum class ErrorCode {
   kInternal,            // the world failed in a way that names no remedy
 };
 
+[[nodiscard]] std::string_view to_string(ErrorCode code);  // "NOT_FOUND", as gRPC has it
+
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
   std::string message;  // one line: names the thing and the way out

@@ -24,6 +24,7 @@
 #include "daemon/ops/systemd.h"
 #include "daemon/pool/segment_table.h"
 #include "daemon/pool/vault_link.h"
+#include "daemon/rpc/child.h"
 #include "daemon/rpc/found_segments.h"
 #include "daemon/rpc/server.h"
 
@@ -175,6 +176,7 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
   parts.keep_segments = [&segments](JobId job, std::string_view result, std::span<Fd> descriptors) {
     return segments.keep_result(job, result, descriptors);
   };
+  parts.child = rpc::to_submit;
   return parts;
 }
 

@@ -168,6 +168,7 @@ Json to_json(const client::JobInfo& job, Detail detail) {
   json["attempts"] = job.attempts;
   json["retry_of"] = job.retry_of;
   json["retried_by"] = job.retried_by;
+  json["parent_id"] = job.parent_id;
   if (detail == Detail::kAll) {
     json["payload_bytes"] = job.payload_bytes;
     json["result_bytes"] = job.result_bytes;

@@ -98,6 +98,7 @@ void show(const client::JobInfo& job, const std::string& why, std::span<const cl
   line("attempts", number(job.attempts));
   line("retry of", number(job.retry_of));
   line("retried by", number(job.retried_by));
+  line("parent", number(job.parent_id));
   if (job.at_most_once) line("runs", "at most once");
   if (job.options) show_options(*job.options);
   line("callbacks", callbacks_text(callbacks));

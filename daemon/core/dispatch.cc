@@ -161,8 +161,7 @@ void Scheduler::offer(Slot& slot, Job& job, Moment now, Effects& effects) {
   slot.offers.push_back(job);
   watch(slot, now.at + Duration(limits::kHeadCheckNs));
 
-  const Instant deadline = spec.run_timeout.count() > 0 ? now.at + spec.run_timeout : Instant::never();
-  effect::Offer made{slot.id, job.fence(), *job.spec->task, deadline, spec.task.empty(), job.payload};
+  effect::Offer made{slot.id, job.fence(), *job.spec->task, spec.run_timeout, spec.task.empty(), job.payload};
   if (must_be_alone(job)) slot.exclusive = true;
   if (spec.at_most_once) {
     effects.rows.starts.push_back({job.fence()});

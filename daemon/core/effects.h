@@ -98,7 +98,7 @@ struct Offer {
   SlotId slot;
   Fence fence;
   std::uint32_t task = 0;  // index in the pool's list; commands: 0
-  Instant deadline;        // of run_timeout were it taken now; never() if none
+  Duration run_timeout{};  // from when it is taken; 0: none
   bool follow = false;     // a command: its output is wanted while it comes
   SharedBytes payload;
 };

@@ -50,6 +50,7 @@ struct Submit {
   bool key_is_of_batch = false;
   CallbackId settles;         // the delivery that this job is; accepted only while that is under way
   bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
+  Lineage lineage = {};       // of each job
 };
 
 struct Cancel {

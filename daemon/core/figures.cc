@@ -37,6 +37,21 @@ std::optional<LiveJob> Scheduler::live(JobId id) const {
   return live_job(*job, job->slot.is_set() ? slots_[job->slot.value - 1].get() : nullptr);
 }
 
+Result<ChildTerms> Scheduler::child_terms(const Fence& caller) const {
+  const std::string name = "job " + std::to_string(caller.job.value);
+  const Job* const job = jobs_.find(caller.job);
+  const bool runs = job != nullptr && job->slot.is_set() && job->fence() == caller;
+  if (!runs) {
+    return Error{ErrorCode::kFailedPrecondition,
+                 name + ": attempt " + std::to_string(caller.attempt) + " is over, and submits nothing any more"};
+  }
+  if (job->depth >= limits::kChildDepthMax) {
+    return Error{ErrorCode::kResourceExhausted, name + " has " + std::to_string(job->depth) +
+                                                    " jobs above it and may have no child; submit from one further up"};
+  }
+  return ChildTerms{{job->owner}, {caller.job, static_cast<std::uint8_t>(job->depth + 1)}};
+}
+
 std::vector<LiveJob> Scheduler::running() const {
   std::vector<LiveJob> found;
   for (const auto& slot : slots_) {

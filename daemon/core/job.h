@@ -57,6 +57,7 @@ struct Job {
   Doom doom = Doom::kNone;
   std::uint8_t crashes = 0;  // attempts charged to crashes_max
   std::uint8_t spared = 0;   // attempts charged to nothing
+  std::uint8_t depth = 0;    // Lineage::depth
   Instant doomed_at;
   std::uint32_t timers = 0;            // entries in the timer heap that may still mean this job
   std::uint64_t memory_bytes_max = 0;  // of the current attempt, or of the next one; 0: its pool's

@@ -35,6 +35,7 @@ struct JobRow {
   WallTime submitted_at;
   SharedBytes payload;
   Ending ending;
+  Lineage lineage = {};
 };
 
 // The end of a job whose row was committed earlier.
@@ -208,6 +209,7 @@ struct StoredJob {
   WallTime retry_at;                   // of that attempt
   std::uint64_t memory_bytes_max = 0;  // of the next attempt; 0: its pool's
   bool started = false;                // at most once: a `starts` row exists
+  Lineage lineage = {};
 
   // One more attempt with a row, in ascending order.
   void count_attempt(std::uint32_t number, Charge charge, WallTime next_at, std::uint64_t next_memory_bytes_max = 0) {

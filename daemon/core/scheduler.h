@@ -61,6 +61,12 @@ struct LiveJob {
   std::uint64_t memory_bytes_max = 0;  // of that worker; 0: no limit
 };
 
+// For whom a running job submits jobs, and where they stand.
+struct ChildTerms {
+  Principal who;
+  Lineage lineage;
+};
+
 struct LaneFigures {
   std::string queue;
   std::string pool;
@@ -100,8 +106,9 @@ class Scheduler {
 
   void step(const Event& event, Moment now, Effects& effects);
 
-  // Gives back the ids that were reserved and not used: for a clean stop. No submit may follow.
-  void return_ids(Effects& effects) const { effects.rows.ids_reserved_until = next_id_; }
+  // Gives back the ids that were reserved and not used: for a clean stop. A submit whose keys are just being looked up
+  // reserves anew.
+  void return_ids(Effects& effects) { ids_until_ = effects.rows.ids_reserved_until = next_id_; }
 
   // When event::TimerDue is wanted.
   [[nodiscard]] Instant next_timer() const { return std::min(timers_.next(), deliveries_.next_timer()); }
@@ -124,6 +131,8 @@ class Scheduler {
   [[nodiscard]] bool stands(const effect::Offer& offer) const { return has(offer.slot, offer.fence); }
   // The state of a job that is resident; empty: ask the store.
   [[nodiscard]] std::optional<LiveJob> live(JobId job) const;
+  // Of the jobs that this run submits. Refused: its attempt is over, or they would be too deep.
+  [[nodiscard]] Result<ChildTerms> child_terms(const Fence& caller) const;
   // Known to be running now, ascending ids.
   [[nodiscard]] std::vector<LiveJob> running() const;
   [[nodiscard]] std::vector<LaneFigures> lanes() const;

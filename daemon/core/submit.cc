@@ -56,6 +56,7 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
       Job& job = add_job(id, spec, lane, payload);
       job.owner = submit.who.uid;
       job.submitted_at = now.wall;
+      job.depth = submit.lineage.depth;
       arm_submit_timers(job, now);
       make_ready(job);
       if (lane.backlog_jobs > 0 && !lane.boundary) lane.boundary = key;
@@ -68,7 +69,8 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
       const effect::JobChange queued{.job = id, .owner = submit.who.uid, .spec = spec.shared};
       effects.changes.push_back({now.wall, queued});
     }
-    effects.rows.jobs.push_back({id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}});
+    effects.rows.jobs.push_back(
+        {id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}, submit.lineage});
   }
   if (spilled != 0) {
     const auto run = static_cast<std::uint32_t>(first.value + spilled - first_spilled.value);
@@ -252,6 +254,7 @@ Job& Scheduler::take_up_held(const StoredJob& stored, Lane& lane) {
   Job& job = add_job(stored.id, *specs_by_id_.at(stored.spec), lane, stored.payload);
   job.owner = stored.owner;
   job.submitted_at = stored.submitted_at;
+  job.depth = stored.lineage.depth;
   job.attempt = stored.attempts;
   job.crashes = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.crashes, 255));
   job.spared = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.spared, 255));

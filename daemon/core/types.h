@@ -108,6 +108,15 @@ struct Principal {
   bool operator==(const Principal&) const = default;
 };
 
+// The job that submitted this one while it ran.
+struct Lineage {
+  JobId parent;            // unset: a client submitted it
+  std::uint8_t depth = 0;  // jobs above it: its parent, the parent of that, …; at most limits::kChildDepthMax
+
+  bool operator==(const Lineage&) const = default;
+};
+static_assert(limits::kChildDepthMax <= UINT8_MAX);
+
 // Bytes shared by many jobs of one batch: a view that keeps its buffer alive.
 struct SharedBytes {
   std::shared_ptr<const std::string> buffer;

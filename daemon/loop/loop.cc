@@ -400,7 +400,8 @@ void Loop::make_offer(const effect::Offer& offer, Moment moment) {
     }
     descriptors = std::move(*found);
   }
-  if (!parts_.pools->offer({offer.slot, offer.fence, offer.task, offer.follow, offer.payload.view(), descriptors})) {
+  if (!parts_.pools->offer(
+          {offer.slot, offer.fence, offer.task, offer.follow, offer.payload.view(), descriptors, offer.run_timeout})) {
     step(event::OfferRefused{offer.slot, offer.fence}, moment);
   }
 }

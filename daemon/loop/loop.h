@@ -77,6 +77,8 @@ class Loop {
     std::function<void(std::vector<effect::Deliver>)> deliver;
     // The descriptors of the segments that an encoded payload names, in its order; still the table's.
     std::function<Result<std::vector<int>>(std::string_view)> segments_of;
+    // The job that a running task asks for (base/child.h); whose it is, the loop adds. Any refusal is told the task.
+    std::function<Result<event::Submit>(std::string_view)> child;
     // There is a new spawner, which knows nothing of ours.
     std::function<void()> reattached;
     // A result's segments become the table's; gives back the result with their ids in it.

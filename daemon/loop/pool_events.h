@@ -17,12 +17,14 @@ class Loop::PoolEvents : public pool::PoolHandler {
   void on(SlotId slot, channel::Done& done) override;
   void on(SlotId slot, const channel::Emit& emit) override;
   void on(SlotId slot, const channel::Progress& progress) override;
+  void on(SlotId slot, const channel::Call& call) override;
 
  private:
   void answer_reload(const std::string& pool, const Status& how);
   void step(const Event& event);
   // Takes over a result's segments, into done.result. Kind kNone when it is kept: else why it is not.
   [[nodiscard]] Cause keep_result(channel::Done& done, std::string& with_ids);
+  [[nodiscard]] Result<event::Submit> child_of(const channel::Call& call) const;
   void tell_not_started(const pool::WorkerEnded& event);
   // Null: a slot that no pool of this configuration has.
   [[nodiscard]] const std::string* pool_of(SlotId slot) const;

@@ -524,6 +524,7 @@ bool LocalPools::offer(const Offer& offer) {
   request.fence = offer.fence;
   request.task = offer.task;
   request.follow = offer.follow;
+  request.run_timeout = offer.run_timeout;
   request.payload = offer.payload;
   request.descriptors = offer.descriptors;
   if (!slot.end()->offer(request)) return false;
@@ -557,6 +558,10 @@ void LocalPools::stop(SlotId id, const Fence& fence, channel::StopReason reason)
   PoolSlot& slot = impl_->slot(id);
   // Without room for the request the grace simply runs out.
   if (slot.end() != nullptr && slot.end()->stop(fence, reason)) impl_->touched.insert(&slot);
+}
+
+void LocalPools::answer(SlotId id, const channel::CallId& call, const channel::Answer& answer) {
+  if (channel::HostEnd* const end = impl_->slot(id).end()) end->answer(call, answer);
 }
 
 std::optional<Instant> LocalPools::alive_at(SlotId id, const Fence& fence) const {

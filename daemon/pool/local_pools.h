@@ -101,6 +101,8 @@ class PoolHandler {
   virtual void on(SlotId slot, channel::Done& done) = 0;
   virtual void on(SlotId slot, const channel::Emit& emit) = 0;
   virtual void on(SlotId slot, const channel::Progress& progress) = 0;
+  // To be answered with LocalPools::answer(), now or later.
+  virtual void on(SlotId slot, const channel::Call& call) = 0;
 };
 
 struct SlotCursor {
@@ -115,6 +117,7 @@ struct Offer {
   bool follow = false;               // EMIT output as it comes
   std::string_view payload;          // encoded parts
   std::span<const int> descriptors;  // of the payload's segments; still the caller's
+  Duration run_timeout{0};           // told to the task; 0: none
 };
 
 // A run found in a channel when this daemon attached.
@@ -201,6 +204,8 @@ class LocalPools {
   // Of a worker of many runs: those that it was not known to have taken.
   [[nodiscard]] std::vector<channel::Head> newly_taken(SlotId slot);
   void stop(SlotId slot, const Fence& fence, channel::StopReason reason);
+  // Answers a call of a worker, and wakes it. The slot may have another worker by now.
+  void answer(SlotId slot, const channel::CallId& call, const channel::Answer& answer);
   // The last sign of life of a run that was taken and is not finished.
   [[nodiscard]] std::optional<Instant> alive_at(SlotId slot, const Fence& fence) const;
   // Kills the worker of the slot and its whole tree: at once, or after it had limits::kStacksMs to tell its stacks

@@ -37,6 +37,7 @@ Status PoolSlot::started(const spawner::WorkerStarted& message, std::vector<Fd> 
   jobs_done_ = 0;
   end_.reset();
   kept_.clear();
+  kept_calls_.clear();
   kept_output_.clear();
   ended_.reset();
   is_lost_ = false;
@@ -64,6 +65,7 @@ void PoolSlot::recover(std::vector<RecoveredRun>& runs) {
   channel::Response response;
   while (end_->read(response) == channel::Read::kResponse) {
     if (const auto* const emit = std::get_if<channel::Emit>(&response)) keep(*emit);
+    if (const auto* const call = std::get_if<channel::Call>(&response)) keep(*call);
     auto* const done = std::get_if<channel::Done>(&response);
     if (done == nullptr) continue;
     KeptDone& kept = kept_.emplace_back();
@@ -77,6 +79,7 @@ void PoolSlot::recover(std::vector<RecoveredRun>& runs) {
     std::erase_if(runs, [&](const RecoveredRun& run) { return run.slot == id_ && run.fence == kept.done.fence; });
     runs.push_back({id_, kept.done.fence, kept.done.started_at, true});
   }
+  drop_calls_but_of(runs);
   // Followers come back, and ask for it. A run that is done brings all of its output with it.
   std::erase_if(kept_output_, [&](const auto& kept) {
     return std::ranges::none_of(
@@ -94,8 +97,27 @@ void PoolSlot::keep(const channel::Emit& emit) {
   kept.offset += excess;
 }
 
-std::size_t PoolSlot::poll(PoolHandler& handler, std::size_t responses_max) {
+void PoolSlot::keep(const channel::Call& call) {
+  const auto [kept, is_new] = kept_calls_.try_emplace(call.id.fence);
+  if (!is_new) end_->answer(kept->second.id, {});
+  kept->second = {call.id, std::string(call.request)};
+}
+
+void PoolSlot::drop_calls_but_of(const std::vector<RecoveredRun>& runs) {
+  std::erase_if(kept_calls_, [&](const auto& kept) {
+    const bool goes_on = std::ranges::any_of(
+        runs, [&](const RecoveredRun& run) { return run.slot == id_ && !run.done && run.fence == kept.first; });
+    if (!goes_on) end_->answer(kept.second.id, {});
+    return !goes_on;
+  });
+}
+
+std::size_t PoolSlot::hand_out_kept(PoolHandler& handler) {
   std::size_t handed = 0;
+  for (const auto& [fence, kept] : std::exchange(kept_calls_, {})) {
+    handler.on(id_, channel::Call{kept.id, kept.request});
+    ++handed;
+  }
   while (!kept_.empty()) {
     handler.on(id_, kept_.front().refreshed());
     kept_.pop_front();
@@ -105,6 +127,11 @@ std::size_t PoolSlot::poll(PoolHandler& handler, std::size_t responses_max) {
     handler.on(id_, channel::Emit{kept.fence, stream, kept.offset, kept.data});
     ++handed;
   }
+  return handed;
+}
+
+std::size_t PoolSlot::poll(PoolHandler& handler, std::size_t responses_max) {
+  std::size_t handed = hand_out_kept(handler);
   channel::Response response;
   bool drained = !end_;
   while (end_ && handed < responses_max) {
@@ -120,6 +147,8 @@ std::size_t PoolSlot::poll(PoolHandler& handler, std::size_t responses_max) {
       handler.on(id_, *emit);
     } else if (const auto* const progress = std::get_if<channel::Progress>(&response)) {
       handler.on(id_, *progress);
+    } else if (const auto* const call = std::get_if<channel::Call>(&response)) {
+      handler.on(id_, *call);
     }
   }
   if (ended_ && drained) tell_end(handler);

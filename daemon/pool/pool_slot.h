@@ -25,6 +25,12 @@ struct KeptDone {
   [[nodiscard]] channel::Done& refreshed();
 };
 
+// The last call of a run that goes on. Those before it were answered, or its task gave them up.
+struct KeptCall {
+  channel::CallId id;
+  std::string request;
+};
+
 // The end of what a run that goes on had emitted into one stream while no daemon was there; bounded as live output is.
 struct KeptOutput {
   Fence fence;
@@ -64,7 +70,7 @@ class PoolSlot {
   [[nodiscard]] bool has_news() const { return has_kept() || ended_.has_value(); }
 
   // What was read while attaching and is not handed out yet: the cursor is already past it.
-  [[nodiscard]] bool has_kept() const { return !kept_.empty() || !kept_output_.empty(); }
+  [[nodiscard]] bool has_kept() const { return !kept_.empty() || !kept_calls_.empty() || !kept_output_.empty(); }
   [[nodiscard]] bool is_released() const { return !end_ || end_->all_released(); }
   [[nodiscard]] WorkerFigures figures() const;
 
@@ -74,6 +80,10 @@ class PoolSlot {
 
  private:
   void keep(const channel::Emit& emit);
+  void keep(const channel::Call& call);
+  // Those of runs that are not in `runs`, or are done, are answered: nobody waits for them.
+  void drop_calls_but_of(const std::vector<RecoveredRun>& runs);
+  std::size_t hand_out_kept(PoolHandler& handler);
   void tell_end(PoolHandler& handler);
   void blame(WorkerEnded& told);
 
@@ -87,6 +97,7 @@ class PoolSlot {
   std::uint64_t jobs_done_ = 0;
   std::optional<channel::HostEnd> end_;
   std::deque<KeptDone> kept_;
+  std::map<Fence, KeptCall> kept_calls_;
   std::map<std::uint32_t, KeptOutput> kept_output_;  // by stream
   std::optional<spawner::WorkerEnded> ended_;
   bool is_lost_ = false;

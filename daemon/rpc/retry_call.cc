@@ -94,6 +94,7 @@ Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>
   submit.ends = {found.job.payload.size};
   submit.bytes = found.job.payload.buffer ? found.job.payload.buffer : std::make_shared<const std::string>();
   submit.retry_of = id;
+  submit.lineage = found.job.lineage;
   return submit;
 }
 

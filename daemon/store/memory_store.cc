@@ -154,7 +154,8 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
                .owner = row.owner,
                .retry_of = row.retry_of,
                .submitted_at = row.submitted_at,
-               .payload = SharedBytes::of(std::string(row.payload.view()))};
+               .payload = SharedBytes::of(std::string(row.payload.view())),
+               .lineage = row.lineage};
     job.ending = copy_of(row.ending);
     if (!is_terminal(job.ending.state)) rows.open.insert(row.id);
   }

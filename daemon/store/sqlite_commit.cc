@@ -116,6 +116,7 @@ int SqliteStore::write(const Batch& batch, const MarkStep& step) {
 int SqliteStore::write_rows(const Batch& batch) {
   int code = write_words(batch);
   if (code == SQLITE_OK) code = write_jobs(batch.jobs);
+  if (code == SQLITE_OK) code = write_children(batch.jobs);
   if (code == SQLITE_OK) code = write_outcomes(batch.outcomes);
   if (code == SQLITE_OK) code = write_attempts(batch.attempts);
   if (code == SQLITE_OK) code = write_starts(batch.starts);
@@ -202,6 +203,17 @@ int SqliteStore::write_jobs(const std::vector<JobRow>& jobs) {
       for (int i = 0; i < kEndingParameters; ++i) statement.bind_null(first + 6 + i);
     }
   });
+}
+
+int SqliteStore::write_children(const std::vector<JobRow>& jobs) {
+  for (const JobRow& row : jobs) {
+    if (!row.lineage.parent.is_set()) continue;
+    writes_.child.bind(1, row.id.value);
+    writes_.child.bind(2, row.lineage.parent.value);
+    writes_.child.bind(3, std::uint32_t{row.lineage.depth});
+    if (const int code = writes_.child.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
 }
 
 int SqliteStore::write_outcomes(const std::vector<OutcomeRow>& outcomes) {

@@ -15,13 +15,17 @@ namespace {
 constexpr std::size_t kSpecsKeptMax = 1024;
 constexpr std::int64_t kReaderCacheKib = 4 * 1024;
 
-// The first five columns of each statement that gives jobs.
+// Of each statement that gives jobs, and where their ending follows.
+constexpr const char* kHeadColumns = "SELECT id, spec, owner, retry_of, submitted_at, parent, depth, ";
+constexpr int kEndingColumn = 7;
+
 void read_head(const Execution& row, StoredJob& job) {
   job.id = JobId{row.number(0)};
   job.spec = SpecId{row.number(1)};
   job.owner = row.number32(2);
   job.retry_of = JobId{row.number(3)};
   job.submitted_at = WallTime{row.integer(4)};
+  job.lineage = read_lineage(row, 5);
 }
 
 bool matches(const JobQuery& query, JobState state) {
@@ -43,14 +47,12 @@ Status SqliteReader::prepare() {
   const std::pair<Statement*, std::string> statements[] = {
       {&begin_, "BEGIN"},
       {&end_, "COMMIT"},
-      {&job_, std::string("SELECT id, spec, owner, retry_of, submitted_at, ") + kEndingColumns +
+      {&job_, std::string(kHeadColumns) + kEndingColumns +
                   ", result, CASE WHEN ?2 THEN payload END FROM job_state WHERE id = ?1"},
-      {&head_, std::string("SELECT id, spec, owner, retry_of, submitted_at, ") + kEndingColumns +
-                   " FROM job_state WHERE id = ?"},
+      {&head_, std::string(kHeadColumns) + kEndingColumns + " FROM job_state WHERE id = ?"},
       {&attempts_, std::string("SELECT ") + kAttemptColumns + " FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
       {&spec_, std::string("SELECT ") + kSpecColumns + " FROM specs WHERE id = ?"},
-      {&page_, std::string("SELECT id, spec, owner, retry_of, submitted_at, ") + kEndingColumns +
-                   " FROM job_state WHERE id < ? ORDER BY id DESC"},
+      {&page_, std::string(kHeadColumns) + kEndingColumns + " FROM job_state WHERE id < ? ORDER BY id DESC"},
       {&buckets_, "SELECT coalesce(max(bucket), 0) + 1 FROM key_filters"},
       {&key_, kFindKey},
       {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
@@ -87,12 +89,12 @@ Result<std::optional<JobRecord>> SqliteReader::read_job(JobId id, bool with_payl
   }
   JobRecord record;
   read_head(row, record.job);
-  Result<Ending> ending = read_ending(row, 5, files_.get());
+  Result<Ending> ending = read_ending(row, kEndingColumn, files_.get());
   if (!ending) return ending.error().in("database " + path_);
   record.ending = *std::move(ending);
   record.job.state = record.ending.state;
   if (with_payload) {
-    Result<std::string> payload = restore(row.bytes(12), *files_);
+    Result<std::string> payload = restore(row.bytes(14), *files_);
     if (!payload) return payload.error();
     record.job.payload = SharedBytes::of(*std::move(payload));
   }
@@ -108,7 +110,7 @@ Result<std::optional<JobRecord>> SqliteReader::read_job_head(JobId id) {
   }
   JobRecord record;
   read_head(row, record.job);
-  Result<Ending> ending = read_ending(row, 5, nullptr);
+  Result<Ending> ending = read_ending(row, kEndingColumn, nullptr);
   if (!ending) return ending.error().in("database " + path_);
   record.ending = *std::move(ending);
   record.job.state = record.ending.state;
@@ -151,11 +153,11 @@ Result<JobPage> SqliteReader::list(const JobQuery& query) {
   for (std::uint64_t scanned = 0; row.next(); ++scanned) {
     if (scanned == query.scan_max || page.jobs.size() == query.jobs_max) return page;
     page.next_before = row.number(0);
-    if (!matches(query, static_cast<JobState>(row.integer(5)))) continue;
+    if (!matches(query, static_cast<JobState>(row.integer(kEndingColumn)))) continue;
     const Result<const JobSpec*> spec = spec_of(SpecId{row.number(1)});
     if (!spec) return spec.error();
     if (!matches(query, **spec)) continue;
-    Result<Ending> ending = read_ending(row, 5, nullptr);
+    Result<Ending> ending = read_ending(row, kEndingColumn, nullptr);
     if (!ending) return ending.error().in("database " + path_);
     if (!query.wants(*ending)) continue;
     JobRecord& record = page.jobs.emplace_back();

@@ -25,6 +25,7 @@ Result<StoredJob> SqliteStore::read_job(const Execution& row) {
   job.payload = SharedBytes::of(*std::move(payload));
   job.state = static_cast<JobState>(row.integer(6));
   job.started = row.integer(8) != 0;
+  job.lineage = read_lineage(row, 9);
   return job;
 }
 
@@ -50,7 +51,7 @@ Result<ClaimAnswer> SqliteStore::claim(const Claim& claim) {
       if (has_attempts(row)) attempted.push_back(answer.jobs.size());
       job->in_backlog = true;
       if (specs.empty() || specs.back() != job->spec) specs.push_back(job->spec);
-      answer.jobs.push_back({{row.integer(9), row.integer(10)}, *std::move(job)});
+      answer.jobs.push_back({{row.integer(11), row.integer(12)}, *std::move(job)});
     }
     if (row.code() != SQLITE_OK) return fault(row.code());
   }

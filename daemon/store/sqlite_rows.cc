@@ -61,6 +61,10 @@ SpecRow read_spec(const Execution& row) {
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 
+Lineage read_lineage(const Execution& row, int first) {
+  return {JobId{row.number(first)}, static_cast<std::uint8_t>(row.integer(first + 1))};
+}
+
 Result<Ending> read_ending(const Execution& row, int first, ContentFiles* files) {
   Ending ending;
   ending.state = static_cast<JobState>(row.integer(first));

@@ -18,6 +18,9 @@ inline constexpr const char* kSpecColumns =
     "retry_memory_bytes_max";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
+// From column `first` on: parent, depth.
+[[nodiscard]] Lineage read_lineage(const Execution& row, int first);
+
 // From column `first` on: state, attempt, epoch, started_at, finished_at, cause; and result, in `files` or not, unless
 // they are null.
 inline constexpr const char* kEndingColumns = "state, attempt, epoch, started_at, finished_at, cause";

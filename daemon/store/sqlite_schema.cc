@@ -200,8 +200,8 @@ ALTER TABLE deliveries ADD COLUMN behind BLOB NOT NULL DEFAULT x'';
 ALTER TABLE callbacks ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-// Which jobs need a file of payloads and results; a job's row names its files, too: this is the way back. And who is to
-// stop.
+// Which jobs need a file of payloads and results: a job's row names its files, too, and this is the way back. Who is to
+// stop. What an attempt may take of memory. Of the few jobs that have one, the parent.
 constexpr const char* kVersion5 = R"sql(
 CREATE TABLE file_uses (
   digest BLOB NOT NULL,
@@ -218,6 +218,31 @@ ALTER TABLE specs ADD COLUMN retry_memory_factor REAL NOT NULL DEFAULT 0;
 ALTER TABLE specs ADD COLUMN retry_memory_bytes_max INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN memory_bytes_max INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN next_memory_bytes_max INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE children (
+  job INTEGER PRIMARY KEY,
+  parent INTEGER NOT NULL,
+  depth INTEGER NOT NULL
+);
+
+DROP VIEW job_state;
+CREATE VIEW job_state AS
+SELECT
+  j.id AS id,
+  j.spec AS spec,
+  j.owner AS owner,
+  j.retry_of AS retry_of,
+  j.submitted_at AS submitted_at,
+  coalesce(j.state, o.state, 3) AS state,
+  coalesce(j.attempt, o.attempt, 0) AS attempt,
+  coalesce(j.epoch, o.epoch, 0) AS epoch,
+  coalesce(j.submitted_at + j.finished_after, o.finished_at) - coalesce(j.ran, o.ran) AS started_at,
+  coalesce(j.submitted_at + j.finished_after, o.finished_at) AS finished_at,
+  coalesce(j.cause, o.cause) AS cause,
+  coalesce(j.result, o.result) AS result,
+  j.payload AS payload,
+  coalesce(c.parent, 0) AS parent,
+  coalesce(c.depth, 0) AS depth
+FROM jobs j LEFT JOIN outcomes o ON o.job = j.id AND j.state IS NULL LEFT JOIN children c ON c.job = j.id;
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};

@@ -130,6 +130,7 @@ Status SqliteStore::prepare() {
        std::string("INSERT OR REPLACE INTO deliveries (") + kDeliveryColumns + ") VALUES (?,?,?,?,?,?,?,?)"},
       {&writes_.whole_batch, "INSERT OR REPLACE INTO whole_batches VALUES (?,?,?,?)"},
       {&writes_.file_use, "INSERT OR IGNORE INTO file_uses VALUES (?,?)"},
+      {&writes_.child, "INSERT INTO children VALUES (?,?,?)"},
       {&writes_.meta, "INSERT OR REPLACE INTO meta VALUES (?,?)"},
       {&writes_.key_add, "INSERT INTO keys VALUES (?,?,?,?,?,?,?)"},
       {&writes_.key_filter_add, "INSERT INTO key_filters VALUES (?,?)"},
@@ -137,12 +138,14 @@ Status SqliteStore::prepare() {
       {&reads_.claim,
        "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, 3,"
        " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
-       " b.rank, b.ord FROM backlog b CROSS JOIN jobs j ON j.id = abs(b.ord)"
+       " coalesce(c.parent, 0), coalesce(c.depth, 0), b.rank, b.ord FROM backlog b CROSS JOIN jobs j ON j.id = "
+       "abs(b.ord)"
+       " LEFT JOIN children c ON c.job = j.id"
        " WHERE b.queue = ? AND b.pool = ? AND (b.rank, b.ord) > (?, ?) ORDER BY b.rank, b.ord LIMIT ?"},
       {&reads_.load,
        "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, j.state,"
-       " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id)"
-       " FROM job_state j WHERE j.id = ?"},
+       " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
+       " j.parent, j.depth FROM job_state j WHERE j.id = ?"},
       {&reads_.attempts,
        "SELECT attempt, charge, retry_at, next_memory_bytes_max FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
       {&reads_.spec, "SELECT * FROM specs WHERE id = ?"},

@@ -62,7 +62,7 @@ class SqliteStore : public Store {
     Statement spec, queue, pool, attempt, start, cancel_add, cancel_remove;
     Statement backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
-    Statement callback, delivery, whole_batch, file_use;
+    Statement callback, delivery, whole_batch, file_use, child;
   };
   struct Reads {
     Statement claim, load, attempts, spec, key, deliveries, batch;
@@ -96,6 +96,7 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_rows(const Batch& batch);
   [[nodiscard]] int write_words(const Batch& batch);  // specs, queues, pools
   [[nodiscard]] int write_jobs(const std::vector<JobRow>& jobs);
+  [[nodiscard]] int write_children(const std::vector<JobRow>& jobs);
   [[nodiscard]] int write_outcomes(const std::vector<OutcomeRow>& outcomes);
   [[nodiscard]] int write_attempts(const std::vector<AttemptRow>& attempts);
   [[nodiscard]] int write_starts(const std::vector<StartRow>& starts);

@@ -67,6 +67,7 @@ JobRow job_row(std::uint64_t id, std::uint64_t spec, const std::string& payload)
   row.retry_of = JobId{id > 1 ? id - 1 : 0};
   row.submitted_at = WallTime{kNow + static_cast<std::int64_t>(id)};
   row.payload = SharedBytes::of(payload);
+  if (id > 1) row.lineage = {JobId{id - 1}, static_cast<std::uint8_t>(id % 16 + 1)};
   return row;
 }
 
@@ -182,7 +183,8 @@ std::string text(const StoredJob& job) {
       << " at " << job.submitted_at.us << " '" << job.payload.view() << "' " << to_string(job.state)
       << (job.in_backlog ? " in backlog" : "") << " attempts " << job.attempts << " crashes " << job.crashes
       << " spared " << job.spared << " retry at " << job.retry_at.us << " memory " << job.memory_bytes_max
-      << (job.started ? " started" : "");
+      << (job.started ? " started" : "") << " child of " << job.lineage.parent.value << " at depth "
+      << static_cast<int>(job.lineage.depth);
   return out.str();
 }
 

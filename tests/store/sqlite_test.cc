@@ -307,6 +307,26 @@ TEST(SqliteMigration, Version4HasNoCancelsAndTakesThem) {
   EXPECT_EQ(store->snapshot()->cancels, batch.cancels_added);
 }
 
+TEST(SqliteMigration, JobsOfVersion4HaveNoParent) {
+  Scratch scratch;
+  std::ofstream(scratch.database()).close();
+  {
+    auto database = *Database::open(scratch.database(), {});
+    ASSERT_TRUE(migrate(database, schema_migrations().first(4)).ok());
+    const Status written = database.run(
+        "INSERT INTO meta VALUES ('epoch', 1), ('spawner_instance', ''), ('ids_reserved_until', 9), ('low_water', 0);"
+        "INSERT INTO specs VALUES (1, 'default', 'p', 't', '', 0, 4, 0, 2.0, 0, 0.0, 0, 0, 0, 0, 0, '', '', 3, x'', 0, "
+        "0);"
+        "INSERT INTO jobs (id, spec, owner, submitted_at, payload) VALUES (1, 1, 0, 5, x'');");
+    ASSERT_TRUE(written.ok()) << written.error().message;
+  }
+  auto store = open_sqlite_store(scratch.database());
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  const auto snapshot = (*store)->snapshot();
+  ASSERT_TRUE(snapshot.ok()) << snapshot.error().message;
+  EXPECT_EQ(snapshot->resident.at(0).lineage, Lineage{});
+}
+
 TEST(SqliteCrash, CopyTakenAfterACommitHoldsIt) {
   Scratch scratch;
   Scratch copies;

@@ -119,3 +119,25 @@ def test_a_task_in_c_streams_and_stops(daemon, api):
     assert list(answers)[-1].end
     assert api.outcome(job).state == words.JOB_STATE_CANCELLED
     assert daemon.fut("call", "c.count_down", "2", check=True).stdout == "lift-off\n"
+
+
+# ---- jobs that tasks submit
+
+
+@pytest.mark.parametrize(
+    "task, arguments, results",
+    [
+        ("greet_each", ["Ann", "Bob"], ["Hello, Ann!\n", "Hello, Bob!\n"]),
+        ("c.hand_on", ["c.repeat", "ha", "3"], ["hahaha"]),
+    ],
+)
+def test_an_example_hands_its_work_on(daemon, api, task, arguments, results):
+    numbers = daemon.fut("call", task, *arguments, check=True).stdout.split()
+    outcomes = [api.outcome(int(number)) for number in numbers]
+    assert [outcome.result[0].data.decode() for outcome in outcomes] == results
+
+
+def test_a_child_that_is_refused_fails_the_c_task_that_gives_up(api):
+    outcome = outcome_of(api, "c.hand_on", ("text/plain", b"no.such.task"))
+    assert (outcome.state, outcome.cause.error_class) == (api.words.JOB_STATE_FAILED, "NOT_FOUND")
+    assert "no.such.task" in outcome.cause.message

@@ -102,7 +102,7 @@ Status initialise(int memory, SlotId slot, std::uint32_t generation, const Geome
   // Empty places are zeros, and so is a hole.
   if (::fallocate(memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(kHeaderBytes),
                   static_cast<off_t>(table_bytes(geometry.run_places))) != 0) {
-    return system_error("fallocate the run table");
+    return system_error("fallocate the tables");
   }
   return {};
 }
@@ -157,6 +157,7 @@ Result<SealedView> SealedView::map(int memfd, std::uint64_t bytes) {
 ChannelMap::ChannelMap(ChannelMap&& other) noexcept
     : header_(std::exchange(other.header_, nullptr)),
       places_(std::exchange(other.places_, nullptr)),
+      replies_(std::exchange(other.replies_, nullptr)),
       request_(std::exchange(other.request_, nullptr)),
       response_(std::exchange(other.response_, nullptr)),
       request_bytes_(other.request_bytes_),
@@ -170,6 +171,7 @@ ChannelMap& ChannelMap::operator=(ChannelMap&& other) noexcept {
     unmap();
     header_ = std::exchange(other.header_, nullptr);
     places_ = std::exchange(other.places_, nullptr);
+    replies_ = std::exchange(other.replies_, nullptr);
     request_ = std::exchange(other.request_, nullptr);
     response_ = std::exchange(other.response_, nullptr);
     request_bytes_ = other.request_bytes_;
@@ -219,6 +221,8 @@ Result<ChannelMap> ChannelMap::map(int memory) {
   if (place == MAP_FAILED) return system_error("mmap");
   map.header_ = static_cast<Header*>(place);
   map.places_ = reinterpret_cast<RunPlace*>(static_cast<char*>(place) + kHeaderBytes);
+  map.replies_ =
+      reinterpret_cast<ReplyPlace*>(static_cast<char*>(place) + kHeaderBytes + run_table_bytes(map.run_places_));
   map.generation_ = header.generation;
 
   auto request = map_ring(memory, request_bytes, rings);

@@ -57,7 +57,7 @@ class SealedView {
   std::size_t size_ = 0;
 };
 
-// The mapped channel: header and run table once, each ring twice, back to back, so that every record is contiguous.
+// The mapped channel: header and tables once, each ring twice, back to back, so that every record is contiguous.
 class ChannelMap {
  public:
   ChannelMap() = default;
@@ -74,7 +74,8 @@ class ChannelMap {
   }
   [[nodiscard]] char* request(std::uint64_t position) const { return request_ + (position & (request_bytes_ - 1)); }
   [[nodiscard]] char* response(std::uint64_t position) const { return response_ + (position & (response_bytes_ - 1)); }
-  [[nodiscard]] RunPlace& place(std::uint32_t number) const { return places_[number]; }  // below run_places()
+  [[nodiscard]] RunPlace& place(std::uint32_t number) const { return places_[number]; }     // below run_places()
+  [[nodiscard]] ReplyPlace& reply(std::uint32_t number) const { return replies_[number]; }  // likewise
   // Private copies, checked once: what stands in shared memory afterwards no longer matters.
   [[nodiscard]] std::uint32_t request_bytes() const { return request_bytes_; }
   [[nodiscard]] std::uint32_t response_bytes() const { return response_bytes_; }
@@ -87,6 +88,7 @@ class ChannelMap {
 
   Header* header_ = nullptr;
   RunPlace* places_ = nullptr;
+  ReplyPlace* replies_ = nullptr;
   char* request_ = nullptr;
   char* response_ = nullptr;
   std::uint32_t request_bytes_ = 0;

@@ -1,6 +1,5 @@
 #include "worker/channel/host_end.h"
 
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -175,6 +174,7 @@ bool HostEnd::offer(const RunRequest& request) {
   RunPlace& place = map_.place(record->place);
   place.fence = record->fence;
   place.position = appended_;
+  place.run_timeout_ns = request.run_timeout.count();
   place.taken_at_ns.store(0, std::memory_order_relaxed);
   place.alive_at_ns.store(0, std::memory_order_relaxed);
   place.state.store(static_cast<std::uint32_t>(RunState::kOffered), std::memory_order_release);
@@ -200,10 +200,7 @@ void HostEnd::publish() {
   Header& header = map_.header();
   // In one order with the worker's: set waiting, then look again.
   header.request_published.store(published_, std::memory_order_seq_cst);
-  if (header.worker_waiting.load(std::memory_order_seq_cst) != 0 &&
-      header.worker_waiting.exchange(0, std::memory_order_acq_rel) != 0) {
-    (void)::eventfd_write(fds_.to_worker.get(), 1);
-  }
+  wake_worker();
 }
 
 // A revoked run may be offered here again while its old record still lies in the ring: only one of them is open.

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "worker/channel/call.h"
 #include "worker/channel/channel.h"
 
 namespace futured::channel {
@@ -27,11 +28,13 @@ struct RunRequest {
   std::string_view payload;  // encoded parts; above limits::kInlineBytesMax it is copied once, into a sealed memfd
   int payload_memfd = -1;    // or a sealed memfd that holds them already; still the caller's
   std::uint32_t payload_memfd_bytes = 0;
+  Duration run_timeout{0};  // told to the task; 0: none
   std::span<const int> descriptors =
       {};  // the payload's segments, in the order of its kSegment parts; still the caller's
 };
 
-// How far responses have been read. Given back to release() once everything before it is committed.
+// How far responses have been read, up to the first call without an answer. Given back to release() once everything
+// before it is committed.
 struct Cursor {
   std::uint32_t generation = 0;
   std::uint64_t position = 0;
@@ -73,7 +76,13 @@ struct Progress {
   std::string_view message;
 };
 
-using Response = std::variant<Done, Emit, Progress>;
+// Answered once, with HostEnd::answer(). Until then nothing from it on is released, so that the next daemon reads it.
+struct Call {
+  CallId id;
+  std::string_view request;  // encoded, and sound (base/child.h)
+};
+
+using Response = std::variant<Done, Emit, Progress, Call>;
 
 enum class Read { kResponse, kNothing, kBroken };
 
@@ -122,10 +131,13 @@ class HostEnd {
 
   // The next response. kNothing also while a DONE's descriptors are still on their way.
   [[nodiscard]] Read read(Response& response);
-  [[nodiscard]] Cursor cursor() const { return {map_.generation(), cursor_, dones_read_}; }
+  [[nodiscard]] Cursor cursor() const;
   // Frees everything before `cursor` for the worker. Older cursors, and those of other generations, change nothing.
   void release(const Cursor& cursor);
-  [[nodiscard]] bool all_released() const { return released_ == cursor_; }
+  [[nodiscard]] bool all_released() const { return released_ == cursor().position; }
+
+  // Answers a call, at once and with the wake-up. One that is not open, or was given up by its run, changes nothing.
+  void answer(const CallId& id, const Answer& answer);
 
   // Before sleeping on wake_fd(): false when something can be read already.
   [[nodiscard]] bool arm();
@@ -143,8 +155,14 @@ class HostEnd {
     std::uint64_t position = 0;
     std::uint32_t older = kNone;  // neighbours among the open ones, by the order of the offers
     std::uint32_t newer = kNone;
-    bool open = false;   // neither finished nor revoked
-    bool taken = false;  // the worker was seen to have it, which no later state may deny
+    bool open = false;       // neither finished nor revoked
+    bool taken = false;      // the worker was seen to have it, which no later state may deny
+    std::uint64_t call = 0;  // its last one that was read
+  };
+  struct OpenCall {
+    CallId id;
+    Cursor before;
+    bool is_answered = false;
   };
   struct Passing {  // a revoked run, whose RUN lies in the ring until the worker has passed it
     std::uint64_t position = 0;
@@ -176,6 +194,12 @@ class HostEnd {
   [[nodiscard]] Read parse_done(const RecordHeader& header, Response& response);
   [[nodiscard]] Read parse_emit(const RecordHeader& header, Response& response);
   [[nodiscard]] Read parse_progress(const RecordHeader& header, Response& response);
+  [[nodiscard]] Read parse_call(const RecordHeader& header, Response& response);
+
+  // host_call.cc
+  [[nodiscard]] bool take_number(const CallId& id);
+  static void write_reply(ReplyPlace& reply, const CallId& id, const Answer& answer);
+  void wake_worker();
   template <typename Record>
   [[nodiscard]] bool copy_fixed(const RecordHeader& header, Record& record);
   [[nodiscard]] bool copy_variable(const RecordHeader& header, std::size_t fixed, std::uint64_t variable);
@@ -209,6 +233,7 @@ class HostEnd {
   std::uint64_t response_seen_ = 0;    // last seen end of the responses
   std::uint64_t recovered_until_ = 0;  // responses before it may name runs that have left the request ring
   bool awaits_descriptors_ = false;
+  std::deque<OpenCall> calls_;  // from the first without an answer on
 
   std::deque<Arrived> arrived_;
   std::string scratch_;  // private copy of a record's variable part

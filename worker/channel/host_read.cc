@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/child.h"
 #include "worker/channel/host_end.h"
 #include "worker/channel/packet.h"
 
@@ -61,9 +62,10 @@ Read HostEnd::parse(const RecordHeader& header, Response& response) {
       return parse_emit(header, response);
     case RecordType::kProgress:
       return parse_progress(header, response);
+    case RecordType::kCall:
+      return parse_call(header, response);
     case RecordType::kRun:
     case RecordType::kStop:
-    case RecordType::kReply:
       break;
   }
   fail("a response has an unknown type");
@@ -186,6 +188,25 @@ Read HostEnd::parse_progress(const RecordHeader& header, Response& response) {
   }
   if (!copy_variable(header, sizeof record, record.message_bytes)) return Read::kBroken;
   response = Progress{from_wire(record.fence), record.done, record.total, scratch_};
+  return Read::kResponse;
+}
+
+Read HostEnd::parse_call(const RecordHeader& header, Response& response) {
+  CallRecord record;
+  if (!copy_fixed(header, record)) return Read::kBroken;
+  const CallId id{from_wire(record.fence), record.number};
+  if (record.request_bytes > limits::kChildBytesMax || id.number == 0) {
+    fail("a CALL has a field out of bounds");
+    return Read::kBroken;
+  }
+  if (!copy_variable(header, sizeof record, record.request_bytes)) return Read::kBroken;
+  if (const auto request = decode_child(scratch_); !request) {
+    fail("the request of a CALL is no good: " + request.error().message);
+    return Read::kBroken;
+  }
+  if (!take_number(id)) return Read::kBroken;
+  calls_.push_back({id, {map_.generation(), cursor_, dones_read_}, false});
+  response = Call{id, scratch_};
   return Read::kResponse;
 }
 

@@ -15,7 +15,7 @@ namespace futured::channel {
 
 inline constexpr std::uint64_t kMagic = 0x6c6e686364727566;  // "furdchnl"
 inline constexpr std::uint32_t kVersion = 2;
-inline constexpr std::size_t kHeaderBytes = 4096;  // the run table and the rings begin on pages of their own
+inline constexpr std::size_t kHeaderBytes = 4096;  // the tables and the rings begin on pages of their own
 inline constexpr std::size_t kCacheLine = 64;
 
 // Every DONE owns this much of the response ring from the moment its RUN is offered.
@@ -44,7 +44,7 @@ struct Header {
   std::uint32_t response_ring_bytes;  // the response ring follows the request ring
   std::uint32_t slot;
   std::uint32_t generation;  // 1 for the slot's first worker
-  std::uint32_t run_places;  // of the run table, which follows this page; the rings follow it
+  std::uint32_t run_places;  // of the run table, which follows this page; reply table and rings follow it
   std::uint32_t runs_at_once;
 
   // One line for each word that has a writer of its own.
@@ -89,11 +89,12 @@ enum class RecordType : std::uint16_t {
   // To the worker.
   kRun = 1,
   kStop = 2,
-  kReply = 3,  // answer to a CALL; not sent yet
+  // 3 is no record: the answer to a CALL lies in the reply table.
   // From the worker.
   kDone = 16,
   kEmit = 17,
   kProgress = 18,
+  kCall = 19,
 };
 
 struct RecordHeader {
@@ -135,12 +136,33 @@ struct alignas(kCacheLine) RunPlace {
   std::uint32_t reserved;
   std::atomic<std::int64_t> taken_at_ns;  // CLOCK_MONOTONIC; written before state becomes kTaken
   std::atomic<std::int64_t> alive_at_ns;  // CLOCK_MONOTONIC of its last sign of life; 0: none since it was taken
+  std::int64_t run_timeout_ns;            // daemon, as `fence`: from taken_at_ns on; 0: none
 };
 static_assert(std::is_standard_layout_v<RunPlace> && sizeof(RunPlace) == 64);
+static_assert(offsetof(RunPlace, run_timeout_ns) == 48);
 
-// The table's bytes, whole pages.
+// The answer to a run's last CALL, which the next one is written over: a run that calls for ever needs no more room
+// than one that calls once. One for each place, by its number.
+struct alignas(kCacheLine) ReplyPlace {
+  Word64 number;      // of the call that is answered; 0 while it is written over
+  WireFence fence;    // of the run, for a place has one run after the other
+  std::uint64_t job;  // the job that was made; 0: refused
+  std::uint32_t class_bytes;
+  std::uint32_t message_bytes;
+  char text[728];  // class and message, without gaps
+};
+static_assert(std::is_standard_layout_v<ReplyPlace> && sizeof(ReplyPlace) == 768);
+static_assert(offsetof(ReplyPlace, text) == 40);
+
+[[nodiscard]] constexpr std::size_t whole_pages(std::size_t bytes) {
+  return (bytes + kHeaderBytes - 1) / kHeaderBytes * kHeaderBytes;
+}
+// The run table's bytes, and those of both tables: the reply table follows it.
+[[nodiscard]] constexpr std::size_t run_table_bytes(std::uint32_t run_places) {
+  return whole_pages(run_places * sizeof(RunPlace));
+}
 [[nodiscard]] constexpr std::size_t table_bytes(std::uint32_t run_places) {
-  return (run_places * sizeof(RunPlace) + kHeaderBytes - 1) / kHeaderBytes * kHeaderBytes;
+  return run_table_bytes(run_places) + whole_pages(run_places * sizeof(ReplyPlace));
 }
 
 inline constexpr std::uint16_t kRunPayloadInDescriptor = 1;  // the first descriptor is a sealed memfd with the payload

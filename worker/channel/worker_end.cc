@@ -157,10 +157,10 @@ Intake WorkerEnd::State::intake_one(std::uint64_t published, Run& run) {
       }
       pass_stop(*reinterpret_cast<const StopRecord*>(map_.request(at)), end);
       return Intake::kNothing;
-    case RecordType::kReply:
     case RecordType::kDone:
     case RecordType::kEmit:
     case RecordType::kProgress:
+    case RecordType::kCall:
       break;
   }
   return Intake::kBroken;
@@ -175,6 +175,7 @@ bool WorkerEnd::State::read_run(std::uint32_t bytes, Run& run) {
   run.fence = from_wire(record.fence);
   run.task = record.task;
   run.place = record.place;
+  run.run_timeout = Duration(map_.place(run.place).run_timeout_ns);
   run.follow = (record.header.flags & kRunFollow) != 0;
   run.position = at;
   run.descriptor_count = record.descriptor_count;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "worker/channel/call.h"
 #include "worker/channel/channel.h"
 
 namespace futured::channel {
@@ -24,6 +25,7 @@ struct Run {
   std::string_view payload;     // encoded parts; after take() also when it came by descriptor
   std::vector<Fd> descriptors;  // after take(): the payload's segments, in the order of its kSegment parts
   Instant taken_at;             // after take()
+  Duration run_timeout{0};      // from then on; 0: none
   StopReason stop{};            // Intake::kStop only: `fence` is to stop for this
 
   // For the channel only.
@@ -136,6 +138,15 @@ class WorkerEnd {
                           Duration patience);
   [[nodiscard]] bool try_progress(const Fence& fence, std::uint64_t done, std::uint64_t total,
                                   std::string_view message);
+
+  // Asks for a job (base/child.h). A run makes one call at a time, and numbers them from 1. False: no room within
+  // `patience`, as emit().
+  [[nodiscard]] bool call(const CallId& id, std::string_view request, Duration patience);
+  // The answer to a call of this run, once it is there. To one that is not its last: none.
+  [[nodiscard]] std::optional<Reply> reply(const Run& run, std::uint64_t number) const;
+  // As arm_for_stop(), for who waits for an answer or a stop. False: something came that reply() or stop_requested()
+  // has not looked at.
+  [[nodiscard]] bool arm_for_reply(const Run& run, std::uint64_t number);
 
   static constexpr Duration kRoomWait = std::chrono::milliseconds(20);
 

@@ -40,6 +40,8 @@ class WorkerEnd::State {
   [[nodiscard]] bool resume(Run& run);
   [[nodiscard]] bool is_stopped_softly(const Run& run) const;
   void beat(const Run& run) { map_.place(run.place).alive_at_ns.store(monotonic_now().ns, std::memory_order_relaxed); }
+  [[nodiscard]] std::optional<Reply> reply(const Run& run, std::uint64_t number) const;
+  [[nodiscard]] bool arm_for_reply(const Run& run, std::uint64_t number);
   // Appends one record that may have to wait: the fixed part, whose size field is filled in here, and its text.
   [[nodiscard]] bool try_append(std::span<char> fixed, std::string_view text);
   [[nodiscard]] bool append(std::span<char> fixed, std::string_view text, Duration patience);

@@ -68,11 +68,30 @@ static int count_down(const futured_host* host, futured_context* context, const 
   return host->add_result(context, "text/plain", "lift-off", 8);
 }
 
+/* Submits a job of another task with the rest of its arguments: `fut call c.hand_on c.repeat ha 3` */
+static int hand_on(const futured_host* host, futured_context* context, const futured_part* arguments, size_t count,
+                   void* user) {
+  futured_child child = {.size = sizeof child};
+  uint64_t job;
+  char number[32];
+  (void)user;
+  if (count == 0) return host->fail_argument(context, "the task takes the name of a task, and its arguments");
+  if (host->get_text(context, 0, &child.task, NULL) != FUTURED_OK) return FUTURED_ERROR;
+  child.arguments = arguments + 1;
+  child.count = count - 1;
+
+  const int code = host->submit(context, &child, &job);
+  if (code != FUTURED_OK) return code; /* refused: the job fails with the daemon's message */
+  const int size = snprintf(number, sizeof number, "%llu", (unsigned long long)job);
+  return host->add_result(context, "text/plain", number, (size_t)size);
+}
+
 FUTURED_PLUGIN_EXPORT int futured_plugin_tasks(const futured_host* host, futured_plugin* plugin) {
   const futured_task tasks[] = {
       {.c_version = FUTURED_C_VERSION, .size = sizeof(futured_task), .name = "c.repeat", .run = repeat},
       {.c_version = FUTURED_C_VERSION, .size = sizeof(futured_task), .name = "c.scale", .run = scale},
       {.c_version = FUTURED_C_VERSION, .size = sizeof(futured_task), .name = "c.count_down", .run = count_down},
+      {.c_version = FUTURED_C_VERSION, .size = sizeof(futured_task), .name = "c.hand_on", .run = hand_on},
   };
   for (size_t i = 0; i < sizeof tasks / sizeof *tasks; ++i) {
     if (host->add_task(plugin, &tasks[i]) != FUTURED_OK) return FUTURED_ERROR;

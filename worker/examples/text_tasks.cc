@@ -7,6 +7,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 namespace {
 
@@ -43,6 +44,16 @@ FUTURED_TASK("count_down", [](futured::Context& context, std::uint32_t from) {
     if (!context.wait_for(std::chrono::milliseconds(10))) throw futured::Stopped();
   }
   return "lift-off on attempt " + std::to_string(context.attempt());
+});
+
+// Hands its work on: a job for each name, whose numbers are the result. `fut call greet_each Ann Bob`.
+FUTURED_TASK("greet_each", [](futured::Context& context, futured::Parts names) {
+  std::string jobs;
+  for (const futured::PartView& name : names) {
+    const std::uint64_t job = context.submit("greet", std::tuple(name.text(), 1), {.name = "greeting"});
+    jobs += std::to_string(job) + "\n";
+  }
+  return jobs;
 });
 
 }  // namespace

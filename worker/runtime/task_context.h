@@ -33,7 +33,8 @@ class Resumer {
   virtual void resume(std::coroutine_handle<> coroutine) = 0;
 };
 
-// One run. Everything of it may be used from any thread of the task, except for wait_for and what is for coroutines.
+// One run. Everything of it may be used from any thread of the task, except for wait_for, submit and
+// what is for coroutines.
 class TaskContext final : public AsyncContext {
  public:
   TaskContext(channel::WorkerEnd& end, const channel::Run& run, std::uint64_t jobs_run_before,
@@ -47,6 +48,7 @@ class TaskContext final : public AsyncContext {
   [[nodiscard]] std::uint64_t job_id() const override { return fence_.job.value; }
   [[nodiscard]] std::uint32_t epoch() const override { return fence_.epoch.value; }
   [[nodiscard]] std::uint32_t attempt() const override { return fence_.attempt; }
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> deadline() const override;
   [[nodiscard]] std::uint64_t jobs_run_before() const override { return jobs_run_before_; }
   [[nodiscard]] bool stop_requested() override { return told_stop_ || end_.stop_requested(fence_); }
   [[nodiscard]] StopReason stop_reason() override;
@@ -84,11 +86,18 @@ class TaskContext final : public AsyncContext {
 
  protected:
   [[nodiscard]] Shared make_shared_memory(std::size_t bytes) override;
+  // task_submit.cc
+  [[nodiscard]] std::uint64_t submit_job(std::string_view task, const AddArguments& add_arguments,
+                                         const SubmitOptions& options) override;
 
   [[nodiscard]] bool begin(sdk::Waiter& waiter) override;
   void forget(sdk::Waiter& waiter) noexcept override;
 
  private:
+  void send(const channel::CallId& call, std::string_view request);
+  [[nodiscard]] channel::Reply await_reply(std::uint64_t call);
+  void sleep_for_reply(std::uint64_t call);
+
   struct Progress {
     Instant sent_at;  // 0: nothing was
     double fraction = 0;
@@ -103,6 +112,7 @@ class TaskContext final : public AsyncContext {
   std::mutex mutex_;
   Progress progress_;
   std::vector<std::shared_ptr<SharedMemory>> shared_;
+  std::uint64_t calls_ = 0;
 
   AsyncLoop* loop_ = nullptr;
   Resumer* resumer_ = nullptr;

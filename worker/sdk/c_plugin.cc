@@ -15,12 +15,15 @@ using futured::ArrayType;
 using futured::BadArgument;
 using futured::Context;
 using futured::LogLevel;
+using futured::Output;
 using futured::Parts;
 using futured::PartView;
 using futured::ResultWriter;
 using futured::Retry;
 using futured::RetryAfter;
 using futured::Stopped;
+using futured::SubmitError;
+using futured::SubmitOptions;
 using futured::TaskError;
 
 // What the plugin's calls of add_task leave.
@@ -130,6 +133,38 @@ int fail(futured_context* run, const char* error_class, const char* message, std
   });
 }
 
+int submit(futured_context* run, const futured_child* child, std::uint64_t* job) noexcept {
+  return attempted(run, [&] {
+    if (child->size < sizeof(futured_child)) {
+      throw SubmitError("INVALID_ARGUMENT", "a child has a size of " + std::to_string(child->size) +
+                                                " bytes, which is not sizeof(futured_child)");
+    }
+    std::vector<Output> arguments;
+    for (std::size_t i = 0; i < child->count; ++i) {
+      const futured_part& part = child->arguments[i];
+      arguments.push_back(
+          {std::string(text_of(part.content_type)), std::string(static_cast<const char*>(part.bytes), part.size)});
+    }
+    SubmitOptions options;
+    options.queue = text_of(child->queue);
+    options.pool = text_of(child->pool);
+    options.name = text_of(child->name);
+    options.key = text_of(child->key);
+    options.priority = child->priority;
+    options.max_attempts = child->max_attempts;
+    options.queue_timeout = std::chrono::milliseconds(child->queue_timeout_ms);
+    options.run_timeout = std::chrono::milliseconds(child->run_timeout_ms);
+    options.total_timeout = std::chrono::milliseconds(child->total_timeout_ms);
+    options.at_most_once = child->at_most_once != 0;
+    *job = run->context.submit(text_of(child->task), arguments, options);
+  });
+}
+
+std::int64_t deadline(futured_context* run) noexcept {
+  const auto at = run->context.deadline();
+  return at ? std::chrono::nanoseconds(at->time_since_epoch()).count() : 0;
+}
+
 // What the task's return means to the runtime, which knows C++ alone.
 void conclude(const futured_context& run, int returned) {
   if (run.failure) std::rethrow_exception(run.failure);
@@ -182,7 +217,9 @@ constexpr futured_host kHost = {
     .add_array = add_array,
     .fail = fail,
     .fail_argument = [](futured_context* run,
-                        const char* message) { return decisive(run, [&] { throw BadArgument(message); }); }};
+                        const char* message) { return decisive(run, [&] { throw BadArgument(message); }); },
+    .deadline = deadline,
+    .submit = submit};
 
 TaskFunction function_of(const futured_task& task) {
   return [code = task.run, user = task.user](Context& context, Parts parts, ResultWriter& out) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <random>
 
+#include "base/child.h"
 #include "tests/unit/channel/pair.h"
 #include "worker/channel/packet.h"
 
@@ -48,6 +49,9 @@ void exercise(HostEnd& host) {
   int reads = 0;
   for (; reads < 10'000; ++reads) {
     if (host.read(response) != Read::kResponse) break;
+    if (const auto* call = std::get_if<Call>(&response); call != nullptr && reads % 2 == 0) {
+      host.answer(call->id, {.job = JobId{7}});
+    }
   }
   EXPECT_LT(reads, 10'000) << "reads without end";
   (void)host.head();
@@ -77,6 +81,15 @@ TEST(ChannelFuzz, AnyGarbageAnywhereOnlyBreaksTheChannel) {
     ASSERT_EQ(worker.try_next(run), Intake::kRun);
     ASSERT_EQ(worker.take(run), Take::kTaken);
     ASSERT_TRUE(worker.try_emit(run.fence, 1, 0, "some output"));
+    const std::string request_of_call = encode_child({.task = "child"});
+    ASSERT_TRUE(worker.call({run.fence, 1}, request_of_call, Duration::zero()));
+    if (round % 2 == 0) {
+      Response response;
+      while (host.read(response) == Read::kResponse) {
+      }
+      host.answer({run.fence, 1}, {.job = JobId{7}});
+      ASSERT_TRUE(worker.call({run.fence, 2}, request_of_call, Duration::zero()));
+    }
     worker.done(run, {});
     const int writes = 1 + static_cast<int>(random() % 8);
     for (int i = 0; i < writes; ++i) {

@@ -64,6 +64,7 @@ struct Recorder : PoolHandler {
   }
   void on(SlotId, const channel::Emit& emit) override { emitted += emit.data; }
   void on(SlotId, const channel::Progress&) override {}
+  void on(SlotId, const channel::Call& call) override { calls.push_back(call.id); }
 
   std::vector<PoolReady> ready;
   std::vector<PoolFailed> failed;
@@ -71,6 +72,7 @@ struct Recorder : PoolHandler {
   std::vector<WorkerEnded> ended;
   std::vector<std::string> lost;
   std::vector<SeenDone> dones;
+  std::vector<channel::CallId> calls;
   std::string emitted;
 };
 

@@ -6,10 +6,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <functional>
 #include <thread>
 
+#include "base/child.h"
 #include "base/payload.h"
 #include "segment/array_type.h"
 #include "tests/unit/channel/pair.h"
@@ -210,6 +213,128 @@ TEST_F(ProcessWorkerTest, AStopWakesATaskThatWaitsWithOffersBehindIt) {
   daemon.join();
   EXPECT_EQ(first_part(read()), "woken");
   EXPECT_LT(monotonic_now() - began, std::chrono::seconds(10));
+}
+
+// The daemon's end on a thread of its own, until the task is over: answers each call with `answer`.
+class Answering {
+ public:
+  Answering(HostEnd& host, std::function<channel::Answer(const ChildRequest&)> answer)
+      : thread_([this, &host, answer = std::move(answer)] {
+          channel::Response response;
+          while (!over_) {
+            if (host.read(response) != channel::Read::kResponse) {
+              std::this_thread::yield();
+              continue;
+            }
+            if (const auto* call = std::get_if<channel::Call>(&response)) {
+              host.answer(call->id, answer(*decode_child(call->request)));
+            }
+            over_ = std::get_if<channel::Done>(&response) != nullptr;
+            if (over_) result_ = std::get<channel::Done>(response).result;
+          }
+        }) {}
+  // The encoded result.
+  [[nodiscard]] std::string result() {
+    thread_.join();
+    return result_;
+  }
+
+ private:
+  std::atomic<bool> over_{false};
+  std::string result_;
+  std::thread thread_;
+};
+
+TEST_F(ProcessWorkerTest, ATaskSubmitsJobsAndIsToldTheirNumbers) {
+  const std::vector<sdk::RegisteredTask> tasks{task("submits", [](Context& context) {
+    std::string numbers;
+    for (int i = 0; i < 3; ++i) {
+      const std::uint64_t child = context.submit("resize", std::tuple("a.png", i), {.queue = "q", .priority = -i});
+      numbers += std::to_string(child) + " ";
+    }
+    return numbers;
+  })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  std::string seen;
+  Answering daemon(host_, [&](const ChildRequest& asked) {
+    const auto parts = decode_parts(asked.payload);
+    seen += std::string(asked.task) + "@" + std::string(asked.queue) + " " + std::string((*parts)[0].bytes) + " " +
+            std::string((*parts)[1].bytes) + " " + std::to_string(asked.priority) + "; ";
+    return channel::Answer{.job = JobId{41 + static_cast<std::uint64_t>(-asked.priority)}};
+  });
+  work(worker);
+  const std::string result = daemon.result();
+  EXPECT_EQ((*decode_parts(result))[0].bytes, "41 42 43 ");
+  EXPECT_EQ(seen, "resize@q a.png 0 0; resize@q a.png 1 -1; resize@q a.png 2 -2; ");
+}
+
+TEST_F(ProcessWorkerTest, ARefusalOfAJobIsThrown) {
+  const std::vector<sdk::RegisteredTask> tasks{task("refused", [](Context& context) -> std::string {
+    try {
+      context.submit("nothing");
+    } catch (const SubmitError& error) {
+      return error.error_class() + ": " + error.what();
+    }
+    return "taken";
+  })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  Answering daemon(host_, [](const ChildRequest&) { return channel::Answer{{}, "NOT_FOUND", "no task \"nothing\""}; });
+  work(worker);
+  const std::string result = daemon.result();
+  EXPECT_EQ((*decode_parts(result))[0].bytes, "NOT_FOUND: no task \"nothing\"");
+}
+
+TEST_F(ProcessWorkerTest, AJobThatCannotBeSentIsRefusedAtOnceAndNamesTheBound) {
+  for (const std::size_t bytes : {limits::kChildPayloadBytesMax - 10, limits::kChildPayloadBytesMax + 1}) {
+    const Ended ended = run([&](Context& context) { context.submit("t", std::string(bytes, 'x')); });
+    EXPECT_EQ(ended.status, DoneStatus::kTaskError);
+    EXPECT_EQ(ended.error_class, "INVALID_ARGUMENT");
+    EXPECT_NE(ended.message.find(std::to_string(limits::kChildPayloadBytesMax)), std::string::npos) << ended.message;
+    EXPECT_TRUE(ended.no_retry);
+  }
+  EXPECT_EQ(run([](Context& context) { context.submit(""); }).error_class, "INVALID_ARGUMENT");
+  const auto negative = [](Context& context) {
+    context.submit("t", 1, {.run_timeout = std::chrono::milliseconds(-1)});
+  };
+  EXPECT_EQ(run(negative).error_class, "INVALID_ARGUMENT");
+}
+
+TEST_F(ProcessWorkerTest, AStopEndsTheWaitForAnAnswer) {
+  const std::vector<sdk::RegisteredTask> tasks{task("waits", [](Context& context) { context.submit("child"); })};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  const Fence asks = channel::fence(next_job_ - 1);
+  std::thread daemon([&] {
+    channel::Response response;
+    while (host_.read(response) != channel::Read::kResponse) std::this_thread::yield();
+    ASSERT_NE(std::get_if<channel::Call>(&response), nullptr);
+    ASSERT_TRUE(host_.stop(asks, channel::StopReason::kCancel));
+    host_.publish();
+  });
+  work(worker);
+  daemon.join();
+  EXPECT_EQ(read().status, DoneStatus::kStopped);
+}
+
+TEST_F(ProcessWorkerTest, KnowsItsDeadline) {
+  const auto left_ms = [](Context& context) -> std::int64_t {
+    const auto deadline = context.deadline();
+    if (!deadline) return -1;
+    return std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now()).count();
+  };
+  EXPECT_EQ(first_part(run(left_ms)), "-1");
+  const std::vector<sdk::RegisteredTask> tasks{task("limited", left_ms)};
+  ProcessWorker worker(worker_end_, tasks);
+  RunRequest request = channel::request(next_job_++);
+  request.run_timeout = std::chrono::minutes(1);
+  ASSERT_TRUE(host_.offer(request));
+  host_.publish();
+  work(worker);
+  const int left = std::stoi(first_part(read()));
+  EXPECT_GT(left, 30'000);
+  EXPECT_LE(left, 60'000);
 }
 
 TEST_F(ProcessWorkerTest, KnowsWhoItIs) {

@@ -191,6 +191,48 @@ TEST(CPlugin, AnyOtherNumberIsAFailureThatNamesIt) {
   EXPECT_THROW(call_c([](const Call&) { return FUTURED_ERROR; }), TaskError);
 }
 
+futured_child child_of(const char* task, std::span<const futured_part> arguments = {}) {
+  futured_child child{};
+  child.size = sizeof child;
+  child.task = task;
+  child.arguments = arguments.data();
+  child.count = arguments.size();
+  return child;
+}
+
+TEST(CPlugin, AChildIsSubmittedWithItsPartsAndOptions) {
+  const auto submits = [](const Call& call) {
+    futured_child child = child_of("resize", call.arguments);
+    child.queue = "images";
+    std::uint64_t job = 0;
+    const int code = call.host->submit(call.context, &child, &job);
+    EXPECT_EQ(job, 7u);
+    EXPECT_EQ(call.host->deadline(call.context), 0);
+    return code;
+  };
+  EXPECT_EQ(call_c(submits, {part(kTextType, "a.png"), part("", "b")}), "");
+}
+
+TEST(CPlugin, ARefusedChildFailsTheTaskThatReturnsIt) {
+  const auto refused = [](const Call& call) {
+    const futured_child child = child_of("unknown");
+    std::uint64_t job = 5;
+    const int code = call.host->submit(call.context, &child, &job);
+    EXPECT_EQ(job, 5u);
+    return code;
+  };
+  const auto gets_over_it = [&](const Call& call) { return refused(call) == FUTURED_ERROR ? FUTURED_OK : 1; };
+  EXPECT_THROW(call_c(refused), SubmitError);
+  EXPECT_EQ(call_c(gets_over_it), "");
+  const auto other_size = [](const Call& call) {
+    futured_child child = child_of("echo");
+    child.size = 8;
+    std::uint64_t job = 0;
+    return call.host->submit(call.context, &child, &job);
+  };
+  EXPECT_THROW(call_c(other_size), SubmitError);
+}
+
 TEST(CPlugin, AStopIsSeenHeededOrWorkedThrough) {
   const auto heeds = [](const Call& call) {
     EXPECT_NE(call.host->stop_requested(call.context), 0);
@@ -228,7 +270,7 @@ TEST(CPlugin, WhatIsNotForThisWorkerIsRefused) {
   futured_task task = task_named("sound");
   task.c_version = FUTURED_C_VERSION + 1;
   EXPECT_EQ(refusal_of(task),
-            "plugin.so: a task was built against version 2 of futured/task_c.h, this worker against 1");
+            "plugin.so: a task was built against version 3 of futured/task_c.h, this worker against 2");
   task = task_named("sound");
   task.size = 8;
   EXPECT_EQ(refusal_of(task, define_next_and_look_away),

@@ -74,6 +74,16 @@ TEST(Convert, ResultsCarryTheirContentTypes) {
   EXPECT_EQ(call_task([] {}, {}), "");
 }
 
+TEST(Convert, ArgumentsOfAChildAreConvertedLikeResults) {
+  FakeContext context;
+  EXPECT_EQ(context.submit("one", 3), 7u);
+  context.submit("two", std::tuple(std::string("a"), 2.5), {.queue = "q"});
+  context.submit("outputs", std::vector<Output>{{"image/png", "x"}});
+  context.submit("none");
+  EXPECT_EQ(context.submitted,
+            "one(application/json=3;)@two(text/plain=a;application/json=2.5;)@qoutputs(image/png=x;)@none()@");
+}
+
 TEST(Convert, DoublesSurviveTheirText) {
   for (const double value : {0.1, 1.0 / 3, 1e300, 5e-324, -0.0, std::numeric_limits<double>::infinity()}) {
     Collected out;

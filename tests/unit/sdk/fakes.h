@@ -30,6 +30,7 @@ struct FakeContext final : Context {
   std::uint32_t epoch() const override { return 1; }
   std::uint32_t attempt() const override { return 1; }
   std::uint64_t jobs_run_before() const override { return 0; }
+  std::optional<std::chrono::steady_clock::time_point> deadline() const override { return ends_at; }
   bool stop_requested() override { return reason != StopReason::kNone; }
   [[nodiscard]] StopReason stop_reason() override { return reason; }
   bool wait_for(std::chrono::nanoseconds) override { return !stop_requested(); }
@@ -41,8 +42,20 @@ struct FakeContext final : Context {
     const std::shared_ptr<std::byte[]> memory(new std::byte[bytes]());
     return {{memory.get(), bytes}, memory};
   }
+  // Notes what is asked as "task(type=bytes;)@queue".
+  std::uint64_t submit_job(std::string_view task, const AddArguments& add_arguments,
+                           const SubmitOptions& options) override {
+    throw_if_stopped();
+    if (task == "unknown") throw SubmitError("NOT_FOUND", "no task \"unknown\"");
+    Collected arguments;
+    add_arguments(arguments);
+    submitted += std::string(task) + "(" + arguments.all + ")@" + options.queue;
+    return 7;
+  }
 
   StopReason reason = StopReason::kNone;
+  std::optional<std::chrono::steady_clock::time_point> ends_at;
+  std::string submitted;
 };
 
 // Its result, as Collected has it.

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -68,14 +70,39 @@ class Stopped : public std::exception {
   [[nodiscard]] const char* what() const noexcept override { return "the task stopped as it was asked to"; }
 };
 
+// Thrown by Context::submit: the daemon refused the job, or it cannot be sent. The class is the daemon's, as gRPC names
+// it ("NOT_FOUND": no such task, queue or pool). Of the message up to 720 bytes are told.
+class SubmitError : public TaskError {
+ public:
+  using TaskError::TaskError;
+};
+
+// Options of a job that a task submits. Empty and 0 are the defaults of every submit.
+struct SubmitOptions {
+  std::string queue = {};
+  std::string pool = {};
+  std::string name = {};  // shown in lists
+  // What is submitted again with this key is the first job, whichever attempt or job of this user submits it. Without
+  // one every call makes a job. At most 128 bytes.
+  std::string key = {};
+  std::int32_t priority = 0;  // in queues of kind priority
+  std::uint32_t max_attempts = 0;
+  std::chrono::milliseconds queue_timeout{0};  // until a worker takes it
+  std::chrono::milliseconds run_timeout{0};    // of each attempt
+  std::chrono::milliseconds total_timeout{0};  // from the submit to its end
+  bool at_most_once = false;
+};
+
 // Why a task is asked to stop. kSoftTimeout: its job has a soft_timeout; a result that it returns within its grace
 // counts.
 enum class StopReason : std::uint32_t { kNone = 0, kCancelled = 1, kTimedOut = 2, kSoftTimeout = 3, kShutdown = 4 };
 
 enum class LogLevel : std::uint32_t { kTrace = 0, kDebug = 1, kInfo = 2, kWarning = 3, kError = 4, kCritical = 5 };
 
-// One run of a task. Valid during the call; any thread of the task may use it, except for wait_for, which belongs to
-// the thread that the task was called on.
+class ResultWriter;  // convert.h
+
+// One run of a task. Valid during the call; any thread of the task may use it, except for wait_for and submit, which
+// belong to the thread that the task was called on.
 class Context {
  public:
   // Who we are. (job, epoch, attempt) is the fence: a token that an outside system can use to refuse a run that was
@@ -83,6 +110,9 @@ class Context {
   [[nodiscard]] virtual std::uint64_t job_id() const = 0;
   [[nodiscard]] virtual std::uint32_t epoch() const = 0;
   [[nodiscard]] virtual std::uint32_t attempt() const = 0;  // 1 for the first
+
+  // When the job's run_timeout ends this attempt; nothing: it has none.
+  [[nodiscard]] virtual std::optional<std::chrono::steady_clock::time_point> deadline() const = 0;
 
   // Jobs that this process ran before: 0 in a fresh worker. Statics and thread-locals hold what those left behind.
   [[nodiscard]] virtual std::uint64_t jobs_run_before() const = 0;
@@ -121,6 +151,20 @@ class Context {
     emit(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   }
 
+  // A job of the same user, with this one as its parent; returns its number once it is on disk. It goes on whatever
+  // becomes of this one. `arguments` are converted like results (convert.h): a tuple is one for each element, anything
+  // else is one; all of them together, with their content types, have at most 16 KiB. At most 16 jobs may stand one
+  // above the other.
+  //
+  // Waits for the daemon, also for the next one, and makes one job however often that dies. Another attempt of this job
+  // makes its own, unless `options` have a key. Throws SubmitError, and Stopped when a stop comes first: the job may
+  // then exist or not.
+  template <typename Arguments>
+  std::uint64_t submit(std::string_view task, const Arguments& arguments, const SubmitOptions& options = {});
+  std::uint64_t submit(std::string_view task) {
+    return submit_job(task, [](ResultWriter&) {}, {});
+  }
+
   // An array of zeros in a new segment. Returned as the task's result it reaches whoever reads it without a copy.
   // Throws std::bad_alloc when the machine has no room.
   template <typename T>
@@ -140,6 +184,9 @@ class Context {
     std::shared_ptr<const void> owner;
   };
   [[nodiscard]] virtual Shared make_shared_memory(std::size_t bytes) = 0;
+  using AddArguments = std::function<void(ResultWriter&)>;
+  [[nodiscard]] virtual std::uint64_t submit_job(std::string_view task, const AddArguments& add_arguments,
+                                                 const SubmitOptions& options) = 0;
   ~Context() = default;
 };
 

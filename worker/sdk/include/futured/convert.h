@@ -247,4 +247,11 @@ struct ResultOf<std::tuple<T...>> {
 };
 
 }  // namespace sdk
+
+template <typename Arguments>
+std::uint64_t Context::submit(std::string_view task, const Arguments& arguments, const SubmitOptions& options) {
+  return submit_job(
+      task, [&](ResultWriter& out) { sdk::add_result(out, arguments); }, options);
+}
+
 }  // namespace futured

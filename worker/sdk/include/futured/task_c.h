@@ -37,7 +37,7 @@
 extern "C" {
 #endif
 
-#define FUTURED_C_VERSION 1
+#define FUTURED_C_VERSION 2
 
 #if defined(__GNUC__)
 #define FUTURED_PLUGIN_EXPORT __attribute__((visibility("default")))
@@ -108,6 +108,25 @@ typedef struct futured_task {
   void* user; /* handed to run as it is; null if it needs nothing. What it points to is never freed */
 } futured_task;
 
+/* A job that a task submits. All of it is copied. 0 and null are the defaults of every submit, also for texts, but not
+   for size and task. futured/context.h says more. Since version 2. */
+typedef struct futured_child {
+  uint32_t size;                 /* sizeof(futured_child) */
+  const char* task;              /* its name */
+  const futured_part* arguments; /* may be null when there are none; with their content types at most 16 KiB */
+  size_t count;
+  const char* queue;
+  const char* pool;
+  const char* name;
+  const char* key; /* what is submitted again with it is the first job; without one every call makes a job */
+  int32_t priority;
+  uint32_t max_attempts;
+  int64_t queue_timeout_ms;
+  int64_t run_timeout_ms;
+  int64_t total_timeout_ms;
+  int at_most_once; /* not 0: it is */
+} futured_child;
+
 struct futured_host {
   uint32_t c_version;
   uint32_t size;
@@ -162,6 +181,16 @@ struct futured_host {
   int (*fail)(futured_context*, const char* error_class, const char* message, int64_t retry);
   /* The same for an argument that is not what the task takes: never tried again. */
   int (*fail_argument)(futured_context*, const char* message);
+
+  /* ---- Since version 2. */
+
+  /* When the job's run_timeout ends this attempt, in ns of CLOCK_MONOTONIC; 0: it has none. From any thread. */
+  int64_t (*deadline)(futured_context*);
+
+  /* A job of the same user, with this one as its parent, on the thread that the task was called on; its number once it
+     is on disk. FUTURED_ERROR: it was refused, and a task that returns this fails with the daemon's class and message.
+     FUTURED_STOPPED: a stop came first, and the job may exist or not. */
+  int (*submit)(futured_context*, const futured_child*, uint64_t* job);
 };
 
 /* Exported by the plugin; called once, in the process that workers are forked from: a plugin that starts threads there
