@@ -71,7 +71,7 @@ class Stopped : public std::exception {
 };
 
 // Thrown by Context::submit: the daemon refused the job, or it cannot be sent. The class is the daemon's, as gRPC names
-// it ("NOT_FOUND": no such task, queue or pool). Of the message up to 720 bytes are told.
+// it ("NOT_FOUND": no such task, queue or pool). Of the message 700 bytes are told.
 class SubmitError : public TaskError {
  public:
   using TaskError::TaskError;
