@@ -20,6 +20,8 @@ inline constexpr std::size_t kResultBytesMax = 256 * 1024 * 1024;      // of one
 inline constexpr std::size_t kSegmentBytesMax = std::size_t{1} << 36;  // 64 GiB, one segment
 inline constexpr std::size_t kSegmentsHeldMax = 4096;
 inline constexpr std::size_t kContentTypeBytesMax = 1024;
+inline constexpr std::size_t kStoredInlineBytesMax = 256 * 1024;  // of a part in the database; larger ones are files
+inline constexpr std::int64_t kStoredCompressionMax = 9;          // zstd level of those; above it commits would wait
 
 // Jobs that tasks submit.
 inline constexpr std::size_t kChildPayloadBytesMax = kInlineBytesMax;        // arguments of one, encoded
@@ -75,6 +77,8 @@ inline constexpr std::uint32_t kCrashesDefault = 3;  // workers a job may take d
 inline constexpr std::uint32_t kCrashesMax = 100;    // that it may ask for
 inline constexpr std::uint32_t kLossesMax = 20;      // times it may be lost with its spawner at no charge
 inline constexpr std::size_t kRetryClassesMax = 32;  // error classes in one list of a job's options
+inline constexpr double kMemoryFactorMax = 100;      // of an attempt that follows one out of memory
+inline constexpr std::int64_t kRetryMemoryBytesMax = std::int64_t{1} << 50;  // that it may have, whatever the factor
 
 // Core.
 inline constexpr std::size_t kWindowBytesMax = 48 * 1024 * 1024;  // resident jobs of all queues, payloads included
@@ -113,8 +117,9 @@ inline constexpr std::size_t kReceiverAnswerBytesMax = 16 * 1024;  // of a webho
 inline constexpr std::size_t kTurnEventsMax = 8'192;          // responses of workers that one turn takes
 inline constexpr std::size_t kTurnJobsMax = 8'192;            // submitted jobs that one turn takes
 inline constexpr std::size_t kExactDeadlinesMax = 64 * 1024;  // entries of timeouts on disk before they become coarse
-inline constexpr std::size_t kDueLoadJobsMax = 256;           // timed-out jobs of the backlog read at once
-inline constexpr std::size_t kKeyQueriesMax = 8'192;          // idempotency keys looked up at once, and one batch more
+inline constexpr std::size_t kPlaceJobsMax = 4'096;   // jobs counted from each end to tell one's place in a queue
+inline constexpr std::size_t kDueLoadJobsMax = 256;   // timed-out jobs of the backlog read at once
+inline constexpr std::size_t kKeyQueriesMax = 8'192;  // idempotency keys looked up at once, and one batch more
 inline constexpr std::size_t kSubmitLaneJobsMax = 64 * 1024;  // jobs waiting to be stepped before readers pause
 inline constexpr std::size_t kGatherJobsMax = 64 * 1024;      // row changes gathered before intake pauses
 

@@ -10,6 +10,7 @@ void append_part(std::string& encoded, const Part& part) {
   append_bytes(encoded, part.content_type);
   switch (part.kind) {
     case PartKind::kInline:
+    case PartKind::kLost:
       append_bytes(encoded, part.bytes);
       return;
     case PartKind::kSegment:
@@ -24,8 +25,10 @@ bool names_segment(std::string_view encoded) {
   WireReader reader(encoded);
   while (!reader.at_end()) {
     const std::uint8_t kind = reader.byte();
-    if (kind != static_cast<std::uint8_t>(PartKind::kInline))
-      return kind == static_cast<std::uint8_t>(PartKind::kSegment);
+    if (kind != static_cast<std::uint8_t>(PartKind::kInline)) {
+      return kind == static_cast<std::uint8_t>(PartKind::kSegment) ||
+             kind == static_cast<std::uint8_t>(PartKind::kLost);
+    }
     reader.bytes();  // content type
     reader.bytes();
   }
@@ -45,6 +48,9 @@ Result<std::vector<Part>> decode_parts(std::string_view encoded) {
     part.content_type = reader.bytes();
     if (kind == static_cast<std::uint8_t>(PartKind::kInline)) {
       part.kind = PartKind::kInline;
+      part.bytes = reader.bytes();
+    } else if (kind == static_cast<std::uint8_t>(PartKind::kLost)) {
+      part.kind = PartKind::kLost;
       part.bytes = reader.bytes();
     } else if (kind == static_cast<std::uint8_t>(PartKind::kSegment)) {
       part.kind = PartKind::kSegment;

@@ -15,13 +15,14 @@ namespace futured {
 enum class PartKind : std::uint8_t {
   kInline = 0,   // the bytes themselves
   kSegment = 1,  // (segment id, begin, end) in bytes; the descriptor travels beside the record
+  kLost = 2,     // the store has it no more; only it says so, and no worker is given one
 };
 
 // One part, as a view into the encoded bytes.
 struct Part {
   PartKind kind = PartKind::kInline;
   std::string_view content_type;  // empty: application/octet-stream
-  std::string_view bytes;         // kInline
+  std::string_view bytes;         // kInline; kLost: why
   SegmentId segment;              // kSegment
   std::uint64_t begin = 0;        // kSegment: bytes, half-open
   std::uint64_t end = 0;
@@ -30,7 +31,7 @@ struct Part {
 // Appends one part to an encoded payload. An empty string is the empty payload of no parts.
 void append_part(std::string& encoded, const Part& part);
 
-// Whether some part is a segment. Costs a walk over the framing; damaged bytes answer false.
+// Whether some part is not inline: a segment, or lost. Costs a walk over the framing; damaged bytes answer false.
 [[nodiscard]] bool names_segment(std::string_view encoded);
 
 // The parts of `encoded`, as views into it. Refuses what is damaged or over limits::kStoredPartsMax.

@@ -1,6 +1,8 @@
 // Finds what a worker wrote into the spool directory.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/fd.h"
@@ -13,10 +15,15 @@ struct SpoolFile {
   std::string path;
 };
 
-// The file of this name, which has no slash: in the directory itself, or else, from a worker that had another user than
-// the spawner's, in users/<uid> of it. There it must be a regular file that is the user's own and has no other name, or
-// a worker could hand out a file that only we may read; and one name in two users' folders is a lie of one of them.
-// Never follows a link, never waits. kNotFound: there is none.
-[[nodiscard]] Result<SpoolFile> open_spool_file(const std::string& directory, const std::string& name);
+// The uid of the workers that wrote it; nothing: they were of our own user.
+using SpoolUser = std::optional<std::uint32_t>;
+
+// Of a pool whose workers are of the user that is so called. Nothing, too, for a user that there is not.
+[[nodiscard]] SpoolUser spool_user(const std::string& user_name);
+
+// The file of this name, which has no slash: in the directory itself, or else in users/<uid> of it, and in no other
+// user's. There it must be a regular file that is the user's own and has no other name, or a worker could hand out a
+// file that only we may read. Never follows a link, never waits. kNotFound: there is none.
+[[nodiscard]] Result<SpoolFile> open_spool_file(const std::string& directory, const std::string& name, SpoolUser user);
 
 }  // namespace futured

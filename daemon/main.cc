@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "base/loop_gauge.h"
+#include "base/spool_file.h"
 #include "daemon/callback/courier.h"
 #include "daemon/loop/loop.h"
 #include "daemon/ops/config.h"
@@ -142,7 +143,8 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
                                  .workers_min = std::min(pool.size_min, workers),
                                  .slots_per_worker = pool.terms.slots_per_worker(),
                                  .runs_per_slot = pool.terms.runs_per_slot(),
-                                 .idle = std::chrono::milliseconds(pool.idle_ms)});
+                                 .idle = std::chrono::milliseconds(pool.idle_ms),
+                                 .memory_bytes_max = pool.terms.memory_bytes_max});
     parts.pool_configs.push_back({.name = pool.name,
                                   .slots = slots,
                                   .first_slot = SlotId{next_slot},
@@ -150,6 +152,7 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
                                   .env = pool.env,
                                   .workers_min = parts.setup.pools.back().workers_min,
                                   .idle = parts.setup.pools.back().idle});
+    parts.spool_users.insert(parts.spool_users.end(), slots, spool_user(pool.terms.user));
     next_slot += slots;
   }
   for (const ops::QueueSection& queue : config.queues) {
@@ -192,6 +195,7 @@ rpc::ServerSetup server_setup(const ops::Config& config, const Loop& loop) {
   setup.admin_uid = ::getuid();
   for (const auto& [name, secret] : config.callbacks.secrets) setup.callback_names.secrets.insert(name);
   for (const auto& [name, tls] : config.callbacks.tls) setup.callback_names.tls.insert(name);
+  setup.callback_names.allow_private = config.callbacks.allow_private;
   setup.log = [](const std::string& line) { ops::log_warning(line); };
   return setup;
 }
@@ -260,12 +264,13 @@ class IdleWatch {
 Status run(const ops::Config& config, const Options& options) {
   StopSignal stop_signal;
   if (const Status made = make_state_directory(config.state); !made.ok()) return made;
-  auto store = open_sqlite_store(config.state + "/futured.db");
+  auto store = open_sqlite_store(config.state + "/futured.db", static_cast<int>(config.compression_level));
   if (!store.ok()) return store.error();
   auto tls = read_tls(config.callbacks);
   if (!tls.ok()) return tls.error();
   auto reader = (*store)->reader();
   auto courier_reader = (*store)->reader();
+  auto keeper = (*store)->keeper();
   SegmentTable segments;
   std::unique_ptr<callback::Courier> courier;
   Loop::Parts parts = parts_of(config, options, std::move(*store), segments);
@@ -295,6 +300,7 @@ Status run(const ops::Config& config, const Options& options) {
 
   // From here on there are threads.
   ReaderThread readers(std::move(reader), limits::kQuestionsMax);
+  KeeperThread keepers(std::move(keeper), limits::kQuestionsMax);
   Status outcome;
   std::thread turns([&] {
     outcome = loop.run();
@@ -303,7 +309,7 @@ Status run(const ops::Config& config, const Options& options) {
   rpc::ServerSetup setup = server_setup(config, loop);
   setup.callback_tls = std::move(*tls);
   setup.other_gauges = {courier->gauge(), stop_signal.gauge()};
-  auto server = rpc::Server::start(std::move(setup), loop, readers, segments);
+  auto server = rpc::Server::start(std::move(setup), loop, readers, keepers, segments);
   std::optional<IdleWatch> idle;  // until the loop has ended, for that may still be looking for it
   if (server.ok()) {
     courier->start((*server)->callback_transport());

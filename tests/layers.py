@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     "worker/tasks": ["base", "worker/sdk"],
     "worker/examples": ["worker/sdk"],
     "daemon/core": ["base"],
-    "daemon/store": ["base", "daemon/core"],
+    "daemon/store": ["base", "daemon/core", "segment/compression.h"],
     "daemon/callback": ["base", "daemon/core", "daemon/store/store.h"],
     "daemon/pool": ["base", "daemon/core", "segment", "worker/channel", "worker/spawner/wire.h"],
     "daemon/loop": ["base", "daemon/core", "daemon/store/store.h", "daemon/store/store_thread.h", "daemon/pool"],
@@ -47,10 +47,10 @@ LIBRARIES = {
     "CLI11": (("CLI/",), ["daemon/main.cc", "client/cli", "tests"]),
     "libsystemd": (("systemd/",), ["daemon/ops"]),
     "nlohmann-json": (("nlohmann/",), ["client/cli", "worker/sdk/include/futured/json.h", "tests"]),
-    "Asio": (("asio/", "asio.hpp"), ["client/cpp/include/futured/asio.h", "client/examples", "tests"]),
+    "Asio": (("asio/", "asio.hpp"), ["client/cpp/include/futured/asio.h", "client/examples", "worker/runtime/async_loop.cc", "tests"]),
     "libcurl": (("curl/",), ["daemon/callback"]),
     "zstd": (("zstd",), ["segment/compression.cc"]),
-    "OpenSSL": (("openssl/",), ["worker/tasks", "daemon/callback"]),
+    "OpenSSL": (("openssl/",), ["worker/tasks", "daemon/callback", "daemon/store"]),
     "GoogleTest": (("gtest/", "gmock/"), ["tests"]),
 }
 

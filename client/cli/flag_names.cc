@@ -25,6 +25,8 @@ constexpr Name kNames[] = {
     {"spec.retries.backoff_ms", "--backoff"},
     {"spec.retries.only_classes", "--retry-only"},
     {"spec.retries.except_classes", "--retry-except"},
+    {"spec.retries.memory_factor", "--retry-memory"},
+    {"spec.retries.memory_bytes_max", "--retry-memory-max"},
     {"spec.timeouts.queue_ms", "--queue-timeout"},
     {"spec.timeouts.soft_ms", "--soft-timeout"},
     {"spec.timeouts.run_ms", "--timeout"},

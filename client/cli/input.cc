@@ -96,6 +96,17 @@ CLI::Validator at_least_one() {
   return CLI::Validator(check, "");
 }
 
+CLI::Validator above_one() {
+  const auto check = [](const std::string& word) {
+    double number = 0;
+    const char* const end = word.data() + word.size();
+    const auto [rest, problem] = std::from_chars(word.data(), end, number);
+    const bool is_one = problem == std::errc() && rest == end && number > 1;
+    return is_one ? std::string() : "\"" + word + "\" is no number above 1";
+  };
+  return CLI::Validator(check, "");
+}
+
 CLI::Validator duration(const std::string& option) {
   const auto check = [option](const std::string& word) {
     static_cast<void>(parse_duration(word, option));

@@ -35,6 +35,11 @@ void JobFlags::add_to(CLI::App& verb) {
   verb.add_option("--retry-except", retry_except, "Never retry this error; may be given again")
       ->group("Job")
       ->allow_extra_args(false);
+  verb.add_option("--retry-memory", retry_memory,
+                  "After an attempt that was out of memory, so many times its memory_max for the next")
+      ->group("Job")
+      ->check(above_one());
+  verb.add_option("--retry-memory-max", retry_memory_max, "And never more than this, such as 2GiB")->group("Job");
   verb.add_option("--crashes", crashes, "Workers it may take down before it is quarantined (default: 3)")
       ->group("Job")
       ->check(at_least_one());
@@ -91,6 +96,8 @@ client::JobOptions JobFlags::options() const {
   for (const std::string& entry : retry_except) check_retry_class("--retry-except", entry);
   options.retries.only_classes = retry_only;
   options.retries.except_classes = retry_except;
+  options.retries.memory_factor = retry_memory;
+  options.retries.memory_bytes_max = retry_memory_limit();
   options.crashes_max = crashes;
   options.timeouts.run = given(timeout, "--timeout");
   options.timeouts.soft = given(soft_timeout, "--soft-timeout");
@@ -106,6 +113,18 @@ client::JobOptions JobFlags::options() const {
   options.name = name;
   options.callbacks = callbacks.callbacks();
   return options;
+}
+
+// The two are of use together only.
+std::int64_t JobFlags::retry_memory_limit() const {
+  if (retry_memory == 0 && retry_memory_max.empty()) return 0;
+  if (retry_memory == 0) {
+    throw UsageError("--retry-memory-max: say with --retry-memory how many times as much the next attempt may have");
+  }
+  if (retry_memory_max.empty()) {
+    throw UsageError("--retry-memory: say with --retry-memory-max how much an attempt may have at most");
+  }
+  return parse_bytes(retry_memory_max, "--retry-memory-max");
 }
 
 void KeyFlag::add_to(CLI::App& verb) {

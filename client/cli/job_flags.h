@@ -17,6 +17,8 @@ struct JobFlags {
   std::string backoff;
   std::vector<std::string> retry_only;
   std::vector<std::string> retry_except;
+  double retry_memory = 0;
+  std::string retry_memory_max;
   std::uint32_t crashes = 0;
   std::string timeout;
   std::string soft_timeout;
@@ -30,6 +32,9 @@ struct JobFlags {
 
   void add_to(CLI::App& verb);
   [[nodiscard]] client::JobOptions options() const;  // throws UsageError
+
+ private:
+  [[nodiscard]] std::int64_t retry_memory_limit() const;
 };
 
 // An idempotency key, of verbs that submit one job.

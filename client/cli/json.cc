@@ -40,6 +40,8 @@ Json json_of(const client::Retries& retries) {
           {"factor", retries.factor},
           {"backoff_ms_max", retries.backoff_max.count()},
           {"jitter", retries.jitter},
+          {"memory_factor", retries.memory_factor},
+          {"memory_bytes_max", retries.memory_bytes_max},
           {"only_classes", retries.only_classes},
           {"except_classes", retries.except_classes}};
 }
@@ -90,6 +92,7 @@ Json json_of(const client::AttemptInfo& attempt) {
   if (attempt.worker_pid != 0) json["worker_pid"] = attempt.worker_pid;
   json["cpu_us"] = attempt.cpu_us;
   json["peak_memory_bytes"] = attempt.peak_memory_bytes;
+  put_count(json, "memory_bytes_max", attempt.memory_bytes_max);
   json["cause"] = to_json(attempt.cause);
   return json;
 }

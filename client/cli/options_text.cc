@@ -50,6 +50,9 @@ std::string retries_text(const client::Retries& retries) {
   if (retries.factor != 0 && retries.factor != kFactorDefault) add(text, "factor " + number_text(retries.factor));
   if (retries.backoff_max != kBackoffMaxDefault) add(text, "at most", retries.backoff_max);
   if (retries.jitter != 0) add(text, "jitter " + number_text(retries.jitter));
+  if (retries.memory_factor != 0) {
+    add(text, number_text(retries.memory_factor) + " times the memory up to " + bytes_text(retries.memory_bytes_max));
+  }
   return text;
 }
 

@@ -44,15 +44,16 @@ std::string end_of(const client::AttemptInfo& attempt) {
 }
 
 void show_attempts(const std::vector<client::AttemptInfo>& attempts) {
-  Table table({"ATTEMPT", "STATE", "STARTED", "TOOK", "WORKER", "PID", "END", "MEMORY", "CAUSE"});
+  Table table({"ATTEMPT", "STATE", "STARTED", "TOOK", "WORKER", "PID", "END", "MEMORY", "LIMIT", "CAUSE"});
   const auto or_dash = [](std::string text) { return text.empty() ? "-" : text; };
+  const auto memory = [](std::int64_t bytes) { return bytes == 0 ? "-" : bytes_text(bytes); };
   for (const client::AttemptInfo& attempt : attempts) {
     const bool ended = attempt.finished_us != 0;
-    table.add(
-        {std::to_string(attempt.number), std::string(client::to_string(attempt.state)),
-         or_dash(time_text(attempt.started_us)), ended ? duration_text(attempt.finished_us - attempt.started_us) : "-",
-         or_dash(attempt.worker), or_dash(number(static_cast<std::uint64_t>(attempt.worker_pid))), end_of(attempt),
-         attempt.peak_memory_bytes == 0 ? "-" : bytes_text(attempt.peak_memory_bytes), cause_text(attempt.cause)});
+    table.add({std::to_string(attempt.number), std::string(client::to_string(attempt.state)),
+               or_dash(time_text(attempt.started_us)),
+               ended ? duration_text(attempt.finished_us - attempt.started_us) : "-", or_dash(attempt.worker),
+               or_dash(number(static_cast<std::uint64_t>(attempt.worker_pid))), end_of(attempt),
+               memory(attempt.peak_memory_bytes), memory(attempt.memory_bytes_max), cause_text(attempt.cause)});
   }
   table.print();
 }
@@ -139,7 +140,7 @@ int show_all(const std::vector<std::string>& words, const Globals& globals) {
       code = kRefused;
       continue;
     }
-    const std::string why = is_waiting(job.state) ? client.why(job.id) : std::string();
+    const std::string why = is_waiting(job.state) ? client.why(job.id).text : std::string();
     const std::vector<client::CallbackInfo> callbacks = callbacks_of(client, job.id);
     if (globals.json) {
       Json json = to_json(job);

@@ -118,6 +118,20 @@ client::Milliseconds parse_duration(std::string_view word, std::string_view opti
   return client::Milliseconds(static_cast<std::int64_t>(total_ms));
 }
 
+std::int64_t parse_bytes(std::string_view word, std::string_view option) {
+  std::int64_t number = 0;
+  const auto [rest, problem] = std::from_chars(word.data(), word.data() + word.size(), number);
+  const std::string_view unit(rest, static_cast<std::size_t>(word.data() + word.size() - rest));
+  static constexpr std::string_view kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  const auto known = std::ranges::find(kUnits, unit.empty() ? kUnits[0] : unit);
+  const auto shift = 10 * (known - std::begin(kUnits));
+  if (problem != std::errc() || known == std::end(kUnits) || number < 1 || number > (INT64_MAX >> shift)) {
+    throw UsageError(std::string(option) + ": \"" + std::string(word) +
+                     "\" is no number of bytes: write 65536, 512MiB or 2GiB");
+  }
+  return number << shift;
+}
+
 std::vector<std::uint64_t> parse_ids(const std::vector<std::string>& words) {
   std::vector<std::uint64_t> ids;
   for (const std::string_view word : words) {

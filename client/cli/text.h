@@ -35,6 +35,8 @@ using Json = nlohmann::ordered_json;
 // "500 ms", "1 h 30 min": to the millisecond, as somebody asked for it.
 [[nodiscard]] std::string exact_duration_text(client::Milliseconds duration);
 [[nodiscard]] std::string bytes_text(std::int64_t bytes);
+// "512MiB", as the configuration has them; a bare number is bytes. From 1 on. Throws UsageError naming `option`.
+[[nodiscard]] std::int64_t parse_bytes(std::string_view word, std::string_view option);
 
 // What follows up to print_json() is in json.cc.
 // Bytes as a JSON string; bytes that are not UTF-8 go under `name` + "_base64".

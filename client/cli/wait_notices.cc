@@ -74,7 +74,7 @@ void WaitNotices::tell_if_not_started(const client::Client& client, const std::v
   for (const std::uint64_t id : std::span(jobs).first(std::min(jobs.size(), kJobsAskedMax))) {
     const client::JobState state = client.job(id).state;
     not_started_told_ = is_waiting(state);
-    if (not_started_told_) tell_("job " + std::to_string(id) + " is " + one_line(client.why(id)));
+    if (not_started_told_) tell_("job " + std::to_string(id) + " is " + one_line(client.why(id).text));
     if (not_started_told_ || state == client::JobState::kRunning) return;
   }
 }

@@ -133,12 +133,12 @@ Outcome ClientState::get_result(std::uint64_t id) {
   return outcome;
 }
 
-std::string Client::why(std::uint64_t id) const {
+Why Client::why(std::uint64_t id) const {
   api::WhyRequest request;
   request.set_id(id);
   api::WhyResponse response;
   state_->call([&](grpc::ClientContext& context) { return state_->jobs->Why(&context, request, &response); }, true);
-  return response.text();
+  return {response.text(), response.position(), response.position_estimated()};
 }
 
 }  // namespace futured::client

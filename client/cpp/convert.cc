@@ -70,6 +70,8 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.retries.jitter = spec.retries().jitter();
   out.retries.only_classes.assign(spec.retries().only_classes().begin(), spec.retries().only_classes().end());
   out.retries.except_classes.assign(spec.retries().except_classes().begin(), spec.retries().except_classes().end());
+  out.retries.memory_factor = spec.retries().memory_factor();
+  out.retries.memory_bytes_max = spec.retries().memory_bytes_max();
   out.timeouts.queue = Milliseconds(spec.timeouts().queue_ms());
   out.timeouts.soft = Milliseconds(spec.timeouts().soft_ms());
   out.timeouts.run = Milliseconds(spec.timeouts().run_ms());
@@ -94,6 +96,7 @@ AttemptInfo from_attempt(const api::Attempt& attempt) {
   out.cause = from_cause(attempt.cause());
   out.cpu_us = attempt.cpu_us();
   out.peak_memory_bytes = attempt.peak_memory_bytes();
+  out.memory_bytes_max = attempt.memory_bytes_max();
   return out;
 }
 
@@ -141,6 +144,8 @@ void to_retries(const Retries& retries, api::Retries& out) {
   out.set_jitter(retries.jitter);
   for (const std::string& entry : retries.only_classes) out.add_only_classes(entry);
   for (const std::string& entry : retries.except_classes) out.add_except_classes(entry);
+  out.set_memory_factor(retries.memory_factor);
+  out.set_memory_bytes_max(retries.memory_bytes_max);
 }
 
 api::JobSpec to_spec(const JobOptions& options, std::string_view task) {

@@ -76,10 +76,11 @@ std::optional<Event> from_event(const api::Event& event) {
 }  // namespace
 
 void Client::watch(const WatchOptions& options, const std::function<bool(const Event&)>& sink,
-                   const std::function<void()>& ready) const {
+                   const std::function<void()>& ready, const std::function<void()>& caught_up) const {
   api::WatchRequest request = to_request(options);
   std::exception_ptr problem;  // of the caller's functions: the call must be ended before anybody hears of it
   bool told_ready = false;
+  bool told_caught_up = false;
   const auto hand_over = [&](const api::WatchResponse& answer) {
     try {
       if (!std::exchange(told_ready, true) && ready) ready();
@@ -95,7 +96,9 @@ void Client::watch(const WatchOptions& options, const std::function<bool(const E
       request.set_epoch(answer.epoch());
       request.set_sequence(answer.sequence());
       // Told at once: what is waited for may be among what is gone, and then no event would ever come.
-      return !gap || sink({.epoch = answer.epoch(), .sequence = answer.sequence(), .gap = true});
+      if (gap && !sink({.epoch = answer.epoch(), .sequence = answer.sequence(), .gap = true})) return false;
+      if (answer.caught_up() && !std::exchange(told_caught_up, true) && caught_up) caught_up();
+      return true;
     } catch (...) {
       problem = std::current_exception();
       return false;

@@ -123,6 +123,22 @@ Result<std::string> origin_of(const std::string& url) {
   return scheme + "://" + host + ":" + part_of(parsed.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
 }
 
+bool is_private_origin(std::string_view origin) {
+  const std::size_t begin = origin.find("://");
+  if (begin == std::string_view::npos) return false;
+  std::string host(origin.substr(begin + 3, origin.rfind(':') - begin - 3));
+  in_addr four_bytes{};
+  if (inet_pton(AF_INET, host.c_str(), &four_bytes) == 1) return is_private(ntohl(four_bytes.s_addr));
+  if (host.size() < 2 || host.front() != '[') return false;
+  host = host.substr(1, host.find_first_of("%]") - 1);
+  in6_addr bytes{};
+  return inet_pton(AF_INET6, host.c_str(), &bytes) == 1 && is_private(bytes.s6_addr);
+}
+
+std::string private_refusal(const std::string& address) {
+  return address + " is a private address, and the configuration refuses these ([callbacks] allow_private)";
+}
+
 std::uint32_t lane_of(std::string_view receiver) {
   return static_cast<std::uint32_t>(stable_hash(receiver) % limits::kCallbackLanes);
 }

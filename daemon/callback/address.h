@@ -20,6 +20,11 @@ namespace futured::callback {
 // password in it, which every list would show.
 [[nodiscard]] Result<std::string> origin_of(const std::string& url);
 
+// The origin names no host but an address, and a private one.
+[[nodiscard]] bool is_private_origin(std::string_view origin);
+// Why such an address is refused.
+[[nodiscard]] std::string private_refusal(const std::string& address);
+
 // The lane of deliveries to this receiver.
 [[nodiscard]] std::uint32_t lane_of(std::string_view receiver);
 

@@ -40,9 +40,7 @@ struct Webhooks::Transfer {
   static curl_socket_t open_socket(void* self, curlsocktype, curl_sockaddr* address) {
     auto& transfer = *static_cast<Transfer*>(self);
     if (!transfer.rules->allow_private && is_private(&address->addr)) {
-      transfer.refused_address = text_of(&address->addr) +
-                                 " is a private address, and the configuration refuses these ([callbacks] "
-                                 "allow_private)";
+      transfer.refused_address = private_refusal(text_of(&address->addr));
       return CURL_SOCKET_BAD;
     }
     return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);

@@ -105,6 +105,7 @@ void Scheduler::due_loaded(const event::Loaded& loaded, Moment now, Effects& eff
     if (is_terminal(stored.state) || jobs_.find(stored.id) != nullptr || due_->changed.contains(stored.id)) continue;
     Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);
     job.counted = job.in_backlog;
+    if (ends_as_wished(job, now, effects)) continue;
     const JobSpec& spec = job.spec->spec;
     if (spec.queue_timeout.count() > 0 && job.attempt == 0 && job.submitted_at + spec.queue_timeout <= now.wall) {
       doom(job, Doom::kQueueTimeout, now, effects);

@@ -24,36 +24,45 @@ std::size_t room(const Slot& slot) {
   return most > slot.offers.size() ? most - slot.offers.size() : 0;
 }
 
-// The slot with the fewest offers; null when none has room. A slot that is reserved takes only a job that must be
-// alone.
-Slot* roomiest_slot(PoolState& pool, bool alone) {
+// The slot with the fewest offers of those with this limit; null when none has room. A slot that is reserved takes only
+// a job that must be alone.
+Slot* roomiest_slot(PoolState& pool, bool alone, std::uint64_t memory_bytes_max) {
   Slot* best = nullptr;
   for (Slot* const slot : pool.slots) {
-    if (room(*slot) == 0 || (alone ? !slot->offers.empty() : slot == pool.reserved)) continue;
+    if (room(*slot) == 0 || slot->memory_bytes_max != memory_bytes_max) continue;
+    if (alone ? !slot->offers.empty() : slot == pool.reserved) continue;
     if (best == nullptr || slot->offers.size() < best->offers.size()) best = slot;
   }
   return best;
 }
 
-// It was recorded as begun, so it must not be found behind another that goes on and on.
-bool must_be_alone(const Lane& lane) {
-  return !lane.pool->runs_many() && lane.ready.begin()->second.front()->spec->spec.at_most_once;
+// A worker with a limit of its own waits for its job, whoever else has none.
+bool has_raised_room(const PoolState& pool) {
+  return pool.raised_slots != 0 && std::ranges::any_of(pool.slots, [](const Slot* slot) {
+           return slot->memory_bytes_max != 0 && room(*slot) > 0;
+         });
 }
 
 // A slot that others keep busy would never be free for a job that must be alone, so one is left to run dry.
 void reserve_slot(PoolState& pool) {
-  if (pool.reserved == nullptr) pool.reserved = roomiest_slot(pool, false);
-}
-
-void end_idle_reservation(PoolState& pool) {
-  if (pool.reserved == nullptr) return;
-  const bool wanted = std::ranges::any_of(pool.runnable, [](const Lane* lane) {
-    return lane->ready_jobs > 0 && !lane->queue->row.paused && must_be_alone(*lane);
-  });
-  if (!wanted || !pool.reserved->ready) pool.reserved = nullptr;
+  if (pool.reserved == nullptr) pool.reserved = roomiest_slot(pool, false, 0);
 }
 
 }  // namespace
+
+// An at-most-once attempt is recorded as begun, so it must not be found behind another that goes on and on. And nothing
+// may lie behind an attempt with a limit of its own: the worker goes with it.
+bool Scheduler::must_be_alone(const Job& job) {
+  return !job.lane->pool->runs_many() && (job.spec->spec.at_most_once || raised_limit(job) != 0);
+}
+
+void Scheduler::end_idle_reservation(PoolState& pool) {
+  if (pool.reserved == nullptr) return;
+  const bool wanted = std::ranges::any_of(pool.runnable, [](const Lane* lane) {
+    return lane->ready_jobs > 0 && !lane->queue->row.paused && must_be_alone(*lane->next());
+  });
+  if (!wanted || !pool.reserved->ready) pool.reserved = nullptr;
+}
 
 void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   if (!held_.empty()) release_held(now, effects);
@@ -61,6 +70,7 @@ void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   for (const auto& pool : pools_) {
     if (pool->retiring > 0) replace_retired(*pool, effects);
     if (pool->ready) dispatch(*pool, now, effects);
+    put_limits_back(*pool, effects);
   }
 }
 
@@ -85,13 +95,18 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
   while (stuck <= pool.runnable.size()) {
     Lane* const lane = next_lane(pool);
     if (lane == nullptr) return;
-    const bool alone = must_be_alone(*lane);
-    Slot* const slot = roomiest_slot(pool, alone);
+    const bool alone = must_be_alone(*lane->next());
+    const std::uint64_t limit = raised_limit(*lane->next());
+    Slot* const slot = roomiest_slot(pool, alone, limit);
+    if (slot == nullptr && limit != 0 && finds_worker(pool, limit, effects)) {
+      ++stuck;
+      continue;
+    }
     if (slot == nullptr) {
       pool.is_starved = true;
       grow_later(pool, now);
       if (alone) reserve_slot(pool);
-      if (pool.reserved == nullptr) return;
+      if (pool.reserved == nullptr && !has_raised_room(pool)) return;
       ++stuck;
       continue;
     }
@@ -101,8 +116,9 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
     const std::size_t share = std::clamp<std::size_t>(
         pool.ready_jobs / std::max<std::size_t>(pool.workers * pool.slots_per_worker, 1), 1, 64);
     for (std::size_t n = std::min(share, room(*slot)); n > 0 && lane->ready_jobs > 0; --n) {
-      if (must_be_alone(*lane) && !slot->offers.empty()) break;
-      Job& job = *lane->ready.begin()->second.front();
+      Job& job = *lane->next();
+      if (must_be_alone(job) && !slot->offers.empty()) break;
+      if (raised_limit(job) != slot->memory_bytes_max) break;
       unready(job);
       offer(*slot, job, now, effects);
       if (slot->exclusive) break;
@@ -146,8 +162,8 @@ void Scheduler::offer(Slot& slot, Job& job, Moment now, Effects& effects) {
   watch(slot, now.at + Duration(limits::kHeadCheckNs));
 
   effect::Offer made{slot.id, job.fence(), *job.spec->task, spec.run_timeout, spec.task.empty(), job.payload};
+  if (must_be_alone(job)) slot.exclusive = true;
   if (spec.at_most_once) {
-    slot.exclusive = !slot.pool->runs_many();
     effects.rows.starts.push_back({job.fence()});
     effects.offers_after_commit.push_back(std::move(made));
   } else {
@@ -180,9 +196,9 @@ void Scheduler::requeue(Job& job) {
   make_ready(job);
 }
 
-bool Scheduler::stands(const effect::Offer& offer) const {
-  const Job* const job = jobs_.find(offer.fence.job);
-  return job != nullptr && job->fence() == offer.fence && job->slot == offer.slot;
+bool Scheduler::has(SlotId slot, const Fence& fence) const {
+  const Job* const job = jobs_.find(fence.job);
+  return job != nullptr && job->fence() == fence && job->slot == slot;
 }
 
 // A look at its head then, unless one is due already.
@@ -222,6 +238,7 @@ void Scheduler::on(const event::SlotReady& ready, Moment now, Effects& effects) 
   slot->ready = true;
   slot->full = false;
   slot->generation = ready.generation;
+  set_memory_limit(*slot, ready.memory_bytes_max);
   slot->worker_pid = ready.worker_pid;
   slot->progress = now.at;
   PoolState& pool = *slot->pool;
@@ -396,11 +413,14 @@ void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
   job->attempt = adopt.fence.attempt;
   job->slot = slot->id;
   job->phase = Phase::kOffered;
-  slot->exclusive = !slot->pool->runs_many() && job->spec->spec.at_most_once;
+  // Its worker knows its limit even if the attempt before it is not on record.
+  job->memory_bytes_max = std::max(job->memory_bytes_max, slot->memory_bytes_max);
+  slot->exclusive = must_be_alone(*job);
   slot->offers.push_back(*job);
   slot->progress = now.at;
   arm_submit_timers(*job, now);
   mark_taken(*job, std::min(adopt.taken_at, now.at), now, effects);  // a worker wrote it
+  resume_cancel(*job, now, effects);
 }
 
 }  // namespace futured

@@ -32,7 +32,9 @@ struct Refused {
 struct Cancelled {
   Token token = 0;
   JobId job;
-  JobState state = JobState::kCancelled;  // how the job ended; kSucceeded when it was faster
+  // How the job ended; kSucceeded when it was faster. kRunning: it was asked to stop, and the next daemon goes on with
+  // that; only to who does not wait.
+  JobState state = JobState::kCancelled;
 };
 
 // How far a task says that it is.
@@ -124,6 +126,7 @@ struct Kill {
 struct StartWorker {
   SlotId slot;
   PoolId pool;
+  std::uint64_t memory_bytes_max = 0;  // of this worker; 0: its pool's
 };
 
 }  // namespace effect

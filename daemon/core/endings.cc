@@ -155,10 +155,11 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
     }
   }
   if (was_there) note_worker(*slot, &ended.cause, now, effects);
+  choose_limit(*slot);
   if (!slot->wanted) return;
   // A pool whose workers die at once must not spend the machine on starting them.
   if (asked_for || slot->failures++ == 0) {
-    effects.starts.push_back({slot->id, slot->pool->row.id});
+    effects.starts.push_back({slot->id, slot->pool->row.id, slot->memory_bytes_max});
     return;
   }
   const auto wait = Duration(std::chrono::milliseconds(50)) * (1 << std::min<std::uint32_t>(slot->failures, 7));
@@ -194,12 +195,56 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
 }
 
 void Scheduler::stop_taken(Job& job, Moment now, Effects& effects) {
-  const auto wish = cancel_wishes_.find(job.id);
-  const bool chosen = wish != cancel_wishes_.end() && wish->second.grace;
-  const Duration wanted = job.spec->spec.grace;
-  const Duration grace = wanted.count() > 0 ? wanted : Duration(std::chrono::milliseconds(limits::kKillGraceMs));
+  const Instant kill_at = std::max(now.at, job.doomed_at + grace_of(job));
   effects.stops.push_back({job.slot, job.fence(), why_of(job.doom)});
-  add_job_timer(job, TimerKind::kGrace, now.at + (chosen ? *wish->second.grace : grace));
+  add_job_timer(job, TimerKind::kGrace, kill_at);
+  if (cancel_wishes_.contains(job.id)) keep_wish(job, kill_at, effects);
+}
+
+Duration Scheduler::grace_of(const Job& job) const {
+  const auto wish = cancel_wishes_.find(job.id);
+  if (wish != cancel_wishes_.end() && wish->second.grace) return *wish->second.grace;
+  const Duration wanted = job.spec->spec.grace;
+  return wanted.count() > 0 ? wanted : Duration(std::chrono::milliseconds(limits::kKillGraceMs));
+}
+
+// The job does not end in this turn, so the wish must outlive this daemon before anybody is told of it. A wish that is
+// stored is stored anew only when it changes.
+void Scheduler::keep_wish(const Job& job, Instant kill_at, Effects& effects) {
+  CancelWish& wish = cancel_wishes_.at(job.id);
+  CancelRow row = wish.stored.value_or(CancelRow{job.id, job.doomed_at, kill_at, {}});
+  row.kill_at = std::min(row.kill_at, kill_at);
+  row.reason = wish.reason;
+  if (wish.stored != row) {
+    wish.stored = row;
+    effects.rows.cancels_added.push_back(std::move(row));
+  }
+  for (const Token token : std::exchange(wish.hurried, {})) {
+    effects.cancelled.push_back({token, job.id, JobState::kRunning});
+  }
+}
+
+// An earlier daemon was asked to cancel what has just been adopted: the stop goes on where it was.
+void Scheduler::resume_cancel(Job& job, Moment now, Effects& effects) {
+  const auto wish = cancel_wishes_.find(job.id);
+  if (wish == cancel_wishes_.end() || !wish->second.stored) return;
+  job.doom = Doom::kCancel;
+  job.doomed_at = std::min(now.at, wish->second.stored->asked_at);
+  stop_taken(job, now, effects);
+}
+
+// An earlier daemon was asked to cancel the job, and nothing of it runs any more.
+bool Scheduler::ends_as_wished(Job& job, Moment now, Effects& effects) {
+  if (cancel_wishes_.empty() || !cancel_wishes_.contains(job.id)) return false;
+  doom(job, Doom::kCancel, now, effects);
+  return true;
+}
+
+void Scheduler::end_as_wished(const StoredJob& found, Moment now, Effects& effects) {
+  if (!cancel_wishes_.contains(found.id) || jobs_.find(found.id) != nullptr) return;
+  Job& job = take_up_held(found, *specs_by_id_.at(found.spec)->lane);
+  job.counted = job.in_backlog;
+  doom(job, Doom::kCancel, now, effects);
 }
 
 void Scheduler::kill_taken(Job& job, Effects& effects) {
@@ -249,6 +294,8 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   const auto wish = cancel_wishes_.empty() ? cancel_wishes_.end() : cancel_wishes_.find(job.id);
   if (wish != cancel_wishes_.end()) {
     for (const Token token : wish->second.waiters) effects.cancelled.push_back({token, job.id, end.state});
+    for (const Token token : wish->second.hurried) effects.cancelled.push_back({token, job.id, end.state});
+    if (wish->second.stored) effects.rows.cancels_removed.push_back(job.id);
     cancel_wishes_.erase(wish);
   }
   // What a load under way will bring was read before this.
@@ -296,7 +343,7 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
     return;
   }
   CancelWish& wish = cancel_wishes_[job->id];
-  wish.waiters.push_back(cancel.token);
+  (cancel.waits ? wish.waiters : wish.hurried).push_back(cancel.token);
   if (wish.reason.empty()) wish.reason = cancel.reason;
   // Only a shorter one counts: a timer more for each impatient caller would be theirs to multiply.
   const bool is_shorter = cancel.grace && (!wish.grace || *cancel.grace < *wish.grace);
@@ -304,6 +351,7 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
   const bool stopping = job->phase == Phase::kTaken && job->doom != Doom::kNone;
   if (stopping && is_shorter) add_job_timer(*job, TimerKind::kGrace, now.at + *cancel.grace);
   doom(*job, Doom::kCancel, now, effects);
+  if (stopping) keep_wish(*job, now.at + (is_shorter ? *cancel.grace : grace_of(*job)), effects);
 }
 
 // Jobs that were not resident when somebody asked to cancel them, or to be told of their end.
@@ -325,6 +373,7 @@ void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
       add_callback(one, wanted.ended.value_or(found->state), found->owner, now, effects);
     }
     cancel_loaded(wanted.cancels, *found, now, effects);
+    end_as_wished(*found, now, effects);
   }
 }
 

@@ -59,6 +59,7 @@ struct Cancel {
   JobId job;
   std::optional<Duration> grace;  // before it is killed, instead of the job's own. 0 also cuts a grace that is running
   std::string reason;             // for the cause; empty: none
+  bool waits = true;              // answered by the job's end; else by its stop already, once that is on disk
 };
 
 // Creates a queue, or pauses or resumes one that exists.
@@ -80,6 +81,7 @@ struct SlotReady {
   SlotId slot;
   std::uint32_t generation = 0;
   std::int32_t worker_pid = 0;
+  std::uint64_t memory_bytes_max = 0;  // of this worker; 0: its pool's
 };
 
 // The worker of a slot and everything it had started are gone.
@@ -229,8 +231,8 @@ struct TurnEnd {};
 
 using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
                            event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded, event::KeysFound,
-                           event::BatchRead, event::Record, event::Register, event::Replay, event::Delivered,
-                           event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+                           event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
+                           event::KeysFound, event::BatchRead, event::Record, event::Register, event::Replay,
+                           event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

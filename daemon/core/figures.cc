@@ -21,8 +21,12 @@ JobState state_of(const Job& job) {
 }
 
 LiveJob live_job(const Job& job, const Slot* slot) {
-  return {
-      job.id, state_of(job), job.taken_at, job.attempt, job.epoch, job.slot, slot != nullptr ? slot->worker_pid : 0};
+  LiveJob live{job.id, state_of(job), job.taken_at, job.attempt, job.epoch, job.slot};
+  if (slot != nullptr) {
+    live.worker_pid = slot->worker_pid;
+    live.memory_bytes_max = memory_limit(*slot);
+  }
+  return live;
 }
 
 }  // namespace
@@ -166,18 +170,24 @@ void Scheduler::audit() const {
   for (const auto& slot : slots_) {
     for (const Job* job = slot->offers.front(); job != nullptr; job = job->next, ++offered) {
       FUTURED_CHECK(job->slot == slot->id, "a slot's offers name it");
+      // Of a worker that was taken over, several may be done and not released.
+      const bool alone = job == slot->offers.front() || job->phase == Phase::kTaken;
+      FUTURED_CHECK(slot->memory_bytes_max == 0 || alone, "nothing lies behind an attempt with a limit of its own");
     }
   }
   for (const auto& pool : pools_) {
     const auto wanted = static_cast<std::size_t>(std::ranges::count_if(pool->slots, &Slot::wanted));
     FUTURED_CHECK(wanted == pool->workers * pool->slots_per_worker, "a pool counts its workers");
     FUTURED_CHECK(pool->workers >= pool->workers_min, "a pool keeps its least");
+    const auto raised =
+        std::ranges::count_if(pool->slots, [](const Slot* slot) { return slot->memory_bytes_max != 0; });
+    FUTURED_CHECK(static_cast<std::size_t>(raised) == pool->raised_slots, "a pool counts its raised limits");
   }
   FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
   deliveries_.audit();
   for (const auto& [id, wish] : cancel_wishes_) {
-    FUTURED_CHECK(jobs_.find(id) != nullptr && !wish.waiters.empty(),
-                  "who waits for a cancel waits for a resident job");
+    FUTURED_CHECK(jobs_.find(id) != nullptr || loading_.contains(id), "a cancel waits for a job that is at hand");
+    FUTURED_CHECK(!wish.waiters.empty() || !wish.hurried.empty() || wish.stored, "a cancel was asked for");
   }
 }
 

@@ -59,6 +59,8 @@ struct Lane {
 
   bool runnable = false;  // listed in its pool
 
+  // ready_jobs > 0.
+  [[nodiscard]] Job* next() const { return ready.begin()->second.front(); }
   [[nodiscard]] OrderKey key_of(const Job& job) const {
     return order_key(queue->row.discipline, job.spec->spec.priority, job.id);
   }
@@ -82,8 +84,9 @@ struct Slot {
   Instant alive_told;      // when those who watch were told last that a job of it is alive
   Instant progress;        // last offer to the empty slot, or last done
   bool check_armed = false;
-  std::size_t report_at = 0;   // place among Effects::changes of the last report of its jobs, while it is there
-  std::uint32_t failures = 0;  // workers lost in a row without a job done
+  std::size_t report_at = 0;           // place among Effects::changes of the last report of its jobs, while it is there
+  std::uint32_t failures = 0;          // workers lost in a row without a job done
+  std::uint64_t memory_bytes_max = 0;  // that its worker has, or will come with; 0: its pool's
 };
 
 struct PoolState {
@@ -101,6 +104,8 @@ struct PoolState {
   std::size_t workers_min = 0;
   std::size_t slots_per_worker = 1;
   std::size_t runs_per_slot = 1;  // jobs at once; above 1 a worker takes all that it is offered
+  std::uint64_t memory_bytes_max = 0;  // of a worker; 0: no limit
+  std::size_t raised_slots = 0;        // with a limit of their own
   Duration idle{0};
   bool is_starved = false;  // jobs were ready, and no slot had room
   bool grow_armed = false;
@@ -114,6 +119,17 @@ struct PoolState {
   [[nodiscard]] std::size_t runs_per_worker() const { return slots_per_worker * runs_per_slot; }
   [[nodiscard]] bool runs_many() const { return runs_per_slot > 1; }
 };
+
+// Of its worker; 0: no limit.
+[[nodiscard]] inline std::uint64_t memory_limit(const Slot& slot) {
+  return slot.memory_bytes_max != 0 ? slot.memory_bytes_max : slot.pool->memory_bytes_max;
+}
+// 0: its pool's.
+inline void set_memory_limit(Slot& slot, std::uint64_t bytes_max) {
+  if (slot.memory_bytes_max != 0) --slot.pool->raised_slots;
+  if (bytes_max != 0) ++slot.pool->raised_slots;
+  slot.memory_bytes_max = bytes_max;
+}
 
 inline BacklogKey Lane::backlog_key(OrderKey key) const { return {queue->row.id, pool->row.id, key}; }
 

@@ -87,6 +87,8 @@ void Scheduler::crashed(Job& job, const event::SlotEnded& ended, std::string_vie
 
 void Scheduler::run_again(Job& job, AttemptRow row, Duration delay, Moment now, Effects& effects) {
   job.doom = Doom::kNone;
+  raise_memory(job, row.cause);
+  row.next_memory_bytes_max = job.memory_bytes_max;
   note_change(job, delay.count() > 0 ? JobState::kScheduled : JobState::kQueued, now.at, &row.cause, now, effects);
   if (delay.count() > 0) {
     row.retry_at = now.wall + delay;
@@ -105,7 +107,11 @@ AttemptRow Scheduler::attempt_row(const Job& job, Ran ran, Charge charge, Cause 
   row.slot = ran.slot;
   row.cause = std::move(cause);
   row.charge = charge;
-  if (ran.slot.is_set()) row.worker_pid = slots_[ran.slot.value - 1]->worker_pid;
+  if (ran.slot.is_set()) {
+    const Slot& slot = *slots_[ran.slot.value - 1];
+    row.worker_pid = slot.worker_pid;
+    row.memory_bytes_max = memory_limit(slot);
+  }
   return row;
 }
 

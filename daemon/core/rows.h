@@ -62,12 +62,25 @@ struct AttemptRow {
   WallTime retry_at;  // 0: no further attempt follows from this one, or at once
   Cause cause;
   Charge charge = Charge::kRetry;
-  std::int32_t worker_pid = 0;  // 0: not known
+  std::int32_t worker_pid = 0;              // 0: not known
+  std::uint64_t memory_bytes_max = 0;       // of its worker with all that it started; 0: no limit, or it never began
+  std::uint64_t next_memory_bytes_max = 0;  // of the attempt that follows; 0: its pool's
 };
 
 // An at-most-once job is about to be offered.
 struct StartRow {
   Fence fence;
+};
+
+// A running job was asked to stop, and somebody may have been told so. Its row goes when the job ends. Its times are
+// of no use after a reboot, and not needed then: nothing runs.
+struct CancelRow {
+  JobId job;
+  Instant asked_at;
+  Instant kill_at;  // by then it must have stopped
+  std::string reason;
+
+  bool operator==(const CancelRow&) const = default;
 };
 
 struct SpecRow {
@@ -160,6 +173,8 @@ struct Batch {
   std::vector<OutcomeRow> outcomes;
   std::vector<AttemptRow> attempts;
   std::vector<StartRow> starts;
+  std::vector<CancelRow> cancels_added;  // in this order: a later one of the same job holds
+  std::vector<JobId> cancels_removed;    // after them: these jobs end with this batch
   std::vector<BacklogKey> backlog_added;
   std::vector<BacklogKey> backlog_removed;   // those of a batch never meet its own backlog_added
   std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
@@ -172,9 +187,9 @@ struct Batch {
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
-           starts.empty() && backlog_added.empty() && backlog_removed.empty() && deadlines_added.empty() &&
-           deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
-           whole_batches.empty() && ids_reserved_until == 0;
+           starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
+           backlog_removed.empty() && deadlines_added.empty() && deadlines_removed.empty() && keys_added.empty() &&
+           callbacks.empty() && deliveries.empty() && whole_batches.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -188,17 +203,19 @@ struct StoredJob {
   SharedBytes payload;
   JobState state = JobState::kQueued;  // kQueued, or terminal
   bool in_backlog = false;
-  std::uint32_t attempts = 0;  // number of the last attempt with a row; 0: none
-  std::uint32_t crashes = 0;   // attempts among them that were charged as such
-  std::uint32_t spared = 0;    // attempts among them that were charged to nothing
-  WallTime retry_at;           // of that attempt
-  bool started = false;        // at most once: a `starts` row exists
+  std::uint32_t attempts = 0;          // number of the last attempt with a row; 0: none
+  std::uint32_t crashes = 0;           // attempts among them that were charged as such
+  std::uint32_t spared = 0;            // attempts among them that were charged to nothing
+  WallTime retry_at;                   // of that attempt
+  std::uint64_t memory_bytes_max = 0;  // of the next attempt; 0: its pool's
+  bool started = false;                // at most once: a `starts` row exists
   Lineage lineage = {};
 
   // One more attempt with a row, in ascending order.
-  void count_attempt(std::uint32_t number, Charge charge, WallTime next_at) {
+  void count_attempt(std::uint32_t number, Charge charge, WallTime next_at, std::uint64_t next_memory_bytes_max = 0) {
     attempts = number;
     retry_at = next_at;
+    memory_bytes_max = next_memory_bytes_max;
     crashes += charge == Charge::kCrash ? 1 : 0;
     spared += charge == Charge::kNothing ? 1 : 0;
   }
@@ -274,6 +291,7 @@ struct Snapshot {
   std::vector<LaneBacklog> backlog;
   std::vector<DeadlineRow> deadlines;
   std::vector<StoredJob> resident;             // unfinished and not in the backlog; ascending ids
+  std::vector<CancelRow> cancels;              // of unfinished jobs, wherever they are; ascending ids
   std::vector<SpecRow> specs;                  // each spec that `resident` names
   std::uint64_t callbacks_until = 1;           // numbers of later callbacks below it are taken
   std::vector<DeliveryLane> deliveries;        // lanes with deliveries that are kDelivering

@@ -32,6 +32,7 @@ struct PoolSetup {
   std::uint32_t slots_per_worker = 1;      // consecutive slots; divides `slots`
   std::uint32_t runs_per_slot = 1;         // jobs at once
   Duration idle{0};                        // a worker beyond those that are kept goes after so long without a job
+  std::uint64_t memory_bytes_max = 0;      // of a worker with all that it starts; 0: no limit
 };
 
 struct QueueSetup {
@@ -57,6 +58,7 @@ struct LiveJob {
   Epoch epoch;  // in which that attempt was offered
   SlotId slot;
   std::int32_t worker_pid = 0;
+  std::uint64_t memory_bytes_max = 0;  // of that worker; 0: no limit
 };
 
 // For whom a running job submits jobs, and where they stand.
@@ -73,6 +75,12 @@ struct LaneFigures {
   std::uint64_t queued = 0;  // ready or in the backlog
   std::uint64_t delayed = 0;
   std::uint64_t running = 0;  // offered or taken
+};
+
+// Of a job that waits, among those of its queue that go to the same pool.
+struct QueuePlace {
+  std::uint64_t position = 0;  // 1: it is next; 0: it does not wait
+  bool is_estimated = false;
 };
 
 struct SlotFigures {
@@ -116,9 +124,11 @@ class Scheduler {
   // The slot is to have a worker now.
   [[nodiscard]] bool is_wanted(SlotId slot) const { return slots_[slot.value - 1]->wanted; }
 
+  // The attempt is in that slot's hands. What is reported of any other is late, doubled or a lie, and changes nothing.
+  [[nodiscard]] bool has(SlotId slot, const Fence& fence) const;
   // The offer still stands. One that waited for its commit must be asked for before it leaves: its slot may have lost
   // its worker meanwhile, and the job gone elsewhere.
-  [[nodiscard]] bool stands(const effect::Offer& offer) const;
+  [[nodiscard]] bool stands(const effect::Offer& offer) const { return has(offer.slot, offer.fence); }
   // The state of a job that is resident; empty: ask the store.
   [[nodiscard]] std::optional<LiveJob> live(JobId job) const;
   // Of the jobs that this run submits. Refused: its attempt is over, or they would be too deep.
@@ -127,6 +137,9 @@ class Scheduler {
   [[nodiscard]] std::vector<LiveJob> running() const;
   [[nodiscard]] std::vector<LaneFigures> lanes() const;
   [[nodiscard]] std::vector<SlotFigures> slots() const;
+  // Of a job that has not ended; `spec` is its own. Counted where that costs little; far from both ends of what is
+  // resident, and in the backlog, estimated from its number.
+  [[nodiscard]] QueuePlace place_of(JobId id, const JobSpec& spec, PoolId pool) const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
   // Submitted with a key, and not accepted or refused yet.
@@ -149,6 +162,8 @@ class Scheduler {
   // setup.cc
   void set_up_queues(const Snapshot& snapshot, Effects& effects);
   void set_up_pools(const Snapshot& snapshot, Effects& effects);
+  void set_up_cancels(const Snapshot& snapshot);
+  void load_cancelled(Effects& effects);
   QueueState& add_queue(QueueRow row);
   PoolState& add_pool(PoolRow row);
 
@@ -225,6 +240,8 @@ class Scheduler {
   void retire_workers(PoolState& pool, Effects& effects);
   void replace_retired(PoolState& pool, Effects& effects);
   void dispatch(PoolState& pool, Moment now, Effects& effects);
+  [[nodiscard]] static bool must_be_alone(const Job& job);
+  static void end_idle_reservation(PoolState& pool);
   [[nodiscard]] Lane* next_lane(PoolState& pool);
   void offer(Slot& slot, Job& job, Moment now, Effects& effects);
   void list_if_runnable(Lane& lane);
@@ -245,6 +262,15 @@ class Scheduler {
   void not_taken(Slot& slot, Moment now, Effects& effects);
   void mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects);
   void spare(Job& job);  // from its queue_timeout
+
+  // memory.cc
+  [[nodiscard]] static Status check_memory(const JobSpec& spec, const PoolState& pool);
+  static void raise_memory(Job& job, const Cause& cause);
+  [[nodiscard]] static std::uint64_t raised_limit(const Job& job);
+  [[nodiscard]] static bool wants_limit(const PoolState& pool, std::uint64_t bytes_max);
+  [[nodiscard]] static bool finds_worker(PoolState& pool, std::uint64_t bytes_max, Effects& effects);
+  static void choose_limit(Slot& slot);
+  static void put_limits_back(PoolState& pool, Effects& effects);
 
   // sizing.cc
   void want(PoolState& pool, std::size_t worker, bool wanted);
@@ -272,6 +298,11 @@ class Scheduler {
   [[nodiscard]] Slot* slot_of(SlotId id);
   void doom(Job& job, Doom why, Moment now, Effects& effects);
   void stop_taken(Job& job, Moment now, Effects& effects);
+  [[nodiscard]] Duration grace_of(const Job& job) const;
+  void keep_wish(const Job& job, Instant kill_at, Effects& effects);
+  void resume_cancel(Job& job, Moment now, Effects& effects);
+  [[nodiscard]] bool ends_as_wished(Job& job, Moment now, Effects& effects);
+  void end_as_wished(const StoredJob& found, Moment now, Effects& effects);
   void kill_taken(Job& job, Effects& effects);
   struct Ran {
     SlotId slot;
@@ -295,6 +326,10 @@ class Scheduler {
   void crashed(Job& job, const event::SlotEnded& ended, std::string_view result, Ran ran, Moment now, Effects& effects);
   void run_again(Job& job, AttemptRow row, Duration delay, Moment now, Effects& effects);
   [[nodiscard]] AttemptRow attempt_row(const Job& job, Ran ran, Charge charge, Cause cause, Moment now) const;
+
+  // places.cc
+  [[nodiscard]] const Lane* lane_named(const std::string& queue, PoolId pool) const;
+  [[nodiscard]] std::uint64_t backlog_place(const Lane& lane, OrderKey key) const;
 
   // timers.cc
   void on(const event::TimerDue&, Moment now, Effects& effects);
@@ -350,9 +385,11 @@ class Scheduler {
 
   std::vector<StoredJob> held_;  // resident for event::Adopt, until the first turn ends
   struct CancelWish {
-    std::vector<Token> waiters;
+    std::vector<Token> waiters;  // are told of the end
+    std::vector<Token> hurried;  // are told when the wish is on disk, or the job has ended
     std::optional<Duration> grace;
     std::string reason;
+    std::optional<CancelRow> stored;
   };
   std::unordered_map<JobId, CancelWish> cancel_wishes_;  // of jobs that are on their way out
   struct Loading {

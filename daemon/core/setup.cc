@@ -32,6 +32,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
   for (const DeadlineRow& row : snapshot.deadlines) deadlines_[{row.at, row.first}] = row.count;
   arm_deadlines(now);
 
+  set_up_cancels(snapshot);
   know_specs(live.specs);
   know_specs(snapshot.specs);
   for (const StoredJob& stored : live.jobs) {
@@ -44,13 +45,14 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     if (jobs_.find(stored.id) != nullptr) continue;
     SpecState& spec = *specs_by_id_.at(stored.spec);
     // A lane that has a backlog starts wholly from it: that keeps its order without a merge.
-    if (spec.lane->backlog_jobs > 0 && !stored.started) {
+    if (spec.lane->backlog_jobs > 0 && !stored.started && !cancel_wishes_.contains(stored.id)) {
       spill(*spec.lane, order_key(spec.lane->queue->row.discipline, spec.spec.priority, stored.id), false, effects);
       note_deadline(spec.spec, stored.attempts, stored.submitted_at, stored.id, 1, now, effects);
     } else {
       take_up(stored, *spec.lane, now, effects);
     }
   }
+  load_cancelled(effects);
   for (auto& [key, lane] : lanes_) refill(*lane, effects);
   deliveries_.ask_for_batches(effects);
 }
@@ -103,12 +105,29 @@ void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
     pool.workers = pool.workers_max();
     pool.workers_min = std::min<std::size_t>(pool_setup.workers_min, pool.workers);
     pool.idle = pool_setup.idle;
+    pool.memory_bytes_max = pool_setup.memory_bytes_max;
     for (std::size_t worker = pool.workers_min; worker < pool.workers_max(); ++worker) want(pool, worker, false);
   }
   // A pool that is configured no more keeps its jobs; they wait for it to come back.
   for (const PoolRow& row : snapshot.pools) {
     if (!pool_named(row.name).is_set()) add_pool(row);
   }
+}
+
+void Scheduler::set_up_cancels(const Snapshot& snapshot) {
+  for (const CancelRow& row : snapshot.cancels) {
+    cancel_wishes_[row.job] = {{}, {}, row.kill_at - row.asked_at, row.reason, row};
+  }
+}
+
+// Those of the backlog end without waiting for their turn.
+void Scheduler::load_cancelled(Effects& effects) {
+  for (const auto& [id, wish] : cancel_wishes_) {
+    if (jobs_.find(id) != nullptr) continue;
+    loading_.try_emplace(id);
+    effects.loads.push_back(id);
+  }
+  std::ranges::sort(effects.loads);
 }
 
 QueueState& Scheduler::add_queue(QueueRow row) {

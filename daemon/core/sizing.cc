@@ -36,7 +36,7 @@ void Scheduler::grow(PoolState& pool, Moment, Effects& effects) {
     const auto slots = pool.of_worker(worker);
     if (std::ranges::any_of(slots, [](const Slot* slot) { return slot->wanted || slot->ready; })) continue;
     want(pool, worker, true);
-    for (const Slot* const slot : slots) effects.starts.push_back({slot->id, pool.row.id});
+    for (const Slot* const slot : slots) effects.starts.push_back({slot->id, pool.row.id, slot->memory_bytes_max});
     --more;
   }
 }

@@ -258,6 +258,7 @@ Job& Scheduler::take_up_held(const StoredJob& stored, Lane& lane) {
   job.attempt = stored.attempts;
   job.crashes = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.crashes, 255));
   job.spared = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.spared, 255));
+  job.memory_bytes_max = stored.memory_bytes_max;
   job.in_backlog = stored.in_backlog;
   return job;
 }
@@ -267,6 +268,7 @@ void Scheduler::take_up(const StoredJob& stored, Lane& lane, Moment now, Effects
 }
 
 void Scheduler::place(Job& job, const StoredJob& stored, Moment now, Effects& effects) {
+  if (ends_as_wished(job, now, effects)) return;
   if (stored.started) {
     auto cause = std::make_unique<Cause>();
     cause->kind = CauseKind::kMayHaveRun;
@@ -287,6 +289,7 @@ void Scheduler::release_held(Moment now, Effects& effects) {
     Job* const job = jobs_.find(stored.id);
     if (job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set() || job->attempt != stored.attempts)
       continue;
+    if (ends_as_wished(*job, now, effects)) continue;
     if (job->counted) {
       back_to_backlog(*job, now, effects);
     } else {

@@ -89,7 +89,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
 
 void Scheduler::fire_slot(const Timer& timer, Slot& slot, Moment now, Effects& effects) {
   if (timer.kind == TimerKind::kRestartWorker) {
-    if (slot.wanted) effects.starts.push_back({slot.id, slot.pool->row.id});
+    if (slot.wanted) effects.starts.push_back({slot.id, slot.pool->row.id, slot.memory_bytes_max});
     return;
   }
   if (timer.kind == TimerKind::kGrow) return grow(*slot.pool, now, effects);

@@ -39,7 +39,7 @@ enum class CauseKind : std::uint8_t {
   kRunTimeout = 7,
   kTotalTimeout = 8,
   kCancelled = 9,
-  kPayloadLost = 10,   // a volatile segment of the payload is gone
+  kPayloadLost = 10,   // a volatile segment of the payload is gone, or a file of the store that holds a part of it
   kNotStarted = 11,    // a command's program is missing or may not be executed
   kUnknownTask = 12,   // accepted, but no pool has this task any more
   kBrokenWorker = 13,  // the worker wrote what no sound worker writes, and was killed
@@ -88,8 +88,10 @@ struct JobSpec {
   Duration total_timeout{0};      // over all attempts, from the submit
   Duration grace{0};              // between the stop request and the kill; 0: limits::kKillGraceMs
   bool at_most_once = false;
-  std::vector<std::string> retry_only;                  // retry_classes.h; empty: every error may be retried
-  std::vector<std::string> retry_except;                // these never
+  std::vector<std::string> retry_only;       // retry_classes.h; empty: every error may be retried
+  std::vector<std::string> retry_except;     // these never
+  double retry_memory_factor = 0;            // out of memory, the next attempt gets so many times as much; 0: the same
+  std::uint64_t retry_memory_bytes_max = 0;  // and never more than this
   std::uint32_t crashes_max = limits::kCrashesDefault;  // workers it may take down; the last of them ends it
   std::string callbacks;                                // encoded (daemon/core/callbacks.h); empty: none
 

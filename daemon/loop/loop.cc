@@ -347,7 +347,7 @@ void Loop::carry_out(Moment moment) {
   while (!effects_.nothing_at_once()) {
     for (const effect::Refused& refused : std::exchange(effects_.refused, {})) answer(refused);
     for (const effect::StartWorker& start : std::exchange(effects_.starts, {})) {
-      parts_.pools->start_worker(scheduler_->pool_name(start.pool), start.slot);
+      parts_.pools->start_worker(scheduler_->pool_name(start.pool), start.slot, start.memory_bytes_max);
     }
     for (const effect::Stop& stop : std::exchange(effects_.stops, {})) {
       parts_.pools->stop(stop.slot, stop.fence, to_channel(stop.why));

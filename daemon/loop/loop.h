@@ -69,8 +69,9 @@ class Loop {
     std::unique_ptr<pool::LocalPools> pools;
     SchedulerSetup setup;  // its epoch is filled in by start()
     std::vector<pool::PoolConfig> pool_configs;
-    Duration ready_within{0};     // how long to wait for the pools' tasks
-    std::string spool_directory;  // where workers leave long output and stacks
+    Duration ready_within{0};            // how long to wait for the pools' tasks
+    std::string spool_directory;         // where workers leave long output and stacks
+    std::vector<SpoolUser> spool_users;  // of each slot, from the first on
     std::function<void(const std::string&)> log;
     // What receivers are to be told now. Each is answered with delivered(), or with a submit that settles it.
     std::function<void(std::vector<effect::Deliver>)> deliver;
@@ -130,6 +131,8 @@ class Loop {
   // submit since the one before, or from the timer that it was due for; workers do not tell since when a report is
   // there.
   [[nodiscard]] std::vector<std::shared_ptr<const LoopGauge>> gauges() const { return {gauge_, store_gauge_}; }
+  // Of async workers.
+  [[nodiscard]] std::shared_ptr<const pool::WorkerLoops> worker_loops() const { return parts_.pools->worker_loops(); }
   // Runs `look` between two turns.
   void look(std::function<void(const Loop&)> look);
   // Ends run() once what is gathered is committed; a store that cannot commit is waited for 2 s, for nothing of that
@@ -140,6 +143,12 @@ class Loop {
   // Fixed once start() has returned.
   [[nodiscard]] Epoch epoch() const { return parts_.setup.epoch; }
   [[nodiscard]] const std::vector<pool::PoolConfig>& pool_configs() const { return parts_.pool_configs; }
+
+  // Who writes the spool files of a slot's attempts.
+  [[nodiscard]] SpoolUser spool_user(SlotId slot) const {
+    const bool is_known = slot.value >= 1 && slot.value <= parts_.spool_users.size();
+    return is_known ? parts_.spool_users[slot.value - 1] : std::nullopt;
+  }
 
   // ---- Inside look() ----
   [[nodiscard]] const Scheduler& scheduler() const { return *scheduler_; }

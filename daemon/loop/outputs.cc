@@ -20,7 +20,9 @@ Outputs::Running& Outputs::running(const Fence& fence) {
 }
 
 void Outputs::add(const OutputChunk& chunk) {
-  Stream& stream = running(chunk.fence).streams[chunk.stream];
+  Running& job = running(chunk.fence);
+  job.spool_user = chunk.spool_user;
+  Stream& stream = job.streams[chunk.stream];
   if (chunk.offset != stream.begin + stream.kept.size()) {
     kept_bytes_ -= stream.kept.size();
     stream = {chunk.offset, {}};
@@ -81,7 +83,7 @@ void Outputs::follow(JobId job, const std::shared_ptr<OutputSink>& sink) {
   if (const auto found = running_.find(job); found != running_.end()) {
     if (found->second.has_progress()) sink->progress(found->second.progress());
     for (const auto& [number, stream] : found->second.streams) {
-      sink->chunk({found->second.fence, number, stream.begin, stream.kept});
+      sink->chunk({found->second.fence, number, stream.begin, stream.kept, found->second.spool_user});
     }
   }
   followers_[job].push_back(sink);

@@ -37,6 +37,7 @@ class Outputs {
   };
   struct Running {
     Fence fence;
+    SpoolUser spool_user;
     std::map<std::uint32_t, Stream> streams;
     std::uint64_t done = 0;
     std::uint64_t total = 0;

@@ -4,7 +4,9 @@
 #include <string>
 
 #include "base/limits.h"
+#include "base/payload.h"
 #include "daemon/loop/causes.h"
+#include "daemon/loop/spooled_parts.h"
 #include "daemon/loop/stacks.h"
 
 namespace futured {
@@ -36,7 +38,7 @@ void Loop::PoolEvents::on(const pool::PoolFailed& event) {
 void Loop::PoolEvents::on(const pool::WorkerStarted& event) {
   if (!loop_.scheduler_) return;
   if (const std::string* const pool = pool_of(event.slot)) loop_.pool_problems_.erase(*pool);
-  step(event::SlotReady{event.slot, event.generation, event.pid});
+  step(event::SlotReady{event.slot, event.generation, event.pid, event.memory_bytes_max});
 }
 
 void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
@@ -47,7 +49,7 @@ void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
   std::string output;
   if (event.taken) {
     ++loop_.figures_.workers_died;
-    cause.stacks = take_stacks(loop_.parts_.spool_directory, *event.taken);
+    cause.stacks = take_stacks(loop_.parts_.spool_directory, *event.taken, loop_.spool_user(event.slot));
     output = loop_.outputs_.salvaged(*event.taken);
   }
   step(event::SlotEnded{event.slot, event.generation, event.taken, event.taken_at, std::move(cause), event.is_lost,
@@ -91,7 +93,7 @@ Cause Loop::PoolEvents::keep_result(channel::Done& done, std::string& with_ids) 
             .message = "the result has " + std::to_string(done.result.size()) + " bytes, more than " +
                        std::to_string(limits::kResultBytesMax)};
   }
-  if (done.descriptors.empty()) return {};
+  if (done.descriptors.empty() && !names_segment(done.result)) return {};
   auto kept = loop_.parts_.keep_segments(done.fence.job, done.result, done.descriptors);
   if (kept.ok()) {
     with_ids = std::move(*kept);
@@ -106,6 +108,9 @@ Cause Loop::PoolEvents::keep_result(channel::Done& done, std::string& with_ids) 
 
 void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {
   loop_.reported_ = true;
+  // A daemon that died before it released what it had committed leaves it to be read again: the segments of that result
+  // are kept already, under ids that are on disk.
+  if (!loop_.scheduler_->has(slot, done.fence)) return;
   event::Done told;
   told.slot = slot;
   told.fence = done.fence;
@@ -119,23 +124,26 @@ void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {
     told.cause = &cause;
     return step(told);
   }
-  told.result = done.result;
+  const auto spooled = with_spool_user(done.result, loop_.spool_user(slot));
+  told.result = spooled ? std::string_view(*spooled) : done.result;
   told.status =
       done.status == channel::DoneStatus::kSucceeded ? event::DoneStatus::kSucceeded : event::DoneStatus::kFailed;
   told.do_not_retry = done.no_retry || is_final(done.status);
   if (done.retry_after_ms != 0) told.retry_after = Duration(std::chrono::milliseconds(done.retry_after_ms));
   if (!tells(done)) return step(told);
   cause = cause_of(done);
-  if (done.stacks_kept) cause.stacks = take_stacks(loop_.parts_.spool_directory, done.fence);
+  if (done.stacks_kept) cause.stacks = take_stacks(loop_.parts_.spool_directory, done.fence, loop_.spool_user(slot));
   told.cause = &cause;
   step(told);
 }
 
-void Loop::PoolEvents::on(SlotId, const channel::Emit& emit) {
-  loop_.outputs_.add({emit.fence, emit.stream, emit.offset, emit.data});
+void Loop::PoolEvents::on(SlotId slot, const channel::Emit& emit) {
+  if (!loop_.scheduler_->has(slot, emit.fence)) return;
+  loop_.outputs_.add({emit.fence, emit.stream, emit.offset, emit.data, loop_.spool_user(slot)});
 }
 
 void Loop::PoolEvents::on(SlotId slot, const channel::Progress& progress) {
+  if (!loop_.scheduler_->has(slot, progress.fence)) return;
   const JobProgress told{progress.fence, progress.done, progress.total, progress.message};
   loop_.outputs_.progress(told);
   if (!loop_.events_.is_recording()) return;

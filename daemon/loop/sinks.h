@@ -10,6 +10,7 @@
 
 #include "base/id.h"
 #include "base/result.h"
+#include "base/spool_file.h"
 #include "daemon/core/effects.h"
 #include "daemon/core/rows.h"
 
@@ -59,7 +60,8 @@ struct OutputChunk {
   Fence fence;
   std::uint32_t stream = 0;  // 1 stdout, 2 stderr, 3 chunks of a task, 4 its log
   std::uint64_t offset = 0;
-  std::string_view data;  // valid for the call
+  std::string_view data;      // valid for the call
+  SpoolUser spool_user = {};  // who writes the attempt's spool files
 };
 
 // How far a running job is, as its task says. Of the worker: neither number nor text is to be trusted.

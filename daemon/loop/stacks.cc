@@ -4,14 +4,13 @@
 #include <unistd.h>
 
 #include "base/limits.h"
-#include "base/spool_file.h"
 
 namespace futured {
 
-std::string take_stacks(const std::string& spool_directory, const Fence& fence) {
+std::string take_stacks(const std::string& spool_directory, const Fence& fence, SpoolUser user) {
   const std::string name = std::to_string(fence.job.value) + "." + std::to_string(fence.epoch.value) + "." +
                            std::to_string(fence.attempt) + ".stacks";
-  const auto left = open_spool_file(spool_directory, name);
+  const auto left = open_spool_file(spool_directory, name, user);
   if (!left) return {};
   std::string text;
   struct stat there {};

@@ -126,7 +126,7 @@ void Loop::set_up_slots(const std::vector<pool::RecoveredRun>& recovered, Moment
   for (const auto& [name, tasks] : parts_.pools->tasks()) pool_events_->on(pool::PoolReady{name, tasks});
   for (const pool::WorkerStarted& worker : parts_.pools->live()) {
     alive.insert(worker.slot);
-    step(event::SlotReady{worker.slot, worker.generation, worker.pid}, moment);
+    step(event::SlotReady{worker.slot, worker.generation, worker.pid, worker.memory_bytes_max}, moment);
   }
   for (const pool::RecoveredRun& run : recovered)
     step(event::Adopt{run.slot, run.fence, run.taken_at, run.done}, moment);

@@ -266,6 +266,7 @@ void read_daemon(const toml::table& table, Config& config, std::string& problem)
   section.text("listen", config.listen);
   section.number("idle_exit_ms", config.idle_exit_ms);
   section.text("log_level", config.log_level);
+  section.number("compression_level", config.compression_level);
   section.refuse_unknown();
 }
 
@@ -356,6 +357,9 @@ Status check(const Config& config) {
   if (config.socket.empty()) return refuse("no socket: give --socket PATH, or socket in [daemon]");
   if (config.state.empty()) return refuse("no state directory: give --state DIR, or state in [daemon]");
   if (config.idle_exit_ms < 0) return refuse("[daemon] idle_exit_ms: must not be negative");
+  if (config.compression_level < 0 || config.compression_level > limits::kStoredCompressionMax) {
+    return refuse("[daemon] compression_level: must be 0 (never) to " + std::to_string(limits::kStoredCompressionMax));
+  }
   static const std::set<std::string> levels{"trace", "debug", "info", "warn", "error", "off"};
   if (!levels.contains(config.log_level))
     return refuse("log level \"" + config.log_level + "\": one of trace, debug, info, warn, error, off");
@@ -370,7 +374,8 @@ Status check(const Config& config) {
     }
   }
   std::uint64_t slots = 0;
-  for (const PoolSection& pool : config.pools) slots += std::uint64_t{workers_max(pool)} * pool.terms.slots_per_worker();
+  for (const PoolSection& pool : config.pools)
+    slots += std::uint64_t{workers_max(pool)} * pool.terms.slots_per_worker();
   if (slots > limits::kSlotsMax) {
     return refuse("[pools]: " + std::to_string(slots) + " jobs at once in all pools together: at most " +
                   std::to_string(limits::kSlotsMax));

@@ -51,7 +51,8 @@ struct Config {
   std::string listen;             // "127.0.0.1:7711"; empty: no TCP
   std::int64_t idle_exit_ms = 0;  // 0: never
   std::string log_level = "info";
-  std::vector<PoolSection> pools;  // `default` and `command` always among them
+  std::int64_t compression_level = 3;  // zstd, of large payloads and results on disk; 0: never
+  std::vector<PoolSection> pools;      // `default` and `command` always among them
   std::vector<QueueSection> queues;
   CallbackSection callbacks;
 };

@@ -49,6 +49,11 @@ struct PoolHistory {
   PoolFigures figures;  // jobs_done: by workers whose slots have others now
 };
 
+struct WantedWorker {
+  std::string pool;
+  std::uint64_t memory_bytes_max = 0;  // 0: the pool's
+};
+
 class LocalPools::Impl {
  public:
   explicit Impl(LocalPoolsSetup given) : setup(std::move(given)), epoll(epoll_create1(EPOLL_CLOEXEC)) {}
@@ -86,11 +91,12 @@ class LocalPools::Impl {
   std::map<std::string, std::vector<Task>> tasks;  // of configured pools that are ready
   std::vector<spawner::WorkerEnded> unseen;  // ends that follow from the spawner's, until its successor has seen them
   std::vector<std::unique_ptr<PoolSlot>> slots;      // [i] is SlotId i + 1
-  std::map<std::uint32_t, std::string> wanted_pool;  // by slot: the pool that its next worker is to be of
+  std::map<std::uint32_t, WantedWorker> wanted;      // by slot: its next worker
   std::map<std::uint32_t, Instant> worker_asked_at;  // by slot, while its START_WORKER is under way
   std::map<std::uint32_t, PoolHistory> history;      // by the spawner's number: other settings, another history
   std::vector<RecoveredRun> recovered;
   std::set<PoolSlot*> touched;  // offered or stopped since the last publish
+  const std::shared_ptr<WorkerLoops> loops = std::make_shared<WorkerLoops>();
   std::size_t next_polled = 0;
 };
 
@@ -279,7 +285,7 @@ std::vector<WorkerStarted> LocalPools::live() const {
   std::vector<WorkerStarted> live;
   for (const auto& slot : impl_->slots) {
     if (slot->is_alive() && slot->end() != nullptr && impl_->name_of(slot->pool()) != nullptr) {
-      live.push_back({slot->id(), slot->generation(), slot->figures().pid});
+      live.push_back({slot->id(), slot->generation(), slot->figures().pid, slot->memory_bytes_max()});
     }
   }
   return live;
@@ -339,6 +345,10 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       if (started.end() != nullptr) (void)epoll_ctl(epoll.get(), EPOLL_CTL_DEL, started.end()->wake_fd(), nullptr);
       history[started.pool()].figures.jobs_done += started.figures().jobs_done;
       note_fork(message);
+      const std::string* const pool_name = name_of(message.pool);
+      if (!notice.descriptors.empty()) {
+        loops->started(started.id(), pool_name != nullptr ? *pool_name : "", notice.descriptors.front().get());
+      }
       const Status attached = started.started(message, std::move(notice.descriptors), wall_now());
       if (!attached.ok()) {
         kill(started, 0);  // its end is told, and a new worker starts with fresh memory
@@ -349,7 +359,7 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
         return system_error("epoll_ctl");
       if (retired.contains(message.pool)) kill(started, 0);  // it was asked for before another took its pool's place
       if (handler != nullptr && name_of(message.pool) != nullptr) {
-        handler->on(WorkerStarted{started.id(), message.generation, message.pid});
+        handler->on(WorkerStarted{started.id(), message.generation, message.pid, message.memory_bytes_max});
       }
       return {};
     }
@@ -389,6 +399,7 @@ bool LocalPools::poll(PoolHandler& handler, std::size_t responses_max) {
     left -= std::min(left, slot.poll(handler, left));
     impl_->kill_broken(slot);
     if (!was_alive || slot.is_alive()) continue;
+    impl_->loops->ended(slot.id());
     impl_->start_if_due(slot);
     impl_->stop_retired();
   }
@@ -462,12 +473,13 @@ void LocalPools::Impl::kill(PoolSlot& slot, std::uint32_t grace_ms) {
 void LocalPools::Impl::start_if_due(PoolSlot& slot) {
   if (!slot.start_wanted || slot.start_sent || slot.is_alive() || slot.has_news() || !slot.is_released() || !link)
     return;
-  const auto wanted = wanted_pool.find(slot.id().value);
-  if (wanted == wanted_pool.end()) return;
+  const auto next = wanted.find(slot.id().value);
+  if (next == wanted.end()) return;
   spawner::StartWorker message{};
-  message.pool = numbers.at(wanted->second);
+  message.pool = numbers.at(next->second.pool);
   message.slot = slot.id().value;
-  set_worker(wanted->second, message);
+  message.memory_bytes_max = next->second.memory_bytes_max;
+  set_worker(next->second.pool, message);
   worker_asked_at[message.slot] = monotonic_now();
   slot.start_sent = link->send(message, spawner::MessageType::kStartWorker).ok();
 }
@@ -498,9 +510,9 @@ bool LocalPools::arm() {
   return quiet;
 }
 
-void LocalPools::start_worker(const std::string& pool, SlotId id) {
+void LocalPools::start_worker(const std::string& pool, SlotId id, std::uint64_t memory_bytes_max) {
   PoolSlot& slot = impl_->slot(id);
-  impl_->wanted_pool[id.value] = pool;
+  impl_->wanted[id.value] = {pool, memory_bytes_max};
   slot.start_wanted = true;
   impl_->start_if_due(slot);
 }
@@ -580,6 +592,8 @@ void LocalPools::release(const SlotCursor& cursor) {
   if (slot.end() != nullptr) slot.end()->release(cursor.cursor);
   impl_->start_if_due(slot);
 }
+
+std::shared_ptr<const WorkerLoops> LocalPools::worker_loops() const { return impl_->loops; }
 
 std::vector<WorkerFigures> LocalPools::workers() const {
   std::vector<WorkerFigures> figures;

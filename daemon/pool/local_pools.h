@@ -20,6 +20,7 @@
 #include "base/pool_terms.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "daemon/pool/worker_loops.h"
 #include "worker/channel/channel.h"
 #include "worker/channel/host_end.h"
 
@@ -57,6 +58,7 @@ struct WorkerStarted {
   SlotId slot;
   std::uint32_t generation = 0;
   std::int32_t pid = 0;
+  std::uint64_t memory_bytes_max = 0;  // of this worker with all that it starts; 0: its pool's
 };
 enum class OutOfMemory : std::uint8_t {
   kNo,
@@ -193,7 +195,8 @@ class LocalPools {
   // Before sleeping on fd(): false when poll() would find something.
   [[nodiscard]] bool arm();
 
-  void start_worker(const std::string& pool, SlotId slot);
+  // `memory_bytes_max`: of this worker with all that it starts; 0: the pool's.
+  void start_worker(const std::string& pool, SlotId slot, std::uint64_t memory_bytes_max = 0);
   [[nodiscard]] bool offer(const Offer& offer);  // false: no room, or no worker there now
   void publish();                                // shows all offers and stops made since; one wake-up a slot
   [[nodiscard]] bool revoke(SlotId slot, const Fence& fence);
@@ -216,6 +219,8 @@ class LocalPools {
   void release(const SlotCursor& cursor);
 
   [[nodiscard]] std::vector<WorkerFigures> workers() const;
+  // Any thread.
+  [[nodiscard]] std::shared_ptr<const WorkerLoops> worker_loops() const;
   [[nodiscard]] PoolFigures figures(const std::string& pool) const;
   [[nodiscard]] const std::map<std::string, std::vector<Task>>& tasks() const;  // by pool, of ready ones
 

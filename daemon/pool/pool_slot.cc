@@ -30,6 +30,7 @@ Status PoolSlot::started(const spawner::WorkerStarted& message, std::vector<Fd> 
   pool_ = message.pool;
   generation_ = message.generation;
   pid_ = message.pid;
+  memory_bytes_max_ = message.memory_bytes_max;
   alive_ = true;
   start_wanted = start_sent = kill_sent = false;
   started_at_ = now;

@@ -46,6 +46,7 @@ class PoolSlot {
   [[nodiscard]] bool is_alive() const { return alive_; }
   [[nodiscard]] std::uint32_t pool() const { return pool_; }  // the spawner's number of the pool that it belongs to now
   [[nodiscard]] std::uint32_t generation() const { return generation_; }
+  [[nodiscard]] std::uint64_t memory_bytes_max() const { return memory_bytes_max_; }  // of its worker; 0: its pool's
   [[nodiscard]] channel::HostEnd* end() { return end_ ? &*end_ : nullptr; }
   [[nodiscard]] const channel::HostEnd* end() const { return end_ ? &*end_ : nullptr; }
 
@@ -90,6 +91,7 @@ class PoolSlot {
   std::uint32_t pool_ = 0;
   std::uint32_t generation_ = 0;
   std::int32_t pid_ = 0;
+  std::uint64_t memory_bytes_max_ = 0;
   bool alive_ = false;
   WallTime started_at_;
   std::uint64_t jobs_done_ = 0;

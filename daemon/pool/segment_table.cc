@@ -103,7 +103,8 @@ SegmentQuotas SegmentQuotas::of_this_machine() {
 
 Result<SegmentId> SegmentTable::put(std::uint32_t owner, Segment segment, std::string content_type, SegmentHold& hold) {
   const std::lock_guard lock(mutex_);
-  User& user = users_[owner];
+  const auto known = users_.find(owner);
+  const User user = known != users_.end() ? known->second : User{};
   if (usage_.segments >= quotas_.segments)
     return over("segments of all clients", usage_.segments + 1, quotas_.segments);
   if (user.segments >= quotas_.segments_per_user) {
@@ -159,6 +160,7 @@ std::vector<SegmentTable::Found> SegmentTable::entrust(VaultLink vault) {
   for (KeptSegment& kept : found) {
     if (const auto known = entries_.find(kept.id); known != entries_.end()) {
       known->second.is_entrusted = true;
+      if (vault_ && !known->second.needed_by.empty()) note_vault(vault_->need(kept.id, known->second.needed_by));
       continue;
     }
     Found& input = inputs.emplace_back();
@@ -182,15 +184,17 @@ void SegmentTable::take_in(KeptSegment kept, SegmentHold& hold) {
   auto segment = adopt_segment(std::move(kept.descriptor));
   const bool is_result = kept.result_of.value != 0;
   if (!segment.ok() || segment->size != kept.bytes || is_result != (kept.owner == kAnyOwner)) {
-    return note_vault(vault_->drop(kept.id));
+    if (vault_) note_vault(vault_->drop(kept.id));
+    return;
   }
   Entry& entry = add({.facts = {kept.id, kept.bytes, std::move(kept.content_type), kept.owner},
                       .descriptor = std::move(segment->descriptor),
                       .result_of = kept.result_of,
                       .needed_by = std::move(kept.needed_by),
                       .is_entrusted = true});
-  if (!is_result) return add_share(entry, hold);
-  entry.shares = 1;
+  if (!is_result || !entry.needed_by.empty()) add_share(entry, hold);
+  if (!is_result) return;
+  ++entry.shares;
   if (!results_.contains(kept.result_of)) result_order_.push_back(kept.result_of);
   results_[kept.result_of].push_back(kept.id);
 }
@@ -235,6 +239,7 @@ Result<std::vector<int>> SegmentTable::descriptors_for(std::string_view payload)
   std::vector<int> descriptors;
   const std::lock_guard lock(mutex_);
   for (const Part& part : *parts) {
+    if (part.kind == PartKind::kLost) return Error{ErrorCode::kDataLoss, std::string(part.bytes)};
     if (part.kind != PartKind::kSegment) continue;
     const Entry* const entry = find(part.segment);
     if (entry == nullptr) return no_segment(part.segment);
@@ -257,6 +262,10 @@ Result<std::string> SegmentTable::keep_result(JobId job, std::string_view result
     if (segments.size() == descriptors.size()) {
       return Error{ErrorCode::kInvalidArgument, "result names more segments than came with it"};
     }
+    if (part.content_type.size() > limits::kContentTypeBytesMax) {
+      return Error{ErrorCode::kInvalidArgument, "a content type of a result has more than " +
+                                                    std::to_string(limits::kContentTypeBytesMax) + " bytes"};
+    }
     auto segment = adopt_segment(std::move(descriptors[segments.size()]));
     if (!segment.ok()) return segment.error().in("segment of a result");
     if (part.end > segment->size) {
@@ -276,7 +285,12 @@ Result<std::string> SegmentTable::keep_result(JobId job, std::string_view result
   while (!result_order_.empty() &&
          (usage_.result_bytes + bytes > quotas_.result_bytes || usage_.segments + segments.size() > quotas_.segments)) {
     forget_result_locked(result_order_.front());
-    result_order_.pop_front();
+  }
+  // What is left of results is held by jobs that take them as arguments.
+  if (usage_.result_bytes + bytes > quotas_.result_bytes) {
+    return Error{ErrorCode::kUnavailable,
+                 "jobs that have not ended hold segments of earlier results, and there is no "
+                 "room for those of this one"};
   }
   if (usage_.segments + segments.size() > quotas_.segments) {
     return Error{ErrorCode::kUnavailable, "there are too many segments for those of this result"};
@@ -308,6 +322,9 @@ void SegmentTable::forget_result(JobId job) {
 void SegmentTable::forget_result_locked(JobId job) {
   const auto kept = results_.extract(job);
   if (kept.empty()) return;
+  if (const auto place = std::ranges::find(result_order_, job); place != result_order_.end()) {
+    result_order_.erase(place);
+  }
   for (const SegmentId id : kept.mapped()) give_up_share(id);
 }
 

@@ -85,7 +85,8 @@ class SegmentTable {
   [[nodiscard]] Result<SegmentId> put(std::uint32_t owner, Segment segment, std::string content_type,
                                       SegmentHold& hold);
   // From now on what must outlive the daemon lies in `vault` too. What an earlier daemon had put there is taken in:
-  // parts of results as they were, inputs with a share for whoever speaks for the jobs that may still need them.
+  // parts of results as they were, and what is an input with a share for whoever speaks for the jobs that may still
+  // need it.
   struct Found {
     std::vector<spawner::JobRange> needed_by;  // jobs that may have ended
     SegmentHold hold;
@@ -105,7 +106,8 @@ class SegmentTable {
   [[nodiscard]] Result<Opened> open(SegmentId id, std::uint32_t who) const;
 
   // The descriptors of the segments that an encoded payload names, in the order of its segment parts. They stay the
-  // table's, and open as long as the job that was accepted with the payload has not ended.
+  // table's, and open as long as the job that was accepted with the payload has not ended. kDataLoss: the store has not
+  // all of the payload any more.
   [[nodiscard]] Result<std::vector<int>> descriptors_for(std::string_view payload) const;
 
   // The segments of a job's result, in the order of its segment parts, become the table's. Gives the result back with
@@ -153,7 +155,7 @@ class SegmentTable {
   std::map<SegmentId, Entry> entries_;
   std::map<std::uint32_t, User> users_;
   std::map<JobId, std::vector<SegmentId>> results_;
-  std::deque<JobId> result_order_;  // oldest first; may name jobs that are forgotten
+  std::deque<JobId> result_order_;  // oldest first
   Usage usage_;
   std::uint64_t next_id_;
   std::optional<VaultLink> vault_;  // nothing: the spawner is gone, or keeps nothing

@@ -58,7 +58,8 @@ Status VaultLink::read_found() {
     spawner::KeepSegment keep{};
     spawner::NeedSegment need{};
     if (header.type == static_cast<std::uint32_t>(VaultMessageType::kKeep) && read_head(bytes, keep) &&
-        (*packet)->descriptors.size() == 1) {
+        bytes.size() == sizeof keep + keep.type_bytes && (*packet)->descriptors.size() == 1 &&
+        found_.size() < limits::kSegmentsHeldMax) {
       found_.push_back({.id = SegmentId{keep.segment},
                         .result_of = JobId{keep.result_of},
                         .bytes = keep.bytes,
@@ -66,10 +67,11 @@ Status VaultLink::read_found() {
                         .content_type = std::string(bytes.substr(sizeof keep)),
                         .descriptor = std::move((*packet)->descriptors[0])});
     } else if (header.type == static_cast<std::uint32_t>(VaultMessageType::kNeed) && read_head(bytes, need) &&
-               !found_.empty() && found_.back().id.value == need.segment) {
+               need.range_count <= spawner::kNeedRangesMax &&
+               bytes.size() == sizeof need + need.range_count * sizeof(spawner::JobRange) && !found_.empty() &&
+               found_.back().id.value == need.segment) {
       std::vector<spawner::JobRange>& jobs = found_.back().needed_by;
       jobs.resize(need.range_count);
-      if (bytes.size() != sizeof need + jobs.size() * sizeof jobs[0]) return nonsense();
       std::memcpy(jobs.data(), bytes.data() + sizeof need, jobs.size() * sizeof jobs[0]);
     } else {
       return nonsense();

@@ -134,6 +134,7 @@ std::string store_text(const Loop& loop) {
 void add_loops(const Front& front, api::DebugResponse& out) {
   const Instant now = monotonic_now();
   for (const auto& gauge : front.gauges) to_api(gauge->read(now), *out.add_loops());
+  for (const LoopReading& reading : front.worker_loops->read(now)) to_api(reading, *out.add_loops());
 }
 
 void to_api(const SegmentFacts& facts, api::Segment& out) {

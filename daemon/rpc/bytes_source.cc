@@ -20,13 +20,14 @@ Result<BytesSource> BytesSource::of(const Part& part, SegmentTable& segments, co
     source.size_ = part.end - part.begin;
     return source;
   }
+  if (part.kind == PartKind::kLost) return Error{ErrorCode::kDataLoss, "RESULT_LOST: " + std::string(part.bytes)};
   const auto output = captured_output(part);
   if (!output || output->file.empty()) {
     source.bytes_ = part.bytes;
     source.size_ = part.bytes.size();
     return source;
   }
-  auto opened = open_spool_file(spool_directory, output->file);
+  auto opened = open_spool_file(spool_directory, output->file, output->spool_user);
   if (!opened.ok()) return Error{ErrorCode::kDataLoss, "RESULT_LOST: " + opened.error().message};
   source.file_ = std::move(opened->file);
   struct stat there {};

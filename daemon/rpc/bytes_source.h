@@ -15,7 +15,8 @@ namespace futured::rpc {
 
 class BytesSource {
  public:
-  // `part` is a view into bytes that outlive the source. kNotFound: its segment is gone; kDataLoss: its file is.
+  // `part` is a view into bytes that outlive the source. kNotFound: its segment is gone; kDataLoss: its file is, or the
+  // store has it no more.
   [[nodiscard]] static Result<BytesSource> of(const Part& part, SegmentTable& segments,
                                               const std::string& spool_directory);
 

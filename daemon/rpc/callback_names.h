@@ -1,4 +1,4 @@
-// Names of the configuration that a callback may use.
+// What of the configuration a callback may use.
 #pragma once
 
 #include <set>
@@ -9,6 +9,7 @@ namespace futured::rpc {
 struct CallbackNames {
   std::set<std::string> secrets;
   std::set<std::string> tls;
+  bool allow_private = false;  // webhooks to private addresses
 };
 
 }  // namespace futured::rpc

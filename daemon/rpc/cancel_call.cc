@@ -43,10 +43,11 @@ grpc::ServerUnaryReactor* CancelCall::open(Front& front, grpc::CallbackServerCon
 
 CancelCall::CancelCall(Front& front, std::shared_ptr<Answer<api::CancelResponse>> answer,
                        const api::CancelRequest& request, std::vector<JobRange> ranges)
-    : front_(front), answer_(std::move(answer)), wait_(request.wait()), ids_(std::move(ranges)) {
+    : front_(front), answer_(std::move(answer)), ids_(std::move(ranges)) {
   if (request.kill_at_once()) cancel_.grace = Duration(0);
   if (request.grace_ms() > 0) cancel_.grace = std::chrono::milliseconds(request.grace_ms());
   cancel_.reason = request.reason();
+  cancel_.waits = request.wait();
 }
 
 void CancelCall::ask_next() {
@@ -55,51 +56,31 @@ void CancelCall::ask_next() {
   entries_.clear();
   for (const JobId id : ids) entries_.push_back({id});
   unsettled_ = entries_.size();
-  const std::size_t round = ++round_;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     event::Cancel cancel = cancel_;
     cancel.job = ids[i];
-    front_.loop.cancel(std::move(cancel), [self = shared_from_this(), i, round](const Result<JobState>& state) {
-      if (round == self->round_) self->answered(i, state);
-    });
+    front_.loop.cancel(std::move(cancel),
+                       [self = shared_from_this(), i](const Result<JobState>& state) { self->answered(i, state); });
   }
-  if (wait_) return;
-  // A job that has been offered is fetched back, or found to run, within the turn of its cancel: the turn after it
-  // tells.
-  front_.loop.look([self = shared_from_this(), round](const Loop&) {
-    self->front_.loop.look([self, round](const Loop& loop) {
-      if (round == self->round_) self->look_at_stopping(loop);
-    });
-  });
 }
 
 void CancelCall::answered(std::size_t index, const Result<JobState>& state) {
   Entry& entry = entries_[index];
-  if (entry.settled) return;
   if (!state.ok()) {
     const bool unknown = state.error().code == ErrorCode::kNotFound;
     if (!unknown && !refusal_) refusal_ = state.error();
     settle(entry, unknown ? api::CANCEL_DISPOSITION_NOT_FOUND : api::CANCEL_DISPOSITION_UNSPECIFIED, JobState::kQueued);
   } else if (*state == JobState::kCancelled) {
     settle(entry, api::CANCEL_DISPOSITION_CANCELLED, *state);
+  } else if (*state == JobState::kRunning) {
+    settle(entry, api::CANCEL_DISPOSITION_STOPPING, *state);
   } else {
     settle(entry, api::CANCEL_DISPOSITION_ALREADY_ENDED, *state);
   }
   if (unsettled_ == 0) go_on();
 }
 
-void CancelCall::look_at_stopping(const Loop& loop) {
-  if (unsettled_ == 0) return;
-  for (Entry& entry : entries_) {
-    if (entry.settled) continue;
-    const auto live = loop.scheduler().live(entry.id);
-    if (live && live->state == JobState::kRunning) settle(entry, api::CANCEL_DISPOSITION_STOPPING, JobState::kRunning);
-  }
-  if (unsettled_ == 0) go_on();
-}
-
 void CancelCall::settle(Entry& entry, api::CancelDisposition disposition, JobState state) {
-  entry.settled = true;
   entry.disposition = disposition;
   entry.state = state;
   --unsettled_;
@@ -130,7 +111,6 @@ void CancelCall::go_on() {
     if (entry.disposition != api::CANCEL_DISPOSITION_NOT_FOUND) out.set_state(to_api(entry.state));
   }
   if (!ids_.at_end()) return ask_next();
-  ++round_;  // answers that come later are nobody's
   front_.pump.post([self = shared_from_this()] {
     if (self->refusal_) return self->answer_->refuse(*self->refusal_);
     self->answer_->give([&](api::CancelResponse& response) { response = std::move(self->told_); });

@@ -20,7 +20,6 @@ class CancelCall : public std::enable_shared_from_this<CancelCall> {
  private:
   struct Entry {
     JobId id;
-    bool settled = false;
     api::CancelDisposition disposition = api::CANCEL_DISPOSITION_UNSPECIFIED;
     JobState state = JobState::kQueued;
   };
@@ -28,18 +27,15 @@ class CancelCall : public std::enable_shared_from_this<CancelCall> {
   void ask_next();
   // The loop's thread, from here on.
   void answered(std::size_t index, const Result<JobState>& state);
-  void look_at_stopping(const Loop& loop);
   void settle(Entry& entry, api::CancelDisposition disposition, JobState state);
   void go_on();
 
   Front& front_;
   const std::shared_ptr<Answer<api::CancelResponse>> answer_;
-  const bool wait_;
   event::Cancel cancel_;  // of each job
   IdSet ids_;
   std::vector<Entry> entries_;  // under way
   std::size_t unsettled_ = 0;
-  std::size_t round_ = 0;
   api::CancelResponse told_;
   std::optional<Error> refusal_;  // the first one
 };

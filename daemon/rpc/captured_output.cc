@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "base/command.h"
 
@@ -39,6 +40,14 @@ bool is_file_name(std::string_view name) {
   });
 }
 
+// What stands last holds: the daemon put it there, whatever the worker had said of itself.
+bool parse_user(std::string_view text, SpoolUser& user) {
+  std::uint64_t number = 0;
+  if (!parse_number(text, number) || number > std::numeric_limits<std::uint32_t>::max()) return false;
+  user = static_cast<std::uint32_t>(number);
+  return true;
+}
+
 bool take_parameter(std::string_view parameter, CapturedOutput& output) {
   const std::size_t equals = parameter.find('=');
   if (equals == std::string_view::npos) return false;
@@ -47,6 +56,7 @@ bool take_parameter(std::string_view parameter, CapturedOutput& output) {
   if (name == "total") return parse_number(value, output.total);
   if (name == "dropped") return parse_number(value, output.dropped);
   if (name == "at") return parse_number(value, output.dropped_at);
+  if (name == "user") return parse_user(value, output.spool_user);
   if (name != "file" || value.size() < 2 || value.front() != '"' || value.back() != '"') return false;
   value = value.substr(1, value.size() - 2);
   output.file = value;
@@ -56,17 +66,22 @@ bool take_parameter(std::string_view parameter, CapturedOutput& output) {
 }  // namespace
 
 bool is_beside_result(const Part& part) {
-  return part.kind == PartKind::kInline &&
+  return part.kind != PartKind::kSegment &&
          (is_type(part.content_type, kEmittedType) || is_type(part.content_type, kLogType));
+}
+
+std::optional<OutputStream> stream_of(const Part& part) {
+  const auto* const known = std::ranges::find_if(
+      kStreamTypes, [&](const StreamType& stream) { return is_type(part.content_type, stream.content_type); });
+  return known != std::end(kStreamTypes) ? std::optional(known->stream) : std::nullopt;
 }
 
 std::optional<CapturedOutput> captured_output(const Part& part) {
   if (part.kind != PartKind::kInline) return std::nullopt;
+  const auto stream = stream_of(part);
+  if (!stream) return std::nullopt;
   CapturedOutput output;
-  const auto* const known = std::ranges::find_if(
-      kStreamTypes, [&](const StreamType& stream) { return is_type(part.content_type, stream.content_type); });
-  if (known == std::end(kStreamTypes)) return std::nullopt;
-  output.stream = known->stream;
+  output.stream = *stream;
   output.bytes = part.bytes;
   output.total = part.bytes.size();
   for (std::size_t from = part.content_type.find(';'); from != std::string_view::npos;) {

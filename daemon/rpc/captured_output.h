@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/payload.h"
+#include "base/spool_file.h"
 
 namespace futured::rpc {
 
@@ -17,6 +18,7 @@ struct CapturedOutput {
   OutputStream stream = OutputStream::kStdout;
   std::string_view bytes;     // of the part
   std::string file;           // name within the spool directory; empty: all that was kept is in `bytes`
+  SpoolUser spool_user;       // in whose folder
   std::uint64_t total = 0;    // bytes that the job wrote
   std::uint64_t dropped = 0;  // of them, from the middle
   std::uint64_t dropped_at = 0;
@@ -35,6 +37,9 @@ struct CapturedOutput {
 
 // What a task emitted or logged lies behind its result and is no part of it: ReadOutput gives it.
 [[nodiscard]] bool is_beside_result(const Part& part);
+
+// By its content type, also of a part that is lost. Empty: it is no output.
+[[nodiscard]] std::optional<OutputStream> stream_of(const Part& part);
 
 // Empty for a part that is no output, or that says of itself what cannot be.
 [[nodiscard]] std::optional<CapturedOutput> captured_output(const Part& part);

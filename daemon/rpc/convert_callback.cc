@@ -60,6 +60,10 @@ Status add_webhook(const api::Webhook& webhook, const std::string& field, const 
   spec.target = CallbackTarget::kWebhook;
   const auto origin = callback::origin_of(webhook.url());
   if (!origin.ok()) return invalid(field + ".url", origin.error().message);
+  // Of a name it is known at each connection only.
+  if (!names.allow_private && callback::is_private_origin(*origin)) {
+    return invalid(field + ".url", callback::private_refusal(*origin));
+  }
   if (!webhook.secret_name().empty() && !names.secrets.contains(webhook.secret_name())) {
     return invalid(field + ".secret_name",
                    "the configuration has no secret \"" + webhook.secret_name() + "\"; add it to [callbacks.secrets]");

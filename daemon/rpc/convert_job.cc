@@ -38,6 +38,8 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
   retries.set_factor(spec.backoff_factor);
   retries.set_backoff_ms_max(ms_of(spec.backoff_max));
   retries.set_jitter(spec.jitter);
+  retries.set_memory_factor(spec.retry_memory_factor);
+  retries.set_memory_bytes_max(static_cast<std::int64_t>(spec.retry_memory_bytes_max));
   for (const std::string& entry : spec.retry_only) retries.add_only_classes(entry);
   for (const std::string& entry : spec.retry_except) retries.add_except_classes(entry);
   api::Timeouts& timeouts = *out.mutable_timeouts();
@@ -62,6 +64,7 @@ void to_api(const AttemptRow& attempt, api::Attempt& out) {
   out.set_worker_pid(attempt.worker_pid);
   out.set_cpu_us(attempt.cause.cpu_us);
   out.set_peak_memory_bytes(static_cast<std::int64_t>(attempt.cause.peak_memory_bytes));
+  out.set_memory_bytes_max(static_cast<std::int64_t>(attempt.memory_bytes_max));
 }
 
 int status_code(ErrorCode code) {

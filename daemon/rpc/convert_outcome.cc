@@ -69,6 +69,7 @@ CauseWords words_of(CauseKind kind) {
 
 std::uint64_t size_of(const Part& part) {
   if (part.kind == PartKind::kSegment) return part.end - part.begin;
+  if (part.kind == PartKind::kLost) return 0;
   const auto output = captured_output(part);
   return output ? output->kept() : part.bytes.size();
 }
@@ -98,7 +99,7 @@ void add_result(const Ending& ending, ResultWanted wanted, api::Outcome& out) {
   for (const Part& part : *parts) {
     bytes += size_of(part);
     const auto output = captured_output(part);
-    elided = elided || (output && !output->file.empty());
+    elided = elided || (output && !output->file.empty()) || part.kind == PartKind::kLost;
   }
   std::uint64_t inline_bytes = 0;
   for (const Part& part : *parts) inline_bytes += part.kind == PartKind::kInline ? part.bytes.size() : 0;
@@ -203,7 +204,7 @@ void to_api(const Part& part, bool with_bytes, api::Part& out) {
     out.mutable_segment()->set_begin(part.begin);
     out.mutable_segment()->set_end(part.end);
     out.set_volatile_bytes(true);
-  } else if (with_bytes) {
+  } else if (with_bytes && part.kind == PartKind::kInline) {
     out.set_data(part.bytes.data(), part.bytes.size());
   }
   if (!is_array_type(part.content_type)) return;

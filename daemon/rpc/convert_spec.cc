@@ -103,12 +103,33 @@ Status add_classes(const google::protobuf::RepeatedPtrField<std::string>& asked,
   return {};
 }
 
+// `spec` has its attempts. What the pool allows is checked where that is known.
+Status add_memory(const api::Retries& retries, JobSpec& spec) {
+  const char* const factor_field = "spec.retries.memory_factor";
+  const char* const most_field = "spec.retries.memory_bytes_max";
+  const double factor = retries.memory_factor();
+  const std::int64_t most = retries.memory_bytes_max();
+  if (most < 0) return invalid(most_field, std::to_string(most) + " is negative");
+  if (most > limits::kRetryMemoryBytesMax) {
+    return too_much(most_field, std::to_string(most) + " is over " + std::to_string(limits::kRetryMemoryBytesMax));
+  }
+  if (factor == 0) {
+    return most == 0 ? Status() : invalid(most_field, "without a memory_factor no attempt gets more than the others");
+  }
+  if (!(factor > 1) || std::isinf(factor)) return invalid(factor_field, std::to_string(factor) + " is not above 1");
+  if (factor > limits::kMemoryFactorMax) {
+    return too_much(factor_field, std::to_string(factor) + " is over " + std::to_string(limits::kMemoryFactorMax));
+  }
+  if (most == 0) return invalid(factor_field, "say in memory_bytes_max how much an attempt may get at most");
+  if (spec.max_attempts == 1) {
+    return invalid(factor_field, "one attempt is followed by none that could get more: raise max_attempts");
+  }
+  spec.retry_memory_factor = factor;
+  spec.retry_memory_bytes_max = static_cast<std::uint64_t>(most);
+  return {};
+}
+
 Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec) {
-  const Unbuilt unbuilt_fields[] = {
-      {retries.memory_factor() != 0, "spec.retries.memory_factor"},
-      {retries.memory_bytes_max() != 0, "spec.retries.memory_bytes_max"},
-  };
-  if (const Status known = refuse_unbuilt(unbuilt_fields); !known.ok()) return known;
   if (retries.max_attempts() > limits::kAttemptsMax) {
     return too_much("spec.retries.max_attempts",
                     std::to_string(retries.max_attempts()) + " is over " + std::to_string(limits::kAttemptsMax));
@@ -142,7 +163,7 @@ Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec
     return invalid("spec.retries.jitter", std::to_string(retries.jitter()) + " is not 0 to 1");
   }
   spec.jitter = retries.jitter();
-  return {};
+  return add_memory(retries, spec);
 }
 
 Status add_timeouts(const api::Timeouts& timeouts, JobSpec& spec) {

@@ -22,6 +22,9 @@ Result<std::string> follow_up_payload(const std::string& result, SegmentTable& s
   };
   for (Part part : *parts) {
     if (is_beside_result(part)) continue;
+    if (part.kind == PartKind::kLost) {
+      return Error{ErrorCode::kDataLoss, "RESULT_LOST: " + std::string(part.bytes)};
+    }
     std::string from_file;
     if (const auto output = captured_output(part)) {
       if (output->dropped > 0) {

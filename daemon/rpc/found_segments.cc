@@ -5,12 +5,13 @@
 #include <map>
 #include <memory>
 
-#include "base/limits.h"
 #include "daemon/rpc/submit.h"
 
 namespace futured::rpc {
 
 namespace {
+
+constexpr std::uint64_t kJobsReadAtOnce = 16;  // each comes with its whole result
 
 // A stretch of job ids, and which of the segments found may be named by its jobs.
 struct Stretch {
@@ -46,7 +47,7 @@ std::vector<Stretch> stretches_of(const std::vector<SegmentTable::Found>& found)
 Result<std::vector<JobRange>> unfinished(JobRange jobs, StoreReader& reader) {
   std::vector<JobRange> runs;
   while (jobs.size() > 0) {
-    const std::uint64_t until = std::min<std::uint64_t>(jobs.first + limits::kListPageMax, jobs.end);
+    const std::uint64_t until = jobs.first + std::min(kJobsReadAtOnce, jobs.size());
     std::vector<JobId> ids;
     for (std::uint64_t id = jobs.first; id < until; ++id) ids.push_back(JobId{id});
     const auto endings = reader.endings(ids);

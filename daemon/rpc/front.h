@@ -24,12 +24,14 @@ struct Front {
   ServerSetup setup;
   Loop& loop;
   ReaderThread& reader;
+  KeeperThread& keeper;
   SegmentTable& segments;
   Callers& callers;
   OpenCalls calls;
   WallTime started_at = wall_now();
   std::vector<std::shared_ptr<const LoopGauge>> gauges;  // of every loop of the daemon; fixed when calls come
-  std::atomic<std::size_t> inbox_bytes{0};               // outcomes that wait for clients, of all calls
+  std::shared_ptr<const pool::WorkerLoops> worker_loops;
+  std::atomic<std::size_t> inbox_bytes{0};  // outcomes that wait for clients, of all calls
   std::atomic<std::uint64_t> streams{0};
   std::atomic<std::uint64_t> waits{0};
   Pump pump;  // last: what it runs uses the rest

@@ -44,6 +44,7 @@ void add_attempts(const JobView& view, const api::Outcome& outcome, api::Job& ou
   now.set_started_us(view.live->taken_at.us);
   now.set_worker_pid(view.live->worker_pid);
   now.set_worker(view.live->worker);
+  now.set_memory_bytes_max(static_cast<std::int64_t>(view.live->memory_bytes_max));
 }
 
 std::uint32_t attempts_of(const JobView& view) {
@@ -57,7 +58,11 @@ std::uint32_t attempts_of(const JobView& view) {
 std::optional<LiveView> live_view(const Loop& loop, JobId id) {
   const auto live = loop.scheduler().live(id);
   if (!live) return std::nullopt;
-  LiveView view{.state = live->state, .attempt = live->attempt, .epoch = live->epoch, .worker_pid = live->worker_pid};
+  LiveView view{.state = live->state,
+                .attempt = live->attempt,
+                .epoch = live->epoch,
+                .worker_pid = live->worker_pid,
+                .memory_bytes_max = live->memory_bytes_max};
   if (live->state == JobState::kRunning) {
     const Instant now = monotonic_now();
     const WallTime wall = wall_now();

@@ -19,8 +19,9 @@ struct LiveView {
   std::uint32_t attempt = 0;
   Epoch epoch;
   std::int32_t worker_pid = 0;
-  std::string worker;   // pool and slot, "default/3"
-  double progress = 0;  // kRunning: as its task says
+  std::uint64_t memory_bytes_max = 0;  // of that worker; 0: no limit
+  std::string worker;                  // pool and slot, "default/3"
+  double progress = 0;                 // kRunning: as its task says
   std::string progress_message;
 };
 

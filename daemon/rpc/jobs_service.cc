@@ -31,18 +31,27 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
       check_batch(front_.segments, front_.who(*context), *spec,
                   {request->items(), request->has_packed() ? &request->packed() : nullptr, request->idempotency_key()});
   if (!batch.ok()) return answer_now(context, batch.error());
-  const bool is_volatile = batch->submit.has_segments;
   auto answer = Answer<api::SubmitResponse>::open(front_, context, response);
-  front_.loop.submit(std::move(batch->submit), sink_of(std::move(batch->segments), nullptr),
-                     [&front = front_, answer, is_volatile](const Result<Accepted>& accepted) {
-                       front.pump.post([answer, accepted, is_volatile] {
-                         if (!accepted.ok()) return answer->refuse(accepted.error());
-                         answer->give([&](api::SubmitResponse& out) {
-                           to_api(*accepted, out);
-                           out.set_volatile_payload(is_volatile);
-                         });
-                       });
-                     });
+  const auto hand_over = [&front = front_, answer](CheckedBatch checked, Result<PayloadHold> kept) {
+    if (!kept.ok()) return answer->refuse(kept.error());
+    const bool is_volatile = checked.submit.has_segments;
+    front.loop.submit(std::move(checked.submit), sink_of(std::move(checked.segments), nullptr),
+                      [&front, answer, is_volatile, hold = *std::move(kept)](const Result<Accepted>& accepted) mutable {
+                        hold = nullptr;  // what is refused is gone from the disk before that is told
+                        front.pump.post([answer, accepted, is_volatile] {
+                          if (!accepted.ok()) return answer->refuse(accepted.error());
+                          answer->give([&](api::SubmitResponse& out) {
+                            to_api(*accepted, out);
+                            out.set_volatile_payload(is_volatile);
+                          });
+                        });
+                      });
+  };
+  if (has_large_payload(batch->submit)) {
+    keep_payloads(front_.keeper, *std::move(batch), hand_over);
+  } else {
+    hand_over(*std::move(batch), PayloadHold());
+  }
   return answer->reactor();
 }
 

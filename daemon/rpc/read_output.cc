@@ -72,6 +72,7 @@ void OutputCall::look(const Loop& loop) {
   const Fence fence{job_, live->epoch, live->attempt};
   const Lock lock(mutex_);
   seen_ = live;
+  if (live->slot.is_set()) spool_user_ = loop.spool_user(live->slot);
   if (live->state != JobState::kRunning || request_.tail_bytes() > 0 || !takes(fence)) return;
   for (std::size_t stream = 0; stream < kStreams; ++stream) {
     if (is_wanted(request_, stream)) missed_[stream] = fence;
@@ -142,10 +143,12 @@ Status OutputCall::take_record(JobRecord record, Lock&) {
   if (!parts.ok()) return parts.error().in("result of job " + std::to_string(job_.value));
   for (const Part& part : *parts) {
     if (last < request_.attempt()) break;  // who follows from a later one on is told the end alone
-    const auto output = captured_output(part);
-    if (!output || !is_wanted(request_, static_cast<std::size_t>(output->stream) - 1)) continue;
+    const auto stream = stream_of(part);
+    if (!stream || !is_wanted(request_, static_cast<std::size_t>(*stream) - 1)) continue;
     auto source = BytesSource::of(part, front_.segments, front_.setup.state_directory + "/output");
     if (!source.ok()) return source.error();
+    const auto output = captured_output(part);
+    if (!output) continue;
     stored_.push_back({*output, std::move(*source)});
   }
   outcome_ = std::move(outcome);
@@ -160,6 +163,7 @@ void OutputCall::chunk(const OutputChunk& chunk) {
   if (!is_wanted(request_, stream) || !takes(chunk.fence)) return;
   Lock lock(mutex_);
   if (over_ || phase_ == Phase::kStored) return;
+  spool_user_ = chunk.spool_user;
   if (chunk_bytes_ + chunk.data.size() > limits::kFollowBytesMax) {
     missed_[stream] = chunk.fence;
     return;
@@ -300,7 +304,12 @@ OutputCall::Filled OutputCall::fill_from_chunk(Chunk& chunk) {
 bool OutputCall::fill_from_file(const Chunk& chunk) {
   std::uint64_t& next = next_[chunk.stream];
   const std::size_t piece = std::min<std::uint64_t>(chunk.offset - next, limits::kPieceBytesMax);
-  std::string bytes = spooled_output(front_.setup.state_directory + "/output", chunk.fence,
+  SpoolUser user;
+  {
+    const Lock lock(mutex_);
+    user = spool_user_;
+  }
+  std::string bytes = spooled_output(front_.setup.state_directory + "/output", user, chunk.fence,
                                      static_cast<std::uint32_t>(chunk.stream) + 1, next, piece);
   if (bytes.empty()) return false;
   out_.set_attempt(chunk.fence.attempt);

@@ -111,6 +111,7 @@ class OutputCall final : public StreamedAnswer<api::ReadOutputResponse>,
   bool over_ = false;            // end() was called
   bool ended_early_ = false;     // while the job was looked for
   std::optional<LiveJob> seen_;  // by the loop, at the start
+  SpoolUser spool_user_;         // who writes the spool files of the job's attempts, which all run in one pool
   std::optional<Error> failure_;
   std::deque<Chunk> chunks_;
   std::size_t chunk_bytes_ = 0;

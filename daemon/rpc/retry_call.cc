@@ -79,6 +79,9 @@ Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>
     const auto parts = decode_parts(found.job.payload.view());
     if (!parts.ok()) return parts.error().in(job);
     for (const Part& part : *parts) {
+      if (part.kind == PartKind::kLost) {
+        return Error{ErrorCode::kDataLoss, "payload of " + job + ": PAYLOAD_LOST: " + std::string(part.bytes)};
+      }
       if (part.kind != PartKind::kSegment) continue;
       const auto share = front_.segments.take_share(part.segment, who_.uid, segments);
       if (!share.ok()) return share.error().in("payload of " + job);

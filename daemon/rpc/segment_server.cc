@@ -174,8 +174,9 @@ void SegmentServer::accept_all() {
       setup_.log("segment socket: " + accepted.error().message);
       return pause_accepting(true);
     }
+    if (connections_.size() >= setup_.connections_max) continue;  // closes it
     std::size_t& open = per_user_[accepted->uid];
-    if (open >= limits::kSegmentConnectionsPerUserMax) continue;  // closes it
+    if (open >= limits::kSegmentConnectionsPerUserMax) continue;
     const std::uint64_t id = next_id_++;
     epoll_event interest{.events = EPOLLIN, .data = {.u64 = id}};
     if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, accepted->socket.get(), &interest) != 0) continue;

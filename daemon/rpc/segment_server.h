@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/limits.h"
 #include "base/loop_gauge.h"
 #include "base/result.h"
 #include "daemon/pool/segment_table.h"
@@ -32,6 +33,7 @@ class SegmentServer {
     std::string socket_path;
     std::string spool_directory;
     std::function<void(const std::string&)> log;
+    std::size_t connections_max = limits::kSegmentConnectionsMax;  // of all users
   };
 
   // `table` and `reader` outlive it.

@@ -47,9 +47,14 @@ bool is_loopback(const std::string& address) {
 
 class Server::Impl {
  public:
-  Impl(ServerSetup setup, Loop& loop, ReaderThread& reader, SegmentTable& segments)
+  Impl(ServerSetup setup, Loop& loop, ReaderThread& reader, KeeperThread& keeper, SegmentTable& segments)
       : callers_(Callers::Layout::of(raise_descriptor_limit()), kUnknownUid),
-        front_{.setup = std::move(setup), .loop = loop, .reader = reader, .segments = segments, .callers = callers_} {}
+        front_{.setup = std::move(setup),
+               .loop = loop,
+               .reader = reader,
+               .keeper = keeper,
+               .segments = segments,
+               .callers = callers_} {}
   ~Impl() { stop(); }
 
   [[nodiscard]] Status start() {
@@ -85,7 +90,8 @@ class Server::Impl {
     callback_transport_.stop();
     front_.calls.stop_all(stopping_error());
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + kShutdownWithin);
-    drain_reader();
+    drain(front_.reader);
+    drain(front_.keeper);
     lock_.reset();
   }
 
@@ -96,9 +102,10 @@ class Server::Impl {
   void gather_gauges() {
     auto& gauges = front_.gauges;
     gauges = front_.loop.gauges();
-    gauges.insert(gauges.end(),
-                  {front_.reader.gauge(), front_.pump.gauge(), grpc_gauge_, segment_server_->gauge(), accept_gauge_});
+    gauges.insert(gauges.end(), {front_.reader.gauge(), front_.keeper.gauge(), front_.pump.gauge(), grpc_gauge_,
+                                 segment_server_->gauge(), accept_gauge_});
     gauges.insert(gauges.end(), front_.setup.other_gauges.begin(), front_.setup.other_gauges.end());
+    front_.worker_loops = front_.loop.worker_loops();
   }
 
   [[nodiscard]] Status build() {
@@ -145,9 +152,10 @@ class Server::Impl {
   }
 
   // Questions that calls have asked hold on to what is about to go.
-  void drain_reader() {
+  template <typename Asked>
+  static void drain(QuestionThread<Asked>& thread) {
     std::promise<void> drained;
-    while (!front_.reader.ask([&](StoreReader&) { drained.set_value(); })) std::this_thread::yield();
+    while (!thread.ask([&](Asked&) { drained.set_value(); })) std::this_thread::yield();
     drained.get_future().wait();
   }
 
@@ -200,9 +208,9 @@ class Server::Impl {
   bool stopped_ = false;
 };
 
-Result<std::unique_ptr<Server>> Server::start(ServerSetup setup, Loop& loop, ReaderThread& reader,
+Result<std::unique_ptr<Server>> Server::start(ServerSetup setup, Loop& loop, ReaderThread& reader, KeeperThread& keeper,
                                               SegmentTable& segments) {
-  auto impl = std::make_unique<Impl>(std::move(setup), loop, reader, segments);
+  auto impl = std::make_unique<Impl>(std::move(setup), loop, reader, keeper, segments);
   if (const Status started = impl->start(); !started.ok()) return started.error();
   loop.at_turn_end([&pump = impl->front().pump](bool at_rest) { pump.flush(at_rest); });
   return std::unique_ptr<Server>(new Server(std::move(impl)));

@@ -51,18 +51,19 @@ struct ServerSetup {
   std::function<void(const std::string&)> log;
 };
 
-// Made after Loop::start(); stopped after Loop::run() has returned and before the loop, the reader and the table go.
+// Made after Loop::start(); stopped after Loop::run() has returned and before the loop, the threads and the table go.
 class Server {
  public:
   // Refuses a path that is too long, a socket that another daemon serves, an address that is not loopback.
   [[nodiscard]] static Result<std::unique_ptr<Server>> start(ServerSetup setup, Loop& loop, ReaderThread& reader,
-                                                             SegmentTable& segments);
+                                                             KeeperThread& keeper, SegmentTable& segments);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
   // Takes no more connections, ends every call (UNAVAILABLE, unless its answer is under way) and removes the sockets.
-  // Answers that the loop or the reader gives later go nowhere. Bounded to a few seconds; a second call does nothing.
+  // Answers that the loop, the reader or the keeper gives later go nowhere. Bounded to a few seconds; a second call
+  // does nothing.
   void stop();
 
   // What a courier needs of this folder. It must be stopped before the server is.

@@ -10,7 +10,6 @@
 
 #include "base/fd.h"
 #include "base/limits.h"
-#include "base/spool_file.h"
 
 namespace futured::rpc {
 
@@ -25,13 +24,13 @@ std::uint64_t size_of(const Fd& file) {
 
 }  // namespace
 
-std::string spooled_output(const std::string& spool_directory, const Fence& fence, std::uint32_t stream,
+std::string spooled_output(const std::string& spool_directory, SpoolUser user, const Fence& fence, std::uint32_t stream,
                            std::uint64_t from, std::size_t bytes_max) {
   constexpr std::array<std::string_view, 4> kNames = {"stdout", "stderr", "emitted", "log"};
   if (stream < 1 || stream > kNames.size()) return {};
   const std::string name = std::to_string(fence.job.value) + "." + std::to_string(fence.epoch.value) + "." +
                            std::to_string(fence.attempt) + "." + std::string(kNames[stream - 1]);
-  const auto opened = open_spool_file(spool_directory, name);
+  const auto opened = open_spool_file(spool_directory, name, user);
   if (!opened) return {};
   const Fd& file = opened->file;
   const std::uint64_t size = size_of(file);

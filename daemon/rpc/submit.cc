@@ -1,6 +1,9 @@
 #include "daemon/rpc/submit.h"
 
 #include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "daemon/core/callbacks.h"
 #include "daemon/rpc/submit_keys.h"
@@ -64,6 +67,29 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const Jo
   batch.submit.bytes = std::move(payloads->bytes);
   batch.submit.ends = std::move(payloads->ends);
   return batch;
+}
+
+bool has_large_payload(const event::Submit& submit) {
+  std::uint32_t begin = 0;
+  return std::ranges::any_of(
+      submit.ends, [&](std::uint32_t end) { return end - std::exchange(begin, end) > limits::kStoredInlineBytesMax; });
+}
+
+void keep_payloads(KeeperThread& keeper, CheckedBatch batch, BatchKept then) {
+  // std::function wants a copyable callable.
+  auto shared = std::make_shared<CheckedBatch>(std::move(batch));
+  const bool asked = keeper.ask([shared, then](PayloadKeeper& payloads) {
+    std::vector<std::string_view> all;
+    std::uint32_t begin = 0;
+    for (const std::uint32_t end : shared->submit.ends) {
+      all.push_back(std::string_view(*shared->submit.bytes).substr(begin, end - begin));
+      begin = end;
+    }
+    auto kept = payloads.keep(all);
+    if (!kept.ok()) kept = kept.error().in("cannot keep a large payload on the daemon's disk");
+    then(std::move(*shared), std::move(kept));
+  });
+  if (!asked) then(std::move(*shared), Error{ErrorCode::kResourceExhausted, "too many large payloads wait; try again"});
 }
 
 std::shared_ptr<OutcomeSink> sink_of(SegmentHold segments, std::shared_ptr<OutcomeSink> sink) {

@@ -1,6 +1,7 @@
 // What a batch needs on its way from a request to the loop.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -22,6 +23,13 @@ struct AskedBatch {
 
 [[nodiscard]] Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const JobSpec& spec,
                                                const AskedBatch& asked);
+
+// Some of its payloads may have parts that are files once they are stored.
+[[nodiscard]] bool has_large_payload(const event::Submit& submit);
+// Puts those on disk, on the keeper's thread, and then gives the batch to `then`, with what keeps them there until the
+// batch is accepted, or the error. kResourceExhausted: the disk is full, and nothing of the batch is left on it.
+using BatchKept = std::function<void(CheckedBatch, Result<PayloadHold>)>;
+void keep_payloads(KeeperThread& keeper, CheckedBatch batch, BatchKept then);
 
 // What a receipt (Out: SubmitResponse or Receipt) tells of a batch's jobs.
 template <typename Out>

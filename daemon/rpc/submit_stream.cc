@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "daemon/rpc/parse_fault.h"
-#include "daemon/rpc/submit.h"
 #include "daemon/rpc/unknown_fields.h"
 
 namespace futured::rpc {
@@ -121,23 +120,38 @@ bool SubmitStream::take_batch() {
       check_batch(front_.segments, who_, spec_,
                   {request_.items(), request_.has_packed() ? &request_.packed() : nullptr, request_.idempotency_key()});
   if (!batch.ok()) return refuse_batch(batch.error(), true);
+  if (!has_large_payload(batch->submit)) return hand_over(*std::move(batch), nullptr);
+  // The reader's role goes with the batch: what comes behind it on this stream waits.
+  keep_payloads(
+      front_.keeper, *std::move(batch), [self = shared_from_this()](CheckedBatch checked, Result<PayloadHold> kept) {
+        const bool goes_on =
+            kept.ok() ? self->hand_over(std::move(checked), *std::move(kept)) : self->refuse_batch(kept.error(), false);
+        if (goes_on) self->front_.pump.post([self] { self->StartRead(&self->in_); });
+      });
+  return false;
+}
 
+// `hold` keeps what is on disk for it until the answer is known.
+bool SubmitStream::hand_over(CheckedBatch batch, PayloadHold hold) {
   const bool deliver = request_.deliver_outcomes();
   std::uint64_t number = 0;
   std::uint64_t resumes_before = 0;
   {
     const Lock lock(mutex_);
     number = first_pending_ + pending_.size();
-    pending_.push_back({request_.client_ref(), deliver, batch->submit.has_segments});
+    pending_.push_back({request_.client_ref(), deliver, batch.submit.has_segments});
     resumes_before = resumes_;
   }
   // The loop tells a sink that there is room again, but a keeper of segments may be gone with its batch by then.
-  const bool is_told_of_room = deliver && batch->segments.empty();
-  auto sink = sink_of(std::move(batch->segments), deliver ? shared_from_this() : nullptr);
+  const bool is_told_of_room = deliver && batch.segments.empty();
+  auto sink = sink_of(std::move(batch.segments), deliver ? shared_from_this() : nullptr);
   const bool has_sink = sink != nullptr;
   const Intake intake = front_.loop.submit(
-      std::move(batch->submit), std::move(sink),
-      [self = shared_from_this(), number](const Result<Accepted>& accepted) { self->answered(number, accepted); });
+      std::move(batch.submit), std::move(sink),
+      [self = shared_from_this(), number, hold = std::move(hold)](const Result<Accepted>& accepted) mutable {
+        hold = nullptr;  // what is refused is gone from the disk before that is told
+        self->answered(number, accepted);
+      });
 
   Lock lock(mutex_);
   if (intake == Intake::kPause && deliver && resumes_ != resumes_before) return true;  // the loop was quicker than we

@@ -11,6 +11,7 @@
 
 #include "daemon/rpc/front.h"
 #include "daemon/rpc/inbox.h"
+#include "daemon/rpc/submit.h"
 #include "futured/v1/futured.pb.h"
 
 namespace futured::rpc {
@@ -54,6 +55,7 @@ class SubmitStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   [[nodiscard]] bool take_message();
   void take_spec();
   [[nodiscard]] bool take_batch();
+  [[nodiscard]] bool hand_over(CheckedBatch batch, PayloadHold hold);
   [[nodiscard]] bool refuse_batch(const Error& error, bool names_field);
   void answered(std::uint64_t number, const Result<Accepted>& accepted);
   void add_receipt(std::uint64_t number, api::Receipt receipt, Lock& lock);

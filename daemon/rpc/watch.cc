@@ -89,6 +89,7 @@ void WatchCall::start() {
 // On the loop's thread, while nothing is appended.
 void WatchCall::find_place() {
   const std::uint64_t newest = front_.loop.events().newest();
+  began_at_ = newest;
   if (asked_.epoch == 0 && asked_.sequence == 0) {
     after_ = newest;
   } else if (asked_.epoch == front_.loop.epoch().value) {
@@ -126,8 +127,11 @@ void WatchCall::send_next() {
     const EventLog::Page page = front_.loop.events().read(after_, kPageEvents);
     fill(page);
     after_ = page.next;
-    if (is_first_ || gap_ || out_.events_size() > 0 || after_ - told_ >= kSkippedMax) {
+    const bool catches_up = !is_caught_up_ && after_ >= began_at_;
+    if (is_first_ || gap_ || catches_up || out_.events_size() > 0 || after_ - told_ >= kSkippedMax) {
       is_first_ = false;
+      is_caught_up_ = is_caught_up_ || catches_up;
+      out_.set_caught_up(catches_up);
       out_.set_gap(std::exchange(gap_, false));
       out_.set_epoch(front_.loop.epoch().value);
       out_.set_sequence(after_);

@@ -59,6 +59,8 @@ class WatchCall final : public StreamedAnswer<api::WatchResponse>,
   api::WatchResponse out_;
   std::uint64_t after_ = 0;       // number of the last event looked at
   std::uint64_t told_ = 0;        // what the client knows of that
+  std::uint64_t began_at_ = 0;    // number of the last event when the watch began
+  bool is_caught_up_ = false;     // and the client knows it
   bool is_first_ = true;          // the first message says where the watch begins
   bool gap_ = false;              // not told yet
   std::optional<Error> refusal_;  // a place that this log cannot have given out

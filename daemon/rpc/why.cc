@@ -18,6 +18,7 @@ struct Waiting {
   std::uint32_t workers_ready = 0;
   std::string problem;
   bool store_failing = false;
+  QueuePlace place;
 };
 
 Waiting waiting_for(const Loop& loop, const JobView& view) {
@@ -37,6 +38,10 @@ Waiting waiting_for(const Loop& loop, const JobView& view) {
   const auto problem = loop.pool_problems().find(view.pool);
   if (problem != loop.pool_problems().end()) waiting.problem = problem->second;
   waiting.store_failing = loop.store_is_failing();
+  if (view.state() == JobState::kQueued) {
+    waiting.place =
+        loop.scheduler().place_of(view.record.job.id, view.record.spec, loop.scheduler().pool_named(view.pool));
+  }
   return waiting;
 }
 
@@ -111,9 +116,14 @@ grpc::ServerUnaryReactor* open_why(Front& front, grpc::CallbackServerContext* co
       if (!views.ok()) return answer->refuse(views.error());
       auto view = std::make_shared<JobView>(std::move(views->front()));
       front.loop.look([&front, answer, view](const Loop& loop) {
-        auto text = why(*view, waiting_for(loop, *view));
-        front.pump.post(
-            [answer, text = std::move(text)] { answer->give([&](api::WhyResponse& out) { out.set_text(text); }); });
+        const Waiting waiting = waiting_for(loop, *view);
+        front.pump.post([answer, place = waiting.place, text = why(*view, waiting)] {
+          answer->give([&](api::WhyResponse& out) {
+            out.set_text(text);
+            out.set_position(place.position);
+            out.set_position_estimated(place.is_estimated);
+          });
+        });
       });
     });
   });

@@ -43,6 +43,7 @@ struct Rows {
   std::map<PoolId, PoolRow> pools;
   std::map<JobId, Job> jobs;
   std::set<JobId> started;
+  std::map<JobId, CancelRow> cancels;
   std::set<BacklogKey> backlog;
   std::set<JobId> in_backlog;
   std::map<std::pair<WallTime, JobId>, std::uint32_t> deadlines;
@@ -61,7 +62,7 @@ std::vector<SpecRow> specs_of(const Rows& rows, const std::set<SpecId>& wanted) 
 
 void count_attempts(const Job& job, StoredJob& stored) {
   for (const auto& [key, attempt] : job.attempts) {
-    stored.count_attempt(attempt.fence.attempt, attempt.charge, attempt.retry_at);
+    stored.count_attempt(attempt.fence.attempt, attempt.charge, attempt.retry_at, attempt.next_memory_bytes_max);
   }
 }
 
@@ -167,6 +168,8 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
     rows.jobs[row.fence.job].attempts.insert_or_assign({row.fence.attempt, row.fence.epoch}, row);
   }
   for (const StartRow& row : batch.starts) rows.started.insert(row.fence.job);
+  for (const CancelRow& row : batch.cancels_added) rows.cancels.insert_or_assign(row.job, row);
+  for (const JobId job : batch.cancels_removed) rows.cancels.erase(job);
   for (const BacklogKey& key : batch.backlog_removed) {
     rows.backlog.erase(key);
     rows.in_backlog.erase(job_of(key.key));
@@ -210,6 +213,9 @@ Result<Snapshot> MemoryStore::snapshot() {
     specs.insert(snapshot.resident.back().spec);
   }
   snapshot.specs = specs_of(rows, specs);
+  for (const auto& [job, row] : rows.cancels) {
+    if (!is_terminal(rows.jobs.at(job).ending.state)) snapshot.cancels.push_back(row);
+  }
   snapshot.callbacks_until = rows.callbacks.empty() ? 1 : rows.callbacks.rbegin()->first.value / 2 + 1;
   std::map<std::uint32_t, WallTime> lanes;
   for (const auto& [id, row] : rows.deliveries) {

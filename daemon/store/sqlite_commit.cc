@@ -1,5 +1,7 @@
 #include <sqlite3.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "daemon/store/cause_code.h"
 #include "daemon/store/sqlite_rows.h"
@@ -22,7 +24,7 @@ bool rolls_back(int code) {
 constexpr int kEndingParameters = 7;
 
 // `since` is what finished_at is counted from.
-void bind_ending(Statement& statement, int first, const Ending& ending, WallTime since) {
+void bind_ending(Statement& statement, int first, const Ending& ending, WallTime since, const StoredForms& forms) {
   statement.bind(first, static_cast<std::int32_t>(ending.state));
   statement.bind(first + 1, ending.attempt);
   statement.bind(first + 2, ending.epoch.value);
@@ -36,7 +38,7 @@ void bind_ending(Statement& statement, int first, const Ending& ending, WallTime
   if (ending.result.empty()) {
     statement.bind_null(first + 6);
   } else {
-    statement.bind_blob(first + 6, ending.result);
+    statement.bind_blob(first + 6, forms.of(ending.result));
   }
 }
 
@@ -49,6 +51,12 @@ std::optional<CommitError> SqliteStore::commit(const Batch& batch) {
   if (!broken_) tend();
   if (broken_) return CommitError{CommitFault::kUnknown, *broken_};
   if (batch.empty()) return std::nullopt;
+
+  Status filed = write_files(batch);
+  if (!filed && filed.error().code == ErrorCode::kResourceExhausted && spend_reserve()) filed = write_files(batch);
+  // Nothing was stored, and what is tried again begins with files of its own: so it may be, whatever went wrong.
+  if (!filed) return CommitError{CommitFault::kRolledBack, filed.error().in("database " + path_)};
+  forms_.stay();
 
   const MarkStep step = next_mark(batch.jobs.size());
   int code = write(batch, step);
@@ -65,6 +73,31 @@ std::optional<CommitError> SqliteStore::commit(const Batch& batch) {
                   : fault(code);
   }
   return CommitError{CommitFault::kUnknown, *broken_};
+}
+
+bool SqliteStore::writes_files(const Batch& batch) const {
+  return std::ranges::any_of(batch.jobs,
+                             [](const JobRow& row) {
+                               return StoredForms::has_files(row.payload.view()) ||
+                                      StoredForms::has_files(row.ending.result);
+                             }) ||
+         std::ranges::any_of(batch.outcomes,
+                             [](const OutcomeRow& row) { return StoredForms::has_files(row.ending.result); });
+}
+
+// Those that are there already, as what a keeper wrote, cost their hash.
+Status SqliteStore::write_files(const Batch& batch) {
+  StoredForms forms(files_);
+  for (const JobRow& row : batch.jobs) {
+    for (const std::string_view bytes : {row.payload.view(), std::string_view(row.ending.result)}) {
+      if (const Status added = forms.add(row.id, bytes); !added) return added;
+    }
+  }
+  for (const OutcomeRow& row : batch.outcomes) {
+    if (const Status added = forms.add(row.id, row.ending.result); !added) return added;
+  }
+  forms_ = std::move(forms);
+  return {};
 }
 
 int SqliteStore::write(const Batch& batch, const MarkStep& step) {
@@ -87,10 +120,12 @@ int SqliteStore::write_rows(const Batch& batch) {
   if (code == SQLITE_OK) code = write_outcomes(batch.outcomes);
   if (code == SQLITE_OK) code = write_attempts(batch.attempts);
   if (code == SQLITE_OK) code = write_starts(batch.starts);
+  if (code == SQLITE_OK) code = write_cancels(batch);
   if (code == SQLITE_OK) code = write_backlog(batch);
   if (code == SQLITE_OK) code = write_deadlines(batch);
   if (code == SQLITE_OK) code = write_keys(batch.keys_added);
   if (code == SQLITE_OK) code = write_callbacks(batch);
+  if (code == SQLITE_OK) code = write_file_uses();
   if (code == SQLITE_OK && batch.ids_reserved_until != 0) {
     code = write_meta("ids_reserved_until", batch.ids_reserved_until);
   }
@@ -125,6 +160,8 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind_blob(20, spec.callbacks);
     statement.bind(21, spec.soft_timeout.count());
     statement.bind(22, spec.heartbeat_timeout.count());
+    statement.bind(23, spec.retry_memory_factor);
+    statement.bind(24, spec.retry_memory_bytes_max);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const QueueRow& row : batch.queues) {
@@ -149,7 +186,7 @@ int SqliteStore::write_jobs(const std::vector<JobRow>& jobs) {
     if (row.id.value <= newest) return SQLITE_CONSTRAINT;
     newest = row.id.value;
   }
-  return writes_.job.run(std::span(jobs), [](Statement& statement, int first, const JobRow& row) {
+  return writes_.job.run(std::span(jobs), [this](Statement& statement, int first, const JobRow& row) {
     statement.bind(first, row.id.value);
     statement.bind(first + 1, row.spec.value);
     statement.bind(first + 2, row.owner);
@@ -159,9 +196,9 @@ int SqliteStore::write_jobs(const std::vector<JobRow>& jobs) {
       statement.bind_null(first + 3);
     }
     statement.bind(first + 4, row.submitted_at.us);
-    statement.bind_blob(first + 5, row.payload.view());
+    statement.bind_blob(first + 5, forms_.of(row.payload.view()));
     if (is_terminal(row.ending.state)) {
-      bind_ending(statement, first + 6, row.ending, row.submitted_at);
+      bind_ending(statement, first + 6, row.ending, row.submitted_at, forms_);
     } else {
       for (int i = 0; i < kEndingParameters; ++i) statement.bind_null(first + 6 + i);
     }
@@ -180,10 +217,10 @@ int SqliteStore::write_children(const std::vector<JobRow>& jobs) {
 }
 
 int SqliteStore::write_outcomes(const std::vector<OutcomeRow>& outcomes) {
-  return writes_.outcome.run(std::span(outcomes), [](Statement& statement, int first, const OutcomeRow& row) {
+  return writes_.outcome.run(std::span(outcomes), [this](Statement& statement, int first, const OutcomeRow& row) {
     FUTURED_CHECK(is_terminal(row.ending.state), "only what has ended has an outcome");
     statement.bind(first, row.id.value);
-    bind_ending(statement, first + 1, row.ending, WallTime{0});
+    bind_ending(statement, first + 1, row.ending, WallTime{0}, forms_);
   });
 }
 
@@ -206,6 +243,8 @@ int SqliteStore::write_attempts(const std::vector<AttemptRow>& attempts) {
     statement.bind_blob(9, cause);
     statement.bind(10, static_cast<std::int32_t>(row.charge));
     statement.bind(11, row.worker_pid);
+    statement.bind(12, row.memory_bytes_max);
+    statement.bind(13, row.next_memory_bytes_max);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
@@ -217,6 +256,21 @@ int SqliteStore::write_starts(const std::vector<StartRow>& starts) {
     writes_.start.bind(2, row.fence.epoch.value);
     writes_.start.bind(3, row.fence.attempt);
     if (const int code = writes_.start.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_cancels(const Batch& batch) {
+  for (const CancelRow& row : batch.cancels_added) {
+    writes_.cancel_add.bind(1, row.job.value);
+    writes_.cancel_add.bind(2, row.asked_at.ns);
+    writes_.cancel_add.bind(3, row.kill_at.ns);
+    writes_.cancel_add.bind_text(4, row.reason);
+    if (const int code = writes_.cancel_add.run(); code != SQLITE_OK) return code;
+  }
+  for (const JobId job : batch.cancels_removed) {
+    writes_.cancel_remove.bind(1, job.value);
+    if (const int code = writes_.cancel_remove.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }
@@ -285,6 +339,15 @@ int SqliteStore::write_callbacks(const Batch& batch) {
     writes_.whole_batch.bind(3, row.ended);
     writes_.whole_batch.bind(4, row.failed);
     if (const int code = writes_.whole_batch.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_file_uses() {
+  for (const StoredForms::Use& use : forms_.uses()) {
+    writes_.file_use.bind_blob(1, use.file.raw());
+    writes_.file_use.bind(2, use.job.value);
+    if (const int code = writes_.file_use.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "daemon/store/sqlite_keys.h"
 #include "daemon/store/sqlite_rows.h"
+#include "daemon/store/stored_bytes.h"
 
 namespace futured {
 namespace {
@@ -88,11 +89,15 @@ Result<std::optional<JobRecord>> SqliteReader::read_job(JobId id, bool with_payl
   }
   JobRecord record;
   read_head(row, record.job);
-  Result<Ending> ending = read_ending(row, kEndingColumn, true);
+  Result<Ending> ending = read_ending(row, kEndingColumn, files_.get());
   if (!ending) return ending.error().in("database " + path_);
   record.ending = *std::move(ending);
   record.job.state = record.ending.state;
-  if (with_payload) record.job.payload = SharedBytes::of(std::string(row.bytes(14)));
+  if (with_payload) {
+    Result<std::string> payload = restore(row.bytes(14), *files_);
+    if (!payload) return payload.error();
+    record.job.payload = SharedBytes::of(*std::move(payload));
+  }
   return std::optional<JobRecord>(std::move(record));
 }
 
@@ -105,7 +110,7 @@ Result<std::optional<JobRecord>> SqliteReader::read_job_head(JobId id) {
   }
   JobRecord record;
   read_head(row, record.job);
-  Result<Ending> ending = read_ending(row, kEndingColumn, false);
+  Result<Ending> ending = read_ending(row, kEndingColumn, nullptr);
   if (!ending) return ending.error().in("database " + path_);
   record.ending = *std::move(ending);
   record.job.state = record.ending.state;
@@ -118,7 +123,8 @@ Status SqliteReader::read_attempts(JobRecord& record) {
   while (row.next()) {
     Result<AttemptRow> attempt = read_attempt(row);
     if (!attempt) return attempt.error().in("database " + path_);
-    record.job.count_attempt(attempt->fence.attempt, attempt->charge, attempt->retry_at);
+    record.job.count_attempt(attempt->fence.attempt, attempt->charge, attempt->retry_at,
+                             attempt->next_memory_bytes_max);
     record.attempts.push_back(*std::move(attempt));
   }
   if (row.code() != SQLITE_OK) return fault(row.code());
@@ -151,7 +157,7 @@ Result<JobPage> SqliteReader::list(const JobQuery& query) {
     const Result<const JobSpec*> spec = spec_of(SpecId{row.number(1)});
     if (!spec) return spec.error();
     if (!matches(query, **spec)) continue;
-    Result<Ending> ending = read_ending(row, kEndingColumn, false);
+    Result<Ending> ending = read_ending(row, kEndingColumn, nullptr);
     if (!ending) return ending.error().in("database " + path_);
     if (!query.wants(*ending)) continue;
     JobRecord& record = page.jobs.emplace_back();
@@ -177,7 +183,7 @@ Result<std::vector<OutcomeRow>> SqliteReader::endings(const std::vector<JobId>& 
     ending_.bind(1, id.value);
     Execution row(ending_);
     if (row.next()) {
-      Result<Ending> ending = read_ending(row, 0, true);
+      Result<Ending> ending = read_ending(row, 0, files_.get());
       if (!ending) return ending.error().in("database " + path_);
       rows.push_back({id, *std::move(ending)});
     } else if (row.code() != SQLITE_OK) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "daemon/store/callback_reads.h"
+#include "daemon/store/content_files.h"
 #include "daemon/store/sqlite_database.h"
 #include "daemon/store/store.h"
 
@@ -25,7 +26,8 @@ class OneState {
 
 class SqliteReader : public StoreReader, private CallbackTables {
  public:
-  SqliteReader(std::string path, std::string vfs) : path_(std::move(path)), vfs_(std::move(vfs)) {}
+  SqliteReader(std::string path, std::string vfs, std::shared_ptr<ContentFiles> files)
+      : path_(std::move(path)), vfs_(std::move(vfs)), files_(std::move(files)) {}
 
   Result<std::optional<JobRecord>> get(JobId id, bool with_payload) override;
   Result<JobPage> list(const JobQuery& query) override;
@@ -57,6 +59,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
 
   std::string path_;
   std::string vfs_;
+  std::shared_ptr<ContentFiles> files_;
   bool prepared_ = false;
   Database database_;
   Statement begin_, end_, job_, head_, attempts_, spec_, page_, ending_, buckets_, key_;

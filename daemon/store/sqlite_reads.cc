@@ -8,24 +8,26 @@
 namespace futured {
 namespace {
 
+bool has_attempts(const Execution& row) { return row.integer(7) != 0; }
+
+}  // namespace
+
 // The columns of the statements `claim` and `load`.
-StoredJob read_job(const Execution& row) {
+Result<StoredJob> SqliteStore::read_job(const Execution& row) {
+  Result<std::string> payload = restore(row.bytes(5), *files_);
+  if (!payload) return payload.error();
   StoredJob job;
   job.id = JobId{row.number(0)};
   job.spec = SpecId{row.number(1)};
   job.owner = row.number32(2);
   job.retry_of = JobId{row.number(3)};
   job.submitted_at = WallTime{row.integer(4)};
-  job.payload = SharedBytes::of(std::string(row.bytes(5)));
+  job.payload = SharedBytes::of(*std::move(payload));
   job.state = static_cast<JobState>(row.integer(6));
   job.started = row.integer(8) != 0;
   job.lineage = read_lineage(row, 9);
   return job;
 }
-
-bool has_attempts(const Execution& row) { return row.integer(7) != 0; }
-
-}  // namespace
 
 Result<ClaimAnswer> SqliteStore::claim(const Claim& claim) {
   ClaimAnswer answer{.claim = claim, .jobs = {}, .specs = {}};
@@ -42,12 +44,14 @@ Result<ClaimAnswer> SqliteStore::claim(const Claim& claim) {
   {
     Execution row(reads_.claim);
     while (row.next()) {
-      bytes += row.bytes(5).size();
+      Result<StoredJob> job = read_job(row);
+      if (!job) return job.error();
+      bytes += job->payload.size;
       if (bytes > claim.bytes_max && !answer.jobs.empty()) break;
       if (has_attempts(row)) attempted.push_back(answer.jobs.size());
-      StoredJob& job = answer.jobs.emplace_back(ClaimedJob{{row.integer(11), row.integer(12)}, read_job(row)}).job;
-      job.in_backlog = true;
-      if (specs.empty() || specs.back() != job.spec) specs.push_back(job.spec);
+      job->in_backlog = true;
+      if (specs.empty() || specs.back() != job->spec) specs.push_back(job->spec);
+      answer.jobs.push_back({{row.integer(11), row.integer(12)}, *std::move(job)});
     }
     if (row.code() != SQLITE_OK) return fault(row.code());
   }
@@ -111,7 +115,9 @@ Result<std::optional<StoredJob>> SqliteStore::load_one(std::uint64_t id) {
   {
     Execution row(reads_.load);
     if (row.next()) {
-      job = read_job(row);
+      Result<StoredJob> read = read_job(row);
+      if (!read) return read.error();
+      job = *std::move(read);
       attempted = has_attempts(row);
     }
     if (row.code() != SQLITE_OK) return fault(row.code());
@@ -126,7 +132,7 @@ Status SqliteStore::complete(StoredJob& job) {
   reads_.attempts.bind(1, job.id.value);
   Execution row(reads_.attempts);
   while (row.next()) {
-    job.count_attempt(row.number32(0), static_cast<Charge>(row.integer(1)), WallTime{row.integer(2)});
+    job.count_attempt(row.number32(0), static_cast<Charge>(row.integer(1)), WallTime{row.integer(2)}, row.number(3));
   }
   if (row.code() != SQLITE_OK) return fault(row.code());
   return {};

@@ -4,6 +4,7 @@
 
 #include "base/wire.h"
 #include "daemon/store/cause_code.h"
+#include "daemon/store/stored_bytes.h"
 
 namespace futured {
 
@@ -55,6 +56,8 @@ SpecRow read_spec(const Execution& row) {
   spec.callbacks = row.bytes(19);
   spec.soft_timeout = Duration(row.integer(20));
   spec.heartbeat_timeout = Duration(row.integer(21));
+  spec.retry_memory_factor = row.real(22);
+  spec.retry_memory_bytes_max = row.number(23);
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 
@@ -62,7 +65,7 @@ Lineage read_lineage(const Execution& row, int first) {
   return {JobId{row.number(first)}, static_cast<std::uint8_t>(row.integer(first + 1))};
 }
 
-Result<Ending> read_ending(const Execution& row, int first, bool with_result) {
+Result<Ending> read_ending(const Execution& row, int first, ContentFiles* files) {
   Ending ending;
   ending.state = static_cast<JobState>(row.integer(first));
   if (!is_terminal(ending.state)) return ending;
@@ -75,7 +78,10 @@ Result<Ending> read_ending(const Execution& row, int first, bool with_result) {
     if (!cause) return Error{ErrorCode::kDataLoss, "the stored cause of an ending is damaged"};
     ending.cause = std::make_unique<Cause>(*std::move(cause));
   }
-  if (with_result) ending.result = row.bytes(first + 6);
+  if (files == nullptr) return ending;
+  Result<std::string> result = restore(row.bytes(first + 6), *files);
+  if (!result) return result.error();
+  ending.result = *std::move(result);
   return ending;
 }
 
@@ -115,6 +121,8 @@ Result<AttemptRow> read_attempt(const Execution& row) {
   attempt.cause = *std::move(cause);
   attempt.charge = static_cast<Charge>(row.integer(8));
   attempt.worker_pid = static_cast<std::int32_t>(row.integer(9));
+  attempt.memory_bytes_max = row.number(10);
+  attempt.next_memory_bytes_max = row.number(11);
   return attempt;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "daemon/core/rows.h"
+#include "daemon/store/content_files.h"
 #include "daemon/store/sqlite_database.h"
 
 namespace futured {
@@ -13,15 +14,17 @@ namespace futured {
 inline constexpr const char* kSpecColumns =
     "id, queue, pool, task, name, priority, max_attempts, backoff_ns, backoff_factor, backoff_max_ns, jitter, "
     "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
-    "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns";
+    "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns, retry_memory_factor, "
+    "retry_memory_bytes_max";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 // From column `first` on: parent, depth.
 [[nodiscard]] Lineage read_lineage(const Execution& row, int first);
 
-// From column `first` on: state, attempt, epoch, started_at, finished_at, cause; and result when `with_result`.
+// From column `first` on: state, attempt, epoch, started_at, finished_at, cause; and result, in `files` or not, unless
+// they are null.
 inline constexpr const char* kEndingColumns = "state, attempt, epoch, started_at, finished_at, cause";
-[[nodiscard]] Result<Ending> read_ending(const Execution& row, int first, bool with_result);
+[[nodiscard]] Result<Ending> read_ending(const Execution& row, int first, ContentFiles* files);
 
 // The columns of `deliveries`, in their order.
 inline constexpr const char* kDeliveryColumns = "id, job, lane, state, attempts, at, behind, error";
@@ -33,7 +36,8 @@ inline constexpr const char* kDeliveryColumns = "id, job, lane, state, attempts,
 [[nodiscard]] WholeBatchRow read_whole_batch(const Execution& row);
 
 inline constexpr const char* kAttemptColumns =
-    "job, epoch, attempt, slot, finished_at, ran, retry_at, cause, charge, worker_pid";
+    "job, epoch, attempt, slot, finished_at, ran, retry_at, cause, charge, worker_pid, memory_bytes_max, "
+    "next_memory_bytes_max";
 [[nodiscard]] Result<AttemptRow> read_attempt(const Execution& row);
 
 // Words without control characters, as one column.

@@ -200,8 +200,24 @@ ALTER TABLE deliveries ADD COLUMN behind BLOB NOT NULL DEFAULT x'';
 ALTER TABLE callbacks ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-// Few jobs have a parent, so it lies apart.
+// Which jobs need a file of payloads and results: a job's row names its files, too, and this is the way back. Who is to
+// stop. What an attempt may take of memory. Of the few jobs that have one, the parent.
 constexpr const char* kVersion5 = R"sql(
+CREATE TABLE file_uses (
+  digest BLOB NOT NULL,
+  job INTEGER NOT NULL,
+  PRIMARY KEY (digest, job)
+) WITHOUT ROWID;
+CREATE TABLE cancels (
+  job INTEGER PRIMARY KEY,
+  asked_at INTEGER NOT NULL,
+  kill_at INTEGER NOT NULL,
+  reason TEXT NOT NULL
+);
+ALTER TABLE specs ADD COLUMN retry_memory_factor REAL NOT NULL DEFAULT 0;
+ALTER TABLE specs ADD COLUMN retry_memory_bytes_max INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN memory_bytes_max INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN next_memory_bytes_max INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE children (
   job INTEGER PRIMARY KEY,
   parent INTEGER NOT NULL,

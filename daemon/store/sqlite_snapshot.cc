@@ -11,6 +11,7 @@ Result<Snapshot> SqliteStore::snapshot() {
   if (const Status read = read_meta(snapshot); !read) return read.error();
   if (const Status read = read_lanes(snapshot); !read) return read.error();
   if (const Status read = read_resident(snapshot); !read) return read.error();
+  if (const Status read = read_cancels(snapshot); !read) return read.error();
   if (const Status read = read_callbacks(snapshot); !read) return read.error();
   return snapshot;
 }
@@ -117,6 +118,20 @@ Status SqliteStore::read_resident(Snapshot& snapshot) {
   Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
   if (!read) return read.error();
   snapshot.specs = *std::move(read);
+  return {};
+}
+
+Status SqliteStore::read_cancels(Snapshot& snapshot) {
+  Result<Statement> cancels = database_.prepare(
+      "SELECT c.job, c.asked_at, c.kill_at, c.reason FROM cancels c JOIN job_state j ON j.id = c.job"
+      " WHERE j.state = 3 ORDER BY c.job");
+  if (!cancels) return cancels.error().in("database " + path_);
+  Execution row(*cancels);
+  while (row.next()) {
+    snapshot.cancels.push_back(
+        {JobId{row.number(0)}, Instant{row.integer(1)}, Instant{row.integer(2)}, std::string(row.bytes(3))});
+  }
+  if (row.code() != SQLITE_OK) return fault(row.code());
   return {};
 }
 

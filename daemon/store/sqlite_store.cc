@@ -56,7 +56,11 @@ StoreVersion sqlite_version() {
   return {std::string("sqlite ") + sqlite3_libversion(), static_cast<std::uint32_t>(schema_migrations().size())};
 }
 
-Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path) { return SqliteStore::open(path, {}); }
+Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, int compression_level) {
+  SqliteOptions options;
+  options.compression_level = compression_level;
+  return SqliteStore::open(path, options);
+}
 
 Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, const SqliteOptions& options) {
   return SqliteStore::open(path, options);
@@ -85,7 +89,8 @@ SqliteStore::SqliteStore(LockFile lock, Database database, std::string path, con
       database_(std::move(database)),
       path_(std::move(path)),
       options_(options),
-      reserve_(path_ + ".reserve", options.reserve_bytes) {
+      reserve_(path_ + ".reserve", options.reserve_bytes),
+      files_(std::make_shared<ContentFiles>(path_ + ".files", options.compression_level)) {
   sqlite3_wal_hook(
       database_.raw(),
       [](void* self, sqlite3*, const char*, int pages) {
@@ -97,6 +102,7 @@ SqliteStore::SqliteStore(LockFile lock, Database database, std::string path, con
 }
 
 SqliteStore::~SqliteStore() {
+  files_->close();  // before the lock is given up
   // What a failed fsync left behind is for the next start to read from the WAL, not for this one to copy.
   if (broken_) sqlite3_db_config(database_.raw(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
@@ -106,11 +112,13 @@ Status SqliteStore::prepare() {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
-      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.queue, "INSERT OR REPLACE INTO queues VALUES (?,?,?,?)"},
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
-      {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.start, "INSERT OR REPLACE INTO starts VALUES (?,?,?)"},
+      {&writes_.cancel_add, "INSERT OR REPLACE INTO cancels VALUES (?,?,?,?)"},
+      {&writes_.cancel_remove, "DELETE FROM cancels WHERE job = ?"},
       {&writes_.backlog_remove,
        "DELETE FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND ord BETWEEN ? AND ?"},
       {&writes_.deadline_add, "INSERT OR REPLACE INTO deadlines VALUES (?,?,?)"},
@@ -121,6 +129,7 @@ Status SqliteStore::prepare() {
       {&writes_.delivery,
        std::string("INSERT OR REPLACE INTO deliveries (") + kDeliveryColumns + ") VALUES (?,?,?,?,?,?,?,?)"},
       {&writes_.whole_batch, "INSERT OR REPLACE INTO whole_batches VALUES (?,?,?,?)"},
+      {&writes_.file_use, "INSERT OR IGNORE INTO file_uses VALUES (?,?)"},
       {&writes_.child, "INSERT INTO children VALUES (?,?,?)"},
       {&writes_.meta, "INSERT OR REPLACE INTO meta VALUES (?,?)"},
       {&writes_.key_add, "INSERT INTO keys VALUES (?,?,?,?,?,?,?)"},
@@ -137,7 +146,8 @@ Status SqliteStore::prepare() {
        "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, j.state,"
        " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
        " j.parent, j.depth FROM job_state j WHERE j.id = ?"},
-      {&reads_.attempts, "SELECT attempt, charge, retry_at FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
+      {&reads_.attempts,
+       "SELECT attempt, charge, retry_at, next_memory_bytes_max FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
       {&reads_.spec, "SELECT * FROM specs WHERE id = ?"},
       {&reads_.batch, "SELECT id, owner, state FROM job_state WHERE id BETWEEN ? AND ? ORDER BY id"},
       {&reads_.deliveries,
@@ -162,10 +172,35 @@ Status SqliteStore::prepare() {
     if (!prepared) return prepared.error();
     *insert = *std::move(prepared);
   }
+  if (const Status swept = sweep_files(); !swept) return swept;
   return read_key_filters();
 }
 
-std::unique_ptr<StoreReader> SqliteStore::reader() { return std::make_unique<SqliteReader>(path_, options_.vfs); }
+// A file goes with the last job that it is of. One look-up a file, however many jobs there are.
+Status SqliteStore::sweep_files() {
+  Result<Statement> used =
+      database_.prepare("SELECT 1 FROM file_uses u CROSS JOIN jobs j ON j.id = u.job WHERE u.digest = ? LIMIT 1");
+  if (!used) return used.error();
+  Result<Statement> forget = database_.prepare("DELETE FROM file_uses WHERE digest = ?");
+  if (!forget) return forget.error();
+  return files_->sweep([&](const Digest& digest) -> Result<bool> {
+    used->bind_blob(1, digest.raw());
+    {
+      Execution row(*used);
+      if (row.next()) return true;
+      if (row.code() != SQLITE_OK) return database_.error(row.code());
+    }
+    forget->bind_blob(1, digest.raw());
+    if (const int code = forget->run(); code != SQLITE_OK) return database_.error(code);
+    return false;
+  });
+}
+
+std::unique_ptr<StoreReader> SqliteStore::reader() {
+  return std::make_unique<SqliteReader>(path_, options_.vfs, files_);
+}
+
+std::unique_ptr<PayloadKeeper> SqliteStore::keeper() { return std::make_unique<FileKeeper>(files_); }
 
 Status SqliteStore::begin_epoch(Epoch epoch, const std::string& spawner_instance) {
   int code = writes_.begin.run();

@@ -15,6 +15,7 @@
 #include "daemon/store/reserve_file.h"
 #include "daemon/store/sqlite_database.h"
 #include "daemon/store/store.h"
+#include "daemon/store/stored_bytes.h"
 
 namespace futured {
 
@@ -27,7 +28,8 @@ struct SqliteOptions {
   std::int64_t reserve_bytes = 4 * 1024 * 1024;
   std::uint64_t mark_step_ids = 16 * 1024;  // the low-water mark is written when it can rise so far
   std::size_t keys_per_bucket = 64 * 1024;
-  std::uint64_t tail_ids_max = 256 * 1024;  // ids that a start looks through above the mark
+  std::uint64_t tail_ids_max = 256 * 1024;     // ids that a start looks through above the mark
+  int compression_level = kStoredCompression;  // of files
 };
 
 [[nodiscard]] Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, const SqliteOptions& options);
@@ -48,6 +50,8 @@ class SqliteStore : public Store {
   void tend() override;
   [[nodiscard]] bool wants_tending() const override { return short_of_space_ || is_checkpoint_due(); }
   [[nodiscard]] bool short_of_space() const override { return short_of_space_; }
+  [[nodiscard]] bool writes_files(const Batch& batch) const override;
+  std::unique_ptr<PayloadKeeper> keeper() override;
   std::unique_ptr<StoreReader> reader() override;
 
  private:
@@ -55,10 +59,10 @@ class SqliteStore : public Store {
   struct Writes {
     Statement begin, commit, rollback;
     BulkInsert job, outcome, backlog_add;
-    Statement spec, queue, pool, attempt, start;
+    Statement spec, queue, pool, attempt, start, cancel_add, cancel_remove;
     Statement backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
-    Statement callback, delivery, whole_batch, child;
+    Statement callback, delivery, whole_batch, file_use, child;
   };
   struct Reads {
     Statement claim, load, attempts, spec, key, deliveries, batch;
@@ -75,6 +79,7 @@ class SqliteStore : public Store {
 
   // Opening: sqlite_store.cc.
   [[nodiscard]] Status prepare();
+  [[nodiscard]] Status sweep_files();
   void lengthen_wal();
 
   // What a start reads: sqlite_snapshot.cc.
@@ -82,9 +87,11 @@ class SqliteStore : public Store {
   [[nodiscard]] Status read_meta(Snapshot& snapshot);
   [[nodiscard]] Status read_lanes(Snapshot& snapshot);
   [[nodiscard]] Status read_resident(Snapshot& snapshot);
+  [[nodiscard]] Status read_cancels(Snapshot& snapshot);
   [[nodiscard]] Status read_callbacks(Snapshot& snapshot);
 
   // Committing: sqlite_commit.cc. The ints are SQLite's codes.
+  [[nodiscard]] Status write_files(const Batch& batch);
   [[nodiscard]] int write(const Batch& batch, const MarkStep& step);
   [[nodiscard]] int write_rows(const Batch& batch);
   [[nodiscard]] int write_words(const Batch& batch);  // specs, queues, pools
@@ -93,10 +100,12 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_outcomes(const std::vector<OutcomeRow>& outcomes);
   [[nodiscard]] int write_attempts(const std::vector<AttemptRow>& attempts);
   [[nodiscard]] int write_starts(const std::vector<StartRow>& starts);
+  [[nodiscard]] int write_cancels(const Batch& batch);
   [[nodiscard]] int write_backlog(const Batch& batch);
   [[nodiscard]] int write_deadlines(const Batch& batch);
   [[nodiscard]] int write_keys(const std::vector<KeyRow>& keys);
   [[nodiscard]] int write_callbacks(const Batch& batch);
+  [[nodiscard]] int write_file_uses();
   [[nodiscard]] int write_mark(const MarkStep& step);
   [[nodiscard]] int remove_stragglers(const Batch& batch, std::uint64_t mark);
   [[nodiscard]] int write_meta(const char* name, std::uint64_t value);
@@ -107,6 +116,7 @@ class SqliteStore : public Store {
   bool spend_reserve();
 
   // Reading: sqlite_reads.cc.
+  [[nodiscard]] Result<StoredJob> read_job(const Execution& row);
   [[nodiscard]] Status complete(StoredJob& job);  // attempts, crashes, retry_at
   [[nodiscard]] Result<std::optional<StoredJob>> load_one(std::uint64_t id);
   [[nodiscard]] Result<std::vector<SpecRow>> read_specs(std::vector<SpecId> wanted);
@@ -122,6 +132,8 @@ class SqliteStore : public Store {
   Writes writes_;
   Reads reads_;
   ReserveFile reserve_;
+  const std::shared_ptr<ContentFiles> files_;
+  StoredForms forms_{files_};  // of the last batch; one that was rolled back finds its files again
   bool short_of_space_ = false;
   std::optional<Error> broken_;  // a failed fsync or the like: nothing is committed any more
 

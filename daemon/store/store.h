@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -101,6 +102,18 @@ class StoreReader {
   [[nodiscard]] virtual Result<CallbackPage> callbacks(const CallbackQuery& query) = 0;
 };
 
+// What must stay on disk until it is committed or refused. Given up by whoever lets go of it last.
+using PayloadHold = std::shared_ptr<const void>;
+
+// Puts on disk, ahead of its commit, what of a payload is too large for a row: so that a full disk is told before the
+// job is accepted, and commits do not wait for it. Any thread; blocking.
+class PayloadKeeper {
+ public:
+  virtual ~PayloadKeeper() = default;
+  // kResourceExhausted: there is no room, and nothing of it is left there.
+  [[nodiscard]] virtual Result<PayloadHold> keep(const std::vector<std::string_view>& payloads) = 0;
+};
+
 // The writer's side. One thread at a time (the store thread); blocking.
 class Store {
  public:
@@ -128,13 +141,23 @@ class Store {
   // go on, new jobs should be refused.
   [[nodiscard]] virtual bool short_of_space() const { return false; }
 
+  // A commit of this batch writes files beside its rows, which may take long.
+  [[nodiscard]] virtual bool writes_files(const Batch&) const { return false; }
+  // For another thread; null: this store keeps no files. May outlive it.
+  [[nodiscard]] virtual std::unique_ptr<PayloadKeeper> keeper() { return nullptr; }
+
   // A reader of its own for another thread. Outlived by the store.
   [[nodiscard]] virtual std::unique_ptr<StoreReader> reader() = 0;
 };
 
+inline constexpr int kStoredCompression = 3;
+
 // SQLite in `path` (created with mode 0600 when missing). Holds an exclusive lock file `<path>.lock` for its life.
+// Large parts of payloads and results are files in `<path>.files`, compressed where that saves room: at this level of
+// zstd, 0 (never) to limits::kStoredCompressionMax.
 // Errors: locked by another daemon, corrupt, a schema newer than this program knows, unwritable directory.
-[[nodiscard]] Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path);
+[[nodiscard]] Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path,
+                                                               int compression_level = kStoredCompression);
 
 struct StoreVersion {
   std::string program;       // "sqlite 3.40.1"

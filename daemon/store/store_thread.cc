@@ -39,6 +39,7 @@ void StoreThread::commit(std::unique_ptr<Batch> batch, StoreQuestions questions,
 }
 
 std::optional<StoreAnswer> StoreThread::commit_here(std::unique_ptr<Batch>& batch) {
+  if (store_->writes_files(*batch)) return std::nullopt;
   const std::unique_lock lock(store_mutex_, std::try_to_lock);
   if (!lock.owns_lock() || commits_untended_ >= kCommitsUntendedMax || store_->wants_tending()) return std::nullopt;
   ++commits_untended_;
@@ -106,10 +107,15 @@ void StoreThread::execute(StoreAnswer& answer) {
   answer.keys = *std::move(keys);
 }
 
-ReaderThread::ReaderThread(std::unique_ptr<StoreReader> reader, std::size_t waiting_max)
-    : reader_(std::move(reader)), waiting_max_(waiting_max), thread_([this] { run(); }) {}
+template <typename Asked>
+QuestionThread<Asked>::QuestionThread(const char* name, std::unique_ptr<Asked> asked, std::size_t waiting_max)
+    : asked_(std::move(asked)),
+      waiting_max_(waiting_max),
+      gauge_(std::make_shared<LoopGauge>(name)),
+      thread_([this] { run(); }) {}
 
-ReaderThread::~ReaderThread() {
+template <typename Asked>
+QuestionThread<Asked>::~QuestionThread() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -118,7 +124,8 @@ ReaderThread::~ReaderThread() {
   thread_.join();
 }
 
-bool ReaderThread::ask(Question question) {
+template <typename Asked>
+bool QuestionThread<Asked>::ask(Question question) {
   {
     const std::lock_guard lock(mutex_);
     if (waiting_.size() >= waiting_max_) return false;
@@ -128,7 +135,8 @@ bool ReaderThread::ask(Question question) {
   return true;
 }
 
-void ReaderThread::run() {
+template <typename Asked>
+void QuestionThread<Asked>::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return !waiting_.empty() || stopping_; });
@@ -138,10 +146,13 @@ void ReaderThread::run() {
     lock.unlock();
     gauge_->begin(monotonic_now());
     gauge_->due(next.asked);
-    std::exchange(next.question, nullptr)(*reader_);  // what it holds ends with it
+    std::exchange(next.question, nullptr)(*asked_);  // what it holds ends with it
     gauge_->end(monotonic_now(), "question");
     lock.lock();
   }
 }
+
+template class QuestionThread<StoreReader>;
+template class QuestionThread<PayloadKeeper>;
 
 }  // namespace futured

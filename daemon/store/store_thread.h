@@ -1,5 +1,5 @@
-// The store's two threads: StoreThread commits and answers the scheduler in order; ReaderThread answers people beside
-// it.
+// The store's threads: StoreThread commits and answers the scheduler in order; beside it ReaderThread answers people,
+// and KeeperThread writes large payloads ahead of their commit.
 #pragma once
 
 #include <condition_variable>
@@ -88,15 +88,16 @@ class StoreThread {
   std::thread thread_;  // last: it uses all of the above
 };
 
-// Owns a reader and the one thread that uses it. Bounded: it refuses rather than keeping people waiting for long.
-class ReaderThread {
+// Owns what is asked and the one thread that asks it. Bounded: it refuses rather than keeping people waiting for long.
+template <typename Asked>
+class QuestionThread {
  public:
-  using Question = std::function<void(StoreReader&)>;
+  using Question = std::function<void(Asked&)>;
 
-  ReaderThread(std::unique_ptr<StoreReader> reader, std::size_t waiting_max);
-  ReaderThread(const ReaderThread&) = delete;
-  ReaderThread& operator=(const ReaderThread&) = delete;
-  ~ReaderThread();  // after every question that was taken
+  QuestionThread(const char* name, std::unique_ptr<Asked> asked, std::size_t waiting_max);
+  QuestionThread(const QuestionThread&) = delete;
+  QuestionThread& operator=(const QuestionThread&) = delete;
+  ~QuestionThread();  // after every question that was taken
 
   // False: `waiting_max` questions wait already, and this one will never be asked.
   [[nodiscard]] bool ask(Question question);
@@ -112,14 +113,26 @@ class ReaderThread {
 
   void run();
 
-  std::unique_ptr<StoreReader> reader_;
+  const std::unique_ptr<Asked> asked_;
   const std::size_t waiting_max_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Waiting> waiting_;  // guarded by mutex_
   bool stopping_ = false;        // guarded by mutex_
-  const std::shared_ptr<LoopGauge> gauge_ = std::make_shared<LoopGauge>("reader");
+  const std::shared_ptr<LoopGauge> gauge_;
   std::thread thread_;
+};
+
+class ReaderThread final : public QuestionThread<StoreReader> {
+ public:
+  ReaderThread(std::unique_ptr<StoreReader> reader, std::size_t waiting_max)
+      : QuestionThread("reader", std::move(reader), waiting_max) {}
+};
+
+class KeeperThread final : public QuestionThread<PayloadKeeper> {
+ public:
+  KeeperThread(std::unique_ptr<PayloadKeeper> keeper, std::size_t waiting_max)
+      : QuestionThread("payloads", std::move(keeper), waiting_max) {}
 };
 
 }  // namespace futured

@@ -1,4 +1,5 @@
 """The cases. Each takes a Setting and a Report, measures its subjects in turns, and says ratios."""
+import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -25,6 +26,7 @@ SLICED_MIB = 1024
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 COMMANDS = 1_000
 FRESH_JOBS = 5_000
+COROUTINES = 10_000
 THREADS = 10
 SLEEPS = 100
 COMPUTE_JOBS = 400
@@ -239,11 +241,21 @@ def commands(setting, report):
     report.ratio("futured", "limit: spawn and wait, 2 at a time", "per_second")
 
 
+async def sleeps_at_once(count):
+    """Seconds that so many sleeps of 1 s take on this process's own loop, with nothing kept of them."""
+    begun = time.perf_counter()
+    await asyncio.gather(*(asyncio.sleep(1) for _ in range(count)))
+    return time.perf_counter() - begun
+
+
 def modes(setting, report):
-    """a fork for every task (fresh); sleeps on the threads of one process (thread)"""
+    """a fork for every task (fresh); sleeps on the threads of one process (thread), and as its coroutines (async)"""
     count = setting.jobs(FRESH_JOBS)
     fresh = '[pools.default]\nmode = "fresh"\nsize = 2\n'
     threads = f'[pools.default]\nmode = "thread"\njobs_at_once = {THREADS}\nsize = 1\n'
+    coroutines = setting.jobs(COROUTINES)
+    one_loop = f'[pools.default]\nmode = "async"\njobs_at_once = {coroutines}\nsize = 1\n'
+    on_one_loop = f"{coroutines:,} sleeps of 1 s at once"
     for _ in range(setting.rounds):
         with setting.daemon(fresh) as daemon:
             daemon.start()
@@ -258,9 +270,16 @@ def modes(setting, report):
             begun = time.perf_counter()
             list(pool.map(time.sleep, [0.01] * SLEEPS))
             report.add("ThreadPoolExecutor, the same", ms=(time.perf_counter() - begun) * 1e3)
+        with setting.daemon(one_loop) as daemon:
+            daemon.start()
+            figures = setting.run("bench-futured", "calls", daemon.socket, "sleep", "1", coroutines)
+        report.add(f"futured, {on_one_loop}", ms=figures["seconds"] * 1e3)
+        report.add("asyncio, the same", ms=asyncio.run(sleeps_at_once(coroutines)) * 1e3)
     report.show()
     report.ratio("futured, fresh", "limit: fork, exit and wait, 2 at a time", "per_second", wanted="at least 0.6")
     report.wanted(f"futured, {SLEEPS} sleeps of 10 ms on {THREADS} threads", "ms", "at most 103")
+    report.wanted(f"futured, {on_one_loop}", "ms", "at most 1,300")
+    report.ratio(f"futured, {on_one_loop}", "asyncio, the same", "ms")
 
 
 def backlog(setting, report):

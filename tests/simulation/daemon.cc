@@ -34,7 +34,7 @@ Daemon::Daemon(World world, Moment now) : world_(std::move(world)) {
   std::set<SlotId> alive;
   for (const Notice& worker : world_.machine.live()) {
     alive.insert(worker.slot);
-    step(event::SlotReady{worker.slot, worker.generation}, now);
+    step(event::SlotReady{worker.slot, worker.generation, 0, worker.memory_bytes_max}, now);
   }
   for (const auto& run : recovered) {
     say(run.done ? "adopt done" : "adopt", run.slot, run.fence);
@@ -120,7 +120,7 @@ void Daemon::report(SlotId slot, const Report& report, Moment now) {
   done.finished_at = report.finished;
   done.result = report.result;
   Cause cause;
-  cause.kind = CauseKind::kTaskError;
+  cause.kind = report.out_of_memory ? CauseKind::kOutOfMemory : CauseKind::kTaskError;
   cause.error_class = report.error_class;
   done.retry_after = report.retry_after;
   if (!report.succeeded) done.cause = &cause;
@@ -128,7 +128,9 @@ void Daemon::report(SlotId slot, const Report& report, Moment now) {
 }
 
 void Daemon::tell(const Notice& notice, Moment now) {
-  if (notice.kind == Notice::Kind::kStarted) return step(event::SlotReady{notice.slot, notice.generation}, now);
+  if (notice.kind == Notice::Kind::kStarted) {
+    return step(event::SlotReady{notice.slot, notice.generation, 0, notice.memory_bytes_max}, now);
+  }
   event::SlotEnded ended{notice.slot, notice.generation, std::nullopt, {}, {}, {}};
   ended.cause.kind = CauseKind::kWorkerCrashed;
   const auto head = world_.machine.head(notice.slot);
@@ -138,6 +140,8 @@ void Daemon::tell(const Notice& notice, Moment now) {
   } else if (head && head->taken) {
     ended.taken = head->fence;
     ended.taken_at = head->taken_at;
+    ended.is_over_limit = notice.over_memory;
+    if (notice.over_memory) ended.cause.kind = CauseKind::kOutOfMemory;
   }
   say("worker ended", notice.slot, ended.taken.value_or(Fence{}));
   step(ended, now);
@@ -147,7 +151,9 @@ void Daemon::carry_out(Moment now) {
   Machine& machine = world_.machine;
   while (!effects_.nothing_at_once()) {
     for (const effect::Refused& refused : std::exchange(effects_.refused, {})) world_.oracle.heard_refused(refused);
-    for (const effect::StartWorker& start : std::exchange(effects_.starts, {})) machine.start(start.slot);
+    for (const effect::StartWorker& start : std::exchange(effects_.starts, {})) {
+      machine.start(start.slot, start.memory_bytes_max);
+    }
     for (const effect::Stop& stop : std::exchange(effects_.stops, {})) {
       say("stop", stop.slot, stop.fence);
       machine.stop(stop.slot, stop.fence);

@@ -102,6 +102,7 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   faults_.deaf_per_mille = maybe(500, 50, 1000);
   faults_.silent_per_mille = maybe(500, 5, 300);
   faults_.long_per_mille = maybe(400, 5, 50);
+  faults_.hungry_per_mille = maybe(500, 10, 400);
   faults_.idle_crash_per_mille = maybe(300, 1, 10);
   faults_.ring_records = static_cast<std::size_t>(random_.chance(300) ? random_.between(1, 8) : 64);
   draw_pools();
@@ -109,7 +110,9 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   std::vector<std::size_t> runs_at_once;  // of each slot
   for (PoolSetup& pool : setup_.pools) {
     if (!pool.commands && random_.chance(300)) pool.runs_per_slot = static_cast<std::uint32_t>(random_.between(2, 8));
+    if (pool.runs_per_slot > 1) pool.memory_bytes_max = 0;  // a limit is of one job at a time
     runs_at_once.insert(runs_at_once.end(), pool.slots, pool.runs_per_slot);
+    oracle_.pool_memory(pool.name, pool.memory_bytes_max);
     if (random_.chance(500)) continue;
     pool.workers_min = static_cast<std::uint32_t>(random_.below(pool.slots + 1));
     pool.idle = random_.duration(milliseconds(1), milliseconds(2'000));
@@ -125,6 +128,8 @@ void History::draw_pools() {
     setup_.pools.push_back({"extra", false, slots(), {}});
     tasks_.push_back({"only here", "work"});
   }
+  const std::uint64_t memory_bytes_max = random_.chance(600) ? 64 : 0;
+  for (PoolSetup& pool : setup_.pools) pool.memory_bytes_max = memory_bytes_max;
   setup_.queues = {{"stack", Discipline::kLifo}, {"urgent", Discipline::kPriority}, {"side", Discipline::kFifo}};
   setup_.seed = random_.next();
   setup_.window_bytes = random_.chance(700) ? static_cast<std::size_t>(random_.between(1, 40'000)) : 0;
@@ -149,6 +154,10 @@ void History::draw_specs() {
     spec.at_most_once = random_.chance(200);
     if (random_.chance(200)) spec.retry_only = {random_.chance(500) ? "Flaky" : "TASK_ERROR"};
     if (random_.chance(200)) spec.retry_except = {random_.chance(500) ? "Other" : "TIMEOUT"};
+    if (random_.chance(setup_.pools[0].memory_bytes_max != 0 ? 600 : 50)) {
+      spec.retry_memory_factor = random_.chance(500) ? 2 : 1.5;
+      spec.retry_memory_bytes_max = static_cast<std::uint64_t>(random_.between(65, 300));
+    }
     if (random_.chance(500)) spec.crashes_max = static_cast<std::uint32_t>(random_.between(1, 4));
     std::vector<CallbackSpec> callbacks;
     for (std::uint64_t left = random_.chance(400) ? 1 + random_.below(4) : 0; left > 0; --left) {
@@ -228,10 +237,15 @@ void History::cancel() {
   const std::uint64_t newest = oracle_.newest_id();
   // Mostly what is recent; ids leap at each start of a daemon, so many of them were never given out.
   const std::uint64_t back = random_.below(random_.chance(700) ? 200 : newest + 2);
-  const JobId job{newest + 1 > back ? newest + 1 - back : 1};
-  oracle_.asked_cancel(++token_, job);
+  JobId job{newest + 1 > back ? newest + 1 - back : 1};
+  const std::vector<LiveJob> running = daemon_->scheduler().running();
+  if (!running.empty() && random_.chance(500)) job = running[random_.below(running.size())].id;
+  event::Cancel cancel{++token_, {random_.chance(950) ? 1000u : 1001u}, job};
+  if (random_.chance(200)) cancel.grace = random_.duration(microseconds(1), milliseconds(100));
+  cancel.waits = random_.chance(400);
+  oracle_.asked_cancel(token_, job, cancel.waits);
   say("cancel %lu: job %lu\n", token_, job.value);
-  daemon_->request(event::Cancel{token_, {random_.chance(950) ? 1000u : 1001u}, job});
+  daemon_->request(std::move(cancel));
 }
 
 CallbackSpec History::draw_callback() {

@@ -29,7 +29,9 @@ std::vector<Machine::Recovered> Machine::attach() {
       if (run.state == State::kTaken) recovered.push_back({slot.id, run.fence, run.taken_at, false});
     }
     for (const Report& report : slot.reports) recovered.push_back({slot.id, report.fence, report.started, true});
-    if (slot.worker == Worker::kDead) notices_.push_back({Notice::Kind::kEnded, slot.id, slot.generation});
+    if (slot.worker == Worker::kDead) {
+      notices_.push_back({Notice::Kind::kEnded, slot.id, slot.generation, 0, slot.over_memory});
+    }
     slot.end_told = slot.worker != Worker::kDead;
   }
   return recovered;
@@ -39,13 +41,14 @@ std::vector<Notice> Machine::live() const {
   std::vector<Notice> live;
   for (const Slot& slot : slots_) {
     const bool there = slot.worker == Worker::kAlive || slot.worker == Worker::kKilled || slot.worker == Worker::kDead;
-    if (there) live.push_back({Notice::Kind::kStarted, slot.id, slot.generation});
+    if (there) live.push_back({Notice::Kind::kStarted, slot.id, slot.generation, slot.memory_bytes_max});
   }
   return live;
 }
 
-void Machine::start(SlotId id) {
+void Machine::start(SlotId id, std::uint64_t memory_bytes_max) {
   at(id).start_wanted = true;
+  at(id).next_memory_bytes_max = memory_bytes_max;
   start_if_due(at(id));
 }
 
@@ -54,6 +57,7 @@ void Machine::start_if_due(Slot& slot) {
   const bool vacant = slot.worker == Worker::kNone || (slot.worker == Worker::kDead && slot.end_told);
   if (!slot.start_wanted || !vacant || !slot.reports.empty()) return;
   slot.start_wanted = false;
+  slot.memory_bytes_max = slot.next_memory_bytes_max;
   slot.worker = Worker::kStarting;
 }
 
@@ -143,13 +147,16 @@ void Machine::release(SlotId id, std::uint64_t cursor) {
 void Machine::take(Slot& slot, Run& run, Instant now) {
   run.state = State::kTaken;
   run.taken_at = now;
-  oracle_.took(run.fence);
+  oracle_.took(run.fence, slot.memory_bytes_max);
   Duration length = random_.duration(microseconds(1), microseconds(300));
   if (random_.chance(100)) length = random_.duration(milliseconds(1), milliseconds(30));
   if (random_.chance(faults_.long_per_mille)) length = random_.duration(seconds(1), seconds(5));
   run.end = Run::End::kSucceed;
   if (random_.chance(faults_.fail_per_mille)) run.end = random_.chance(200) ? Run::End::kFailForGood : Run::End::kFail;
   if (random_.chance(faults_.crash_per_mille)) run.end = Run::End::kCrash;
+  if (random_.chance(faults_.hungry_per_mille)) {
+    run.end = random_.chance(500) ? Run::End::kDieOfMemory : Run::End::kWantMemory;
+  }
   run.deaf = random_.chance(faults_.deaf_per_mille);
   run.beats = !random_.chance(faults_.silent_per_mille);
   if (!run.beats) oracle_.is_silent(run.fence);
@@ -157,7 +164,6 @@ void Machine::take(Slot& slot, Run& run, Instant now) {
   run.ends_at = now + length;
   if (random_.chance(faults_.hang_per_mille)) run.ends_at = Instant::never();
   if (recovering_) run.ends_at = std::min(run.ends_at, now + milliseconds(1));
-  (void)slot;
 }
 
 void Machine::finish(Slot& slot, Run& run, Instant now) {
@@ -166,6 +172,7 @@ void Machine::finish(Slot& slot, Run& run, Instant now) {
     slot.culprit = run.fence;
     return die(slot);
   }
+  if (run.end == Run::End::kDieOfMemory && !stopped) return die(slot, true);
   Report report{run.fence,
                 stopped ? run.ends_well : run.end == Run::End::kSucceed,
                 !stopped && run.end == Run::End::kFailForGood,
@@ -174,21 +181,26 @@ void Machine::finish(Slot& slot, Run& run, Instant now) {
                 {}};
   if (report.succeeded) report.result = "result " + std::to_string(random_.next());
   if (!report.succeeded) report.error_class = random_.chance(500) ? "Flaky" : "Other";
+  report.out_of_memory = !stopped && run.end == Run::End::kWantMemory;
   if (!report.succeeded && random_.chance(100)) report.retry_after = random_.duration(microseconds(1), seconds(2));
+  if (report.out_of_memory) oracle_.ran_out_of_memory(run.fence);
   oracle_.finished(run.fence, report.succeeded, report.final, report.succeeded ? report.result : report.error_class);
   std::erase_if(slot.ring,
                 [&](const Run& other) { return other.fence == report.fence && other.state == State::kTaken; });
   slot.reports.push_back(std::move(report));
 }
 
-void Machine::die(Slot& slot) {
+void Machine::die(Slot& slot, bool over_memory) {
   slot.worker = Worker::kDead;
+  slot.over_memory = over_memory;
   slot.end_told = false;
   ++crashes_;
   for (const Run& run : slot.ring) {
-    if (run.state == State::kTaken) oracle_.died(run.fence);
+    if (run.state != State::kTaken) continue;
+    oracle_.died(run.fence);
+    if (over_memory) oracle_.ran_out_of_memory(run.fence);
   }
-  notices_.push_back({Notice::Kind::kEnded, slot.id, slot.generation});
+  notices_.push_back({Notice::Kind::kEnded, slot.id, slot.generation, 0, over_memory});
 }
 
 bool Machine::step(SlotId id, Instant now) {
@@ -202,7 +214,7 @@ bool Machine::step(SlotId id, Instant now) {
       slot.ring.clear();
       slot.culprit.reset();
       ++slot.generation;
-      notices_.push_back({Notice::Kind::kStarted, slot.id, slot.generation});
+      notices_.push_back({Notice::Kind::kStarted, slot.id, slot.generation, slot.memory_bytes_max});
       return true;
     case Worker::kKilled:
       die(slot);
@@ -267,6 +279,7 @@ void Machine::crash() {
 void Machine::recover() {
   recovering_ = true;
   faults_.idle_crash_per_mille = faults_.crash_per_mille = faults_.hang_per_mille = 0;
+  faults_.hungry_per_mille = 0;
   for (Slot& slot : slots_) {
     for (Run& run : slot.ring) {
       if (run.state == State::kTaken && run.ends_at == Instant::never()) run.ends_at = Instant{};

@@ -22,6 +22,7 @@ struct WorkerFaults {
   std::uint64_t hang_per_mille = 0;
   std::uint64_t deaf_per_mille = 0;        // ignores its stop
   std::uint64_t silent_per_mille = 0;      // gives no sign of life
+  std::uint64_t hungry_per_mille = 0;      // has too little memory: dies of it, or tells so
   std::uint64_t long_per_mille = 0;        // takes seconds
   std::uint64_t idle_crash_per_mille = 0;  // of each step
   std::size_t ring_records = 64;
@@ -36,12 +37,15 @@ struct Report {
   std::string result;
   std::string error_class;              // of a failure
   std::optional<Duration> retry_after;  // that it asks for
+  bool out_of_memory = false;           // the failure
 };
 
 struct Notice {
   enum class Kind { kStarted, kEnded } kind = Kind::kStarted;
   SlotId slot;
   std::uint32_t generation = 0;
+  std::uint64_t memory_bytes_max = 0;  // kStarted; 0: its pool's
+  bool over_memory = false;            // kEnded: of that
 };
 
 class Machine {
@@ -60,7 +64,7 @@ class Machine {
   std::vector<Recovered> attach();
   // Workers that this daemon takes over: alive, or dead and not yet told to be.
   [[nodiscard]] std::vector<Notice> live() const;
-  void start(SlotId slot);
+  void start(SlotId slot, std::uint64_t memory_bytes_max = 0);
   void kill(SlotId slot);
   void stop(SlotId slot, const Fence& fence);
   bool offer(SlotId slot, const Fence& fence);
@@ -105,7 +109,7 @@ class Machine {
     Instant taken_at;
     // The plan, drawn when it is taken.
     Instant ends_at;
-    enum class End { kSucceed, kFail, kFailForGood, kCrash } end = End::kSucceed;
+    enum class End { kSucceed, kFail, kFailForGood, kCrash, kDieOfMemory, kWantMemory } end = End::kSucceed;
     bool deaf = false;
     bool beats = false;      // all the time
     bool ends_well = false;  // when it is stopped
@@ -118,7 +122,10 @@ class Machine {
     Worker worker = Worker::kNone;
     std::uint32_t generation = 0;
     bool start_wanted = false;
-    bool end_told = true;  // to the daemon that is attached
+    bool end_told = true;                // to the daemon that is attached
+    bool over_memory = false;            // how it died
+    std::uint64_t memory_bytes_max = 0;  // of its worker; 0: its pool's
+    std::uint64_t next_memory_bytes_max = 0;
     std::deque<Run> ring;
     std::deque<Report> reports;    // not released
     std::uint64_t released = 0;    // reports before it are gone
@@ -130,7 +137,7 @@ class Machine {
   [[nodiscard]] Run* next_of(Slot& slot, Instant now);
   void take(Slot& slot, Run& run, Instant now);
   void finish(Slot& slot, Run& run, Instant now);
-  void die(Slot& slot);
+  void die(Slot& slot, bool over_memory = false);
   void start_if_due(Slot& slot);
 
   std::vector<Slot> slots_;

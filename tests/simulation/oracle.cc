@@ -33,8 +33,9 @@ void Oracle::asked_submit(Token token, std::uint32_t count, std::vector<event::S
 }
 void Oracle::asked_queue(Token token) { open_queues_.insert(token); }
 
-void Oracle::asked_cancel(Token token, JobId job) {
+void Oracle::asked_cancel(Token token, JobId job, bool waits) {
   open_cancels_[token] = job;
+  if (!waits) hurried_.insert(token);
   cancels_asked_.insert(job);
 }
 
@@ -90,11 +91,21 @@ void Oracle::heard_cancelled(const effect::Cancelled& cancelled) {
   const auto asked = open_cancels_.find(cancelled.token);
   hold(asked != open_cancels_.end() && asked->second == cancelled.job, "a cancel is answered for the job it named");
   answered(cancelled.token, "cancelled");
+  if (cancelled.state == JobState::kRunning) return told_stopping(cancelled);
   const Facts& facts = facts_[cancelled.job];
   hold(facts.end && facts.end->state == cancelled.state, name(cancelled.job) + ": a cancel tells the end on disk");
   for (const auto& [fence, attempt] : facts.attempts) {
     hold(attempt.run != Run::kTaken, name(fence) + " runs after its cancel was acknowledged");
   }
+}
+
+// From now on it does not go on, whoever crashes.
+void Oracle::told_stopping(const effect::Cancelled& cancelled) {
+  hold(hurried_.contains(cancelled.token), name(cancelled.job) + ": who waits for its end is told no less");
+  Facts& facts = facts_[cancelled.job];
+  hold(facts.is_committed, name(cancelled.job) + ": acknowledged means on disk");
+  facts.is_stopping = true;
+  facts.must_stop |= std::ranges::any_of(facts.attempts, [](const auto& one) { return one.second.run == Run::kTaken; });
 }
 
 void Oracle::heard_queue(Token token) { answered(token, "queue"); }
@@ -177,24 +188,42 @@ void Oracle::offered(const effect::Offer& offer) {
        name(offer.fence) + ": at most once, offered before its start is on disk");
 }
 
-void Oracle::took(const Fence& fence) {
+// After an attempt that had `before`, and too little.
+std::uint64_t Oracle::more_memory(const Facts& facts, std::uint64_t before) const {
+  if (facts.spec->retry_memory_factor == 0) return before;
+  const double more = static_cast<double>(before) * facts.spec->retry_memory_factor;
+  return static_cast<std::uint64_t>(std::min(more, static_cast<double>(facts.spec->retry_memory_bytes_max)));
+}
+
+void Oracle::ran_out_of_memory(const Fence& fence) {
   Facts& facts = facts_.at(fence.job);
+  Attempt& attempt = facts.attempts.at(fence);
+  attempt.out_of_memory = true;
+  facts.memory.insert(more_memory(facts, attempt.memory));
+}
+
+void Oracle::took(const Fence& fence, std::uint64_t memory_bytes_max) {
+  Facts& facts = facts_.at(fence.job);
+  const std::uint64_t of_pool = pool_memory_.at(facts.spec->pool);
+  const std::uint64_t memory = memory_bytes_max != 0 ? memory_bytes_max : of_pool;
+  hold(memory == of_pool || facts.memory.contains(memory), name(fence) + " has more memory than it may have");
+  hold(memory >= facts.memory_on_disk, name(fence) + " has less memory than it was promised");
   ++attempts_run_;
   hold(!facts.end, name(fence) + " starts after the job's end is on disk");
+  hold(!facts.is_stopping, name(fence) + " starts after somebody was told that its job stops");
   for (const auto& [other, attempt] : facts.attempts) {
     hold(attempt.run != Run::kTaken, name(fence) + " starts while " + name(other) + " runs");
   }
-  const bool first = facts.attempts.emplace(fence, Attempt{}).second;
+  const bool first = facts.attempts.emplace(fence, Attempt{.text = {}, .memory = memory}).second;
   hold(first, name(fence) + " is taken twice");
   ++facts.takes;
   hold(!facts.spec->at_most_once || facts.takes == 1, name(fence) + " is taken again, but at most once");
 }
 
 void Oracle::finished(const Fence& fence, bool succeeded, bool final, const std::string& text) {
-  facts_.at(fence.job).attempts.at(fence) = {succeeded ? Run::kSucceeded
-                                             : final   ? Run::kFailedForGood
-                                                       : Run::kFailed,
-                                             text};
+  Attempt& attempt = facts_.at(fence.job).attempts.at(fence);
+  attempt.run = succeeded ? Run::kSucceeded : final ? Run::kFailedForGood : Run::kFailed;
+  attempt.text = text;
 }
 
 void Oracle::died(const Fence& fence) { facts_.at(fence.job).attempts.at(fence).run = Run::kDied; }
@@ -225,6 +254,7 @@ void Oracle::went_on(const AttemptRow& row) {
   if (const auto attempt = facts.attempts.find(row.fence); attempt != facts.attempts.end()) {
     attempt->second.is_on_disk = true;
   }
+  check_memory(facts, row);
   if (row.charge == Charge::kLast) return;
   hold(!facts.end, name(row.fence) + " goes on after its job's end");
   if (row.charge == Charge::kCrash) {
@@ -242,13 +272,30 @@ void Oracle::went_on(const AttemptRow& row) {
   hold(++facts.retries < spec.max_attempts, name(row.fence) + ": its attempts were spent");
   const bool timed_out = row.cause.kind == CauseKind::kSoftTimeout || row.cause.kind == CauseKind::kRunTimeout ||
                          row.cause.kind == CauseKind::kHeartbeatTimeout;
-  const std::string cause = timed_out ? "TIMEOUT" : "TASK_ERROR";
+  const bool hungry = row.cause.kind == CauseKind::kOutOfMemory;
+  const std::string cause = timed_out ? "TIMEOUT" : hungry ? "OUT_OF_MEMORY" : "TASK_ERROR";
   hold(retries(spec, row.cause.error_class, cause), name(row.fence) + ": its options forbid a retry");
   const auto attempt = facts.attempts.find(row.fence);
   hold(row.cause.kind != CauseKind::kHeartbeatTimeout || silent_.contains(row.fence),
        name(row.fence) + " timed out, but gave signs of life");
   hold(attempt == facts.attempts.end() || timed_out || attempt->second.run != Run::kFailedForGood,
        name(row.fence) + " refused a retry");
+}
+
+// What an attempt was allowed, and what the next one is, are on record, and no restart lowers it.
+void Oracle::check_memory(Facts& facts, const AttemptRow& row) const {
+  const auto attempt = facts.attempts.find(row.fence);
+  if (attempt != facts.attempts.end()) {
+    hold(row.memory_bytes_max == attempt->second.memory, name(row.fence) + ": another memory limit is on record");
+  }
+  if (row.charge == Charge::kLast) return;
+  hold(row.memory_bytes_max >= facts.memory_on_disk, name(row.fence) + " had less memory than it was promised");
+  const bool raised = row.cause.kind == CauseKind::kOutOfMemory && facts.spec->retry_memory_factor != 0;
+  if (raised) {
+    hold(row.next_memory_bytes_max == more_memory(facts, row.memory_bytes_max),
+         name(row.fence) + " was out of memory, and the next attempt does not get more");
+  }
+  facts.memory_on_disk = std::max(facts.memory_on_disk, row.next_memory_bytes_max);
 }
 
 void Oracle::ended(Facts& facts, JobId job, const Ending& ending) {
@@ -274,6 +321,8 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
   for (const auto& [fence, run] : facts.attempts) {
     hold(run.run != Run::kTaken, who + ", but " + name(fence) + " still runs");
   }
+  hold(!facts.must_stop || end.state == JobState::kCancelled || end.cause == CauseKind::kTotalTimeout,
+       who + ", after somebody was told that it stops");
   switch (end.state) {
     case JobState::kSucceeded:
       hold(attempt != nullptr && attempt->run == Run::kSucceeded, who + ", which did not succeed");
@@ -285,6 +334,11 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
              who + ", which did not fail");
         hold(attempt->run == Run::kFailedForGood || spec.at_most_once || end.attempt >= spec.max_attempts ||
                  !retries(spec, attempt->text, "TASK_ERROR"),
+             who + ": attempts are left");
+      } else if (end.cause == CauseKind::kOutOfMemory) {
+        hold(attempt != nullptr && attempt->out_of_memory, who + ", which had enough");
+        hold(spec.at_most_once || end.attempt >= spec.max_attempts || attempt->run == Run::kFailedForGood ||
+                 !retries(spec, attempt->text, "OUT_OF_MEMORY"),
              who + ": attempts are left");
       } else if (end.cause == CauseKind::kWorkerCrashed) {
         hold(attempt != nullptr && attempt->run == Run::kDied, who + ", whose worker did not die");

@@ -19,10 +19,13 @@ namespace futured::simulation {
 
 class Oracle {
  public:
+  // What a pool's workers may have; 0: no limit.
+  void pool_memory(const std::string& pool, std::uint64_t bytes_max) { pool_memory_[pool] = bytes_max; }
+
   // Clients.
   // `keys` as in event::Submit.
   void asked_submit(Token token, std::uint32_t count, std::vector<event::SubmitKey> keys = {});
-  void asked_cancel(Token token, JobId job);
+  void asked_cancel(Token token, JobId job, bool waits);
   void asked_queue(Token token);
   void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
@@ -39,7 +42,8 @@ class Oracle {
   void offered(const effect::Offer& offer);        // to a worker
 
   // Workers.
-  void took(const Fence& fence);
+  void took(const Fence& fence, std::uint64_t memory_bytes_max);  // of its worker; 0: its pool's
+  void ran_out_of_memory(const Fence& fence);
   void is_silent(const Fence& fence) { silent_.insert(fence); }  // gives no sign of life
   // `text`: the result, or the class of the error.
   void finished(const Fence& fence, bool succeeded, bool final, const std::string& text);
@@ -67,6 +71,8 @@ class Oracle {
     std::string text;           // its result, or the class of its error
     bool is_on_disk = false;    // what it was charged to
     bool is_forgotten = false;  // it was over, and the daemon died before that was on disk
+    std::uint64_t memory = 0;   // that it might have, and whether that was too little
+    bool out_of_memory = false;
   };
   struct Told {  // an ending, as committed
     JobState state = JobState::kQueued;
@@ -84,6 +90,10 @@ class Oracle {
     std::uint32_t crashes = 0;
     std::uint32_t spared = 0;   // attempts charged to nothing
     std::uint32_t born_in = 0;  // life of the daemon
+    bool is_stopping = false;   // somebody was told so
+    bool must_stop = false;     // and it ran then: it may not come to an end of its own
+    std::set<std::uint64_t> memory;    // limits that attempts may have, by what those before them ran into
+    std::uint64_t memory_on_disk = 0;  // the least of the next attempt
     std::map<Fence, Attempt> attempts;
     std::optional<Told> end;
   };
@@ -95,7 +105,10 @@ class Oracle {
 
   void check_keys(const AskedSubmit& asked, const std::vector<JobId>& ids) const;
   void answered(Token token, const char* what);
+  void told_stopping(const effect::Cancelled& cancelled);
   void went_on(const AttemptRow& row);
+  void check_memory(Facts& facts, const AttemptRow& row) const;
+  [[nodiscard]] std::uint64_t more_memory(const Facts& facts, std::uint64_t before) const;
   void ended(Facts& facts, JobId job, const Ending& ending);
   void check_history(JobId job, const JobRecord& record) const;
   void check_end(const Facts& facts, JobId job, const Told& end) const;
@@ -109,6 +122,7 @@ class Oracle {
   std::set<Token> open_queues_;
   std::set<Token> open_registers_;
 
+  std::map<std::string, std::uint64_t> pool_memory_;
   std::unordered_map<JobId, Facts> facts_;
   // Of this life: an id that was not committed when its daemon died is used again.
   std::map<SpecId, std::shared_ptr<const JobSpec>> specs_;
@@ -116,6 +130,7 @@ class Oracle {
   std::set<Fence> starts_;  // committed
   std::set<Fence> silent_;
   std::set<JobId> cancels_asked_;  // ever
+  std::set<Token> hurried_;        // ever: cancels that wait for no end
   std::uint64_t newest_id_ = 0;
   std::uint32_t life_ = 0;
   std::size_t committed_jobs_ = 0;

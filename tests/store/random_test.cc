@@ -26,6 +26,7 @@ class History {
     if (chance(10)) next_id_ += random_() % 2'000;  // ids that a crash left unused
     for (std::size_t i = random_() % 30; i > 0; --i) end_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) spill_one(batch);
+    for (std::size_t i = random_() % 3; i > 0; --i) cancel_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) fail_attempt(batch);
     if (chance(50)) add_deliveries(batch);
     if (chance(10)) batch.ids_reserved_until = next_id_ + 1'000;
@@ -42,6 +43,7 @@ class History {
     std::uint64_t spec;
     std::uint32_t attempts = 0;
     bool in_backlog = false;
+    bool is_cancelled = false;
   };
 
   void add_words(Batch& batch) {
@@ -115,6 +117,15 @@ class History {
     live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(at));
     batch.outcomes.push_back({JobId{job.id}, ending(job.attempts + 1)});
     if (job.in_backlog) batch.backlog_removed.push_back(key_of(job));
+    if (job.is_cancelled) batch.cancels_removed.push_back(JobId{job.id});
+  }
+
+  void cancel_one(Batch& batch) {
+    if (live_.empty()) return;
+    Live& job = live_[pick(live_.size())];
+    job.is_cancelled = true;
+    const Instant asked_at{static_cast<std::int64_t>(pick(1'000))};
+    batch.cancels_added.push_back({JobId{job.id}, asked_at, asked_at + Duration(pick(1'000)), chance(50) ? "" : "why"});
   }
 
   void spill_one(Batch& batch) {

@@ -46,6 +46,8 @@ SpecRow spec_row(std::uint64_t id, const std::string& queue) {
   spec.at_most_once = true;
   spec.retry_only = {"std::out_of_range", "exit:75"};
   spec.retry_except = {"näme"};
+  spec.retry_memory_factor = 1.25;
+  spec.retry_memory_bytes_max = std::uint64_t{1} << 50;
   spec.crashes_max = 7;
   CallbackSpec callback;
   callback.condition = CompletionCondition::kNotSucceeded;
@@ -103,6 +105,8 @@ AttemptRow attempt_row(std::uint64_t id, std::uint32_t attempt, CauseKind kind) 
   const bool died = kind == CauseKind::kWorkerCrashed || kind == CauseKind::kBrokenWorker;
   row.charge = died ? Charge::kCrash : Charge::kRetry;
   row.worker_pid = 4242;
+  row.memory_bytes_max = std::uint64_t{3} << 40;
+  row.next_memory_bytes_max = std::uint64_t{5} << 40;
   return row;
 }
 
@@ -154,7 +158,8 @@ std::string text(const JobSpec& spec) {
       << spec.backoff_max.count() << ' ' << spec.jitter << ' ' << spec.queue_timeout.count() << ' '
       << spec.run_timeout.count() << ' ' << spec.total_timeout.count() << ' ' << spec.grace.count() << ' '
       << spec.at_most_once << ' ' << spec.crashes_max << ' ' << testing::PrintToString(spec.callbacks) << ' '
-      << spec.soft_timeout.count() << ' ' << spec.heartbeat_timeout.count();
+      << spec.soft_timeout.count() << ' ' << spec.heartbeat_timeout.count() << " memory " << spec.retry_memory_factor
+      << " to " << spec.retry_memory_bytes_max;
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
   out << ")";
@@ -167,7 +172,8 @@ std::string text(const AttemptRow& row) {
   std::ostringstream out;
   out << row.fence.job.value << '/' << row.fence.epoch.value << '/' << row.fence.attempt << " slot " << row.slot.value
       << " started " << row.started_at.us << " finished " << row.finished_at.us << " retry " << row.retry_at.us
-      << " charge " << static_cast<int>(row.charge) << " pid " << row.worker_pid << ' ' << text(row.cause);
+      << " charge " << static_cast<int>(row.charge) << " pid " << row.worker_pid << " memory " << row.memory_bytes_max
+      << " then " << row.next_memory_bytes_max << ' ' << text(row.cause);
   return out.str();
 }
 
@@ -176,8 +182,9 @@ std::string text(const StoredJob& job) {
   out << job.id.value << " spec " << job.spec.value << " owner " << job.owner << " retry of " << job.retry_of.value
       << " at " << job.submitted_at.us << " '" << job.payload.view() << "' " << to_string(job.state)
       << (job.in_backlog ? " in backlog" : "") << " attempts " << job.attempts << " crashes " << job.crashes
-      << " spared " << job.spared << " retry at " << job.retry_at.us << (job.started ? " started" : "") << " child of "
-      << job.lineage.parent.value << " at depth " << static_cast<int>(job.lineage.depth);
+      << " spared " << job.spared << " retry at " << job.retry_at.us << " memory " << job.memory_bytes_max
+      << (job.started ? " started" : "") << " child of " << job.lineage.parent.value << " at depth "
+      << static_cast<int>(job.lineage.depth);
   return out.str();
 }
 
@@ -191,6 +198,10 @@ std::string text(const QueueRow& row) {
          (row.paused ? " paused" : "");
 }
 std::string text(const PoolRow& row) { return std::to_string(row.id.value) + " " + row.name; }
+std::string text(const CancelRow& row) {
+  return std::to_string(row.job.value) + " asked at " + std::to_string(row.asked_at.ns) + " kill at " +
+         std::to_string(row.kill_at.ns) + " '" + row.reason + "'";
+}
 std::string text(const LaneBacklog& lane) {
   return std::to_string(lane.queue.value) + "/" + std::to_string(lane.pool.value) + ": " + std::to_string(lane.jobs);
 }
@@ -234,8 +245,8 @@ std::string text(const Snapshot& snapshot) {
   out << "epoch " << snapshot.epoch.value << " spawner '" << snapshot.spawner_instance << "' ids until "
       << snapshot.ids_reserved_until << " specs until " << snapshot.specs_until << "\n"
       << lines("queues", snapshot.queues) << lines("pools", snapshot.pools) << lines("backlog", snapshot.backlog)
-      << lines("resident", snapshot.resident) << lines("specs", snapshot.specs) << "callbacks until "
-      << snapshot.callbacks_until << "\n"
+      << lines("resident", snapshot.resident) << lines("cancels", snapshot.cancels) << lines("specs", snapshot.specs)
+      << "callbacks until " << snapshot.callbacks_until << "\n"
       << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
       << lines("whole batches", snapshot.whole_batches);
   return out.str();

@@ -30,6 +30,7 @@ namespace futured {
 [[nodiscard]] std::string text(const SpecRow& row);
 [[nodiscard]] std::string text(const QueueRow& row);
 [[nodiscard]] std::string text(const PoolRow& row);
+[[nodiscard]] std::string text(const CancelRow& row);
 [[nodiscard]] std::string text(const LaneBacklog& lane);
 [[nodiscard]] std::string text(const ClaimedJob& job);
 [[nodiscard]] std::string text(const OutcomeRow& row);

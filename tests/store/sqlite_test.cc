@@ -10,6 +10,8 @@
 #include <fstream>
 
 #include "base/fd.h"
+#include "base/limits.h"
+#include "base/payload.h"
 #include "daemon/store/sqlite_schema.h"
 #include "daemon/store/sqlite_store.h"
 #include "tests/store/rows_for_tests.h"
@@ -264,6 +266,8 @@ TEST(SqliteMigration, CrashesOfVersion2KeepTheirCharge) {
   EXPECT_EQ(snapshot->resident.at(0).attempts, 3u);
   EXPECT_EQ(snapshot->specs.at(0).spec.crashes_max, limits::kCrashesDefault);
   EXPECT_TRUE(snapshot->specs.at(0).spec.retry_only.empty());
+  EXPECT_EQ(snapshot->specs.at(0).spec.retry_memory_factor, 0);
+  EXPECT_EQ(snapshot->resident.at(0).memory_bytes_max, 0u) << "its pool's, as before version 5";
 }
 
 TEST(SqliteMigration, DeliveriesOfVersion3ThatWereBehindAnotherAreDue) {
@@ -283,6 +287,24 @@ TEST(SqliteMigration, DeliveriesOfVersion3ThatWereBehindAnotherAreDue) {
   ASSERT_TRUE(due.ok());
   EXPECT_EQ(due->rows.size(), 2u);
   for (const DeliveryRow& row : due->rows) EXPECT_TRUE(row.behind.empty());
+}
+
+TEST(SqliteMigration, Version4HasNoCancelsAndTakesThem) {
+  Scratch scratch;
+  std::ofstream(scratch.database()).close();
+  {
+    auto database = *Database::open(scratch.database(), {});
+    ASSERT_TRUE(migrate(database, schema_migrations().first(4)).ok());
+    const Status written = database.run(
+        "INSERT INTO meta VALUES ('epoch', 1), ('spawner_instance', ''), ('ids_reserved_until', 9), ('low_water', 0);");
+    ASSERT_TRUE(written.ok()) << written.error().message;
+  }
+  const auto store = *open_sqlite_store(scratch.database());
+  EXPECT_TRUE(store->snapshot()->cancels.empty());
+  Batch batch = first_batch();
+  batch.cancels_added.push_back({JobId{2}, Instant{1}, Instant{2}, ""});
+  ASSERT_FALSE(store->commit(batch).has_value());
+  EXPECT_EQ(store->snapshot()->cancels, batch.cancels_added);
 }
 
 TEST(SqliteMigration, JobsOfVersion4HaveNoParent) {
@@ -366,6 +388,99 @@ TEST(SqliteCrash, KilledWriterLosesNothingItWasToldIsStored) {
       EXPECT_EQ(job.state, JobState::kSucceeded) << job.id.value;
     }
   }
+}
+
+std::string large_payload(char fill) {
+  std::string payload;
+  append_part(payload, {.bytes = std::string(limits::kStoredInlineBytesMax + 1, fill)});
+  return payload;
+}
+
+std::size_t files_of(const Scratch& scratch) {
+  const std::string directory = scratch.database() + ".files";
+  if (!fs::exists(directory)) return 0;
+  return static_cast<std::size_t>(std::distance(fs::directory_iterator(directory), fs::directory_iterator()));
+}
+
+TEST(SqliteFiles, ManyJobsWithOnePayloadHaveOneFileThatGoesWithTheLast) {
+  Scratch scratch;
+  {
+    const auto store = *open_sqlite_store(scratch.database());
+    Batch batch = first_batch(0);
+    for (std::uint64_t id = 1; id <= 3; ++id) batch.jobs.push_back(job_row(id, 1, large_payload('p')));
+    batch.jobs[1].ending = ending_of(JobState::kSucceeded);
+    batch.jobs[1].ending.result = large_payload('r');
+    ASSERT_FALSE(store->commit(batch).has_value());
+    EXPECT_EQ(files_of(scratch), 2u);
+    struct stat directory {};
+    ASSERT_EQ(::stat((scratch.database() + ".files").c_str(), &directory), 0);
+    EXPECT_EQ(directory.st_mode & 0777, 0700u);
+  }
+  EXPECT_LT(number(scratch.database(), "SELECT max(length(payload)) FROM jobs"), 100);
+  EXPECT_EQ(number(scratch.database(), "SELECT count(*) FROM file_uses"), 4);
+  (void)number(scratch.database(), "DELETE FROM jobs WHERE id IN (2, 3)");
+  EXPECT_TRUE(open_sqlite_store(scratch.database()).ok());
+  EXPECT_EQ(files_of(scratch), 1u) << "the first job still has its payload";
+  (void)number(scratch.database(), "DELETE FROM jobs");
+  EXPECT_TRUE(open_sqlite_store(scratch.database()).ok());
+  EXPECT_EQ(files_of(scratch), 0u);
+  EXPECT_EQ(number(scratch.database(), "SELECT count(*) FROM file_uses"), 0);
+}
+
+TEST(SqliteFiles, ALostFileCostsItsJobAlone) {
+  Scratch scratch;
+  const auto store = *open_sqlite_store(scratch.database());
+  Batch batch = first_batch(0);
+  batch.jobs.push_back(job_row(1, 1, large_payload('a')));
+  batch.jobs.push_back(job_row(2, 1, large_payload('b')));
+  ASSERT_FALSE(store->commit(batch).has_value());
+  const Digest lost = Digest::of(std::string(limits::kStoredInlineBytesMax + 1, 'a'));
+  ASSERT_TRUE(fs::remove(scratch.database() + ".files/" + lost.hex() + ".zst"));
+  const auto loaded = store->load({JobId{1}, JobId{2}});
+  ASSERT_TRUE(loaded.ok());
+  const auto parts = decode_parts(loaded->jobs[0].payload.view());
+  ASSERT_TRUE(parts.ok());
+  EXPECT_EQ((*parts)[0].kind, PartKind::kLost);
+  EXPECT_NE((*parts)[0].bytes.find(lost.hex()), std::string_view::npos);
+  EXPECT_EQ(loaded->jobs[1].payload.view(), large_payload('b'));
+}
+
+TEST(SqliteFiles, WhatCannotBeWrittenIsTriedAgain) {
+  Scratch scratch;
+  const auto store = *open_sqlite_store(scratch.database());
+  std::ofstream(scratch.database() + ".files") << "in the way";
+  Batch batch = first_batch(1);
+  batch.jobs.push_back(job_row(2, 1, large_payload('a')));
+  const auto failed = store->commit(batch);
+  ASSERT_TRUE(failed.has_value());
+  EXPECT_EQ(failed->fault, CommitFault::kRolledBack);
+  EXPECT_TRUE(says(failed->error, scratch.database() + ".files")) << failed->error.message;
+  EXPECT_EQ(number(scratch.database(), "SELECT count(*) FROM jobs"), 0);
+  fs::remove(scratch.database() + ".files");
+  EXPECT_FALSE(store->commit(batch).has_value());
+  EXPECT_EQ(number(scratch.database(), "SELECT count(*) FROM jobs"), 2);
+}
+
+TEST(SqliteFiles, WhatAKeeperWroteStaysWhenItsBatchIsCommitted) {
+  Scratch scratch;
+  const auto store = *open_sqlite_store(scratch.database());
+  const auto keeper = store->keeper();
+  ASSERT_NE(keeper, nullptr);
+  const std::string accepted = large_payload('a');
+  const std::string refused = large_payload('r');
+  auto hold = keeper->keep({accepted});
+  auto other = keeper->keep({refused});
+  ASSERT_TRUE(hold.ok() && other.ok());
+  EXPECT_EQ(files_of(scratch), 2u);
+  Batch batch = first_batch(0);
+  batch.jobs.push_back(job_row(1, 1, accepted));
+  EXPECT_TRUE(store->writes_files(batch));
+  EXPECT_FALSE(store->writes_files(first_batch(1)));
+  ASSERT_FALSE(store->commit(batch).has_value());
+  *hold = nullptr;
+  *other = nullptr;
+  EXPECT_EQ(files_of(scratch), 1u);
+  EXPECT_EQ(store->load({JobId{1}})->jobs[0].payload.view(), accepted);
 }
 
 TEST(SqliteMark, RisesWithTheOldestOpenJobAndPassesOverStragglers) {

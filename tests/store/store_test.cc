@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "base/limits.h"
+#include "base/payload.h"
 #include "daemon/store/sqlite_store.h"
 #include "tests/store/rows_for_tests.h"
 #include "tests/store/scratch.h"
@@ -323,6 +324,42 @@ TEST_P(StoreTest, StartIsRemembered) {
   EXPECT_FALSE(load(1).started);
   EXPECT_TRUE(load(2).started);
   EXPECT_TRUE(snapshot().resident.at(1).started);
+}
+
+TEST_P(StoreTest, ACancelIsKeptUntilItsJobEnds) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 3; ++id) batch.jobs.push_back(job_row(id));
+  batch.backlog_added = {fifo_key(3)};
+  commit(batch);
+  const CancelRow first{JobId{1}, Instant{5}, Instant{50}, ""};
+  const CancelRow second{JobId{1}, Instant{5}, Instant{20}, "too slow"};
+  const CancelRow away{JobId{3}, Instant{7}, Instant{70}, ""};
+  Batch asked;
+  asked.cancels_added = {first, away};
+  commit(asked);
+  Batch again;
+  again.cancels_added = {second};
+  commit(again);
+  reopen();
+  EXPECT_EQ(snapshot().cancels, (std::vector<CancelRow>{second, away}));
+
+  Batch ended;
+  ended.outcomes.push_back({JobId{1}, ending_of(JobState::kCancelled, 1)});
+  ended.cancels_removed = {JobId{1}};
+  commit(ended);
+  reopen();
+  EXPECT_EQ(snapshot().cancels, (std::vector<CancelRow>{away}));
+}
+
+TEST_P(StoreTest, ACancelOfAJobThatEndsInTheSameBatchLeavesNothing) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.jobs.back().ending = ending_of(JobState::kCancelled, 1);
+  batch.cancels_added.push_back({JobId{1}, Instant{5}, Instant{50}, ""});
+  batch.cancels_removed = {JobId{1}};
+  commit(batch);
+  reopen();
+  EXPECT_TRUE(snapshot().cancels.empty());
 }
 
 TEST_P(StoreTest, BacklogIsNotResident) {
@@ -685,6 +722,39 @@ TEST_P(StoreTest, LargePayloadAndResultComeBack) {
   EXPECT_EQ(get(1).job.payload.view(), large);
   EXPECT_EQ(get(1).ending.result, large + "r");
   EXPECT_EQ(load(1).payload.view(), large);
+}
+
+TEST_P(StoreTest, LargePartsComeBackAmongSmallOnes) {
+  std::string payload;
+  append_part(payload, {.content_type = "text/plain", .bytes = "small"});
+  append_part(payload, {.content_type = "a/b", .bytes = std::string(limits::kStoredInlineBytesMax + 1, 'p')});
+  const std::string result = payload + payload;
+  Batch batch;
+  batch.jobs.push_back(job_row(1, 1, payload));
+  batch.jobs.push_back(job_row(2, 1, payload));
+  batch.jobs.push_back(job_row(3, 1, payload));
+  batch.jobs[1].ending = ending_of(JobState::kSucceeded);
+  batch.jobs[1].ending.result = result;
+  batch.backlog_added.push_back(fifo_key(3));
+  commit(batch);
+  Batch later;
+  later.outcomes.push_back(outcome_row(1));
+  later.outcomes[0].ending.result = result;
+  commit(later);
+  reopen();
+  for (const std::uint64_t id : {1, 2}) {
+    EXPECT_EQ(get(id).job.payload.view(), payload);
+    EXPECT_EQ(get(id).ending.result, result);
+    EXPECT_EQ(load(id).payload.view(), payload);
+  }
+  const auto endings = store_->reader()->endings({JobId{1}, JobId{2}});
+  ASSERT_TRUE(endings.ok());
+  EXPECT_EQ((*endings)[0].ending.result, result);
+  EXPECT_EQ((*endings)[1].ending.result, result);
+  const auto claimed = store_->claim(Claim{QueueId{1}, PoolId{1}, std::nullopt, 10, 1});
+  ASSERT_TRUE(claimed.ok());
+  ASSERT_EQ(claimed->jobs.size(), 1u);
+  EXPECT_EQ(claimed->jobs[0].job.payload.view(), payload);
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, StoreTest, testing::ValuesIn(kKinds),

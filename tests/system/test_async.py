@@ -203,6 +203,20 @@ def test_streams_arrays_and_maps_of_calls(api):
     assert outcome.state == api.words.JOB_STATE_SUCCEEDED
 
 
+def test_the_example_plugin(make_daemon, api_of, tmp_path):
+    plugin = os.path.join(os.path.dirname(BIN), "plugins", "coroutine_tasks.so")
+    api = api_of(make_daemon(f"[pools.default]\nmode = 'async'\nsize = 1\nplugins = ['{plugin}']\n").start())
+    there = tmp_path / "there"
+    (never,) = call(api, "poll", tmp_path / "never", 2)
+    jobs = call(api, "poll", there, 1000) + call(api, "when_there", there)
+    (stopped,) = call(api, "when_there", tmp_path / "never")
+    assert results(api, [never]) == ["false"]
+    there.touch()
+    assert results(api, jobs) == ["true", str(there)]
+    api.cancel(stopped, wait=True)
+    assert "has not come" in log_of(api, stopped)
+
+
 @pytest.mark.parametrize("setting, complaint", [
     ("jobs_per_worker_max = 5", "jobs_per_worker_max: mode async has no moment between two jobs"),
     ("memory_max = '1GiB'", "memory_max: the jobs of mode async share one process"),

@@ -202,6 +202,11 @@ def test_a_negative_or_absurd_timeout_is_refused_by_name(api, field, value, code
         ("jitter", 1.5, INVALID),
         ("jitter", -0.1, INVALID),
         ("backoff_ms_max", -5, INVALID),
+        ("memory_factor", 0.5, INVALID),
+        ("memory_factor", 1000, EXHAUSTED),
+        ("memory_factor", float("nan"), INVALID),
+        ("memory_bytes_max", -5, INVALID),
+        ("memory_bytes_max", 5, INVALID),
     ],
 )
 def test_an_absurd_retry_is_refused_by_name(api, field, value, code):

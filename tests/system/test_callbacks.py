@@ -226,15 +226,21 @@ def test_a_certificate_of_the_configured_authority_is_taken(make_daemon, api_of,
     hook.told()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "127.1"])
-def test_private_targets_are_refused_unless_they_are_configured(make_daemon, api_of, webhook, host):
+def test_a_name_of_a_private_address_is_refused_unless_it_is_configured(make_daemon, api_of, webhook):
     daemon = make_daemon().start()
     api = api_of(daemon)
     hook = webhook()
-    url = f"http://{host}:{hook.port}/"
+    url = f"http://localhost:{hook.port}/"
     job = api.submit_command("true", callbacks=[to_webhook(api.words, url, max_attempts=1)])
     assert "private" in failed(api, job).last_error
     assert hook.requests.empty()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "0.0.0.0", "127.1", "[::ffff:10.0.0.1]"])
+def test_a_private_address_is_refused_at_the_submit_unless_it_is_configured(make_daemon, api_of, host):
+    api = api_of(make_daemon().start())
+    callback = to_webhook(api.words, f"http://{host}:8080/")
+    refused(lambda: api.submit_command("true", callbacks=[callback]), INVALID, "webhook.url", "allow_private")
 
 
 def test_what_cannot_be_right_is_refused_at_the_submit(api):

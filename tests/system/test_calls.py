@@ -317,6 +317,25 @@ def test_why_names_what_a_job_waits_for(make_daemon, api_of, gate):
     refused(lambda: why(987654), NOT_FOUND, "987654")
 
 
+def test_why_tells_the_place_in_the_queue(make_daemon, api_of, gate):
+    api = api_of(make_daemon(ONE_WORKER).start())
+    words = api.words
+
+    def place(job):
+        answer = api.call("Jobs", "Why", words.WhyRequest(id=job))
+        return answer.position, answer.position_estimated
+
+    running = held(api, gate)
+    jobs = [api.submit_command("true") for _ in range(3)]
+    assert [place(job) for job in jobs] == [(1, False), (2, False), (3, False)]
+    assert place(running) == (0, False)
+    api.cancel(jobs[0], wait=True)
+    assert [place(job) for job in jobs] == [(0, False), (1, False), (2, False)]
+    end(api, running)
+    api.wait(jobs)
+    assert place(jobs[2]) == (0, False)
+
+
 def test_results_can_be_read_in_part(api):
     words = api.words
     item = words.Item(parts=[words.Part(data=b"0123456789"), words.Part(data=b"x" * 3_000_000)])

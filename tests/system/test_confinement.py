@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 
+import grpc
 import pytest
 from leftovers import ended_within
 from private_daemon import BIN, MARK, DidNotStart
@@ -160,6 +161,28 @@ def test_long_output_of_another_user_is_kept_and_read(pool):
     assert api.outcome(job).state == api.words.JOB_STATE_SUCCEEDED
     answers = api.stream("Jobs", "ReadOutput", api.words.ReadOutputRequest(id=job))
     assert b"".join(answer.data for answer in answers) == b"\0" * 3_000_000 + b"end\n"
+
+
+@needs_root
+def test_long_output_is_not_that_of_another_user_whatever_it_is_called(pool):
+    confined = pool("user = 'nobody'")
+    api = confined.api
+    other = NOBODY - 1
+    folder = os.path.join(confined.daemon.state, "output", "users", str(other))
+    job = api.submit_command("sh", "-c", "head -c 3000000 /dev/zero; echo end")
+    assert api.outcome(job).state == api.words.JOB_STATE_SUCCEEDED
+    (own,) = glob.glob(os.path.join(confined.daemon.state, "output", "users", str(NOBODY), "*.stdout"))
+    os.mkdir(folder)
+    planted = os.path.join(folder, os.path.basename(own))
+    with open(planted, "wb") as file:
+        file.write(b"x" * 3_000_004)
+    os.chown(planted, other, other)
+    request = api.words.ReadOutputRequest(id=job)
+    assert b"".join(answer.data for answer in api.stream("Jobs", "ReadOutput", request))[-4:] == b"end\n"
+    os.unlink(own)
+    with pytest.raises(grpc.RpcError) as lost:
+        list(api.stream("Jobs", "ReadOutput", request))
+    assert lost.value.code() == grpc.StatusCode.DATA_LOSS
 
 
 @needs_root

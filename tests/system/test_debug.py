@@ -2,7 +2,7 @@
 import grpc
 import pytest
 
-LOOPS = {"core", "store", "reader", "pump", "grpc", "segments", "accept", "courier", "main"}
+LOOPS = {"core", "store", "reader", "payloads", "pump", "grpc", "segments", "accept", "courier", "main"}
 TWO_SLOTS = '[pools.default]\nsize = 2\n[pools.command]\nmode = "command"\nsize = 1\n'
 
 
@@ -36,6 +36,21 @@ def test_every_loop_is_told_with_what_it_watches(daemon):
         assert loops[name]["lag_max_us"] >= 0
     # Sockets do not tell since when something is there.
     assert "lag_us" not in loops["accept"] and "lag_us" not in loops["grpc"]
+
+
+def test_the_loop_of_an_async_worker_is_told_too(make_daemon):
+    daemon = make_daemon("[pools.default]\nmode = 'async'\nsize = 1\n").start()
+    sleeping = daemon.fut("submit", "--task", "sleep", "100", check=True).stdout.split()[-1]
+    daemon.fut("call", "sleep", "0.01", check=True)
+    daemon.fut("call", "spin", "50", check=True)
+    (name,) = set(loops_of(daemon)) - LOOPS
+    loop = loops_of(daemon)[name]
+    assert name == "worker default/1"
+    assert loop["timers"] == 1 and loop["descriptors"] == 1 and loop["turns"] > 0
+    assert 0 <= loop["lag_us"] <= loop["lag_max_us"]
+    slow = loop["slow_callbacks"][-1]
+    assert slow["what"].startswith("job ") and slow["took_us"] >= 50_000
+    daemon.fut("cancel", sleeping, check=True)
 
 
 def test_turns_are_counted(daemon):

@@ -1,4 +1,6 @@
 """Jobs that are ended: cancelled, timed out, retried. A kill means dead, the whole process tree."""
+import os
+import signal
 import time
 
 from leftovers import ended_within
@@ -117,3 +119,54 @@ def test_a_cancelled_job_stays_cancelled_after_a_kill_of_the_daemon(daemon, api_
     daemon.start()
     api = api_of(daemon)
     assert api.outcome(job).state == api.words.JOB_STATE_CANCELLED
+
+
+DEAF = "trap '' TERM; echo $$ >{}; while :; do sleep 1000; done"
+
+
+def stopping(api, job, **how):
+    (entry,) = api.cancel(job, **how).entries
+    assert entry.disposition == api.words.CANCEL_DISPOSITION_STOPPING
+
+
+def test_a_stop_that_was_told_goes_on_under_the_next_daemon(daemon, api_of, gate):
+    api = api_of(daemon)
+    job = api.submit_command("sh", "-c", DEAF.format(gate.path), retries={"max_attempts": 5})
+    pid = int(gate.line())
+    stopping(api, job, grace_ms=1000, reason="not needed")
+    daemon.kill()
+    daemon.start()
+    api = api_of(daemon)
+    outcome = api.outcome(job)
+    assert (outcome.state, outcome.attempts) == (api.words.JOB_STATE_CANCELLED, 1)
+    assert outcome.cause.message == "cancelled: not needed"
+    assert ended_within([pid], 0) == []
+
+
+def test_a_grace_that_is_long_is_still_cut_short_after_a_restart(daemon, api_of, gate):
+    api = api_of(daemon)
+    job = api.submit_command("sh", "-c", DEAF.format(gate.path))
+    pid = int(gate.line())
+    stopping(api, job, grace_ms=600_000)
+    daemon.kill()
+    daemon.start()
+    api = api_of(daemon)
+    stopping(api, job)
+    api.cancel(job, kill_at_once=True, wait=True)
+    assert ended_within([pid], 0) == []
+    assert api.outcome(job).state == api.words.JOB_STATE_CANCELLED
+
+
+def test_a_job_whose_stop_was_told_does_not_run_again_when_the_whole_machine_ends(daemon, api_of, gate):
+    api = api_of(daemon)
+    job = api.submit_command("sh", "-c", DEAF.format(gate.path))
+    pid = int(gate.line())
+    stopping(api, job, grace_ms=600_000)
+    spawners = daemon.processes_running("futured-spawner")
+    daemon.kill()
+    for spawner in spawners:
+        os.kill(spawner, signal.SIGKILL)
+    daemon.start()
+    api = api_of(daemon)
+    assert api.outcome(job).state == api.words.JOB_STATE_CANCELLED
+    assert ended_within([pid], 0) == []

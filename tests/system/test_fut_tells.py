@@ -96,8 +96,9 @@ PAUSED = 'queued: waits for queue "still", which is paused: fut queue resume sti
 
 def test_why_says_what_a_job_waits_for_and_show_too(daemon):
     job = held(daemon, "--", "true")
-    assert daemon.fut("why", job, check=True).stdout == f"{job} {PAUSED}\n"
-    assert daemon.fut_json("why", job) == [{"id": int(job), "why": PAUSED}]
+    assert daemon.fut("why", job, check=True).stdout == f"{job} {PAUSED}; number 1 in its queue\n"
+    place = {"position": 1, "position_estimated": False}
+    assert daemon.fut_json("why", job) == [{"id": int(job), "why": PAUSED, **place}]
     assert f"why         {PAUSED}" in daemon.fut("show", job, check=True).stdout.splitlines()
     assert daemon.fut_json("show", job)[0]["why"] == PAUSED
     daemon.fut("queue", "resume", "still", check=True)
@@ -109,7 +110,7 @@ def test_why_says_what_a_job_waits_for_and_show_too(daemon):
 def test_why_of_an_unknown_job_is_refused_and_the_others_are_told(daemon):
     job = held(daemon, "--", "true")
     done = daemon.fut("why", "987654", job)
-    assert (done.returncode, done.stdout) == (4, f"{job} {PAUSED}\n")
+    assert (done.returncode, done.stdout) == (4, f"{job} {PAUSED}; number 1 in its queue\n")
     assert "987654" in done.stderr
 
 

@@ -127,6 +127,16 @@ def test_the_next_spawner_is_given_what_the_daemon_has(daemon, api_of, segments_
     assert value_of(api.outcome(job)) == sum(NUMBERS)
 
 
+def test_a_worker_cannot_hand_out_a_segment_that_is_not_its_own(daemon, api_of, segments_of):
+    api, socket = api_of(daemon), segments_of(daemon)
+    secret = socket.put_doubles(NUMBERS)
+    (job,) = api.submit_tasks("test.name_segment", data=str(secret).encode())
+    outcome = api.outcome(job)
+    assert outcome.state == api.words.JOB_STATE_FAILED
+    assert outcome.cause.error_class == "ResultNotKept"
+    assert not outcome.result
+
+
 def test_when_spawner_and_daemon_are_gone_the_job_says_so(daemon, api_of, segments_of):
     api, socket = api_of(daemon), segments_of(daemon)
     pause(api)

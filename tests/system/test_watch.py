@@ -231,6 +231,40 @@ def test_fut_watch_tells_of_an_ended_job_at_once(daemon, api):
     assert daemon.fut("watch", bad, "--state", "succeeded", timeout=20).stdout == ""
 
 
+def test_fut_watch_since_tells_of_an_end_before_it(daemon, api):
+    watch = Watch(api)  # so that everything is recorded
+    (early,) = api.submit_tasks("noop", 1)
+    api.wait([early])
+    (late,) = api.submit_tasks("noop", 1)
+    api.wait([late])
+    succeeded = api.words.JOB_STATE_SUCCEEDED
+    ended = next(event for event in watch.until(6) if (event.job.id, event.job.state) == (early, succeeded))
+    since = f"{ended.epoch}:{ended.sequence}"
+    done = daemon.fut_json("watch", early, late, "--since", since, timeout=20)
+    assert [(line["id"], line["state"]) for line in done] == [
+        (late, "QUEUED"), (late, "RUNNING"), (late, "SUCCEEDED"), (early, "SUCCEEDED")]  # fmt: skip
+    assert [line["state"] for line in daemon.fut_json("watch", early, "--since", since, timeout=20)] == ["SUCCEEDED"]
+    assert daemon.fut("watch", early, "--since", since, "--state", "failed", timeout=20).stdout == ""
+    watch.close()
+
+
+def test_a_watch_says_once_that_all_is_told_that_was_there(api):
+    watch = Watch(api)
+    api.wait(api.submit_tasks("noop", 3))
+    events = watch.until(9)
+    for place in ({}, {"epoch": events[0].epoch, "sequence": events[0].sequence}):
+        request = api.words.WatchRequest(filter=api.words.JobFilter(name="mine"), **place)
+        stream = api.stream("Jobs", "Watch", request)
+        answer = next(stream)
+        while not answer.caught_up:
+            answer = next(stream)
+        assert answer.sequence >= events[-1].sequence
+        api.wait(api.submit_tasks("noop", 1, name="mine"))
+        assert not next(stream).caught_up
+        stream.cancel()
+    watch.close()
+
+
 def test_fut_watch_ends_with_the_last_of_its_jobs(daemon, api):
     api.call("Queues", "Pause", api.words.PauseQueueRequest(name="default"))
     jobs = api.submit_tasks("noop", 2)

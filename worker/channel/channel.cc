@@ -95,6 +95,10 @@ Status initialise(int memory, SlotId slot, std::uint32_t generation, const Geome
   header->run_places = geometry.run_places;
   header->runs_at_once = geometry.runs_at_once;
   if (::pwrite(memory, page, sizeof page, 0) != ssize_t{sizeof page}) return system_error("pwrite channel header");
+  const LoopFigures figures{};
+  if (::pwrite(memory, &figures, sizeof figures, kLoopFiguresAt) != ssize_t{sizeof figures}) {
+    return system_error("pwrite channel header");
+  }
   // Empty places are zeros, and so is a hole.
   if (::fallocate(memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(kHeaderBytes),
                   static_cast<off_t>(table_bytes(geometry.run_places))) != 0) {

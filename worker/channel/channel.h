@@ -69,6 +69,9 @@ class ChannelMap {
   [[nodiscard]] static Result<ChannelMap> map(int memory);
 
   [[nodiscard]] Header& header() const { return *header_; }
+  [[nodiscard]] LoopFigures& loop_figures() const {
+    return *reinterpret_cast<LoopFigures*>(reinterpret_cast<char*>(header_) + kLoopFiguresAt);
+  }
   [[nodiscard]] char* request(std::uint64_t position) const { return request_ + (position & (request_bytes_ - 1)); }
   [[nodiscard]] char* response(std::uint64_t position) const { return response_ + (position & (response_bytes_ - 1)); }
   [[nodiscard]] RunPlace& place(std::uint32_t number) const { return places_[number]; }     // below run_places()

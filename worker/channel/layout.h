@@ -66,6 +66,25 @@ static_assert(offsetof(Header, run_places) == 32);
 static_assert(offsetof(Header, host_waiting) == 384 && offsetof(Header, is_to_blame) == 448);
 static_assert(offsetof(Header, running) == 452);
 
+// How the event loop of a worker with many runs fares, told in the page of the header. Nobody relies on it.
+struct LoopFigures {
+  struct Slow {
+    Word64 job;
+    std::atomic<std::int64_t> began_at_ns;  // CLOCK_MONOTONIC
+    std::atomic<std::int64_t> took_ns;
+  };
+  Word64 turns;
+  Word32 descriptors;  // waited for
+  Word32 timers;
+  std::atomic<std::int64_t> lag_ns;  // of the last timer: how long after its time its coroutine went on; -1: none yet
+  std::atomic<std::int64_t> lag_max_ns;
+  std::atomic<std::int64_t> began_at_ns;  // the code at work (Header::running); 0: none
+  Word64 slow_count;                      // ever; the last ones lie in `slow`, a ring
+  Slow slow[limits::kSlowStepsKept];
+};
+inline constexpr std::size_t kLoopFiguresAt = 1024;
+static_assert(sizeof(Header) <= kLoopFiguresAt && kLoopFiguresAt + sizeof(LoopFigures) <= kHeaderBytes);
+
 enum class RecordType : std::uint16_t {
   // To the worker.
   kRun = 1,

@@ -65,6 +65,7 @@ bool WorkerEnd::has_more(const Run& run) const { return state_->has_more(run); }
 void WorkerEnd::detach(Run& run) { state_->detach(run); }
 void WorkerEnd::hand_out_stops() { state_->hand_out_stops(); }
 void WorkerEnd::note_running(const Run* run) { state_->note_running(run); }
+LoopFigures& WorkerEnd::loop_figures() { return state_->loop_figures(); }
 void WorkerEnd::take_blame() { state_->take_blame(); }
 void WorkerEnd::settle() { state_->settle(); }
 bool WorkerEnd::resume(Run& run) { return state_->resume(run); }

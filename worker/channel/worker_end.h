@@ -104,6 +104,7 @@ class WorkerEnd {
   void hand_out_stops();
   // Whose code is at work, for who looks when the worker has died: one store. Null: nobody's.
   void note_running(const Run* run);
+  [[nodiscard]] LoopFigures& loop_figures();
 
   // This slot's job is what ends the worker: one store, for signal handlers.
   void take_blame();

@@ -32,6 +32,7 @@ class WorkerEnd::State {
   void note_running(const Run* run) {
     map_.header().running.store(run != nullptr ? run->place + 1 : 0, std::memory_order_release);
   }
+  [[nodiscard]] LoopFigures& loop_figures() { return map_.loop_figures(); }
   void take_blame() { map_.header().is_to_blame.store(1, std::memory_order_release); }
   [[nodiscard]] bool has_more(const Run& run) const;
   void settle();

@@ -24,33 +24,31 @@ constexpr Duration kSleepMax = std::chrono::milliseconds(limits::kTimeoutMsMax);
 
 }  // namespace
 
-// One wait. Lives until it is over or forgotten and its handler has run.
-struct AsyncLoop::Operation {
-  Operation(TaskContext& whose, sdk::Waiter& what) : context(&whose), waiter(&what) { waiter->operation = this; }
-
-  void over() {
-    if (waiter == nullptr) return;
-    sdk::Waiter& ended = let_go();
-    context->end_wait(ended);
-  }
-  sdk::Waiter& let_go() {
-    sdk::Waiter& gone = *std::exchange(waiter, nullptr);
-    gone.operation = nullptr;
-    self.reset();
-    return gone;
-  }
-
-  TaskContext* context;
-  sdk::Waiter* waiter;              // null: over, or forgotten
-  std::shared_ptr<Operation> self;  // while it has a waiter
-  std::optional<asio::steady_timer> timer;
-  std::optional<asio::posix::stream_descriptor> descriptor;
-};
-
 struct AsyncLoop::Inside {
   asio::io_context io{1};
   asio::posix::stream_descriptor wake{io};  // what sleep() watches
   bool is_watched = false;
+  channel::LoopFigures* figures = nullptr;
+  std::uint32_t timers = 0;
+  std::uint32_t descriptors = 0;
+
+  void count_timers(int more) {
+    timers += static_cast<std::uint32_t>(more);
+    if (figures != nullptr) figures->timers.store(timers, std::memory_order_relaxed);
+  }
+  void count_descriptors(int more) {
+    descriptors += static_cast<std::uint32_t>(more);
+    if (figures != nullptr) figures->descriptors.store(descriptors, std::memory_order_relaxed);
+  }
+  // Nothing for one that was ended before its time.
+  void note_lag(std::chrono::steady_clock::time_point due) const {
+    const std::int64_t lag = std::chrono::nanoseconds(std::chrono::steady_clock::now() - due).count();
+    if (figures == nullptr || lag < 0) return;
+    figures->lag_ns.store(lag, std::memory_order_relaxed);
+    if (lag > figures->lag_max_ns.load(std::memory_order_relaxed)) {
+      figures->lag_max_ns.store(lag, std::memory_order_relaxed);
+    }
+  }
 
   void watch(int channel) {
     if (is_watched) return;
@@ -60,7 +58,38 @@ struct AsyncLoop::Inside {
   }
 };
 
-AsyncLoop::AsyncLoop() : inside_(std::make_unique<Inside>()) {}
+// One wait. Lives until it is over or forgotten and its handler has run.
+struct AsyncLoop::Operation {
+  Operation(Inside& of, TaskContext& whose, sdk::Waiter& what) : loop(of), context(&whose), waiter(&what) {
+    waiter->operation = this;
+  }
+
+  void over() {
+    if (waiter == nullptr) return;
+    if (timer) loop.note_lag(timer->expiry());
+    sdk::Waiter& ended = let_go();
+    context->end_wait(ended);
+  }
+  sdk::Waiter& let_go() {
+    if (timer) loop.count_timers(-1);
+    if (descriptor) loop.count_descriptors(-1);
+    sdk::Waiter& gone = *std::exchange(waiter, nullptr);
+    gone.operation = nullptr;
+    self.reset();
+    return gone;
+  }
+
+  Inside& loop;
+  TaskContext* context;
+  sdk::Waiter* waiter;              // null: over, or forgotten
+  std::shared_ptr<Operation> self;  // while it has a waiter
+  std::optional<asio::steady_timer> timer;
+  std::optional<asio::posix::stream_descriptor> descriptor;
+};
+
+AsyncLoop::AsyncLoop(channel::LoopFigures* figures) : inside_(std::make_unique<Inside>()) {
+  inside_->figures = figures;
+}
 
 AsyncLoop::~AsyncLoop() {
   if (inside_->wake.is_open()) inside_->wake.release();  // the channel's
@@ -68,7 +97,7 @@ AsyncLoop::~AsyncLoop() {
 
 bool AsyncLoop::begin(TaskContext& context, sdk::Waiter& waiter) {
   asio::io_context& io = inside_->io;
-  const auto made = std::make_shared<Operation>(context, waiter);
+  const auto made = std::make_shared<Operation>(*inside_, context, waiter);
   using For = sdk::Waiter::For;
   if (waiter.what == For::kTime && waiter.time.count() > 0) {
     made->timer.emplace(io, std::min<Duration>(waiter.time, kSleepMax));
@@ -96,6 +125,8 @@ bool AsyncLoop::begin(TaskContext& context, sdk::Waiter& waiter) {
       made->over();
     });
   }
+  if (made->timer) inside_->count_timers(1);
+  if (made->descriptor) inside_->count_descriptors(1);
   made->self = made;
   return true;
 }

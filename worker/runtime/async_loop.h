@@ -12,7 +12,8 @@ namespace futured::runtime {
 
 class AsyncLoop {
  public:
-  AsyncLoop();
+  // `figures`: where it tells of itself.
+  explicit AsyncLoop(channel::LoopFigures* figures = nullptr);
   ~AsyncLoop();
   AsyncLoop(const AsyncLoop&) = delete;
   AsyncLoop& operator=(const AsyncLoop&) = delete;

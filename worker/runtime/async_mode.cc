@@ -51,7 +51,13 @@ struct AsyncWorker::Job final : Resumer {
 
 AsyncWorker::AsyncWorker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks,
                          std::string spool_directory)
-    : end_(end), tasks_(tasks), spool_directory_(std::move(spool_directory)) {
+    : end_(end),
+      tasks_(tasks),
+      spool_directory_(std::move(spool_directory)),
+      loop_(&end.loop_figures()),
+      figures_(end.loop_figures()) {
+  figures_.lag_ns.store(-1, std::memory_order_relaxed);
+  figures_.lag_max_ns.store(-1, std::memory_order_relaxed);
   end_.hand_out_stops();
 }
 
@@ -89,6 +95,7 @@ void AsyncWorker::let_mappings_go() {
 }
 
 Intake AsyncWorker::work_some() {
+  figures_.turns.fetch_add(1, std::memory_order_relaxed);
   const Intake got = take_in();
   if (got == Intake::kEnded || got == Intake::kBroken) return got;
   return loop_.run_some() ? Intake::kRun : got;
@@ -177,9 +184,12 @@ void AsyncWorker::at_work(Job& job, const Work& work) {
   set_current_run(end_, &job.run);
   set_busy(true);
   const Instant began = monotonic_now();
+  figures_.began_at_ns.store(began.ns, std::memory_order_relaxed);
   work();
   if (is_fork_of_task()) _exit(1);  // a child that came back from the task
   const Duration took = monotonic_now() - began;
+  figures_.began_at_ns.store(0, std::memory_order_relaxed);
+  if (took.count() >= limits::kSlowStepNs) note_slow(job, began, took);
   set_busy(false);
   set_current_run(end_, nullptr);
   end_.note_running(nullptr);
@@ -189,6 +199,15 @@ void AsyncWorker::at_work(Job& job, const Work& work) {
                     "held up all jobs of its worker for " + std::to_string(took.count() / 1'000'000) + " ms");
   }
   if (job.is_over()) finish(job);
+}
+
+void AsyncWorker::note_slow(const Job& job, Instant began, Duration took) {
+  const std::uint64_t count = figures_.slow_count.load(std::memory_order_relaxed);
+  auto& slow = figures_.slow[count % limits::kSlowStepsKept];
+  slow.job.store(job.run.fence.job.value, std::memory_order_relaxed);
+  slow.began_at_ns.store(began.ns, std::memory_order_relaxed);
+  slow.took_ns.store(took.count(), std::memory_order_relaxed);
+  figures_.slow_count.store(count + 1, std::memory_order_release);
 }
 
 void AsyncWorker::finish(Job& job) {

@@ -40,6 +40,7 @@ class AsyncWorker {
   template <typename Work>
   void at_work(Job& job, const Work& work);
   void finish(Job& job);
+  void note_slow(const Job& job, Instant began, Duration took);
   void let_mappings_go();
 
   channel::WorkerEnd& end_;
@@ -47,6 +48,7 @@ class AsyncWorker {
   const std::string spool_directory_;
   MappingCache mappings_;
   AsyncLoop loop_;
+  channel::LoopFigures& figures_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Job>> jobs_;  // by number
   std::uint64_t jobs_run_ = 0;
 };

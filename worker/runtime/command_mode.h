@@ -17,6 +17,7 @@ struct CommandOptions {
   std::string spool_directory;  // where output goes that is too long for a report; empty: it is reported whole
   CaptureLimits capture;
   MemoryKillSources memory_kills;               // tell whether the kernel killed for want of memory
+  std::uint64_t memory_bytes_max = 0;           // of the pool's workers; this one may have a higher limit. 0: none
   std::map<std::string, std::uint64_t> limits;  // of each command
   WorkDirectory* directory = nullptr;           // where a command begins that names no directory; outlives the worker
 };

@@ -359,6 +359,7 @@ void CommandRun::describe_ending(int wait_status, CommandOutcome& outcome) const
 // Under v1 the kernel kills one process of a group that is over its limit, and this worker lives to tell; under v2 both
 // end, and the spawner tells.
 void CommandRun::blame_memory(CommandOutcome& outcome) const {
+  const bool is_raised = options_.memory_bytes_max != 0 && memory_.bytes_max() > options_.memory_bytes_max;
   switch (memory_.look()) {
     case MemoryKill::kNo:
       return;
@@ -370,7 +371,8 @@ void CommandRun::blame_memory(CommandOutcome& outcome) const {
       outcome.error_message = "killed by the kernel (counted by its control group)";
       break;
     case MemoryKill::kOverLimit:
-      outcome.error_message = "killed by the kernel, over the memory_max of its pool, " +
+      outcome.error_message = std::string("killed by the kernel, over ") +
+                              (is_raised ? "the raised limit of this attempt, " : "the memory_max of its pool, ") +
                               std::to_string(memory_.bytes_max()) + " bytes (counted by its control group)";
       break;
   }

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "futured/async.h"
+#include "futured/async_task.h"
 #include "futured/task.h"
 #include "segment/memory.h"
 #include "worker/channel/worker_end.h"

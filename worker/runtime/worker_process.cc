@@ -57,6 +57,7 @@ int work(const ZygoteOptions& options, WorkDirectory& directory, std::span<chann
       return run_command_worker(end, {.spool_directory = options.spool_directory,
                                       .capture = {},
                                       .memory_kills = find_memory_kill_sources(),
+                                      .memory_bytes_max = options.terms.memory_bytes_max,
                                       .limits = options.terms.limits,
                                       .directory = &directory});
     case PoolMode::kFresh:

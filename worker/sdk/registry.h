@@ -13,8 +13,8 @@ namespace futured::sdk {
 struct RegisteredTask {
   std::string name;
   std::string version;
-  std::string origin;  // the plugin's path; empty for a task of the executable
-  TaskFunction function;         // or
+  std::string origin;     // the plugin's path; empty for a task of the executable
+  TaskFunction function;  // or
   AsyncTaskFunction coroutine;
 };
 

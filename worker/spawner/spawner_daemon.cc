@@ -65,7 +65,9 @@ void Spawner::greet(int number) {
   const bool is_for_vault = hello.header.type == static_cast<std::uint32_t>(VaultMessageType::kHello);
   if (!is_for_vault && hello.header.type != static_cast<std::uint32_t>(MessageType::kHello)) return;
   auto refused = make<Refused>(MessageType::kRefused);
-  if (hello.header.version != kVersion) put_text(refused.message, "the spawner speaks version 1 of its protocol");
+  if (hello.header.version != kVersion) {
+    put_text(refused.message, "the spawner speaks version " + std::to_string(kVersion) + " of its protocol");
+  }
   if (hello.epoch < epoch_)
     put_text(refused.message, "a daemon of a higher epoch has been here: " + std::to_string(epoch_));
   if (refused.message[0] != '\0') {
@@ -246,6 +248,7 @@ void Spawner::tell_started(const SlotState& slot) {
   message.slot = slot.id;
   message.generation = slot.generation;
   message.pid = slot.pid;
+  message.memory_bytes_max = slot.own_memory_bytes_max;
   const std::array<int, kWorkerDescriptors> descriptors{slot.memory.get(), slot.to_worker.get(), slot.to_host.get(),
                                                         slot.host_socket.get()};
   tell(channel::bytes_of(message), descriptors);
@@ -282,6 +285,7 @@ void Spawner::start_worker(const StartWorker& message) {
   const bool is_among = message.slot >= message.first && message.slot - message.first < message.count;
   if (message.count < 1 || message.count > limits::kJobsAtOnceMax || !is_among) return;
   if (message.runs_at_once < 1 || message.runs_at_once > limits::kCoroutinesMax) return;
+  if (message.count > 1 && message.memory_bytes_max != 0) return;  // nobody could say whose it is
   SlotState& slot = slots_[message.slot];
   if (slot.state != SlotState::State::kEnded || stopping_) return;  // a START_WORKER that crossed with a replay
   slot.id = message.slot;
@@ -292,6 +296,7 @@ void Spawner::start_worker(const StartWorker& message) {
     slot.geometry = wanted;
     slot.memory.reset();
   }
+  slot.own_memory_bytes_max = message.memory_bytes_max;
   if (auto prepared = prepare(slot); !prepared) return fail_start(slot, prepared.error().message);
   const auto pool = pools_.find(message.pool);
   if (pool == pools_.end()) return fail_start(slot, "no such pool");

@@ -32,6 +32,11 @@ constexpr Duration kSampleEvery = std::chrono::milliseconds(kSampleEveryMs);
   return " (sampled every " + std::to_string(kSampleEveryMs) + " ms: no control group could keep the limit)";
 }
 
+[[nodiscard]] std::string memory_limit_of(const SlotState& slot) {
+  return (slot.own_memory_bytes_max != 0 ? "the raised limit of this attempt, " : "the memory_max of its pool, ") +
+         std::to_string(slot.limits.memory_bytes_max) + " bytes";
+}
+
 // By a SIGKILL, as far as is known.
 [[nodiscard]] bool was_killed(const SlotState& slot) {
   return slot.wait_status == -1 || (WIFSIGNALED(slot.wait_status) && WTERMSIG(slot.wait_status) == SIGKILL);
@@ -72,9 +77,8 @@ void Spawner::sample(SlotState& slot) {
                      std::to_string(kept.processes_max) + how_it_was_seen();
   } else if (kept.memory_bytes_max != 0 && used.memory_bytes > kept.memory_bytes_max) {
     slot.over = Limit::kMemory;
-    slot.over_what = "killed with " + std::to_string(used.memory_bytes) +
-                     " bytes or more in memory, over the memory_max of its pool, " +
-                     std::to_string(kept.memory_bytes_max) + " bytes" + how_it_was_seen();
+    slot.over_what = "killed with " + std::to_string(used.memory_bytes) + " bytes or more in memory, over " +
+                     memory_limit_of(slot) + how_it_was_seen();
   } else {
     return;
   }
@@ -92,8 +96,7 @@ void Spawner::judge_memory(SlotState& slot, WorkerEnded& message) const {
       out = OutOfMemory::kYes;
       if (now.at_max > slot.memory_before.at_max) {
         slot.over = Limit::kMemory;
-        slot.over_what = "killed by the kernel, over the memory_max of its pool, " +
-                         std::to_string(slot.limits.memory_bytes_max) + " bytes (counted by its control group)";
+        slot.over_what = "killed by the kernel, over " + memory_limit_of(slot) + " (counted by its control group)";
       }
     } else if (slot.wait_status != -1 && !slot.confined.memory &&
                memory_kills(kills_around_) > slot.kills_around_before) {

@@ -102,7 +102,9 @@ void Spawner::on_forked(PoolState& pool, const zygote::Forked& message, Fd pidfd
       std::fprintf(stderr, "futured-spawner: journal: %s\n", written.error().message.c_str());
     }
   }
-  confine(*slot, pool.limits);
+  WorkerLimits limits = pool.limits;
+  if (slot->own_memory_bytes_max != 0) limits.memory_bytes_max = slot->own_memory_bytes_max;
+  confine(*slot, limits);
   (void)watch(slot->pidfd.get(), EPOLLIN, Kind::kWorker, slot->id);
   bool kill_asked = false;
   for_each_of(*slot, [&](SlotState& each) {

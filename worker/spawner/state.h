@@ -68,6 +68,7 @@ struct SlotState {
   Fd pidfd;
   pid_t pid = 0;
   std::uint64_t start_time = 0;
+  std::uint64_t own_memory_bytes_max = 0;  // of this generation, in place of its pool's; 0: none
   WorkerLimits limits;
   Confined confined;
   MemoryEvents memory_before;             // of its group

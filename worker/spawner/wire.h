@@ -76,8 +76,9 @@ struct StartWorker {
   std::uint32_t count;         // 1 … limits::kJobsAtOnceMax
   std::uint32_t runs_at_once;  // of each slot: 1 … limits::kCoroutinesMax
   std::uint32_t reserved;
+  std::uint64_t memory_bytes_max;  // of this worker with all that it starts; 0: its pool's. With count 1 only
 };
-static_assert(sizeof(StartWorker) == 32);
+static_assert(sizeof(StartWorker) == 40);
 
 struct Kill {
   MessageHeader header;
@@ -165,8 +166,9 @@ struct WorkerStarted {
   std::uint32_t slot;
   std::uint32_t generation;
   std::int32_t pid;
+  std::uint64_t memory_bytes_max;  // as START_WORKER named it; 0: its pool's
 };
-static_assert(sizeof(WorkerStarted) == 24);
+static_assert(sizeof(WorkerStarted) == 32);
 inline constexpr std::size_t kWorkerDescriptors = 4;
 
 enum class EndCause : std::uint32_t {

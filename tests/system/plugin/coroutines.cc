@@ -50,12 +50,13 @@ FUTURED_TASK("async.sum", [](AsyncContext& context, std::uint64_t last) { return
 FUTURED_TASK("async.fails", [](AsyncContext& context) -> Async<> { co_await fails(context); });
 
 // Views into the arguments hold as long as the coroutine.
-FUTURED_TASK("async.views", [](AsyncContext& context, std::string_view first, futured::Parts rest) -> Async<std::string> {
-  co_await context.sleep(milliseconds(20));
-  std::string all(first);
-  for (const futured::PartView& part : rest) all.append("+").append(part.text());
-  co_return all;
-});
+FUTURED_TASK("async.views",
+             [](AsyncContext& context, std::string_view first, futured::Parts rest) -> Async<std::string> {
+               co_await context.sleep(milliseconds(20));
+               std::string all(first);
+               for (const futured::PartView& part : rest) all.append("+").append(part.text());
+               co_return all;
+             });
 
 // What is written into the FIFO.
 FUTURED_TASK("async.read_fifo", [](AsyncContext& context, std::string path, std::string gate) -> Async<std::string> {

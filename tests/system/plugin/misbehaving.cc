@@ -12,16 +12,19 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
 #include <random>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "tests/system/plugin/mappings.h"
+#include "worker/channel/layout.h"
 
 namespace {
 
@@ -61,6 +64,38 @@ pid_t leave_sleeper() {
   }
 }
 
+// Of a worker that has reported nothing yet.
+void forge_done(const futured::channel::WireFence& fence, const std::string& result) {
+  using futured::channel::DoneRecord;
+  using futured::channel::Header;
+  std::uint8_t* channel = nullptr;
+  std::vector<int> wake_ups;
+  for (int descriptor = 0; descriptor < kDescriptorsMax; ++descriptor) {
+    std::error_code none;
+    const std::string name = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(descriptor), none);
+    if (name.starts_with("anon_inode:[eventfd")) wake_ups.push_back(descriptor);
+    if (!name.starts_with("/memfd:futured-channel")) continue;
+    const std::size_t bytes = std::filesystem::file_size("/proc/self/fd/" + std::to_string(descriptor));
+    channel = static_cast<std::uint8_t*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0));
+  }
+  if (channel == nullptr || channel == MAP_FAILED) throw futured::TaskError("NoChannel", "it is not among descriptors");
+  auto& header = *reinterpret_cast<Header*>(channel);
+  std::uint8_t* const at = channel + futured::channel::kHeaderBytes + futured::channel::table_bytes(header.run_places) +
+                           header.request_ring_bytes;
+  DoneRecord record{};
+  const std::size_t bytes = (sizeof record + result.size() + 7) / 8 * 8;
+  record.header = {static_cast<std::uint32_t>(bytes), static_cast<std::uint16_t>(futured::channel::RecordType::kDone),
+                   0};
+  record.fence = fence;
+  record.status = static_cast<std::uint32_t>(futured::channel::DoneStatus::kSucceeded);
+  record.result_bytes = static_cast<std::uint32_t>(result.size());
+  std::memcpy(at, &record, sizeof record);
+  std::memcpy(at + sizeof record, result.data(), result.size());
+  header.response_published.store(bytes);
+  const std::uint64_t one = 1;
+  for (const int descriptor : wake_ups) (void)!write(descriptor, &one, sizeof one);
+}
+
 }  // namespace
 
 FUTURED_TASK("test.flaky", [](futured::Context& context, std::int64_t succeeds_at) {
@@ -91,7 +126,8 @@ FUTURED_TASK("test.no_memory", [](futured::Context& context) {
   return context.make_array<double>({std::uint64_t{1} << 40, std::uint64_t{1} << 40});
 });
 
-// As if it had never been taken: writes OFFERED over TAKEN in its own place of the run table, once it was asked to stop.
+// As if it had never been taken: writes OFFERED over TAKEN in its own place of the run table, once it was asked to
+// stop.
 FUTURED_TASK("test.untake", [](futured::Context& context, std::string gate) {
   report(gate);
   while (context.wait_for(std::chrono::seconds(60))) {
@@ -330,11 +366,34 @@ FUTURED_TASK("test.scribble_word", [](std::int64_t seed) {
   return seed;
 });
 
+std::vector<std::vector<char>> eaten(std::int64_t mib) {
+  std::vector<std::vector<char>> kept;
+  for (std::int64_t i = 0; i < mib; ++i) kept.emplace_back(std::size_t{1} << 20, 'x');
+  return kept;
+}
+
+// Reports a result of its own making, past the runtime: one part that names a segment, which does not come with it.
+FUTURED_TASK("test.name_segment", [](futured::Context& context, std::uint64_t segment) {
+  std::string result = {'\1', '\0'};
+  for (std::uint64_t number : {segment, std::uint64_t{0}, std::uint64_t{8}}) {
+    for (; number >= 0x80; number >>= 7) result += static_cast<char>(number | 0x80);
+    result += static_cast<char>(number);
+  }
+  forge_done({context.job_id(), context.epoch(), context.attempt()}, result);
+  wait_for_ever();
+});
+
 // Takes so much memory, in its own time, and keeps it.
 FUTURED_TASK("test.eat", [](std::int64_t mib) {
-  std::vector<std::vector<char>> eaten;
-  for (std::int64_t i = 0; i < mib; ++i) eaten.emplace_back(std::size_t{1} << 20, 'x');
+  const auto kept = eaten(mib);
   wait_for_ever();
+});
+
+// The same, but for so long only that whoever samples has seen it.
+FUTURED_TASK("test.eat_for", [](std::int64_t mib, std::int64_t ms) {
+  const auto kept = eaten(mib);
+  std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+  return mib;
 });
 
 // An array, which reaches its reader in a segment.

@@ -59,6 +59,19 @@ TEST(Payload, UnknownKindAndBackwardSliceAreRefused) {
   EXPECT_FALSE(decode_parts(encoded).ok());
 }
 
+TEST(Payload, ALostPartSaysWhyAndIsNotInline) {
+  std::string encoded;
+  append_part(encoded, {.content_type = "a/b", .bytes = "here"});
+  EXPECT_FALSE(names_segment(encoded));
+  append_part(encoded, {.kind = PartKind::kLost, .content_type = "c/d", .bytes = "its file is gone"});
+  EXPECT_TRUE(names_segment(encoded));
+  const auto parts = decode_parts(encoded);
+  ASSERT_TRUE(parts.ok());
+  EXPECT_EQ((*parts)[1].kind, PartKind::kLost);
+  EXPECT_EQ((*parts)[1].content_type, "c/d");
+  EXPECT_EQ((*parts)[1].bytes, "its file is gone");
+}
+
 TEST(Payload, GarbageIsReadWithoutHarm) {
   std::mt19937 random(11);
   const std::string encoded = sample();

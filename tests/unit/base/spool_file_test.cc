@@ -27,8 +27,8 @@ class SpoolFileTest : public ::testing::Test {
     EXPECT_EQ(::lchown(path.c_str(), user, ::getegid()), 0);
     return path;
   }
-  std::string found(const std::string& name) {
-    const auto opened = open_spool_file(folder_, name);
+  std::string found(const std::string& name, SpoolUser user = ::geteuid()) {
+    const auto opened = open_spool_file(folder_, name, user);
     return opened ? opened->path : opened.error().code == ErrorCode::kNotFound ? "none" : opened.error().message;
   }
 
@@ -40,8 +40,10 @@ TEST_F(SpoolFileTest, LiesInTheDirectoryOrInItsUsersFolder) {
   EXPECT_EQ(found("1.1.1.stdout"), "none");
   const std::string plain = write("1.1.1.stdout");
   EXPECT_EQ(found("1.1.1.stdout"), plain);
+  EXPECT_EQ(found("1.1.1.stdout", std::nullopt), plain);
   const std::string users = write_of(::geteuid(), "2.1.1.stdout");
   EXPECT_EQ(found("2.1.1.stdout"), users);
+  EXPECT_EQ(found("2.1.1.stdout", std::nullopt), "none") << "the attempt's worker had no other user";
   (void)write_of(::geteuid(), "1.1.1.stdout");
   EXPECT_EQ(found("1.1.1.stdout"), plain) << "only we can write there";
 }
@@ -59,13 +61,23 @@ TEST_F(SpoolFileTest, OfAUserIsNoLinkAndNobodyElsesFile) {
   }
 }
 
-TEST_F(SpoolFileTest, InTwoFoldersIsBelievedOfNeither) {
+TEST_F(SpoolFileTest, OfAnotherUserNeitherReplacesNorHidesIt) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-  (void)write_of(1001, "1.1.1.stdout");
+  const std::string own = write_of(1001, "1.1.1.stdout");
   const std::string other = write_of(1002, "1.1.1.stdout");
-  EXPECT_NE(found("1.1.1.stdout").find("cannot both be it"), std::string::npos);
+  (void)write_of(1002, "2.1.1.stdout");
+  EXPECT_EQ(found("1.1.1.stdout", 1001), own);
+  EXPECT_EQ(found("2.1.1.stdout", 1001), "none");
   EXPECT_EQ(::lchown(other.c_str(), 1001, 0), 0);
-  EXPECT_EQ(found("1.1.1.stdout"), folder_ + "/users/1001/1.1.1.stdout") << "the other is not its folder's";
+  EXPECT_EQ(found("1.1.1.stdout", 1002), "none") << "it is not its folder's";
+}
+
+TEST(SpoolUserTest, IsWhoIsNotOurselves) {
+  EXPECT_EQ(spool_user(""), std::nullopt);
+  EXPECT_EQ(spool_user("no such user"), std::nullopt);
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  EXPECT_EQ(spool_user("root"), std::nullopt);
+  EXPECT_NE(spool_user("nobody"), std::nullopt);
 }
 
 }  // namespace

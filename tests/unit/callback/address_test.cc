@@ -60,6 +60,17 @@ TEST(Address, OfTheWorldIsNot) {
   }
 }
 
+TEST(Address, OfAUrlThatNamesNoHostIsLookedAtToo) {
+  for (const char* url : {"http://127.0.0.1/", "http://127.1:8080/", "https://10.1.2.3/x", "http://[::1]/",
+                          "http://[::ffff:10.0.0.1]:80/", "http://[fe80::1%25eth0]/"}) {
+    EXPECT_TRUE(is_private_origin(*origin_of(url))) << url;
+  }
+  for (const char* url : {"http://localhost/", "http://example.org:127/", "https://93.184.216.34/",
+                          "https://[2606:2800:220:1::1]/", "http://10.example.org/"}) {
+    EXPECT_FALSE(is_private_origin(*origin_of(url))) << url;
+  }
+}
+
 TEST(Address, OfAnotherFamilyIsPrivate) {
   const sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
   EXPECT_TRUE(is_private(reinterpret_cast<const sockaddr*>(&address)));

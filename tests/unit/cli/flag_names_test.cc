@@ -13,6 +13,8 @@ TEST(FlagNames, StandForTheFieldsOfTheApi) {
   EXPECT_EQ(with_flag_names("filter.queue: 200 bytes are over 128"), "--queue: 200 bytes are over 128");
   EXPECT_EQ(with_flag_names("spec.retries.only_classes[0]: PROTOCOL spends no attempt; spec.crashes_max bounds it"),
             "--retry-only: PROTOCOL spends no attempt; --crashes bounds it");
+  EXPECT_EQ(with_flag_names("spec.retries.memory_factor: pool \"p\" has no memory_max"),
+            "--retry-memory: pool \"p\" has no memory_max");
 }
 
 TEST(FlagNames, SayWhichCallbackIsMeant) {

@@ -59,6 +59,8 @@ TEST(OptionsText, NamesWhatIsSetOfRetries) {
   options.retries.backoff_max = Milliseconds(60'000);
   options.retries.jitter = 0.1;
   EXPECT_EQ(retries_text(options.retries), "3 attempts, backoff 500 ms, factor 1.5, at most 1 min, jitter 0.1");
+  options.retries = {.memory_factor = 1.5, .memory_bytes_max = 2'147'483'648};
+  EXPECT_EQ(retries_text(options.retries), "1.5 times the memory up to 2.0 GiB");
   options.crashes_max = 1;
   EXPECT_EQ(crashes_text(options), "quarantined after 1 worker");
 }

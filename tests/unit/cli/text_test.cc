@@ -135,6 +135,18 @@ TEST(Names, AreUtf8) {
   }
 }
 
+TEST(Bytes, AreReadAsTheConfigurationHasThem) {
+  EXPECT_EQ(parse_bytes("65536", "--x"), 65'536);
+  EXPECT_EQ(parse_bytes("7B", "--x"), 7);
+  EXPECT_EQ(parse_bytes("512MiB", "--x"), 536'870'912);
+  EXPECT_EQ(parse_bytes("2TiB", "--x"), std::int64_t{2} << 40);
+  for (const char* word :
+       {"", "0", "-1", "MiB", "1MB", "1.5GiB", "1 GiB", "1GiBs", "9000000TiB", "99999999999999999999"}) {
+    EXPECT_THAT(problem_of([&] { static_cast<void>(parse_bytes(word, "--x")); }),
+                HasSubstr("--x: \"" + std::string(word) + "\" is no number of bytes"));
+  }
+}
+
 TEST(Addresses, HaveOneOfThreeForms) {
   for (const char* address : {"unix:/run/s", "/run/s", "localhost:7711", "127.0.0.1:1", "[::1]:65535"}) {
     EXPECT_EQ(problem_of([&] { check_address(address); }), "") << address;

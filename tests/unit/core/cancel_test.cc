@@ -147,6 +147,53 @@ TEST(Cancel, EveryAskerIsAnsweredOnce) {
   EXPECT_THAT(stage.pass(seconds(60)), IsEmpty());
 }
 
+TEST(Cancel, WhoDoesNotWaitIsToldOfTheStopWithTheCommitThatKeepsIt) {
+  Stage stage;
+  run_one(stage);
+  stage.rows();
+  EXPECT_THAT(stage.turn({stage.hurried_cancel(1), stage.cancel(1)}),
+              ElementsAre("stop 1.1 slot 1", "cancelled 2: 1 RUNNING"));
+  EXPECT_THAT(stage.rows(), ElementsAre("cancel + 1"));
+  EXPECT_THAT(stage.turn({stage.failed(1)}), ElementsAre("cancelled 3: 1 CANCELLED"));
+  EXPECT_THAT(stage.rows(), ElementsAre("end 1 CANCELLED CANCELLED", "last attempt 1.1", "cancel - 1"));
+}
+
+TEST(Cancel, WhoDoesNotWaitIsToldOfAnEndThatComesAtOnce) {
+  Stage stage;
+  stage.turn({stage.submit(Stage::work(), 2)});
+  stage.rows();
+  EXPECT_THAT(stage.turn({stage.hurried_cancel(2)}), ElementsAre("revoke 2.1 slot 1"));
+  EXPECT_THAT(stage.turn({stage.revoked(2, true)}), ElementsAre("cancelled 2: 2 CANCELLED"));
+  EXPECT_THAT(stage.rows(), ElementsAre("end 2 CANCELLED CANCELLED"));
+}
+
+TEST(Cancel, IsKeptOnceAndAgainOnlyWhenItChanges) {
+  Stage stage;
+  run_one(stage);
+  stage.rows();
+  stage.turn({stage.cancel(1)});
+  EXPECT_THAT(stage.rows(), ElementsAre("cancel + 1"));
+  stage.pass(milliseconds(1));
+  EXPECT_THAT(stage.turn({stage.hurried_cancel(1)}), ElementsAre("cancelled 3: 1 RUNNING"));
+  EXPECT_THAT(stage.rows(), IsEmpty());
+  stage.turn({event::Cancel{++stage.token, {0}, JobId{1}, milliseconds(20), "too slow"}});
+  EXPECT_THAT(stage.rows(), ElementsAre("cancel + 1: too slow"));
+  const CancelRow& kept = stage.history.back().rows.cancels_added.back();
+  EXPECT_EQ(kept.kill_at, stage.now.at + milliseconds(20));
+}
+
+TEST(Cancel, OfAJobThatIsBeingStoppedForATimeoutIsKeptToo) {
+  Stage stage;
+  JobSpec spec = Stage::work();
+  spec.run_timeout = seconds(1);
+  spec.max_attempts = 5;
+  run_one(stage, spec);
+  stage.pass(seconds(1));
+  stage.rows();
+  EXPECT_THAT(stage.turn({stage.hurried_cancel(1)}), ElementsAre("cancelled 2: 1 RUNNING"));
+  EXPECT_THAT(stage.rows(), ElementsAre("cancel + 1"));
+}
+
 TEST(Cancel, OverrulesARunTimeoutThatWouldRetry) {
   Stage stage;
   JobSpec spec = Stage::work();

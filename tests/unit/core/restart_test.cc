@@ -118,6 +118,9 @@ TEST(Adopt, ARunningAttemptGoesOnAndCountsOnce) {
 TEST(Adopt, ADoneThatWasNotCommittedIsTakenIn) {
   Stage stage(found(Stage::work(), stored(1)));
   stage.step(stage.adopt(1, old_fence(1), true));
+  EXPECT_TRUE(stage.scheduler->has(SlotId{1}, old_fence(1)));
+  EXPECT_FALSE(stage.scheduler->has(SlotId{2}, old_fence(1)));
+  EXPECT_FALSE(stage.scheduler->has(SlotId{1}, old_fence(1, 2)));
   ready(stage);
   stage.turn({stage.done(1)});
   EXPECT_EQ(stage.ending(1)->state, JobState::kSucceeded);
@@ -153,7 +156,9 @@ TEST(Adopt, AFinishedAttemptOfAnEndedJobIsOnlyRead) {
   setup.live.jobs.push_back(ended);
   setup.live.specs = setup.snapshot.specs;
   Stage stage(std::move(setup));
-  EXPECT_THAT(stage.turn({stage.adopt(1, old_fence(1), true), stage.done(1)}), IsEmpty());
+  stage.step(stage.adopt(1, old_fence(1), true));
+  EXPECT_FALSE(stage.scheduler->has(SlotId{1}, old_fence(1))) << "nothing of it is kept a second time";
+  EXPECT_THAT(stage.turn({stage.done(1)}), IsEmpty());
   EXPECT_EQ(stage.ending(1), nullptr);
 }
 
@@ -246,6 +251,90 @@ TEST(Restart, AJobStaysInThePoolThatItWasAcceptedFor) {
   stage.step(event::PoolReady{PoolId{1}, {"other"}});
   stage.step(event::PoolReady{PoolId{2}, {"work"}});
   EXPECT_THAT(stage.turn({stage.slot_ready(1), stage.slot_ready(2)}), ElementsAre("offer 1.1 slot 2"));
+}
+
+// Of job 1: asked for `ago`, to be killed `grace` after that.
+CancelRow kept_cancel(Duration ago, Duration grace) {
+  const Instant asked_at = Stage().now.at + -ago;
+  return {JobId{1}, asked_at, asked_at + grace, "not needed"};
+}
+
+TEST(RestartOfACancel, TheStopGoesOnWhereItWas) {
+  JobSpec spec = Stage::work();
+  spec.max_attempts = 5;
+  StageSetup setup = found(spec, stored(1));
+  setup.snapshot.cancels = {kept_cancel(milliseconds(300), seconds(1))};
+  Stage stage(std::move(setup));
+  ready(stage);
+  EXPECT_THAT(stage.turn({stage.adopt(1, old_fence(1))}), ElementsAre("stop 1.1 slot 1"));
+  EXPECT_THAT(stage.pass(milliseconds(699)), IsEmpty());
+  EXPECT_THAT(stage.pass(milliseconds(1)), ElementsAre("kill slot 1"));
+  EXPECT_THAT(stage.turn({stage.slot_ended(1, 1)}), ElementsAre("start slot 1"));
+  EXPECT_EQ(stage.ending(1)->state, JobState::kCancelled);
+  EXPECT_EQ(stage.ending(1)->cause->message, "cancelled: not needed");
+  EXPECT_THAT(stage.rows(), testing::Contains("cancel - 1"));
+}
+
+TEST(RestartOfACancel, AJobThatFailsAfterItIsNotTriedAgain) {
+  JobSpec spec = Stage::work();
+  spec.max_attempts = 5;
+  StageSetup setup = found(spec, stored(1));
+  setup.snapshot.cancels = {kept_cancel(milliseconds(300), seconds(1))};
+  Stage stage(std::move(setup));
+  ready(stage);
+  stage.turn({stage.adopt(1, old_fence(1))});
+  EXPECT_THAT(stage.turn({stage.failed(1)}), IsEmpty());
+  EXPECT_EQ(stage.ending(1)->state, JobState::kCancelled);
+}
+
+TEST(RestartOfACancel, AnAttemptThatIsGoneEndsTheJob) {
+  JobSpec spec = Stage::work();
+  spec.max_attempts = 5;
+  StageSetup setup = left(spec, {stored(1)});
+  setup.snapshot.cancels = {kept_cancel(milliseconds(300), seconds(1))};
+  Stage stage(std::move(setup));
+  EXPECT_THAT(stage.turn(), IsEmpty());
+  EXPECT_EQ(stage.ending(1)->state, JobState::kCancelled);
+}
+
+TEST(RestartOfACancel, AtMostOnceTooIsCancelledWhenNothingOfItIsLeft) {
+  JobSpec spec = Stage::work();
+  spec.at_most_once = true;
+  StoredJob job = stored(1);
+  job.started = true;
+  StageSetup setup = left(spec, {job});
+  setup.snapshot.cancels = {kept_cancel(milliseconds(300), seconds(1))};
+  Stage stage(std::move(setup));
+  stage.turn();
+  EXPECT_EQ(stage.ending(1)->state, JobState::kCancelled);
+}
+
+TEST(RestartOfACancel, AJobOfTheBacklogIsLoadedAndEndedBeforeItsTurn) {
+  StageSetup setup = left(Stage::work(), {}, false);
+  setup.snapshot.backlog = {{QueueId{1}, PoolId{1}, 1}};
+  setup.snapshot.cancels = {kept_cancel(milliseconds(300), seconds(1))};
+  Stage stage(std::move(setup));
+  EXPECT_THAT(stage.turn(), testing::Contains("load 1"));
+  event::Loaded loaded;
+  loaded.asked = {JobId{1}};
+  loaded.answer.jobs.push_back(stored(1));
+  loaded.answer.jobs.back().in_backlog = true;
+  loaded.answer.specs = {{SpecId{1}, Stage::work()}};
+  EXPECT_THAT(stage.turn({loaded}), IsEmpty());
+  EXPECT_EQ(stage.ending(1)->state, JobState::kCancelled);
+  EXPECT_THAT(stage.rows(), testing::IsSupersetOf({"backlog - 1", "cancel - 1"}));
+}
+
+TEST(RestartOfACancel, IsAnsweredAsOneThatIsUnderWay) {
+  StoredJob job = stored(1);
+  job.owner = 1000;
+  StageSetup setup = found(Stage::work(), job);
+  setup.snapshot.cancels = {kept_cancel(milliseconds(300), seconds(60))};
+  Stage stage(std::move(setup));
+  ready(stage);
+  stage.turn({stage.adopt(1, old_fence(1))});
+  EXPECT_THAT(stage.turn({stage.hurried_cancel(1), stage.cancel(1)}), ElementsAre("cancelled 1: 1 RUNNING"));
+  EXPECT_THAT(stage.turn({stage.failed(1)}), ElementsAre("cancelled 2: 1 CANCELLED"));
 }
 
 }  // namespace

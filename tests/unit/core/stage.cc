@@ -32,7 +32,10 @@ Lines told(const Effects& effects) {
   }
   for (const auto& e : effects.pulses) lines.push_back("pulse " + at_slot(e.slot, e.fence));
   for (const SlotId slot : effects.inspects) lines.push_back("inspect slot " + number(slot.value));
-  for (const auto& e : effects.starts) lines.push_back("start slot " + number(e.slot.value));
+  for (const auto& e : effects.starts) {
+    const std::string limit = e.memory_bytes_max == 0 ? "" : " with " + number(e.memory_bytes_max >> 20) + " MiB";
+    lines.push_back("start slot " + number(e.slot.value) + limit);
+  }
   for (const auto& e : effects.accepted) {
     std::string line = "accepted " + number(e.token) + ": " + number(e.first.value) + " x" + number(e.count);
     for (const JobId id : e.ids) line += " " + number(id.value);
@@ -80,6 +83,10 @@ Lines told(const Batch& rows) {
                     (last ? "" : " " + std::string(to_string(row.cause.kind))));
   }
   for (const StartRow& row : rows.starts) lines.push_back("start " + name_of(row.fence));
+  for (const CancelRow& row : rows.cancels_added) {
+    lines.push_back("cancel + " + number(row.job.value) + (row.reason.empty() ? "" : ": " + row.reason));
+  }
+  for (const JobId job : rows.cancels_removed) lines.push_back("cancel - " + number(job.value));
   for (const BacklogKey& row : rows.backlog_added) lines.push_back("backlog + " + number(job_of(row.key).value));
   for (const BacklogKey& row : rows.backlog_removed) lines.push_back("backlog - " + number(job_of(row.key).value));
   for (const KeyRow& row : rows.keys_added) {
@@ -160,6 +167,12 @@ Event Stage::submit(const JobSpec& spec, std::uint32_t count, std::size_t payloa
 
 Event Stage::cancel(std::uint64_t job, std::uint32_t uid) { return event::Cancel{++token, {uid}, JobId{job}}; }
 
+Event Stage::hurried_cancel(std::uint64_t job) {
+  event::Cancel cancel{++token, {1000}, JobId{job}};
+  cancel.waits = false;
+  return cancel;
+}
+
 Fence Stage::fence_of(std::uint64_t job) const {
   const auto found = fences_.find(job);
   return found != fences_.end() ? found->second : Fence{};
@@ -190,8 +203,9 @@ Event Stage::revoked(std::uint64_t job, bool revoked) {
   return event::Revoked{scheduler->live(JobId{job})->slot, fence_of(job), revoked};
 }
 
-Event Stage::slot_ready(std::uint32_t slot) {
-  return event::SlotReady{SlotId{slot}, ++generations_[slot], static_cast<std::int32_t>(4000 + slot)};
+Event Stage::slot_ready(std::uint32_t slot, std::uint64_t memory_bytes_max) {
+  const auto worker_pid = static_cast<std::int32_t>(4000 + slot);
+  return event::SlotReady{SlotId{slot}, ++generations_[slot], worker_pid, memory_bytes_max};
 }
 
 Event Stage::reports(std::uint64_t job, double fraction, std::string_view message) {

@@ -40,6 +40,7 @@ class Stage {
   // A batch of `count` jobs; its token is taken from the same sequence as every other.
   Event submit(const JobSpec& spec = work(), std::uint32_t count = 1, std::size_t payload_bytes = 8);
   Event cancel(std::uint64_t job, std::uint32_t uid = 1000);
+  Event hurried_cancel(std::uint64_t job);  // that does not wait for the end
   Event done(std::uint64_t job, event::DoneStatus status = event::DoneStatus::kSucceeded, bool do_not_retry = false);
   Event failed(std::uint64_t job) { return done(job, event::DoneStatus::kFailed); }
   // A report of the worker about an attempt by its number, current or not.
@@ -47,7 +48,7 @@ class Stage {
   Event head(std::uint32_t slot, std::uint64_t job, Duration ago = Duration(0));
   Event nothing_taken(std::uint32_t slot) { return event::Head{SlotId{slot}, std::nullopt, Instant{}}; }
   Event revoked(std::uint64_t job, bool revoked);
-  Event slot_ready(std::uint32_t slot);
+  Event slot_ready(std::uint32_t slot, std::uint64_t memory_bytes_max = 0);
   // The task of the job's latest attempt tells how far it is.
   Event reports(std::uint64_t job, double fraction, std::string_view message);
   // The worker takes the job: from now on the stage answers for the slot's head until a report or the worker's end.

@@ -13,6 +13,7 @@ struct Follower : OutputSink {
     if (chunk.offset != next) ++gaps;
     text += chunk.data;
     next = chunk.offset + chunk.data.size();
+    spool_user = chunk.spool_user;
   }
   void progress(const JobProgress& progress) override { said = progress.fraction(); }
   void ended(JobId) override { has_ended = true; }
@@ -21,15 +22,17 @@ struct Follower : OutputSink {
   int gaps = 0;
   bool has_ended = false;
   double said = 0;
+  SpoolUser spool_user;
 };
 
 const Fence kFirst{JobId{1}, Epoch{1}, 1};
 
 TEST(Outputs, LateFollowerGetsWhatCameBefore) {
   Outputs outputs;
-  outputs.add({kFirst, 1, 0, "hel"});
+  outputs.add({kFirst, 1, 0, "hel", 1001});
   const auto follower = std::make_shared<Follower>();
   outputs.follow(JobId{1}, follower);
+  EXPECT_EQ(follower->spool_user, 1001u);
   outputs.add({kFirst, 1, 3, "lo"});
   EXPECT_EQ(follower->text, "hello");
   EXPECT_EQ(follower->gaps, 0);

@@ -31,6 +31,7 @@ TEST_F(ConfigFile, SampleIsReadAndSaysTheDefaults) {
   const auto config = read_config(FUTURED_SAMPLE_CONFIG);
   ASSERT_TRUE(config.ok()) << config.error().message;
   EXPECT_EQ(config->socket, "/run/futured/futured.sock");
+  EXPECT_EQ(config->compression_level, default_config().compression_level);
   ASSERT_EQ(config->pools.size(), default_config().pools.size());
   EXPECT_TRUE(check(*config).ok());
 }
@@ -105,6 +106,20 @@ TEST_F(ConfigFile, WhatIsWrongIsNamed) {
   EXPECT_THAT(refusal("[pools.p]\nsize = 0\n"), HasSubstr("[pools.p] size: must be \"auto\", 1 to"));
   EXPECT_THAT(refusal("[queues.q]\ndiscipline = 'random'\n"), HasSubstr("[queues.q] discipline"));
   EXPECT_THAT(refusal("[daemon\n"), HasSubstr(":1:"));
+}
+
+TEST(Config, CompressionIsNeverOrALevel) {
+  Config config = default_config();
+  config.socket = "/s";
+  config.state = "/d";
+  for (const std::int64_t level : {0, 1, 9}) {
+    config.compression_level = level;
+    EXPECT_TRUE(check(config).ok()) << level;
+  }
+  for (const std::int64_t level : {-1, 10}) {
+    config.compression_level = level;
+    EXPECT_THAT(check(config).error().message, HasSubstr("[daemon] compression_level: must be 0 (never) to 9"));
+  }
 }
 
 TEST(Config, WithoutSocketOrStateItIsRefused) {

@@ -344,6 +344,29 @@ TEST_F(PoolTest, APoolWhoseSettingsChangedIsReplaced) {
   EXPECT_NE(seen_.started[0].pid, first);
 }
 
+TEST_F(PoolTest, AWorkerWithALimitOfItsOwnIsToldWithItAlsoToTheNextDaemon) {
+  constexpr std::uint64_t kLimit = 512 * 1024 * 1024;
+  const auto limited = [&] {
+    PoolTerms terms;
+    terms.memory_bytes_max = kLimit / 2;
+    const Status configured = pools_->configure({PoolConfig{"default", 1, kSlot, terms, {}}});
+    ASSERT_TRUE(configured.ok()) << configured.error().message;
+  };
+  open(1);
+  limited();
+  pools_->start_worker("default", kSlot, kLimit);
+  wait([&] { return !seen_.started.empty(); }, "a worker to start");
+  EXPECT_EQ(seen_.started[0].memory_bytes_max, kLimit);
+  open(2);
+  limited();
+  ASSERT_EQ(pools_->live().size(), 1u);
+  EXPECT_EQ(pools_->live()[0].memory_bytes_max, kLimit);
+  pools_->kill(kSlot);
+  pools_->start_worker("default", kSlot);
+  wait([&] { return !seen_.started.empty(); }, "the next worker");
+  EXPECT_EQ(seen_.started[0].memory_bytes_max, 0u) << "its pool's";
+}
+
 TEST_F(PoolTest, AZygoteThatCannotServeIsToldWithItsReason) {
   open(1, "/no/such/zygote");
   configure();

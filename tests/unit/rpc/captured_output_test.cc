@@ -30,6 +30,15 @@ TEST(CapturedOutput, WhatATaskEmitsAndLogsIsNoPartOfItsResult) {
   EXPECT_FALSE(is_beside_result(output("text/plain", "x")));
 }
 
+TEST(CapturedOutput, OfALostPartTheStreamIsStillKnown) {
+  const std::string type = std::string(kLogType) + "; total=9";
+  const Part lost{.kind = PartKind::kLost, .content_type = type, .bytes = "its file is gone"};
+  EXPECT_EQ(stream_of(lost), OutputStream::kLog);
+  EXPECT_TRUE(is_beside_result(lost));
+  EXPECT_FALSE(captured_output(lost));
+  EXPECT_FALSE(stream_of(Part{.kind = PartKind::kLost, .content_type = "text/plain"}));
+}
+
 TEST(CapturedOutput, AGapIsSkippedAndCounted) {
   // 100 written, 90 dropped after the first 4: kept are 0..4 and 94..100.
   const auto found = captured_output(output("application/x-futured-stdout; total=100; dropped=90; at=4", "0123456789"));
@@ -59,6 +68,14 @@ TEST(CapturedOutput, AFileIsANameInTheSpoolDirectoryAndNothingElse) {
     const std::string type = std::string("application/x-futured-stdout; file=\"") + file + "\"; total=9000";
     EXPECT_FALSE(captured_output(output(type, "x"))) << file;
   }
+}
+
+TEST(CapturedOutput, WhoseFolderItsFileIsInTheDaemonSaysLast) {
+  const std::string type = "application/x-futured-stdout; file=\"7.1.out\"; total=9000";
+  EXPECT_EQ(captured_output(output(type, "x"))->spool_user, std::nullopt);
+  EXPECT_EQ(captured_output(output(type + "; user=1002; user=1001", "x"))->spool_user, 1001u);
+  EXPECT_FALSE(captured_output(output(type + "; user=4294967296", "x")));
+  EXPECT_FALSE(captured_output(output(type + "; user=root", "x")));
 }
 
 TEST(CapturedOutput, WhatCannotBeIsNone) {

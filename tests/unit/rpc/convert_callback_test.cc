@@ -101,6 +101,7 @@ TEST(Callback, WhatCannotBeRightIsRefusedByName) {
          c.mutable_webhook()->set_url("http://example.org/");
          (*c.mutable_webhook()->mutable_headers())["no name"] = "x";
        }},
+      {"spec.callbacks[0].webhook.url", kInvalid, [](auto& c) { c.mutable_webhook()->set_url("http://10.0.0.1/"); }},
       {"spec.callbacks[0].grpc.address", kInvalid, [](auto& c) { c.mutable_grpc()->set_address("example.org:443"); }},
       {"spec.callbacks[0].grpc.address", kInvalid, [](auto& c) { c.mutable_grpc()->set_address(""); }},
       {"spec.callbacks[0].grpc.address", kInvalid,

@@ -42,6 +42,18 @@ TEST(OutcomePacker, ConsecutiveIdsNeedNoList) {
   EXPECT_THAT(message.packed[0].sizes(), IsEmpty());
 }
 
+TEST(OutcomePacker, AResultThatIsLostIsLeftOut) {
+  Message message;
+  OutcomePacker packer(JobId{1}, ResultWanted::kInline, message.outcomes, message.packed);
+  std::string result = one_part("here", "a/b");
+  append_part(result, {.kind = PartKind::kLost, .content_type = "c/d", .bytes = "its file is gone"});
+  packer.add(JobId{1}, succeeded(result));
+  ASSERT_EQ(message.outcomes.size(), 1);
+  EXPECT_TRUE(message.outcomes[0].result_elided()) << "who asks for it is told why there is none";
+  EXPECT_THAT(message.outcomes[0].result(), IsEmpty());
+  EXPECT_EQ(message.outcomes[0].result_bytes(), 4u);
+}
+
 TEST(OutcomePacker, IdsOutOfOrderAreListed) {
   Message message;
   OutcomePacker packer(JobId{10}, ResultWanted::kInline, message.outcomes, message.packed);

@@ -39,6 +39,12 @@ TEST(Spec, DefaultsAreThoseOfTheApi) {
   EXPECT_EQ(spec->crashes_max, 3u);
 }
 
+void ask_memory(api::JobSpec& spec, double factor, std::int64_t bytes_max) {
+  spec.mutable_retries()->set_max_attempts(2);
+  spec.mutable_retries()->set_memory_factor(factor);
+  spec.mutable_retries()->set_memory_bytes_max(bytes_max);
+}
+
 TEST(Spec, EveryFieldThatIsBuiltComesThrough) {
   api::JobSpec asked;
   asked.set_queue("q");
@@ -54,6 +60,8 @@ TEST(Spec, EveryFieldThatIsBuiltComesThrough) {
   asked.mutable_retries()->add_only_classes("std::map<int, größer>");
   asked.mutable_retries()->add_only_classes("TIMEOUT");
   asked.mutable_retries()->add_except_classes("exit:75");
+  asked.mutable_retries()->set_memory_factor(1.5);
+  asked.mutable_retries()->set_memory_bytes_max(std::int64_t{3} << 30);
   asked.set_crashes_max(9);
   asked.mutable_timeouts()->set_queue_ms(1);
   asked.mutable_timeouts()->set_run_ms(2);
@@ -82,6 +90,8 @@ TEST(Spec, EveryFieldThatIsBuiltComesThrough) {
                          .grace = milliseconds(4),
                          .retry_only = {"std::map<int, größer>", "TIMEOUT"},
                          .retry_except = {"exit:75"},
+                         .retry_memory_factor = 1.5,
+                         .retry_memory_bytes_max = std::uint64_t{3} << 30,
                          .crashes_max = 9};
   EXPECT_EQ(*spec, expected);
 
@@ -117,10 +127,6 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
       {"spec.task_version", ErrorCode::kUnimplemented, [](auto& s) { s.set_task_version("1"); }},
       {"spec.max_failures", ErrorCode::kUnimplemented, [](auto& s) { s.set_max_failures(1); }},
       {"spec.compression_level", ErrorCode::kUnimplemented, [](auto& s) { s.set_compression_level(1); }},
-      {"spec.retries.memory_factor", ErrorCode::kUnimplemented,
-       [](auto& s) { s.mutable_retries()->set_memory_factor(2); }},
-      {"spec.retries.memory_bytes_max", ErrorCode::kUnimplemented,
-       [](auto& s) { s.mutable_retries()->set_memory_bytes_max(2); }},
   };
   for (const Wrong& field : fields) expect_refused(field);
 }
@@ -213,6 +219,20 @@ TEST(Spec, NumbersThatCannotBeRightAreRefusedByName) {
       {"spec.retries.jitter", kInvalid, [](auto& s) { s.mutable_retries()->set_jitter(1.5); }},
       {"spec.retries.jitter", kInvalid, [](auto& s) { s.mutable_retries()->set_jitter(-0.1); }},
       {"spec.retries.jitter", kInvalid, [=](auto& s) { s.mutable_retries()->set_jitter(nan); }},
+      {"spec.retries.memory_factor", kInvalid, [=](auto& s) { ask_memory(s, 1, 1 << 30); }},
+      {"spec.retries.memory_factor", kInvalid, [=](auto& s) { ask_memory(s, -2, 1 << 30); }},
+      {"spec.retries.memory_factor", kInvalid, [=](auto& s) { ask_memory(s, nan, 1 << 30); }},
+      {"spec.retries.memory_factor", kInvalid, [=](auto& s) { ask_memory(s, infinite, 1 << 30); }},
+      {"spec.retries.memory_factor", kTooMuch, [=](auto& s) { ask_memory(s, 101, 1 << 30); }},
+      {"spec.retries.memory_factor", kInvalid, [=](auto& s) { ask_memory(s, 2, 0); }},
+      {"spec.retries.memory_bytes_max", kInvalid, [=](auto& s) { ask_memory(s, 0, 1 << 30); }},
+      {"spec.retries.memory_bytes_max", kInvalid, [=](auto& s) { ask_memory(s, 2, -1); }},
+      {"spec.retries.memory_bytes_max", kTooMuch, [=](auto& s) { ask_memory(s, 2, limits::kRetryMemoryBytesMax + 1); }},
+      {"spec.retries.memory_factor", kInvalid,
+       [=](auto& s) {
+         ask_memory(s, 2, 1 << 30);
+         s.mutable_retries()->set_max_attempts(1);
+       }},
       {"spec.retries.max_attempts", kInvalid,
        [](auto& s) {
          s.set_at_most_once(true);

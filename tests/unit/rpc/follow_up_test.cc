@@ -28,6 +28,16 @@ TEST(FollowUp, GetsTheResultAsItsPayload) {
   EXPECT_FALSE(payload_of("damaged").ok());
 }
 
+TEST(FollowUp, GetsNoResultThatIsLost) {
+  SegmentTable segments;
+  std::string result;
+  append_part(result, {.kind = PartKind::kLost, .bytes = "/state/f is gone"});
+  const auto payload = follow_up_payload(result, segments, "/nowhere");
+  ASSERT_FALSE(payload.ok());
+  EXPECT_EQ(payload.error().code, ErrorCode::kDataLoss);
+  EXPECT_THAT(payload.error().message, HasSubstr("/state/f is gone"));
+}
+
 TEST(FollowUp, GetsOutputThatLiesInAFile) {
   SegmentTable segments;
   const std::string folder = testing::TempDir();

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/limits.h"
 #include "daemon/store/store.h"
 #include "segment/socket_client.h"
 
@@ -36,9 +37,9 @@ class SegmentServerTest : public testing::Test {
     server_.reset();
     std::filesystem::remove_all(folder_);
   }
-  void start() {
-    auto server =
-        SegmentServer::start(*lock_, {folder_ + "/s.segments", folder_, [](const std::string&) {}}, table_, *reader_);
+  void start(std::size_t connections_max = limits::kSegmentConnectionsMax) {
+    auto server = SegmentServer::start(
+        *lock_, {folder_ + "/s.segments", folder_, [](const std::string&) {}, connections_max}, table_, *reader_);
     ASSERT_TRUE(server.ok()) << server.error().message;
     server_ = std::move(*server);
   }
@@ -148,6 +149,18 @@ TEST_F(SegmentServerTest, ResultsComeAsMemoryWhereverTheyLie) {
   EXPECT_EQ(one.get_result(JobId{6}, 0).error().code, ErrorCode::kNotFound);
   table_.forget_result(JobId{5});
   EXPECT_EQ(one.get_result(JobId{5}, 1).error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(SegmentServerTest, ItsConnectionsAreBounded) {
+  server_.reset();
+  start(2);
+  std::vector<SegmentClient> within;
+  for (int i = 0; i < 2; ++i) within.push_back(client());
+  EXPECT_TRUE(within[1].put(segment_of("x"), "").ok());
+  auto beyond = client();
+  EXPECT_FALSE(beyond.put(segment_of("x"), "").ok());
+  within.clear();
+  EXPECT_TRUE(comes_true([&] { return client().put(segment_of("x"), "").ok(); }));
 }
 
 TEST_F(SegmentServerTest, GarbageEndsItsOwnConnectionOnly) {

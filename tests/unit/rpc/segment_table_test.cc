@@ -6,6 +6,9 @@
 #include <sys/stat.h>
 
 #include <cstring>
+#include <map>
+
+#include "base/limits.h"
 
 namespace futured {
 namespace {
@@ -107,6 +110,9 @@ TEST(SegmentTable, DescriptorsComeInTheOrderOfTheParts) {
   EXPECT_EQ(table.descriptors_for(naming(SegmentId{1}, 0, 1)).error().code, ErrorCode::kNotFound);
   EXPECT_EQ(table.descriptors_for(naming(a, 0, 2)).error().code, ErrorCode::kNotFound);
   EXPECT_FALSE(table.descriptors_for("garbage").ok());
+  append_part(payload, {.kind = PartKind::kLost, .bytes = "/state/f is gone"});
+  EXPECT_EQ(table.descriptors_for(payload).error().code, ErrorCode::kDataLoss);
+  EXPECT_EQ(table.descriptors_for(payload).error().message, "/state/f is gone");
 }
 
 TEST(SegmentTable, AResultIsKeptUnderNewIds) {
@@ -133,6 +139,9 @@ TEST(SegmentTable, WhatAWorkerCannotMeanIsRefused) {
   EXPECT_FALSE(table.keep_result(JobId{1}, whole, {}).ok());
   Fd two[] = {std::move(segment_of("1234").descriptor), std::move(segment_of("1234").descriptor)};
   EXPECT_FALSE(table.keep_result(JobId{1}, whole, two).ok());
+  Fd endless_type[] = {std::move(segment_of("1234").descriptor)};
+  const std::string type(limits::kContentTypeBytesMax + 1, 't');
+  EXPECT_FALSE(table.keep_result(JobId{1}, naming(SegmentId{}, 0, 4, type), endless_type).ok());
   Fd small_one[] = {std::move(segment_of("123").descriptor)};
   EXPECT_FALSE(table.keep_result(JobId{1}, whole, small_one).ok());
   Fd unsealed[] = {Fd(memfd_create("unsealed", MFD_CLOEXEC))};
@@ -156,6 +165,36 @@ TEST(SegmentTable, TheOldestResultsMakeRoom) {
   EXPECT_FALSE(table.open(ids[0], 0).ok());
   EXPECT_TRUE(table.open(ids[1], 0).ok());
   EXPECT_TRUE(table.open(ids[2], 0).ok());
+}
+
+TEST(SegmentTable, ResultsThatJobsHoldCountUntilTheyHaveEnded) {
+  SegmentTable table(small());
+  SegmentHold job;
+  const auto keep = [&](std::uint64_t of) {
+    Fd descriptors[] = {std::move(segment_of(std::string(60, 'x')).descriptor)};
+    return table.keep_result(JobId{of}, naming(SegmentId{}, 0, 60), descriptors);
+  };
+  const auto held = keep(1);
+  ASSERT_TRUE(held.ok());
+  ASSERT_TRUE(table.take_share((*decode_parts(*held))[0].segment, 1000, job).ok());
+  EXPECT_EQ(keep(2).error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(table.usage().result_bytes, 60u);
+  job.give_up();
+  EXPECT_TRUE(keep(2).ok());
+}
+
+TEST(SegmentTable, AResultThatIsKeptAnewIsTheYoungest) {
+  SegmentTable table(small());
+  std::map<std::uint64_t, SegmentId> ids;
+  for (const std::uint64_t job : {1, 2, 1, 3}) {
+    Fd descriptors[] = {std::move(segment_of(std::string(50, 'x')).descriptor)};
+    const auto kept = table.keep_result(JobId{job}, naming(SegmentId{}, 0, 50), descriptors);
+    ASSERT_TRUE(kept.ok());
+    ids[job] = (*decode_parts(*kept))[0].segment;
+  }
+  EXPECT_TRUE(table.open(ids[1], 0).ok());
+  EXPECT_FALSE(table.open(ids[2], 0).ok());
+  EXPECT_TRUE(table.open(ids[3], 0).ok());
 }
 
 }  // namespace

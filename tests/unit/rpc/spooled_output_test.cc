@@ -24,7 +24,7 @@ class SpooledOutput : public testing::Test {
 
   [[nodiscard]] std::string path() const { return folder_ + "/1.1.1.emitted"; }
   [[nodiscard]] std::string read(std::uint64_t from, std::size_t bytes_max = 100) const {
-    return spooled_output(folder_, kFirst, 3, from, bytes_max);
+    return spooled_output(folder_, {}, kFirst, 3, from, bytes_max);
   }
 
   std::string folder_;
@@ -35,9 +35,9 @@ TEST_F(SpooledOutput, IsReadFromAnyPlaceOnAndWithinABound) {
   EXPECT_EQ(read(0), "0123456789");
   EXPECT_EQ(read(4, 3), "456");
   EXPECT_EQ(read(10), "");
-  EXPECT_EQ(spooled_output(folder_, kFirst, 1, 0, 100), "") << "another stream";
-  EXPECT_EQ(spooled_output(folder_, {JobId{1}, Epoch{1}, 2}, 3, 0, 100), "") << "another attempt";
-  EXPECT_EQ(spooled_output(folder_, kFirst, 5, 0, 100), "") << "no stream at all";
+  EXPECT_EQ(spooled_output(folder_, {}, kFirst, 1, 0, 100), "") << "another stream";
+  EXPECT_EQ(spooled_output(folder_, {}, {JobId{1}, Epoch{1}, 2}, 3, 0, 100), "") << "another attempt";
+  EXPECT_EQ(spooled_output(folder_, {}, kFirst, 5, 0, 100), "") << "no stream at all";
 }
 
 TEST_F(SpooledOutput, OfAFullFileOnlyTheHalfThatIsNeverWrittenOverIsRead) {

@@ -271,7 +271,7 @@ TEST_F(WorkplaceTest, LongOutputOfAnotherUserIsFoundByTheDaemon) {
               return capture.is_spooled() ? std::to_string(capture.total()) : capture.fault();
             }),
             "100000");
-  const auto found = open_spool_file(options_.spool_directory, "4.2.1.stdout");
+  const auto found = open_spool_file(options_.spool_directory, "4.2.1.stdout", kNobody);
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_EQ(content_of(found->path), text);
   EXPECT_EQ(found->path, options_.spool_directory + "/users/65534/4.2.1.stdout");

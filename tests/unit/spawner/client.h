@@ -184,8 +184,9 @@ class Client {
     message.strings_bytes = static_cast<std::uint32_t>(strings.size());
     send(message, MessageType::kStartPool, strings);
   }
-  void start_worker(std::uint32_t pool, std::uint32_t slot) {
+  void start_worker(std::uint32_t pool, std::uint32_t slot, std::uint64_t memory_bytes_max = 0) {
     StartWorker message{};
+    message.memory_bytes_max = memory_bytes_max;
     message.pool = pool;
     message.slot = message.first = slot;
     message.count = 1;

@@ -16,16 +16,17 @@ class LimitsTest : public ::testing::TestWithParam<bool> {
         client_(folder_.path(), 1),
         welcome_(client_.expect(MessageType::kWelcome)->as<Welcome>()) {}
 
-  channel::HostEnd start(std::uint32_t slot = 1) {
-    client_.start_worker(1, slot);
+  channel::HostEnd start(std::uint32_t slot = 1, std::uint64_t memory_bytes_max = 0) {
+    client_.start_worker(1, slot, memory_bytes_max);
     auto started = client_.expect(MessageType::kWorkerStarted);
+    EXPECT_EQ(started->as<WorkerStarted>().memory_bytes_max, memory_bytes_max);
     return attach(*started);
   }
   [[nodiscard]] bool samples_memory() const { return welcome_.memory_by == static_cast<std::uint32_t>(Means::kProc); }
   [[nodiscard]] bool samples_processes() const {
     return welcome_.processes_by == static_cast<std::uint32_t>(Means::kProc);
   }
-  void expect_end_over(Limit limit, std::uint32_t slot = 1) {
+  void expect_end_over(Limit limit, std::uint32_t slot = 1, const std::string& named = "") {
     const auto ended = client_.expect(MessageType::kWorkerEnded)->as<WorkerEnded>();
     EXPECT_EQ(ended.slot, slot);
     EXPECT_EQ(ended.limit, static_cast<std::uint32_t>(limit));
@@ -33,7 +34,8 @@ class LimitsTest : public ::testing::TestWithParam<bool> {
     EXPECT_EQ(ended.out_of_memory, static_cast<std::uint32_t>(is_memory ? OutOfMemory::kYes : OutOfMemory::kNo));
     EXPECT_EQ(WTERMSIG(ended.wait_status), SIGKILL);
     const std::string message = ended.message;
-    EXPECT_NE(message.find(is_memory ? "memory_max" : "processes_max"), std::string::npos) << message;
+    const std::string word = !named.empty() ? named : is_memory ? "memory_max" : "processes_max";
+    EXPECT_NE(message.find(word), std::string::npos) << message;
     const bool is_sampled = is_memory ? samples_memory() : samples_processes();
     EXPECT_EQ(message.find("sampled every 250 ms") != std::string::npos, is_sampled) << message;
   }
@@ -68,6 +70,25 @@ TEST_P(LimitsTest, WhoIsOverItsMemoryEndsAloneAndItsSlotServesOn) {
   channel::HostEnd next = start(1);
   run(next, 3, "eat 48");
   EXPECT_EQ(result_of(next), "48") << "what the last worker used is not charged to the next";
+}
+
+TEST_P(LimitsTest, AWorkerWithALimitOfItsOwnHasThatAndTheNextInItsSlotThePools) {
+  client_.start_pool(1, {TEST_ZYGOTE}, 64 * kMiB);
+  channel::HostEnd raised = start(1, 256 * kMiB);
+  run(raised, 1, "eat 128");
+  EXPECT_EQ(result_of(raised), "128");
+  run(raised, 2, "eat 512");
+  expect_end_over(Limit::kMemory, 1, "the raised limit of this attempt, 268435456 bytes");
+  channel::HostEnd next = start(1);
+  run(next, 3, "eat 128");
+  expect_end_over(Limit::kMemory, 1, "the memory_max of its pool, 67108864 bytes");
+}
+
+TEST_P(LimitsTest, TheNextDaemonIsToldOfALimitOfItsOwn) {
+  client_.start_pool(1, {TEST_ZYGOTE}, 64 * kMiB);
+  channel::HostEnd raised = start(2, 256 * kMiB);
+  Client next(folder_.path(), 2);
+  EXPECT_EQ(next.expect(MessageType::kWorkerStarted)->as<WorkerStarted>().memory_bytes_max, 256 * kMiB);
 }
 
 // A kernel with v1 groups ends one process of the tree, and with v2 all of it, as sampling does.

@@ -16,6 +16,7 @@ class TestStore : public Store {
     std::optional<CommitError> next_commit;
     std::optional<Error> next_claim;
     bool short_of_space = false;
+    bool writes_files = false;
     int claims = 0;
     int loads = 0;
     std::promise<void>* tended = nullptr;
@@ -44,6 +45,7 @@ class TestStore : public Store {
     if (orders_->tended != nullptr) std::exchange(orders_->tended, nullptr)->set_value();
   }
   bool short_of_space() const override { return orders_->short_of_space; }
+  bool writes_files(const Batch&) const override { return orders_->writes_files; }
   std::unique_ptr<StoreReader> reader() override { return under_->reader(); }
 
  private:
@@ -165,6 +167,15 @@ TEST_F(StoreThreadDeathTest, TwoAtATimeIsABug) {
         thread.commit(job_in_backlog(3), {}, [](StoreAnswer) {});
       },
       "one commit at a time");
+}
+
+TEST_F(StoreThreadTest, ABatchThatWritesFilesIsNotCommittedOnTheCallersThread) {
+  auto batch = job_in_backlog(1);
+  orders_->writes_files = true;
+  EXPECT_FALSE(thread_->commit_here(batch));
+  ASSERT_NE(batch, nullptr) << "it is still the caller's";
+  orders_->writes_files = false;
+  EXPECT_TRUE(thread_->commit_here(batch));
 }
 
 TEST(ReaderThread, AnswersInOrderAndRefusesWhenFull) {

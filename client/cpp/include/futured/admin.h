@@ -82,6 +82,7 @@ struct AttemptInfo {
   Cause cause;
   std::int64_t cpu_us = 0;
   std::int64_t peak_memory_bytes = 0;
+  std::int64_t memory_bytes_max = 0;  // that it was allowed, with all that it started; 0 = no limit, or not told
 };
 
 struct JobInfo {

@@ -124,6 +124,13 @@ struct WatchOptions {
   std::uint64_t sequence = 0;
 };
 
+// What a job waits for.
+struct Why {
+  std::string text;            // one line
+  std::uint64_t position = 0;  // among the jobs of its queue that go to its pool; 1 = next, 0 = it is not queued
+  bool is_position_estimated = false;
+};
+
 // Consecutive ids.
 struct KeyedJobs {
   std::uint64_t first_id = 0;
@@ -212,11 +219,11 @@ class Client {
   [[nodiscard]] OutputStream stream(std::uint64_t id, OutputKind kind = OutputKind::kEmitted,
                                     std::uint64_t offset = 0) const;
   // Calls `sink` for every event until it returns false or throws. `ready` is called when the watch is in
-  // place, and not again when it resumes, by itself, behind the last event that `sink` was given.
+  // place, `caught_up` when `sink` was given all that had happened by then; neither again when it resumes, by itself,
+  // behind the last event that `sink` was given.
   void watch(const WatchOptions& options, const std::function<bool(const Event&)>& sink,
-             const std::function<void()>& ready = {}) const;
-  // In one line: what it waits for.
-  [[nodiscard]] std::string why(std::uint64_t id) const;
+             const std::function<void()>& ready = {}, const std::function<void()>& caught_up = {}) const;
+  [[nodiscard]] Why why(std::uint64_t id) const;
 
   // ---- Completion callbacks: what the daemon does when jobs have ended (CompletionCallback in types.h)
   // Of a job that has ended already, it is delivered at once.

@@ -130,6 +130,10 @@ struct Retries {
   // ("exit:75", "signal:9"); at most 32 each.
   std::vector<std::string> only_classes;    // retry only these; empty = all
   std::vector<std::string> except_classes;  // never retry these
+  // After an attempt that was out of memory the next may have so many times its limit, of the pool's memory_max the
+  // first time: above 1, at most 100; 0 = the same. With memory_bytes_max, and in pools that have a memory_max only.
+  double memory_factor = 0;
+  std::int64_t memory_bytes_max = 0;  // and never more bytes than this
 };
 
 struct Timeouts {

@@ -30,7 +30,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "futured/async.h"
+#include "futured/async_task.h"
 #include "futured/context.h"
 #include "futured/convert.h"
 
@@ -201,9 +201,9 @@ bool register_callable(std::string name, F function, TaskOptions options = {}) {
 #define FUTURED_JOIN(a, b) FUTURED_JOIN_2(a, b)
 
 // FUTURED_TASK("name", function) or FUTURED_TASK("name", function, {.version = "2"}), at namespace scope of a .cc file.
-// `function` is a lambda or a function; its parameters, after an optional leading Context&, are the job's arguments. One
-// that returns an Async is a coroutine task (async.h), and may take an AsyncContext&.
-// Names are UTF-8, at most 128 bytes, and unique among built-in tasks and plugins.
+// `function` is a lambda or a function; its parameters, after an optional leading Context&, are the job's arguments.
+// One that returns an Async is a coroutine task (async_task.h), and may take an AsyncContext&. Names are UTF-8, at most
+// 128 bytes, and unique among built-in tasks and plugins.
 #define FUTURED_TASK(name, ...)                                                 \
   [[maybe_unused]] static const bool FUTURED_JOIN(futured_task_, __COUNTER__) = \
       ::futured::sdk::register_callable(name, __VA_ARGS__)

@@ -37,7 +37,7 @@ struct Waiter {
       : what(wanted), descriptor(of_descriptor), time(for_time) {}
 
   For what;
-  int descriptor;  // kReadable, kWritable
+  int descriptor;                 // kReadable, kWritable
   std::chrono::nanoseconds time;  // kTime
   std::coroutine_handle<> coroutine;
   bool is_stopped = false;

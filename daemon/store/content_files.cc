@@ -1,0 +1,253 @@
+#include "daemon/store/content_files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/fd.h"
+#include "base/limits.h"
+#include "base/whole_file.h"
+#include "segment/compression.h"
+
+namespace futured {
+
+namespace {
+
+constexpr std::string_view kPackedSuffix = ".zst";
+constexpr std::string_view kPartSuffix = ".part-";  // as WholeFile has it
+
+// One frame holds so much: the memory that compressing takes.
+constexpr std::size_t kFrameBytes = 4 * 1024 * 1024;
+
+// What is tried first: pieces from all over the content. It pays when an eighth is saved.
+constexpr std::size_t kTrialPieces = 4;
+constexpr std::size_t kTrialPieceBytes = 8 * 1024;
+
+bool pays(std::size_t packed, std::size_t plain) { return packed <= plain - plain / 8; }
+
+std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+Result<bool> is_worth_packing(Compressor& compressor, std::string_view content) {
+  if (content.size() <= kTrialPieces * kTrialPieceBytes) return true;
+  std::string trial;
+  for (std::size_t i = 0; i < kTrialPieces; ++i) {
+    trial += content.substr((content.size() - kTrialPieceBytes) / (kTrialPieces - 1) * i, kTrialPieceBytes);
+  }
+  const auto packed = compressor.compress(bytes_of(trial));
+  if (!packed.ok()) return packed.error();
+  return pays(packed->size(), trial.size());
+}
+
+Result<std::string> read_whole(const std::string& path) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  struct stat there {};
+  if (!file.is_open() || ::fstat(file.get(), &there) != 0) return system_error(path);
+  const auto size = static_cast<std::uint64_t>(there.st_size);
+  if (!S_ISREG(there.st_mode) || size > frame_bytes_max(limits::kResultBytesMax)) {
+    return Error{ErrorCode::kDataLoss, path + " is no file of ours"};
+  }
+  std::string bytes(size, '\0');
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t got = ::pread(file.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_error(path);
+    if (got == 0) return Error{ErrorCode::kDataLoss, path + " became shorter while it was read"};
+    done += static_cast<std::size_t>(got);
+  }
+  return bytes;
+}
+
+Result<std::string> read_packed(const std::string& path, std::uint64_t size) {
+  const auto packed = read_whole(path);
+  if (!packed.ok()) return packed;
+  if (size > limits::kResultBytesMax) return Error{ErrorCode::kDataLoss, "it was never so large"};
+  auto decompressor = Decompressor::make();
+  if (!decompressor.ok()) return decompressor.error();
+  std::string content(size, '\0');
+  const Status unpacked = decompressor->decompress(bytes_of(*packed), std::as_writable_bytes(std::span(content)));
+  if (!unpacked.ok()) return unpacked.error();
+  return content;
+}
+
+}  // namespace
+
+// ---- Holds
+
+ContentFiles::Hold& ContentFiles::Hold::operator=(Hold&& other) noexcept {
+  std::swap(files_, other.files_);
+  std::swap(held_, other.held_);
+  return *this;
+}
+
+Result<Digest> ContentFiles::Hold::add(std::string_view content) {
+  const Digest digest = Digest::of(content);
+  {
+    const std::lock_guard lock(files_->mutex_);
+    ++files_->held_[digest].holds;
+  }
+  held_.push_back(digest);
+  if (const Status kept = files_->keep(digest, content); !kept.ok()) return kept.error();
+  return digest;
+}
+
+void ContentFiles::Hold::stay() const { files_->stay(held_); }
+
+void ContentFiles::Hold::give_up() {
+  if (files_) files_->release(held_);
+  held_.clear();
+}
+
+void ContentFiles::stay(std::span<const Digest> held) {
+  const std::lock_guard lock(mutex_);
+  for (const Digest& digest : held) held_.at(digest).stays = true;
+}
+
+void ContentFiles::release(std::span<const Digest> held) {
+  const std::lock_guard lock(mutex_);
+  for (const Digest& digest : held) {
+    const auto found = held_.find(digest);
+    if (--found->second.holds > 0) continue;
+    if (found->second.is_new && !found->second.stays && !is_closed_) remove(digest);
+    held_.erase(found);
+  }
+}
+
+void ContentFiles::close() {
+  const std::lock_guard lock(mutex_);
+  is_closed_ = true;
+}
+
+// ---- Writing
+
+// Two who store the same content at once: the second waits, for a name is safe only when its directory was synced.
+Status ContentFiles::keep(const Digest& digest, std::string_view content) {
+  std::unique_lock lock(mutex_);
+  written_.wait(lock, [&] { return !under_way_.contains(digest); });
+  if (is_closed_) return Error{ErrorCode::kUnavailable, "the store is closed: connect again"};
+  if (!damaged_.contains(digest) && is_there(digest, content.size())) return {};
+  under_way_.insert(digest);
+  lock.unlock();
+  Status wrote = write(digest, content);
+  lock.lock();
+  under_way_.erase(digest);
+  if (wrote.ok()) {
+    // A damaged one that is written anew belongs to jobs already.
+    held_[digest].is_new = damaged_.erase(digest) == 0;
+  }
+  written_.notify_all();
+  return wrote;
+}
+
+bool ContentFiles::is_there(const Digest& digest, std::uint64_t size) const {
+  struct stat found {};
+  if (::lstat(plain_path(digest).c_str(), &found) == 0 && S_ISREG(found.st_mode)) {
+    return static_cast<std::uint64_t>(found.st_size) == size;
+  }
+  return ::lstat(packed_path(digest).c_str(), &found) == 0 && S_ISREG(found.st_mode) && found.st_size > 0;
+}
+
+// Of the two names only one is ever left.
+Status ContentFiles::write(const Digest& digest, std::string_view content) const {
+  if (const Status made = make_directory(); !made.ok()) return made;
+  if (compression_level_ > 0) {
+    const auto packed = write_packed(packed_path(digest), content);
+    if (!packed.ok()) return packed.error();
+    if (*packed) {
+      ::unlink(plain_path(digest).c_str());
+      return {};
+    }
+  }
+  auto file = WholeFile::create(plain_path(digest));
+  if (!file.ok()) return file.error();
+  if (const Status wrote = file->write_at(0, bytes_of(content)); !wrote.ok()) return wrote;
+  if (const Status finished = file->finish(); !finished.ok()) return finished;
+  ::unlink(packed_path(digest).c_str());
+  return {};
+}
+
+// False: it would not pay, and nothing was written.
+Result<bool> ContentFiles::write_packed(const std::string& path, std::string_view content) const {
+  auto compressor = Compressor::make(compression_level_);
+  if (!compressor.ok()) return compressor.error();
+  const auto worth = is_worth_packing(*compressor, content);
+  if (!worth.ok() || !*worth) return worth;
+  auto file = WholeFile::create(path);
+  if (!file.ok()) return file.error();
+  std::uint64_t written = 0;
+  for (std::size_t done = 0; done < content.size(); done += kFrameBytes) {
+    const auto frame = compressor->compress(bytes_of(content.substr(done, kFrameBytes)));
+    if (!frame.ok()) return frame.error();
+    if (const Status wrote = file->write_at(written, *frame); !wrote.ok()) return wrote.error();
+    written += frame->size();
+  }
+  if (!pays(written, content.size())) return false;
+  if (const Status finished = file->finish(); !finished.ok()) return finished.error();
+  return true;
+}
+
+Status ContentFiles::make_directory() const {
+  if (::mkdir(directory_.c_str(), 0700) != 0) {
+    if (errno == EEXIST) return {};
+    return system_error("cannot make " + directory_);
+  }
+  const Fd above(::open((directory_ + "/..").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!above.is_open() || ::fsync(above.get()) != 0) return system_error("cannot sync the directory of " + directory_);
+  return {};
+}
+
+void ContentFiles::remove(const Digest& digest) const {
+  ::unlink(plain_path(digest).c_str());
+  ::unlink(packed_path(digest).c_str());
+}
+
+// ---- Reading
+
+Result<std::string> ContentFiles::read(const Digest& digest, std::uint64_t size) {
+  std::string path = plain_path(digest);
+  auto content = read_whole(path);
+  if (!content.ok() && content.error().code == ErrorCode::kNotFound) {
+    path = packed_path(digest);
+    content = read_packed(path, size);
+  }
+  if (content.ok() && content->size() == size && Digest::of(*content) == digest) return content;
+  const ErrorCode code = content.ok() ? ErrorCode::kDataLoss : content.error().code;
+  if (code == ErrorCode::kResourceExhausted) return content;  // of this process: the file may be sound
+  const std::string remedy = ": restore it from a backup, or submit the job again";
+  if (code == ErrorCode::kNotFound) return Error{code, plain_path(digest) + " is gone" + remedy};
+  const std::lock_guard lock(mutex_);
+  damaged_.insert(digest);
+  return Error{ErrorCode::kDataLoss, path + " does not hold what was stored" +
+                                         (content.ok() ? "" : " (" + content.error().message + ")") + remedy};
+}
+
+// ---- At the start
+
+Status ContentFiles::sweep(const std::function<Result<bool>(const Digest&)>& is_needed) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(directory_.c_str()), ::closedir);
+  if (!directory) return errno == ENOENT ? Status() : Status(system_error(directory_));
+  while (const dirent* const entry = ::readdir(directory.get())) {
+    std::string_view name = entry->d_name;
+    const auto digest = Digest::from_hex(name.substr(0, Digest::kHexBytes));
+    if (!digest) continue;
+    name.remove_prefix(Digest::kHexBytes);
+    if (name.starts_with(kPackedSuffix)) name.remove_prefix(kPackedSuffix.size());
+    if (name.empty()) {
+      const auto needed = is_needed(*digest);
+      if (!needed.ok()) return needed.error();
+      if (*needed) continue;
+    } else if (!name.starts_with(kPartSuffix)) {
+      continue;
+    }
+    if (::unlinkat(::dirfd(directory.get()), entry->d_name, 0) != 0) {
+      return system_error("cannot remove " + directory_ + "/" + entry->d_name);
+    }
+  }
+  return {};
+}
+
+}  // namespace futured

@@ -1,0 +1,58 @@
+// How payloads and results lie in the database: as they are, but for large parts, which are files (ContentFiles).
+// docs/formats/database.md.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/id.h"
+#include "base/result.h"
+#include "daemon/store/content_files.h"
+#include "daemon/store/store.h"
+
+namespace futured {
+
+// What one commit stores of payloads and results. For one thread.
+class StoredForms {
+ public:
+  explicit StoredForms(std::shared_ptr<ContentFiles> files) : hold_(std::move(files)) {}
+
+  // Quick: whether add() would write files.
+  [[nodiscard]] static bool has_files(std::string_view bytes);
+
+  // Of `bytes`, which outlive this, the large parts are on disk when it returns. An error of ContentFiles.
+  [[nodiscard]] Status add(JobId job, std::string_view bytes);
+  // What to store of bytes that were added.
+  [[nodiscard]] std::string_view of(std::string_view bytes) const;
+
+  struct Use {
+    Digest file;
+    JobId job;
+  };
+  [[nodiscard]] const std::vector<Use>& uses() const { return uses_; }
+  // They go to the database now: what becomes of that, their files stay.
+  void stay() const { hold_.stay(); }
+
+ private:
+  ContentFiles::Hold hold_;
+  std::vector<Use> uses_;
+  std::unordered_map<const char*, std::string> forms_;  // by where the bytes begin; only those stored otherwise
+};
+
+class FileKeeper final : public PayloadKeeper {
+ public:
+  explicit FileKeeper(std::shared_ptr<ContentFiles> files) : files_(std::move(files)) {}
+
+  Result<PayloadHold> keep(const std::vector<std::string_view>& payloads) override;
+
+ private:
+  const std::shared_ptr<ContentFiles> files_;
+};
+
+// The bytes again. A part whose file is gone or damaged is kLost and says so. kResourceExhausted: not now.
+[[nodiscard]] Result<std::string> restore(std::string_view stored, ContentFiles& files);
+
+}  // namespace futured
