@@ -20,7 +20,8 @@ discipline = 'priority'
 
 
 def config_of(mode):
-    return CONFIG.replace("MODE", mode).replace("THREADS", "jobs_at_once = 2" if mode == "thread" else "")
+    at_once = "jobs_at_once = 2" if mode in ("thread", "async") else ""
+    return CONFIG.replace("MODE", mode).replace("THREADS", at_once)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def daemon(make_daemon):
     return make_daemon(config_of("process")).start()
 
 
-@pytest.fixture(params=["process", "fresh", "thread"])
+@pytest.fixture(params=["process", "fresh", "thread", "async"])
 def daemon_in_each_mode(request, make_daemon):
     return make_daemon(config_of(request.param)).start()
 
