@@ -20,7 +20,8 @@ discipline = 'priority'
 
 
 def config_of(mode):
-    return CONFIG.replace("MODE", mode).replace("THREADS", "jobs_at_once = 2" if mode == "thread" else "")
+    at_once = "jobs_at_once = 2" if mode in ("thread", "async") else ""
+    return CONFIG.replace("MODE", mode).replace("THREADS", at_once)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def daemon(make_daemon):
     return make_daemon(config_of("process")).start()
 
 
-@pytest.fixture(params=["process", "fresh", "thread"])
+@pytest.fixture(params=["process", "fresh", "thread", "async"])
 def daemon_in_each_mode(request, make_daemon):
     return make_daemon(config_of(request.param)).start()
 
@@ -172,13 +173,15 @@ def test_a_retried_attempt_makes_its_children_anew_unless_they_have_a_key(daemon
     api = api_of(daemon)
     retries = api.words.Retries(max_attempts=2)
     anew = call(api, "children.keyed", "", retries=retries)
-    children = made_by(api, anew) if text_of(api, anew) else []
-    assert len(children) == 2 and int(text_of(api, anew)) == children[-1]
+    last = int(text_of(api, anew))
+    children = made_by(api, anew)
+    assert len(children) == 2 and children[-1] == last
     keyed = call(api, "children.keyed", "mine", retries=retries)
-    assert made_by(api, keyed) == [int(text_of(api, keyed))]
+    child = int(text_of(api, keyed))
+    assert made_by(api, keyed) == [child]
     # The key is the user's: what another job of his submits with it is the first one too.
     other = call(api, "children.keyed", "mine", retries=retries)
-    assert text_of(api, other) == text_of(api, keyed) and made_by(api, other) == []
+    assert int(text_of(api, other)) == child and made_by(api, other) == []
 
 
 def test_a_retry_of_a_child_has_the_same_parent(daemon, api_of):

@@ -305,6 +305,35 @@ TEST_F(PoolTest, TheNextDaemonTakesOverWhatRunsAndWhatWasNotCommitted) {
   EXPECT_EQ(seen_.ended[0].taken, fence(4));
 }
 
+TEST_F(PoolTest, ACallThatWasNotAnsweredIsHandedToTheNextDaemonAndAnsweredThere) {
+  open(1, TEST_ZYGOTE);
+  configure();
+  start();
+  run(1, "call 2");
+  const channel::CallId first{fence(1), 1};
+  const channel::CallId second{fence(1), 2};
+  wait([&] { return seen_.calls.size() == 1; }, "the first call");
+  EXPECT_EQ(seen_.calls[0], first);
+  EXPECT_FALSE(pools_->has_unreleased()) << "an open call is not released, and no commit is to be spent on it";
+  pools_->answer(kSlot, first, {.job = JobId{71}});
+  EXPECT_TRUE(pools_->has_unreleased());
+  wait([&] { return seen_.calls.size() == 2; }, "the second call");
+
+  open(2, TEST_ZYGOTE);  // which finds both, for the answer to the first was not released
+  configure();
+  EXPECT_TRUE(pools_->cursors().empty()) << "nothing may be released before it was handed out";
+  wait([&] { return seen_.calls.size() == 1; }, "the call that is open");
+  EXPECT_EQ(seen_.calls[0], second);
+  pools_->answer(kSlot, first, {.job = JobId{99}});
+  pools_->answer(kSlot, second, {.job = JobId{72}});
+  wait_dones(1);
+  EXPECT_EQ(seen_.dones[0].result, "71 72 ");
+  release();
+  EXPECT_FALSE(pools_->has_unreleased());
+  pools_->kill(kSlot);
+  wait([&] { return !seen_.ended.empty(); }, "the worker's end");
+}
+
 TEST_F(PoolTest, TheNextDaemonIsHandedWhatARunEmittedWhileNoneWasThere) {
   open(1);
   configure(true);

@@ -4,7 +4,7 @@
 // Payloads: echo TEXT; big N; exit N; signal N; sleep; ignore (SIGTERM); tree (leaves stubborn descendants, answers
 // with their pids); leave (the same, then exits); garbage (writes nonsense over its header); emit TEXT; eat N (keeps N
 // MiB in memory); eat_child N (in a child, and answers with the wait status once that is killed); breed N (starts up to
-// N children, which stay, and answers with how many).
+// N children, which stay, and answers with how many); call N (asks for N jobs, and answers with their numbers).
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -21,9 +21,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 
+#include "base/child.h"
 #include "worker/channel/packet.h"
 #include "worker/channel/worker_end.h"
 #include "worker/channel/zygote.h"
@@ -147,6 +149,17 @@ void work(channel::WorkerEnd& end, channel::Run& run, const Raw& raw) {
     (void)!::pwrite(raw.memory, &offered, sizeof offered, channel::kHeaderBytes + offsetof(channel::RunPlace, state));
     (void)end.try_emit(run.fence, 1, 0, "untaken");
     for (;;) ::pause();
+  }
+  if (word == "call") {  // as many times as it says; the numbers of the jobs that it was told
+    const int calls = std::atoi(rest.c_str());
+    result.clear();
+    for (int number = 1; number <= calls; ++number) {
+      const channel::CallId id{run.fence, static_cast<std::uint64_t>(number)};
+      if (!end.call(id, encode_child({.task = "child"}), std::chrono::seconds(20))) std::_Exit(3);
+      std::optional<channel::Reply> reply;
+      while (!(reply = end.reply(run, id.number))) ::usleep(1'000);
+      result += std::to_string(reply->job.value) + " ";
+    }
   }
   channel::Outcome outcome;
   outcome.result = result;
