@@ -103,7 +103,7 @@ struct PoolState {
   std::size_t workers = 0;     // that are wanted
   std::size_t workers_min = 0;
   std::size_t slots_per_worker = 1;
-  std::size_t runs_per_slot = 1;  // jobs at once; above 1 a worker takes all that it is offered
+  std::size_t runs_per_slot = 1;       // jobs at once; above 1 a worker takes all that it is offered
   std::uint64_t memory_bytes_max = 0;  // of a worker; 0: no limit
   std::size_t raised_slots = 0;        // with a limit of their own
   Duration idle{0};

@@ -88,10 +88,10 @@ class Oracle {
     std::uint32_t takes = 0;
     std::uint32_t retries = 0;  // attempts on disk, by what they were charged to
     std::uint32_t crashes = 0;
-    std::uint32_t spared = 0;   // attempts charged to nothing
-    std::uint32_t born_in = 0;  // life of the daemon
-    bool is_stopping = false;   // somebody was told so
-    bool must_stop = false;     // and it ran then: it may not come to an end of its own
+    std::uint32_t spared = 0;          // attempts charged to nothing
+    std::uint32_t born_in = 0;         // life of the daemon
+    bool is_stopping = false;          // somebody was told so
+    bool must_stop = false;            // and it ran then: it may not come to an end of its own
     std::set<std::uint64_t> memory;    // limits that attempts may have, by what those before them ran into
     std::uint64_t memory_on_disk = 0;  // the least of the next attempt
     std::map<Fence, Attempt> attempts;

@@ -19,7 +19,7 @@ Async<> wait_for_file(AsyncContext& context, const std::string& path) {
 }  // namespace
 
 // poll PATH TIMES: whether the file has come; looks every 100 ms.
-FUTURED_TASK("poll", [](AsyncContext& context, std::string path, std::uint32_t times) -> Async<bool> {
+FUTURED_TASK("poll", [](futured::AsyncContext& context, std::string path, std::uint32_t times) -> futured::Async<bool> {
   for (std::uint32_t i = 0; i < times; ++i) {
     if (access(path.c_str(), F_OK) == 0) co_return true;
     co_await context.sleep(std::chrono::milliseconds(100));
