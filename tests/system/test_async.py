@@ -204,7 +204,7 @@ def test_streams_arrays_and_maps_of_calls(api):
 
 
 def test_the_example_plugin(make_daemon, api_of, tmp_path):
-    plugin = os.path.join(os.path.dirname(BIN), "plugins", "coroutine_tasks.so")
+    plugin = os.path.join(os.path.dirname(BIN), "plugins", "libcoroutine_tasks.so")
     api = api_of(make_daemon(f"[pools.default]\nmode = 'async'\nsize = 1\nplugins = ['{plugin}']\n").start())
     there = tmp_path / "there"
     (never,) = call(api, "poll", tmp_path / "never", 2)
