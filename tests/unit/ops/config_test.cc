@@ -102,7 +102,7 @@ TEST_F(ConfigFile, WhatIsWrongIsNamed) {
   EXPECT_THAT(refusal("[demon]\n"), HasSubstr("\"demon\" is not a section"));
   EXPECT_THAT(refusal("[daemon]\nsocket = 7\n"), HasSubstr("[daemon] socket: must be a string"));
   EXPECT_THAT(refusal("[pools.p]\nmode = 'quick'\n"),
-              HasSubstr("[pools.p] mode: \"quick\": must be process, fresh, thread or command"));
+              HasSubstr("[pools.p] mode: \"quick\": must be process, fresh, thread, async or command"));
   EXPECT_THAT(refusal("[pools.p]\nsize = 0\n"), HasSubstr("[pools.p] size: must be \"auto\", 1 to"));
   EXPECT_THAT(refusal("[queues.q]\ndiscipline = 'random'\n"), HasSubstr("[queues.q] discipline"));
   EXPECT_THAT(refusal("[daemon\n"), HasSubstr(":1:"));

@@ -186,6 +186,7 @@ class Client {
   }
   void start_worker(std::uint32_t pool, std::uint32_t slot, std::uint64_t memory_bytes_max = 0) {
     StartWorker message{};
+    message.runs_at_once = 1;
     message.memory_bytes_max = memory_bytes_max;
     message.pool = pool;
     message.slot = message.first = slot;
