@@ -38,9 +38,10 @@ def test_every_loop_is_told_with_what_it_watches(daemon):
     assert "lag_us" not in loops["accept"] and "lag_us" not in loops["grpc"]
 
 
-def test_the_loop_of_an_async_worker_is_told_too(make_daemon):
+def test_the_loop_of_an_async_worker_is_told_too(make_daemon, api_of):
     daemon = make_daemon("[pools.default]\nmode = 'async'\nsize = 1\n").start()
-    sleeping = daemon.fut("submit", "--task", "sleep", "100", check=True).stdout.split()[-1]
+    api = api_of(daemon)
+    (sleeping,) = api.submit([api.task_item(b"100")], task="sleep")
     daemon.fut("call", "sleep", "0.01", check=True)
     daemon.fut("call", "spin", "50", check=True)
     (name,) = set(loops_of(daemon)) - LOOPS
@@ -50,7 +51,7 @@ def test_the_loop_of_an_async_worker_is_told_too(make_daemon):
     assert 0 <= loop["lag_us"] <= loop["lag_max_us"]
     slow = loop["slow_callbacks"][-1]
     assert slow["what"].startswith("job ") and slow["took_us"] >= 50_000
-    daemon.fut("cancel", sleeping, check=True)
+    api.cancel(sleeping, wait=True)
 
 
 def test_turns_are_counted(daemon):
