@@ -208,6 +208,7 @@ def test_fut_asks_for_it_and_shows_what_each_attempt_had(daemon):
     ],
 )
 def test_fut_says_what_is_wrong_with_it(daemon, flags, words):
-    done = daemon.fut("submit", "--attempts", "2", "--pool", "command", *flags, "--", "true")
+    pool = () if "--pool" in flags else ("--pool", "command")
+    done = daemon.fut("submit", "--attempts", "2", *pool, *flags, "--", "true")
     assert done.returncode != 0
     assert words in done.stderr
