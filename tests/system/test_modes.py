@@ -263,7 +263,7 @@ def test_what_a_job_tidies_up_is_no_leak(pool):
 
 
 @pytest.mark.parametrize("settings, complaint", [
-    ("mode = 'fast'", "[pools.x] mode: \"fast\": must be process, fresh, thread or command"),
+    ("mode = 'fast'", "[pools.x] mode: \"fast\": must be process, fresh, thread, async or command"),
     ("leaks = 'maybe'", "[pools.x] leaks: \"maybe\": must be replace, warn or ignore"),
     ("rss_max = '1 GB'", "[pools.x] rss_max: must be a number of bytes, such as \"512MiB\""),
     ("jobs_per_worker_max = -1", "[pools.x] jobs_per_worker_max: -1 is out of bounds"),
