@@ -21,6 +21,8 @@ SINGLE_JOBS = 1_000
 WARM_UP_JOBS = 1_000
 ARRAY_MIB = 64
 ARRAY_ROUNDS = 5
+LARGE_MIB = (256, 1024)
+LARGE_ROUNDS = 3
 SLICES = 100
 SLICED_MIB = 1024
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
@@ -176,6 +178,23 @@ def array(setting, report):
     for subject in ("futured", "futured, huge pages"):
         report.ratio(subject, bare, "first_ms", wanted="at most 1.5")
         report.ratio(subject, bare, "later_ms", wanted="at most 1.5")
+
+
+def large(setting, report):
+    """arrays of 256 MiB and of 1 GiB, likewise: what a job itself costs no longer shows"""
+    one_worker = '[pools.default]\nmode = "process"\nsize = 1\n'
+    for _ in range(setting.rounds):
+        for mebibytes in LARGE_MIB:
+            with setting.daemon(one_worker) as daemon:
+                daemon.start()
+                figures = setting.run("bench-futured", "arrays", daemon.socket, mebibytes, LARGE_ROUNDS)
+            report.add(f"futured, {mebibytes} MiB", first_ms=figures["first_ms"], later_ms=figures["later_ms"])
+            figures = setting.run("bench-limits", "array", mebibytes, LARGE_ROUNDS)
+            report.add(f"limit: {mebibytes} MiB", first_ms=figures["fresh_ms"], later_ms=figures["warm_ms"])
+    report.show()
+    for mebibytes in LARGE_MIB:
+        for figure in ("first_ms", "later_ms"):
+            report.ratio(f"futured, {mebibytes} MiB", f"limit: {mebibytes} MiB", figure, wanted="at most 1.2")
 
 
 def slices(setting, report):
@@ -424,6 +443,7 @@ ALL = {
     "one": one,
     "callback": callback,
     "array": array,
+    "large": large,
     "slices": slices,
     "scaling": scaling,
     "memory": memory,
