@@ -1,28 +1,12 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "daemon/core/credit.h"
 #include "daemon/core/scheduler.h"
 
 namespace futured {
 
 namespace {
-
-// How many offers a slot may hold: what it is at and about limits::kCreditNs of work, so that a short job never waits
-// for a wake-up and a long one never waits behind another while a slot is free. A worker of many jobs at once begins
-// all of them.
-std::size_t credit(const Slot& slot) {
-  if (slot.pool->runs_many()) return slot.pool->runs_per_slot;
-  if (slot.exclusive) return 1;
-  if (slot.mean.count() <= 0) return slot.pool->commands ? 1 : 2;  // nothing is known yet
-  return static_cast<std::size_t>(
-      std::clamp<std::int64_t>(1 + limits::kCreditNs / slot.mean.count(), 1, limits::kOffersPerSlotMax));
-}
-
-std::size_t room(const Slot& slot) {
-  if (!slot.ready || slot.killing || slot.retiring || slot.full) return 0;
-  const std::size_t most = credit(slot);
-  return most > slot.offers.size() ? most - slot.offers.size() : 0;
-}
 
 // The slot with the fewest offers of those with this limit; null when none has room. A slot that is reserved takes only
 // a job that must be alone.
@@ -201,12 +185,6 @@ bool Scheduler::has(SlotId slot, const Fence& fence) const {
   return job != nullptr && job->fence() == fence && job->slot == slot;
 }
 
-// A look at its head then, unless one is due already.
-void Scheduler::watch(Slot& slot, Instant at) {
-  if (std::exchange(slot.check_armed, true)) return;
-  timers_.add({at, TimerKind::kHeadCheck, 0, slot.id.value});
-}
-
 void Scheduler::on(const event::PoolReady& ready, Moment, Effects& effects) {
   for (const auto& pool : pools_) {
     if (pool->row.id != ready.pool) continue;
@@ -300,95 +278,6 @@ void Scheduler::mark_taken(Job& job, Instant taken_at, Moment now, Effects& effe
   arm(job.spec->spec.soft_timeout, TimerKind::kSoftTimeout);
   arm(job.spec->spec.run_timeout, TimerKind::kRunTimeout);
   arm(job.spec->spec.heartbeat_timeout, TimerKind::kHeartbeat);
-}
-
-// Silent for as long as the job may be, as far as was known when the timer was armed. Now it is known exactly.
-void Scheduler::on(const event::Pulse& pulse, Moment now, Effects& effects) {
-  Job* const job = jobs_.find(pulse.fence.job);
-  if (job == nullptr || job->fence() != pulse.fence || job->slot != pulse.slot) return;
-  if (job->phase != Phase::kTaken || job->doom != Doom::kNone) return;
-  const Instant alive_at = std::max(job->taken_at, std::min(pulse.alive_at, now.at));
-  const Instant until = alive_at + job->spec->spec.heartbeat_timeout;
-  if (now.at < until) {
-    note_alive(*job, alive_at, now, effects);
-    return add_job_timer(*job, TimerKind::kHeartbeat, until);
-  }
-  doom(*job, Doom::kHeartbeatTimeout, now, effects);
-}
-
-// The head of a slot has run for a while: what waits behind it goes where it can run sooner. When no other slot gets
-// on either, the machine is what is slow, and taking work back would only cost more of it.
-void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
-  Slot* const slot = slot_of(head.slot);
-  if (slot == nullptr) return;
-  if (slot->offers.empty()) {
-    slot->full = false;  // all that it held was fetched back meanwhile
-    return;
-  }
-  if (!head.taken) return not_taken(*slot, now, effects);
-  const Duration again(limits::kHeadCheckNs);
-  Job* const job = jobs_.find(head.taken->job);
-  if (job == nullptr || job->fence() != *head.taken || job->slot != slot->id) return watch(*slot, now.at + again);
-  spare(*job);
-  mark_taken(*job, std::min(head.taken_at, now.at), now, effects);
-  if (now.at - job->taken_at < again) return watch(*slot, job->taken_at + again);
-  slot->mean = std::max(slot->mean, now.at - job->taken_at);
-  if (slot->offers.size() == 1) return;
-  if (!could_run_sooner(*slot, now)) return watch(*slot, now.at + (now.at - job->taken_at));
-  fetch_back(*slot, job, effects);
-}
-
-// What waits in it, elsewhere.
-bool Scheduler::could_run_sooner(const Slot& slot, Moment now) const {
-  const PoolState& pool = *slot.pool;
-  return pool.slots.size() == 1 || pool.workers < pool.workers_max() ||
-         std::ranges::any_of(pool.slots, [&](const Slot* other) {
-           return other != &slot && (room(*other) > 0 || other->progress + Duration(limits::kHeadCheckNs) > now.at);
-         });
-}
-
-// What nobody has taken as far as is known, but for one.
-void Scheduler::fetch_back(const Slot& slot, const Job* but, Effects& effects) {
-  for (const Job* job = slot.offers.back(); job != nullptr; job = job->previous) {
-    const bool is_offered = job->phase == Phase::kOffered && job->doom == Doom::kNone;
-    if (job != but && is_offered) effects.revokes.push_back({slot.id, job->fence()});
-  }
-}
-
-// A worker that runs many jobs takes what it is offered as soon as it comes to it. While it is held up by one that
-// computes, what lies there goes where it can run sooner.
-void Scheduler::on(const event::Taken& taken, Moment now, Effects& effects) {
-  Slot* const slot = slot_of(taken.slot);
-  if (slot == nullptr) return;
-  for (const event::Taken::Run& run : taken.runs) {
-    Job* const job = jobs_.find(run.fence.job);
-    if (job == nullptr || job->fence() != run.fence || job->slot != slot->id) continue;
-    spare(*job);
-    mark_taken(*job, std::min(run.taken_at, now.at), now, effects);
-  }
-  if (!taken.runs.empty()) slot->progress = now.at;
-  slot->full = false;
-  if (slot->offers.empty() || slot->offers.back()->phase == Phase::kTaken) return;
-  if (slot->offers.front()->phase == Phase::kOffered) return not_taken(*slot, now, effects);
-  const Duration silent = now.at - slot->progress;
-  const Duration again(limits::kHeadCheckNs);
-  const bool is_held_up = silent >= again;
-  if (is_held_up && slot->pool->slots.size() > 1 && could_run_sooner(*slot, now)) fetch_back(*slot, nullptr, effects);
-  watch(*slot, now.at + std::max(again, silent));
-}
-
-// A worker that is stopped, or hides what it took. Its jobs can run elsewhere only when nothing is left of it.
-void Scheduler::not_taken(Slot& slot, Moment now, Effects& effects) {
-  const Duration silent = now.at - slot.progress;
-  const Duration most(limits::kTakeWithinNs);
-  if (silent < most) {
-    const Duration next = std::clamp(silent, Duration(limits::kHeadCheckNs), most - silent);
-    watch(slot, now.at + next);
-  } else if (slot.ready && !slot.killing) {
-    slot.stalled = true;
-    slot.killing = true;
-    effects.kills.push_back({slot.id});
-  }
 }
 
 void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {

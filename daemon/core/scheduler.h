@@ -248,18 +248,11 @@ class Scheduler {
   void withdraw(Job& job);   // from its slot's offers
   void take_back(Job& job);  // the same, of an offer that was never taken
   void requeue(Job& job);    // an offer that was never taken
-  void watch(Slot& slot, Instant at);
-  [[nodiscard]] bool could_run_sooner(const Slot& slot, Moment now) const;
-  void fetch_back(const Slot& slot, const Job* but, Effects& effects);
   void on(const event::PoolReady& ready, Moment now, Effects& effects);
   void on(const event::SlotReady& ready, Moment now, Effects& effects);
   void on(const event::Revoked& revoked, Moment now, Effects& effects);
   void on(const event::OfferRefused& refused, Moment now, Effects& effects);
-  void on(const event::Head& head, Moment now, Effects& effects);
-  void on(const event::Taken& taken, Moment now, Effects& effects);
-  void on(const event::Pulse& pulse, Moment now, Effects& effects);
   void on(const event::Adopt& adopt, Moment now, Effects& effects);
-  void not_taken(Slot& slot, Moment now, Effects& effects);
   void mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects);
   void spare(Job& job);  // from its queue_timeout
 
@@ -271,6 +264,15 @@ class Scheduler {
   [[nodiscard]] static bool finds_worker(PoolState& pool, std::uint64_t bytes_max, Effects& effects);
   static void choose_limit(Slot& slot);
   static void put_limits_back(PoolState& pool, Effects& effects);
+
+  // watching.cc
+  void watch(Slot& slot, Instant at);
+  [[nodiscard]] bool could_run_sooner(const Slot& slot, Moment now) const;
+  void fetch_back(const Slot& slot, const Job* but, Effects& effects);
+  void on(const event::Head& head, Moment now, Effects& effects);
+  void on(const event::Taken& taken, Moment now, Effects& effects);
+  void on(const event::Pulse& pulse, Moment now, Effects& effects);
+  void not_taken(Slot& slot, Moment now, Effects& effects);
 
   // sizing.cc
   void want(PoolState& pool, std::size_t worker, bool wanted);
