@@ -61,10 +61,12 @@ Status LocalPools::Impl::take(Notice notice, PoolHandler* handler) {
       if (started.end() != nullptr) (void)epoll_ctl(epoll.get(), EPOLL_CTL_DEL, started.end()->wake_fd(), nullptr);
       history[started.pool()].figures.jobs_done += started.figures().jobs_done;
       note_fork(message);
-      const std::string* const pool_name = name_of(message.pool);
-      if (!notice.descriptors.empty()) {
-        loops->started(started.id(), pool_name != nullptr ? *pool_name : "", notice.descriptors.front().get());
-      }
+      const std::string* const now_named = name_of(message.pool);
+      const auto of_before = replayed.find(message.pool);  // while attaching, before the pools are configured
+      const std::string pool_name = now_named != nullptr          ? *now_named
+                                    : of_before != replayed.end() ? of_before->second
+                                                                  : std::string();
+      if (!notice.descriptors.empty()) loops->started(started.id(), pool_name, notice.descriptors.front().get());
       const Status attached = started.started(message, std::move(notice.descriptors), wall_now());
       if (!attached.ok()) {
         kill(started, 0);  // its end is told, and a new worker starts with fresh memory

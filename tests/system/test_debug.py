@@ -51,7 +51,10 @@ def test_the_loop_of_an_async_worker_is_told_too(make_daemon, api_of):
     assert 0 <= loop["lag_us"] <= loop["lag_max_us"]
     slow = loop["slow_callbacks"][-1]
     assert slow["what"].startswith("job ") and slow["took_us"] >= 50_000
-    api.cancel(sleeping, wait=True)
+    daemon.kill()
+    daemon.start()
+    assert set(loops_of(daemon)) - LOOPS == {name}, "the next daemon knows whose it is"
+    api_of(daemon).cancel(sleeping, wait=True)
 
 
 def test_turns_are_counted(daemon):
