@@ -172,7 +172,10 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
     // It is on its way out. But these may yet let it go on, and a cancel or a total_timeout may not.
     const bool final = why == Doom::kCancel || why == Doom::kTotalTimeout;
     if (final && job.doom == Doom::kQueueTimeout) job.doomed_at = now.at;
-    if (final && (job.doom == Doom::kQueueTimeout || is_of_attempt(job.doom))) job.doom = why;
+    if (!final || (job.doom != Doom::kQueueTimeout && !is_of_attempt(job.doom))) return;
+    // It may have gone on after a soft timeout, and is to know that nothing counts any more.
+    if (job.doom == Doom::kSoftTimeout) effects.stops.push_back({job.slot, job.fence(), why_of(why)});
+    job.doom = why;
     return;
   }
   job.doom = why;

@@ -129,6 +129,15 @@ def test_each_job_is_stopped_by_itself(api, gate, go):
     assert {api.get(job).attempts for job in jobs} == {1}
 
 
+def test_who_went_on_after_a_soft_timeout_hears_of_a_cancel(api, gate, tmp_path):
+    proof = tmp_path / "proof"
+    (job,) = call(api, "async.stops_twice", gate.path, proof, timeouts={"soft_ms": 100, "grace_ms": 30_000})
+    gate.line()
+    gate.line()  # it was stopped once, and waits again
+    api.cancel(job, wait=True)
+    assert proof.read_text().split() == ["3", "1"]
+
+
 def test_a_job_that_ignores_its_stop_ends_the_worker_and_its_neighbours_run_again_at_no_charge(api, gate, go):
     jobs = met(api, gate, go, 3)
     (deaf,) = call(api, "async.deaf", gate.path, timeouts={"run_ms": 200, "grace_ms": 100})

@@ -87,8 +87,10 @@ void TaskContext::end_wait(sdk::Waiter& waiter) {
   resumer_->resume(waiter.coroutine);
 }
 
+// A job that went on after its soft timeout is told of a cancel, or of its run timeout, as well.
 void TaskContext::stop(channel::StopReason reason) {
-  if (told_stop_) return;
+  const bool was_told = told_stop_ && *told_stop_ != channel::StopReason::kSoftTimeout;
+  if (was_told || told_stop_ == reason) return;
   told_stop_ = reason;
   owes_stop_ = waiting_.empty();
   for (sdk::Waiter* const waiter : waiting_) {

@@ -96,6 +96,21 @@ FUTURED_TASK("async.tidy", [](AsyncContext& context, std::string gate, std::stri
   throw futured::Stopped();
 });
 
+// Leaves the reasons of its first two stops.
+FUTURED_TASK("async.stops_twice", [](AsyncContext& context, std::string gate, std::string proof) -> Async<> {
+  std::string reasons;
+  for (int stops = 0; stops < 2; ++stops) {
+    report(gate);
+    try {
+      co_await context.sleep(hours(1));
+    } catch (const futured::Stopped&) {
+      reasons += std::to_string(static_cast<int>(context.stop_reason())) + " ";
+    }
+  }
+  std::ofstream(proof) << reasons << std::endl;
+  throw futured::Stopped();
+});
+
 FUTURED_TASK("async.deaf", [](AsyncContext& context, std::string gate) -> Async<> {
   report(gate);
   for (;;) {
