@@ -72,8 +72,18 @@ bool LocalPools::has_strangers() const {
   });
 }
 
+// Of a worker with several slots any run may have written where it should not, and nobody can say which. A slot that
+// runs nothing has not.
 void LocalPools::Impl::kill_broken(PoolSlot& slot) {
-  if (slot.is_alive() && slot.end() != nullptr && slot.end()->is_broken() && !slot.kill_sent) kill(slot, 0);
+  if (!slot.is_alive() || slot.end() == nullptr || !slot.end()->is_broken() || slot.kill_sent) return;
+  bool is_one_suspect = false;
+  for (const auto& other : slots) {
+    const bool is_of_worker = other->is_alive() && other->figures().pid == slot.figures().pid;
+    if (!is_of_worker || other->end() == nullptr || other->end()->outstanding() == 0) continue;
+    is_one_suspect = true;
+    kill(*other, 0);
+  }
+  if (!is_one_suspect) kill(slot, 0);
 }
 
 // `grace_ms`: what an earlier STOP has not given.

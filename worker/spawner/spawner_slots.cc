@@ -133,7 +133,9 @@ void Spawner::kill_worker(const Kill& message) {
   SlotState* const slot = asked->state == SlotState::State::kWaiting ? asked : &lead_of(*asked);
   switch (slot->state) {
     case SlotState::State::kEnded:
+      return;
     case SlotState::State::kKilling:
+      if (asked->count > 1) asked->kill_asked = true;  // one more that may have done it
       return;
     case SlotState::State::kWaiting:
       slot->kill_asked = true;
