@@ -192,8 +192,9 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
       effects.revokes.push_back({job.slot, job.fence()});
       return;
     case Phase::kTaken:
-      // Who gives no sign of life would not hear of a stop either.
-      return why == Doom::kHeartbeatTimeout ? kill_taken(job, effects) : stop_taken(job, now, effects);
+      // Who gives no sign of life would not hear of a stop either, unless it waits among others.
+      if (why == Doom::kHeartbeatTimeout && !job.lane->pool->runs_many()) return kill_taken(job, effects);
+      return stop_taken(job, now, effects);
   }
 }
 

@@ -101,7 +101,8 @@ void Scheduler::fire_slot(const Timer& timer, Slot& slot, Moment now, Effects& e
   }
   const Instant silent_until = slot.progress + Duration(limits::kHeadCheckNs);
   if (slot.pool->runs_many()) {  // there is always some progress, and it says nothing of the others
-    if (slot.offers.back()->phase == Phase::kOffered) effects.inspects.push_back(slot.id);
+    slot.full = false;
+    effects.inspects.push_back(slot.id);
   } else if (now.at < silent_until) {
     watch(slot, silent_until);
   } else {

@@ -66,8 +66,13 @@ void Scheduler::on(const event::Taken& taken, Moment now, Effects& effects) {
   }
   if (!taken.runs.empty()) slot->progress = now.at;
   slot->full = false;
-  if (slot->offers.empty() || slot->offers.back()->phase == Phase::kTaken) return;
-  if (slot->offers.front()->phase == Phase::kOffered) return not_taken(*slot, now, effects);
+  // Not the newest alone: an offer that waited for its commit lies behind those that were made after it.
+  std::size_t untaken = 0;
+  for (const Job* job = slot->offers.front(); job != nullptr; job = job->next) {
+    untaken += job->phase == Phase::kOffered ? 1 : 0;
+  }
+  if (untaken == 0) return;
+  if (untaken == slot->offers.size()) return not_taken(*slot, now, effects);
   const Duration silent = now.at - slot->progress;
   const Duration again(limits::kHeadCheckNs);
   const bool is_held_up = silent >= again;

@@ -60,7 +60,8 @@ void PoolSlot::recover(std::vector<RecoveredRun>& runs) {
       case channel::RunState::kFinished:
         break;
     }
-    runs.push_back({id_, run.fence, run.taken_at, false});
+    const auto seen = end_->find(run.fence);  // taken just now, it has another time
+    runs.push_back({id_, run.fence, seen ? seen->taken_at : run.taken_at, false});
   }
   channel::Response response;
   while (end_->read(response) == channel::Read::kResponse) {

@@ -286,6 +286,13 @@ std::vector<Head> HostEnd::newly_taken() {
     taken.push_back(*seen);
     untold_ = offers_[untold_].newer;
   }
+  if (!is_broken()) return taken;
+  // What may have begun counts as begun: nothing that the worker says any more can tell.
+  for (; untold_ != kNone; untold_ = offers_[untold_].newer) {
+    const std::uint32_t state = map_.place(untold_).state.load(std::memory_order_acquire);
+    if (state == static_cast<std::uint32_t>(RunState::kOffered) && !offers_[untold_].taken) continue;
+    taken.push_back({offers_[untold_].fence, RunState::kTaken, monotonic_now(), {}});
+  }
   return taken;
 }
 

@@ -176,7 +176,9 @@ void WorkerEnd::State::append_done(std::unique_lock<std::mutex>& lock, Run& run,
   };
 
   if (result.size() > limits::kInlineBytesMax) move_result();
-  if (beyond() > elastic_room() && !wait_for_room(lock, beyond(), kRoomWait)) {
+  // A worker of many runs has others to go on with.
+  const Duration patience = map_.runs_at_once() > 1 ? Duration::zero() : kRoomWait;
+  if (beyond() > elastic_room() && !wait_for_room(lock, beyond(), patience)) {
     if (!result.empty() && !memfd.is_open()) move_result();
     if (beyond() > elastic_room())
       message = message.substr(0, kDoneReserveBytes - sizeof(DoneRecord) - error_class.size());

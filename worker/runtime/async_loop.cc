@@ -186,14 +186,9 @@ void run_alone(channel::WorkerEnd& end, TaskContext& context, const sdk::AsyncTa
   context.run_on(loop, alone);
   const Async<> body = task(context, arguments, out);
   body.handle().resume();
-  bool is_told = false;
+  const Fence fence{JobId{context.job_id()}, Epoch{context.epoch()}, context.attempt()};
   while (!body.handle().done()) {
-    if (!is_told) {
-      if (const auto reason = end.stop_reason({JobId{context.job_id()}, Epoch{context.epoch()}, context.attempt()})) {
-        context.stop(*reason);
-        is_told = true;
-      }
-    }
+    if (const auto reason = end.stop_reason(fence)) context.stop(*reason);
     if (loop.run_some() || !end.arm_for_stop()) continue;
     loop.sleep(end.wake_fd());
     end.disarm();

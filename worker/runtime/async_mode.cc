@@ -64,7 +64,7 @@ AsyncWorker::AsyncWorker(channel::WorkerEnd& end, std::span<const sdk::Registere
 AsyncWorker::~AsyncWorker() = default;
 
 int AsyncWorker::work() {
-  for (;;) {
+  while (!has_lifeline_closed()) {
     switch (work_some()) {
       case Intake::kEnded:
         return 0;
@@ -84,6 +84,7 @@ int AsyncWorker::work() {
     }
     end_.disarm();
   }
+  return 0;
 }
 
 // A worker with nothing to do gives back the memory that it only keeps for speed.

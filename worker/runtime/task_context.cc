@@ -67,7 +67,11 @@ StopReason TaskContext::stop_reason() {
 bool TaskContext::begin(sdk::Waiter& waiter) {
   FUTURED_CHECK(loop_ != nullptr, "only a coroutine task waits so");
   const bool is_for_stop = waiter.what == sdk::Waiter::For::kStop;
-  if (is_for_stop && stop_requested()) return false;
+  if (is_for_stop && stop_requested()) {
+    if (!told_stop_) told_stop_ = end_.stop_reason(fence_);
+    owes_stop_ = false;
+    return false;
+  }
   if (!is_for_stop && std::exchange(owes_stop_, false)) {
     waiter.is_stopped = true;
     return false;
