@@ -125,6 +125,24 @@ TEST(ManyRuns, TheRunAtWorkIsNamed) {
   EXPECT_FALSE(host.running());
 }
 
+TEST(ManyRuns, ABrokenChannelHidesNothingThatWasTaken) {
+  TestSlot slot(geometry_for(100));
+  HostEnd host = slot.host();
+  WorkerEnd worker = slot.worker();
+  for (std::uint64_t job = 1; job <= 2; ++job) ASSERT_TRUE(host.offer(request(job)));
+  host.publish();
+  EXPECT_EQ(take_all(worker).size(), 2u);
+  ASSERT_TRUE(host.offer(request(3)));
+  host.publish();
+  ChannelMap::map(slot.memory.get())->header().response_published.store(12345);
+  Response response;
+  ASSERT_EQ(host.read(response), Read::kBroken);
+  const std::vector<Head> taken = host.newly_taken();
+  ASSERT_EQ(taken.size(), 2u);
+  EXPECT_EQ(taken[0].fence, fence(1));
+  EXPECT_EQ(taken[1].fence, fence(2));
+}
+
 TEST(ManyRuns, RevokedPlacesComeBackWhenTheirRunsArePassed) {
   TestSlot slot(Geometry{16 * 1024, 16 * 1024, 4});
   HostEnd host = slot.host();
