@@ -12,9 +12,12 @@ namespace {
 
 std::optional<Duration> known(std::int64_t ns) { return ns < 0 ? std::nullopt : std::optional(Duration(ns)); }
 
+// A worker wrote the times.
 SlowStep step_of(std::uint64_t job, std::int64_t began_ns, Duration took, Instant now) {
-  const Duration ago = std::max(now - Instant{began_ns}, Duration(0));
-  return {.what = "job " + std::to_string(job), .started_at = wall_now() + -ago, .took = took};
+  const Duration ago = now - Instant{std::clamp<std::int64_t>(began_ns, 0, now.ns)};
+  return {.what = "job " + std::to_string(job),
+          .started_at = wall_now() + -ago,
+          .took = std::clamp(took, Duration(0), Duration(now.ns))};
 }
 
 }  // namespace
@@ -63,7 +66,7 @@ std::vector<LoopReading> WorkerLoops::read(Instant now) const {
     }
     const std::int64_t began_ns = figures.began_at_ns.load(std::memory_order_relaxed);
     const std::uint32_t running = watched->map.header().running.load(std::memory_order_acquire);
-    if (began_ns <= 0 || running == 0 || running > watched->map.run_places()) continue;
+    if (began_ns <= 0 || began_ns > now.ns || running == 0 || running > watched->map.run_places()) continue;
     const Duration took = now - Instant{began_ns};
     if (took.count() < limits::kSlowStepNs) continue;
     reading.slow.push_back(step_of(watched->map.place(running - 1).fence.job, began_ns, took, now));

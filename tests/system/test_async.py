@@ -4,26 +4,10 @@ import time
 
 import pytest
 from private_daemon import BIN, DidNotStart
+from task_calls import call, log_of, results
 
 PLUGINS = [os.path.join(os.path.dirname(BIN), "tests", name) for name in ("coroutines.so", "misbehaving.so")]
 ASYNC = f"[pools.default]\nmode = 'async'\nsize = 1\nplugins = {PLUGINS}\n"
-
-
-def call(api, task, *arguments, count=1, **spec):
-    parts = [api.words.Part(data=str(argument).encode()) for argument in arguments]
-    return api.submit([api.words.Item(parts=parts)] * count, task=task, **spec)
-
-
-def results(api, jobs):
-    outcomes = [api.outcome(job) for job in jobs]
-    assert {outcome.state for outcome in outcomes} == {api.words.JOB_STATE_SUCCEEDED}, outcomes
-    return [outcome.result[0].data.decode() if outcome.result else "" for outcome in outcomes]
-
-
-def log_of(api, job):
-    api.outcome(job)
-    asked = api.words.ReadOutputRequest(id=job, kind=api.words.OUTPUT_KIND_LOG)
-    return b"".join(answer.data for answer in api.stream("Jobs", "ReadOutput", asked)).decode()
 
 
 @pytest.fixture

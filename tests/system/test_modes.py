@@ -3,6 +3,7 @@ import os
 
 import pytest
 from private_daemon import BIN, DidNotStart
+from task_calls import call, log_of, results
 
 PLUGIN = os.path.join(os.path.dirname(BIN), "tests", "misbehaving.so")
 
@@ -19,26 +20,9 @@ def pool(make_daemon, api_of):
     return make
 
 
-def call(api, task, *arguments, count=1, **spec):
-    parts = [api.words.Part(data=str(argument).encode()) for argument in arguments]
-    return api.submit([api.words.Item(parts=parts)] * count, task=task, **spec)
-
-
-def results(api, jobs):
-    outcomes = [api.outcome(job) for job in jobs]
-    assert {outcome.state for outcome in outcomes} == {api.words.JOB_STATE_SUCCEEDED}, outcomes
-    return [outcome.result[0].data.decode() if outcome.result else "" for outcome in outcomes]
-
-
 def who(api, count=1):
     """(pid, jobs run before) of each of so many jobs."""
     return [tuple(map(int, text.split())) for text in results(api, call(api, "test.who", count=count))]
-
-
-def log_of(api, job):
-    api.outcome(job)
-    asked = api.words.ReadOutputRequest(id=job, kind=api.words.OUTPUT_KIND_LOG)
-    return b"".join(answer.data for answer in api.stream("Jobs", "ReadOutput", asked)).decode()
 
 
 # ---- process, fresh

@@ -91,7 +91,7 @@ void TaskContext::end_wait(sdk::Waiter& waiter) {
   resumer_->resume(waiter.coroutine);
 }
 
-// A job that went on after its soft timeout is told of a cancel, or of its run timeout, as well.
+// A job that went on after its soft timeout is told of a cancel as well.
 void TaskContext::stop(channel::StopReason reason) {
   const bool was_told = told_stop_ && *told_stop_ != channel::StopReason::kSoftTimeout;
   if (was_told || told_stop_ == reason) return;
