@@ -275,28 +275,6 @@ int SqliteStore::write_cancels(const Batch& batch) {
   return SQLITE_OK;
 }
 
-int SqliteStore::write_backlog(const Batch& batch) {
-  const auto bind_lane = [](Statement& statement, int first, const BacklogKey& key) {
-    statement.bind(first, key.queue.value);
-    statement.bind(first + 1, key.pool.value);
-    statement.bind(first + 2, key.key.rank);
-    statement.bind(first + 3, key.key.order);
-  };
-  // Neighbours mostly end together.
-  const std::vector<BacklogKey>& removed = batch.backlog_removed;
-  for (std::size_t first = 0; first < removed.size();) {
-    bind_lane(writes_.backlog_remove, 1, removed[first]);
-    BacklogKey behind = removed[first];
-    do {
-      ++first;
-      ++behind.key.order;
-    } while (first < removed.size() && removed[first] == behind);
-    writes_.backlog_remove.bind(5, behind.key.order - 1);
-    if (const int code = writes_.backlog_remove.run(); code != SQLITE_OK) return code;
-  }
-  return writes_.backlog_add.run(std::span(batch.backlog_added), bind_lane);
-}
-
 int SqliteStore::write_deadlines(const Batch& batch) {
   for (const DeadlineRow& row : batch.deadlines_removed) {
     writes_.deadline_remove.bind(1, row.at.us);

@@ -6,13 +6,10 @@
 #include "daemon/store/sqlite_store.h"
 
 namespace futured {
-namespace {
 
-bool has_attempts(const Execution& row) { return row.integer(7) != 0; }
+// The columns of the statements `claim_up`, `claim_down` and `load`.
+bool SqliteStore::has_attempts(const Execution& row) { return row.integer(7) != 0; }
 
-}  // namespace
-
-// The columns of the statements `claim` and `load`.
 Result<StoredJob> SqliteStore::read_job(const Execution& row) {
   Result<std::string> payload = restore(row.bytes(5), *files_);
   if (!payload) return payload.error();
@@ -27,41 +24,6 @@ Result<StoredJob> SqliteStore::read_job(const Execution& row) {
   job.started = row.integer(8) != 0;
   job.lineage = read_lineage(row, 9);
   return job;
-}
-
-Result<ClaimAnswer> SqliteStore::claim(const Claim& claim) {
-  ClaimAnswer answer{.claim = claim, .jobs = {}, .specs = {}};
-  const OrderKey after = claim.after.value_or(OrderKey{INT64_MIN, INT64_MIN});
-  reads_.claim.bind(1, claim.queue.value);
-  reads_.claim.bind(2, claim.pool.value);
-  reads_.claim.bind(3, after.rank);
-  reads_.claim.bind(4, after.order);
-  reads_.claim.bind(5, claim.jobs_max);
-
-  std::vector<SpecId> specs;
-  std::vector<std::size_t> attempted;
-  std::uint64_t bytes = 0;
-  {
-    Execution row(reads_.claim);
-    while (row.next()) {
-      Result<StoredJob> job = read_job(row);
-      if (!job) return job.error();
-      bytes += job->payload.size;
-      if (bytes > claim.bytes_max && !answer.jobs.empty()) break;
-      if (has_attempts(row)) attempted.push_back(answer.jobs.size());
-      job->in_backlog = true;
-      if (specs.empty() || specs.back() != job->spec) specs.push_back(job->spec);
-      answer.jobs.push_back({{row.integer(11), row.integer(12)}, *std::move(job)});
-    }
-    if (row.code() != SQLITE_OK) return fault(row.code());
-  }
-  for (const std::size_t at : attempted) {
-    if (const Status done = complete(answer.jobs[at].job); !done) return done.error();
-  }
-  Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
-  if (!read) return read.error();
-  answer.specs = *std::move(read);
-  return answer;
 }
 
 Result<DeliveryClaimAnswer> SqliteStore::claim(const DeliveryClaim& claim) {

@@ -245,7 +245,13 @@ SELECT
 FROM jobs j LEFT JOIN outcomes o ON o.job = j.id AND j.state IS NULL LEFT JOIN children c ON c.job = j.id;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
+// Neighbours of the backlog share a row: `count` jobs, whose keys follow one another from `first` on.
+constexpr const char* kVersion6 = R"sql(
+ALTER TABLE backlog RENAME COLUMN ord TO first;
+ALTER TABLE backlog ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +

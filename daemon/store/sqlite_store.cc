@@ -35,7 +35,7 @@ Status use_wal(Database& database, int page_bytes) {
                                      // Acknowledged means on disk: each commit is synced.
                                      "PRAGMA synchronous = FULL;"
                                      // Debian's SQLite overwrites what is deleted; our rows are not secrets to a disk's
-                                     // reader, and the backlog is deleted row by row.
+                                     // reader, and the backlog is deleted as it shrinks.
                                      "PRAGMA secure_delete = OFF;"
                                      // A WAL that a long read made long is cut back to this when it begins anew.
                                      "PRAGMA journal_size_limit = 33554432; PRAGMA temp_store = MEMORY");
@@ -108,6 +108,11 @@ SqliteStore::~SqliteStore() {
 }
 
 Status SqliteStore::prepare() {
+  const std::string claim =
+      "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, 3,"
+      " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
+      " coalesce(c.parent, 0), coalesce(c.depth, 0) FROM jobs j LEFT JOIN children c ON c.job = j.id"
+      " WHERE j.id BETWEEN ? AND ?";
   const std::pair<Statement*, std::string> statements[] = {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
@@ -120,7 +125,8 @@ Status SqliteStore::prepare() {
       {&writes_.cancel_add, "INSERT OR REPLACE INTO cancels VALUES (?,?,?,?)"},
       {&writes_.cancel_remove, "DELETE FROM cancels WHERE job = ?"},
       {&writes_.backlog_remove,
-       "DELETE FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND ord BETWEEN ? AND ?"},
+       "DELETE FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND first BETWEEN ? AND ?"},
+      {&writes_.backlog_rest, "INSERT INTO backlog VALUES (?,?,?,?,?)"},
       {&writes_.deadline_add, "INSERT OR REPLACE INTO deadlines VALUES (?,?,?)"},
       {&writes_.deadline_remove, "DELETE FROM deadlines WHERE at = ? AND first = ?"},
       {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
@@ -135,13 +141,14 @@ Status SqliteStore::prepare() {
       {&writes_.key_add, "INSERT INTO keys VALUES (?,?,?,?,?,?,?)"},
       {&writes_.key_filter_add, "INSERT INTO key_filters VALUES (?,?)"},
       {&reads_.key, kFindKey},
-      {&reads_.claim,
-       "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, 3,"
-       " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
-       " coalesce(c.parent, 0), coalesce(c.depth, 0), b.rank, b.ord FROM backlog b CROSS JOIN jobs j ON j.id = "
-       "abs(b.ord)"
-       " LEFT JOIN children c ON c.job = j.id"
-       " WHERE b.queue = ? AND b.pool = ? AND (b.rank, b.ord) > (?, ?) ORDER BY b.rank, b.ord LIMIT ?"},
+      {&reads_.backlog_up,
+       "SELECT rank, first, count FROM backlog WHERE queue = ? AND pool = ? AND (rank, first) > (?, ?)"
+       " ORDER BY rank, first"},
+      {&reads_.backlog_down,
+       "SELECT rank, first, count FROM backlog WHERE queue = ? AND pool = ? AND rank = ? AND first <= ?"
+       " ORDER BY first DESC"},
+      {&reads_.claim_up, claim + " ORDER BY j.id LIMIT ?"},
+      {&reads_.claim_down, claim + " ORDER BY j.id DESC LIMIT ?"},
       {&reads_.load,
        "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, j.state,"
        " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
@@ -165,7 +172,7 @@ Status SqliteStore::prepare() {
        "result)",
        13},
       {&writes_.outcome, "outcomes", 8},
-      {&writes_.backlog_add, "backlog", 4},
+      {&writes_.backlog_add, "backlog", 5},
   };
   for (const auto& [insert, into, columns] : inserts) {
     Result<BulkInsert> prepared = database_.prepare_insert(into, columns);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/store/backlog_runs.h"
 #include "daemon/store/key_filter.h"
 #include "daemon/store/lock_file.h"
 #include "daemon/store/open_jobs.h"
@@ -60,12 +61,12 @@ class SqliteStore : public Store {
     Statement begin, commit, rollback;
     BulkInsert job, outcome, backlog_add;
     Statement spec, queue, pool, attempt, start, cancel_add, cancel_remove;
-    Statement backlog_remove, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
+    Statement backlog_remove, backlog_rest, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use, child;
   };
   struct Reads {
-    Statement claim, load, attempts, spec, key, deliveries, batch;
+    Statement backlog_up, backlog_down, claim_up, claim_down, load, attempts, spec, key, deliveries, batch;
   };
   // How far the low-water mark can rise with a commit, and which open jobs it passes over.
   struct MarkStep {
@@ -101,7 +102,6 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_attempts(const std::vector<AttemptRow>& attempts);
   [[nodiscard]] int write_starts(const std::vector<StartRow>& starts);
   [[nodiscard]] int write_cancels(const Batch& batch);
-  [[nodiscard]] int write_backlog(const Batch& batch);
   [[nodiscard]] int write_deadlines(const Batch& batch);
   [[nodiscard]] int write_keys(const std::vector<KeyRow>& keys);
   [[nodiscard]] int write_callbacks(const Batch& batch);
@@ -115,7 +115,14 @@ class SqliteStore : public Store {
   void checkpoint();
   bool spend_reserve();
 
+  // The backlog: sqlite_backlog.cc.
+  [[nodiscard]] int write_backlog(const Batch& batch);
+  [[nodiscard]] int remove_from_backlog(const BacklogRun& run);
+  [[nodiscard]] Result<std::vector<BacklogRun>> runs_for(const Claim& claim);
+  [[nodiscard]] Status settle_backlog(OpenJobs& open, std::uint64_t mark);
+
   // Reading: sqlite_reads.cc.
+  [[nodiscard]] static bool has_attempts(const Execution& row);
   [[nodiscard]] Result<StoredJob> read_job(const Execution& row);
   [[nodiscard]] Status complete(StoredJob& job);  // attempts, crashes, retry_at
   [[nodiscard]] Result<std::optional<StoredJob>> load_one(std::uint64_t id);

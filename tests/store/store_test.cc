@@ -519,6 +519,60 @@ TEST_P(StoreTest, ClaimFollowsEachDiscipline) {
   EXPECT_TRUE(claimed(3, 1, OrderKey{5, 3}).empty());
 }
 
+TEST_P(StoreTest, JobsThatEndLeaveTheirNeighboursInTheBacklog) {
+  constexpr std::uint64_t kJobs = 20;
+  const auto key = [&](std::uint32_t queue, std::uint64_t id) {
+    const Discipline discipline = queue == 1 ? Discipline::kFifo : Discipline::kLifo;
+    return BacklogKey{QueueId{queue}, PoolId{1}, order_key(discipline, 0, JobId{id})};
+  };
+  Batch batch;
+  for (std::uint64_t id = 1; id <= kJobs; ++id) {
+    batch.jobs.push_back(job_row(id));
+    batch.backlog_added.push_back(key(1, id));
+    batch.backlog_added.push_back(key(2, id));
+  }
+  commit(batch);
+  std::set<std::uint64_t> left;
+  for (std::uint64_t id = 1; id <= kJobs; ++id) left.insert(id);
+  // Both ends, the middle, over a hole, what is left of a run, and all.
+  for (const Ids& ending :
+       std::vector<Ids>{{1}, {20, 19}, {9, 10, 11}, {13}, {12, 14}, {8, 15}, {2, 6, 4}, {3, 5, 7, 16, 17, 18}}) {
+    Batch ended;
+    for (const std::uint64_t id : ending) {
+      left.erase(id);
+      ended.outcomes.push_back(outcome_row(id));
+      ended.backlog_removed.push_back(key(1, id));
+      ended.backlog_removed.push_back(key(2, id));
+    }
+    commit(ended);
+    reopen();
+    EXPECT_EQ(claimed(1, 1), Ids(left.begin(), left.end()));
+    EXPECT_EQ(claimed(2, 1), Ids(left.rbegin(), left.rend()));
+    for (std::uint64_t after = 1; after <= kJobs; ++after) {
+      Ids behind(left.upper_bound(after), left.end());
+      behind.resize(std::min<std::size_t>(behind.size(), 3));
+      EXPECT_EQ(claimed(1, 1, OrderKey{0, static_cast<std::int64_t>(after)}, 3), behind) << "after " << after;
+    }
+    std::uint64_t counted = 0;
+    for (const LaneBacklog& lane : snapshot().backlog) counted += lane.jobs;
+    EXPECT_EQ(counted, 2 * left.size());
+  }
+}
+
+TEST_P(StoreTest, AJobDoesNotEnterTheBacklogTwice) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 3; ++id) {
+    batch.jobs.push_back(job_row(id));
+    batch.backlog_added.push_back(fifo_key(id));
+  }
+  commit(batch);
+  Batch again;
+  again.backlog_added = {fifo_key(2)};
+  const auto error = store_->commit(again);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->fault, CommitFault::kUnknown);
+}
+
 TEST_P(StoreTest, ClaimStopsAtItsBytesButGivesOneJob) {
   Batch batch;
   for (std::uint64_t id = 1; id <= 4; ++id) {
