@@ -68,6 +68,7 @@ struct PutQueue {
   std::string name;
   std::optional<Discipline> discipline;  // may be left out for a queue that exists; never changes
   std::optional<bool> paused;
+  std::optional<QueueOptions> options;  // all of them, in place of those it has
 };
 
 struct PoolReady {

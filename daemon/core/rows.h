@@ -11,6 +11,7 @@
 #include "base/id.h"
 #include "base/time.h"
 #include "daemon/core/callbacks.h"
+#include "daemon/core/queue_options.h"
 #include "daemon/core/types.h"
 
 namespace futured {
@@ -93,6 +94,7 @@ struct QueueRow {
   std::string name;
   Discipline discipline = Discipline::kFifo;
   bool paused = false;
+  QueueOptions options;
 };
 
 // Pools are configured, not stored; the store only remembers which number stands for which name.

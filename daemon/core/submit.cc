@@ -95,7 +95,8 @@ void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
     }
     std::uint32_t next = 1;
     for (const auto& queue : queues_) next = std::max(next, queue->row.id.value + 1);
-    const QueueState& queue = add_queue({QueueId{next}, put.name, *put.discipline, put.paused.value_or(false)});
+    const QueueState& queue = add_queue({QueueId{next}, put.name, *put.discipline, put.paused.value_or(false),
+                                         put.options.value_or(QueueOptions{})});
     effects.rows.queues.push_back(queue.row);
     note_queue(queue.row, now, effects);
     effects.queues_put.push_back({put.token, queue.row});
@@ -107,8 +108,11 @@ void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
                                                  std::string(to_string(queue.row.discipline)) +
                                                  "; the order of a queue never changes");
   }
-  if (put.paused && *put.paused != queue.row.paused) {
-    queue.row.paused = *put.paused;
+  const bool is_changed = (put.paused && *put.paused != queue.row.paused) ||
+                          (put.options && *put.options != queue.row.options);
+  if (is_changed) {
+    queue.row.paused = put.paused.value_or(queue.row.paused);
+    if (put.options) queue.row.options = *put.options;
     effects.rows.queues.push_back(queue.row);
     note_queue(queue.row, now, effects);
     for (auto& [key, lane] : lanes_) {
