@@ -1,9 +1,10 @@
 // Built-in task sha256: of a file, or of bytes.
 #include <fcntl.h>
 #include <futured/task.h>
-#include <openssl/evp.h>
+#include <nettle/sha2.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <system_error>
@@ -17,34 +18,24 @@ constexpr std::size_t kBlockBytes = 256 * 1024;
 
 class Sha256 {
  public:
-  Sha256() : context_(EVP_MD_CTX_new()) {
-    if (context_ == nullptr || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1) throw std::bad_alloc();
-  }
+  Sha256() { sha256_init(&context_); }
   void add(std::span<const std::byte> bytes) {
-    if (EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) != 1) {
-      throw futured::TaskError("OpenSSL", "EVP_DigestUpdate failed");
-    }
+    sha256_update(&context_, bytes.size(), reinterpret_cast<const std::uint8_t*>(bytes.data()));
   }
   std::string hex() {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    if (EVP_DigestFinal_ex(context_.get(), digest, &size) != 1) {
-      throw futured::TaskError("OpenSSL", "EVP_DigestFinal_ex failed");
-    }
+    std::array<std::uint8_t, SHA256_DIGEST_SIZE> digest;
+    sha256_digest(&context_, digest.size(), digest.data());
     std::string text;
-    for (unsigned i = 0; i < size; ++i) {
+    for (const std::uint8_t byte : digest) {
       constexpr char kDigits[] = "0123456789abcdef";
-      text.push_back(kDigits[digest[i] >> 4]);
-      text.push_back(kDigits[digest[i] & 15]);
+      text.push_back(kDigits[byte >> 4]);
+      text.push_back(kDigits[byte & 15]);
     }
     return text;
   }
 
  private:
-  struct Free {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-  };
-  std::unique_ptr<EVP_MD_CTX, Free> context_;
+  sha256_ctx context_;
 };
 
 [[noreturn]] void unreadable(const std::string& path) {
