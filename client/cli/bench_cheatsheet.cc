@@ -16,6 +16,8 @@ using cheatsheet::Cheatsheet;
 using cheatsheet::PrivateDaemon;
 using cheatsheet::Row;
 
+constexpr client::Milliseconds kReconnectTimeout(2'000);  // it is ours: who loses it waits for nobody
+
 int measure_all(client::Client client, bool quick, bool json) {
   std::vector<Row> rows;
   Cheatsheet(std::move(client), cheatsheet::sizes_of(quick)).run([&](const Row& row) {
@@ -48,8 +50,7 @@ int measure_private(bool quick, const Globals& globals) {
   } const ending{*daemon};
   const std::string address = daemon->start();
   if (!globals.json && ::isatty(STDERR_FILENO) == 1) print_to_stderr("measuring with a daemon in a temporary folder\n");
-  return measure_all(client::Client::connect(address, {.reconnect_timeout = client::Milliseconds(0)}), quick,
-                     globals.json);
+  return measure_all(client::Client::connect(address, {.reconnect_timeout = kReconnectTimeout}), quick, globals.json);
 }
 
 }  // namespace

@@ -3,11 +3,11 @@ import json
 import os
 import pathlib
 import secrets
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 import pytest
 from leftovers import carrying, command_of, ended_within
@@ -104,19 +104,18 @@ def test_every_row_is_measured_and_nothing_is_left(alone):
     alone.check_nothing_left()
 
 
-def await_daemon(alone, process):
-    """Until the private daemon has its socket."""
-    deadline = time.monotonic() + 60
-    while not list(alone.temporary.glob("*/s")):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, "the private daemon made no socket within 60 s"
-        time.sleep(0.02)
+def first_row(process, seconds=90):
+    """Waits until a row is there, and so a daemon."""
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    assert ready, f"no row within {seconds} s"
+    return json.loads(process.stdout.readline())
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_no_process_and_no_folder(alone, how):
-    process = alone.start()
-    await_daemon(alone, process)
+    process = alone.start("--json")
+    assert first_row(process)["row"] == ROWS[0]
+    assert list(alone.temporary.glob("futured-bench-*/s")), "it is this daemon that has to go"
     process.send_signal(how)
     _, err = process.communicate(timeout=90)
     assert process.returncode == 130, err
