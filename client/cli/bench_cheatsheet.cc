@@ -61,19 +61,17 @@ void add_cheatsheet(CLI::App& bench, Globals& globals) {
       *bench.add_subcommand("cheatsheet", "Serial, thread, async and process beside each other, in one table");
   verb.add_flag("--quick", *quick, "Small sizes: a few seconds, and rougher figures");
   verb.footer(
-      "Waits, computes, maps, switches and hands over bytes: one after another in fut itself, and as jobs on pools of\n"
-      "mode thread, async and process. A ratio is how many times as fast a row is as the one it names. What the "
-      "daemon\n"
-      "does not have, or has no pool for, is a row that says so.\n\n"
-      "A private daemon is started in a temporary folder (of TMPDIR, else /tmp) and removed at the end, and at "
+      "Waits, computes, maps, switches and hands over bytes: one after another in fut itself, and as jobs on pools\n"
+      "of mode thread, async and process. A ratio is how many times as fast a row is as the one it names. What the\n"
+      "daemon does not have, or has no pool for, is a row that says so.\n\n"
+      "A private daemon is started in a temporary folder (of TMPDIR, else /tmp), and removed at the end and at "
       "Ctrl-C.\n"
-      "With --address that daemon is measured: a few thousand jobs stay in its list, and a queue, fut-bench-rate, "
-      "where\n"
-      "it can limit rates. FUTURED_ADDRESS is not looked at.\n\n"
+      "With --address that daemon is measured: its list keeps up to a few thousand jobs, and a queue, fut-bench-rate,\n"
+      "where it can limit rates. FUTURED_ADDRESS is not looked at.\n\n"
       "Examples:\n"
       "  fut bench cheatsheet\n"
       "  fut bench cheatsheet --quick --json | jq 'select(.row == \"cpu_speeds\")'\n"
-      "  fut bench cheatsheet --address unix:/run/futured/futured.sock\n"
+      "  fut bench cheatsheet --address unix:/run/futured/futured.sock\n\n"
       "Exits 1 when a row failed that ought to have been measured; docs/benchmarks.md tells what each is.\n");
   verb.callback([&globals, quick] {
     globals.action = [&globals, quick] {
