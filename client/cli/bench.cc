@@ -126,9 +126,11 @@ void add_bench(CLI::App& app, Globals& globals) {
   noop.add_option("--task", options->task, "Task to call (default: noop)");
   noop.callback(
       [&globals, options] { globals.action = [&globals, options] { return bench_noop(*options, globals); }; });
-  constexpr const char* kExamples = "Examples:\n  fut bench noop -n 1000000\n  fut bench noop --json\n";
+  constexpr const char* kExamples =
+      "Examples:\n  fut bench noop -n 1000000\n  fut bench noop --json\n  fut bench cheatsheet --quick\n";
   bench.footer(kExamples);
   noop.footer(kExamples);
+  add_cheatsheet(bench, globals);
 }
 
 }  // namespace futured::cli

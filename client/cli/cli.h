@@ -67,6 +67,7 @@ void add_task(CLI::App& app, Globals& globals);
 void add_stats(CLI::App& app, Globals& globals);
 void add_attach(CLI::App& app, Globals& globals);
 void add_bench(CLI::App& app, Globals& globals);
+void add_cheatsheet(CLI::App& bench, Globals& globals);  // of bench
 void add_debug(CLI::App& app, Globals& globals);
 void add_doctor(CLI::App& app, Globals& globals);
 void add_shutdown(CLI::App& app, Globals& globals);

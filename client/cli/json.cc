@@ -78,6 +78,7 @@ Json json_of(const client::JobOptions& options) {
   put_count(json, "output_bytes_max", options.output_bytes_max);
   if (options.parent_id != 0) json["parent_id"] = options.parent_id;
   for (const client::CompletionCallback& callback : options.callbacks) json["callbacks"].push_back(json_of(callback));
+  if (options.cache) json["cache"] = true;
   return json;
 }
 
@@ -142,6 +143,7 @@ Json to_json(const client::Outcome& outcome) {
       put_bytes(entry, "data", part.bytes);
     }
   }
+  if (outcome.from_cache) json["from_cache"] = true;
   if (!outcome.succeeded() || !outcome.cause.message.empty()) json["cause"] = to_json(outcome.cause);
   return json;
 }

@@ -83,10 +83,12 @@ std::int64_t idle_exit_seconds() {
 }
 
 // In a session of its own, with the log file for its output, so that closing this terminal does not touch it.
-pid_t spawn_daemon(const UserDaemon& daemon, const std::string& log, std::int64_t idle_exit_s) {
+pid_t spawn_daemon(const UserDaemon& daemon, const std::string& log, std::int64_t idle_exit_s,
+                   const std::vector<std::string>& more_words = {}) {
   const std::string program = find_daemon();
-  const std::vector<std::string> words = {program,   "--user",         "--socket",    daemon.socket,
-                                          "--state", daemon.state_dir, "--idle-exit", std::to_string(idle_exit_s)};
+  std::vector<std::string> words = {program,   "--user",         "--socket",    daemon.socket,
+                                    "--state", daemon.state_dir, "--idle-exit", std::to_string(idle_exit_s)};
+  words.insert(words.end(), more_words.begin(), more_words.end());
   std::vector<char*> argv;
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
@@ -147,6 +149,8 @@ void wait_until_ready(pid_t pid, const UserDaemon& daemon, const std::string& lo
   }
 }
 
+std::string log_of(const UserDaemon& daemon) { return daemon.state_dir + "/futured.log"; }
+
 }  // namespace
 
 UserDaemon user_daemon() {
@@ -185,10 +189,18 @@ void start_user_daemon(const UserDaemon& daemon) {
     if (errno != EINTR) fail(system_error("cannot lock " + lock_path).message);
   }
   if (answers(daemon.socket)) return;  // another fut was faster
-  const std::string log = daemon.state_dir + "/futured.log";
+  const std::string log = log_of(daemon);
   std::uintmax_t log_begin = fs::file_size(log, problem);
   if (problem) log_begin = 0;
   wait_until_ready(spawn_daemon(daemon, log, idle_exit_s), daemon, log, log_begin);
+}
+
+pid_t spawn_private_daemon(const UserDaemon& daemon, const std::string& config, std::int64_t idle_exit_s) {
+  return spawn_daemon(daemon, log_of(daemon), idle_exit_s, {"--config", config});
+}
+
+void await_private_daemon(pid_t pid, const UserDaemon& daemon) {
+  wait_until_ready(pid, daemon, log_of(daemon), /*log_begin=*/0);
 }
 
 }  // namespace futured::cli

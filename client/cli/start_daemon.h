@@ -1,6 +1,9 @@
 // Starting the user's own daemon: one of several `fut` starts it, the others wait for it.
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstdint>
 #include <string>
 
 namespace futured::cli {
@@ -19,5 +22,11 @@ struct UserDaemon {
 // words when it does not come up, and when the socket's directory is not ours alone; UsageError when FUTURED_IDLE_EXIT,
 // which is looked at by the fut that starts it, is no duration.
 void start_user_daemon(const UserDaemon& daemon);
+
+// One that only its starter knows: in an existing state directory, with this settings file. It has a session of its
+// own, so Ctrl-C at the terminal does not reach it. Throws client::Unavailable when there is no futured.
+[[nodiscard]] pid_t spawn_private_daemon(const UserDaemon& daemon, const std::string& config, std::int64_t idle_exit_s);
+// Returns when it answers; throws client::Unavailable, with its own words, when it ended or takes too long.
+void await_private_daemon(pid_t pid, const UserDaemon& daemon);
 
 }  // namespace futured::cli

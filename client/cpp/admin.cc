@@ -76,6 +76,19 @@ QueueInfo Client::create_queue(const std::string& name, const std::string& disci
   return from_queue(queue);
 }
 
+QueueInfo Client::create_queue(const std::string& name, const RateLimit& rate) const {
+  api::CreateQueueRequest request;
+  request.set_name(name);
+  request.mutable_options()->set_discipline(api::QUEUE_DISCIPLINE_FIFO);
+  api::RateLimit& limit = *request.mutable_options()->mutable_rate();
+  limit.set_rate(rate.rate);
+  limit.set_per_ms(rate.per.count());
+  limit.set_burst(rate.burst);
+  api::Queue queue;
+  state_->call([&](grpc::ClientContext& context) { return state_->queues->Create(&context, request, &queue); }, true);
+  return from_queue(queue);
+}
+
 QueueInfo Client::pause_queue(const std::string& name) const {
   api::PauseQueueRequest request;
   request.set_name(name);

@@ -80,6 +80,7 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.timeouts.grace = Milliseconds(spec.timeouts().grace_ms());
   out.crashes_max = spec.crashes_max();
   out.at_most_once = spec.at_most_once();
+  out.cache = spec.cache().enabled();
   out.name = spec.name();
   return out;
 }
@@ -177,6 +178,7 @@ api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   spec.set_output_bytes_max(options.output_bytes_max);
   spec.set_parent_id(options.parent_id);
   for (const CompletionCallback& callback : options.callbacks) to_callback(callback, *spec.add_callbacks());
+  if (options.cache) spec.mutable_cache()->set_enabled(true);
   return spec;
 }
 
@@ -279,6 +281,7 @@ Outcome from_outcome(api::Outcome&& outcome) {
   out.result_elided = outcome.result_elided();
   out.result_bytes = outcome.result_bytes();
   if (outcome.has_cause()) out.cause = from_cause(outcome.cause());
+  out.from_cache = outcome.from_cache();
   return out;
 }
 

@@ -267,6 +267,8 @@ class Client {
   // ---- Queues, pools, workers, the daemon
   [[nodiscard]] std::vector<QueueInfo> queues() const;
   QueueInfo create_queue(const std::string& name, const std::string& discipline, std::uint32_t concurrency_max) const;
+  // A fifo queue that starts no more than that. One that is there with the same options is returned.
+  QueueInfo create_queue(const std::string& name, const RateLimit& rate) const;
   QueueInfo pause_queue(const std::string& name) const;
   QueueInfo resume_queue(const std::string& name) const;
   [[nodiscard]] std::vector<PoolInfo> pools() const;

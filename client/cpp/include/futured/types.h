@@ -172,6 +172,13 @@ struct CompletionCallback {
   [[nodiscard]] static CompletionCallback follow_up(std::string task);
 };
 
+// A token bucket.
+struct RateLimit {
+  double rate = 0;          // starts
+  Milliseconds per{1'000};  // in so long
+  std::uint32_t burst = 1;  // at once after a pause
+};
+
 // What is asked of every job that is submitted with it.
 struct JobOptions {
   std::string queue;  // "" = "default"
@@ -196,6 +203,8 @@ struct JobOptions {
   std::int64_t output_bytes_max = 0;
   std::uint64_t parent_id = 0;
   std::vector<CompletionCallback> callbacks;  // at most 16
+  // A job of the same task, version and arguments that has succeeded gives its result, and this one does not run.
+  bool cache = false;
 
   // false: the daemon does not send outcomes unasked; a future of such a job asks when somebody waits for it.
   // Right for jobs that outlive their submitter.
@@ -221,6 +230,7 @@ struct Outcome {
   bool result_elided = false;  // too large to be sent unasked: Client::result fetches it
   std::uint64_t result_bytes = 0;
   Cause cause;
+  bool from_cache = false;  // another job's result (JobOptions::cache)
 
   [[nodiscard]] bool succeeded() const { return state == JobState::kSucceeded; }
 };
