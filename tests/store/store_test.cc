@@ -648,6 +648,31 @@ TEST_P(StoreTest, ListPagesFromTheNewest) {
   EXPECT_EQ(page->next_before, 0u);
 }
 
+TEST_P(StoreTest, ListPagesFromTheOldest) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 7; ++id) batch.jobs.push_back(job_row(id));
+  commit(batch);
+  const auto reader = store_->reader();
+  JobQuery query;
+  query.oldest_first = true;
+  query.jobs_max = 3;
+  auto page = reader->list(query);
+  ASSERT_TRUE(page.ok()) << page.error().message;
+  EXPECT_EQ(ids_of(*page), (Ids{1, 2, 3}));
+  query.after = page->next_before;
+  page = reader->list(query);
+  EXPECT_EQ(ids_of(*page), (Ids{4, 5, 6}));
+  query.after = page->next_before;
+  page = reader->list(query);
+  EXPECT_EQ(ids_of(*page), (Ids{7}));
+  EXPECT_EQ(page->next_before, 0u);
+  query.after = 2;
+  query.before = 5;
+  page = reader->list(query);
+  EXPECT_EQ(ids_of(*page), (Ids{3, 4}));
+  EXPECT_EQ(page->next_before, 0u);
+}
+
 TEST_P(StoreTest, ListFiltersAndStopsAtItsScanBound) {
   Batch batch;
   for (std::uint64_t id = 1; id <= 10; ++id) {
