@@ -39,9 +39,9 @@ TEST(Sizing, BeginsWithTheLeast) {
 
 TEST(Sizing, FiguresOfASlotNameItsWorkerAndAllThatRunsInIt) {
   Stage stage({.pools = {{.name = "default", .slots = 4, .tasks = {"work"}, .slots_per_worker = 2},
-                         {.name = "loops", .slots = 1, .tasks = {"wait"}, .runs_per_slot = 8}}});
+                         {.name = "loops", .slots = 1, .tasks = {"work"}, .runs_per_slot = 8}}});
   JobSpec spec = Stage::work();
-  spec.task = "wait";
+  spec.pool = "loops";
   stage.turn({stage.submit(spec, 3)});
   stage.turn({event::Taken{SlotId{5}, {{{JobId{1}, stage.scheduler->live(JobId{1})->epoch, 1}, stage.now.at}}}});
   const std::vector<SlotFigures> slots = stage.scheduler->slots();
