@@ -152,6 +152,7 @@ def test_an_at_most_once_job_does_not_run_again_when_its_neighbour_crashes(api, 
     (guilty,) = call(api, "async.bring_down", "abort", crashes_max=1)
     api.outcome(guilty)
     assert api.outcome(once).state == api.words.JOB_STATE_FAILED
+    assert api.outcome(once).cause.kind == api.words.CAUSE_KIND_MAY_HAVE_RUN
     assert "brought down by another job" in api.outcome(once).cause.message
 
 
