@@ -26,7 +26,7 @@ inline constexpr std::int64_t kStoredCompressionMax = 9;          // zstd level 
 // Jobs that tasks submit.
 inline constexpr std::size_t kChildPayloadBytesMax = kInlineBytesMax;        // arguments of one, encoded
 inline constexpr std::size_t kChildBytesMax = kChildPayloadBytesMax + 1024;  // with its words and numbers
-inline constexpr std::uint32_t kChildDepthMax = 16;                          // a child of a child of …
+inline constexpr std::uint32_t kChildDepthMax = 16;                          // jobs above one: a chain of 17
 inline constexpr std::uint64_t kChildrenPerAttemptMax = 1'000'000;           // that one attempt of a task submits
 
 // Arrays and the segment socket.
