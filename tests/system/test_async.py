@@ -209,6 +209,10 @@ def test_the_example_plugin(make_daemon, api_of, tmp_path):
     assert results(api, jobs) == ["true", str(there)]
     api.cancel(stopped, wait=True)
     assert "has not come" in log_of(api, stopped)
+    assert results(api, call(api, "tidy", 1)) == ["slept"]
+    (tidying,) = call(api, "tidy", 600_000)
+    api.cancel(tidying, wait=True)
+    assert api.outcome(tidying).state == api.words.JOB_STATE_CANCELLED
 
 
 @pytest.mark.parametrize("setting, complaint", [
