@@ -77,18 +77,11 @@ std::string ms_text(Duration time) {
 
 // Of which limit, or of whose wish.
 std::string cause_of_stop(const StopView& stop) {
-  switch (stop.why) {
-    case CauseKind::kSoftTimeout:
-      return "its soft_timeout is over";
-    case CauseKind::kRunTimeout:
-      return "its run_timeout is over";
-    case CauseKind::kHeartbeatTimeout:
-      return "it gave no sign of life within its heartbeat_timeout";
-    case CauseKind::kTotalTimeout:
-      return "its total_timeout is over";
-    default:  // a cancel; of the others none stops what runs
-      return stop.reason.empty() ? "cancelled" : "cancelled: " + stop.reason;
-  }
+  if (stop.why == CauseKind::kSoftTimeout) return "its soft_timeout is over";
+  if (stop.why == CauseKind::kRunTimeout) return "its run_timeout is over";
+  if (stop.why == CauseKind::kTotalTimeout) return "its total_timeout is over";
+  if (stop.why == CauseKind::kHeartbeatTimeout) return "it gave no sign of life within its heartbeat_timeout";
+  return stop.reason.empty() ? "cancelled" : "cancelled: " + stop.reason;
 }
 
 std::string why_running(const LiveView& live) {
@@ -96,7 +89,7 @@ std::string why_running(const LiveView& live) {
                               ms_text(wall_now() - live.taken_at);
   if (!live.stop) return "running: " + attempt;
   const StopView& stop = *live.stop;
-  const std::string since = "running: stopping since " + ms_text(wall_now() - stop.since);
+  const std::string since = "running: stopping for " + ms_text(wall_now() - stop.since);
   const std::string then =
       stop.is_killed ? ", being killed" : ", will be killed in " + ms_text(stop.kill_at - wall_now());
   return since + then + " (" + cause_of_stop(stop) + "); " + attempt;

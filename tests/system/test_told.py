@@ -39,7 +39,7 @@ def test_a_stop_under_way_is_told_with_its_reason_and_its_end(api, daemon, gate)
     assert line["stop"]["reason"] == "wrong input" and line["stop"]["kill_at_us"] > line["stop"]["since_us"]
     assert "RUNNING (stopping)" in daemon.fut("ls", check=True).stdout
     why = daemon.fut("why", job, check=True).stdout
-    assert "stopping since" in why and "will be killed in" in why and "cancelled: wrong input" in why
+    assert "stopping for" in why and "will be killed in" in why and "cancelled: wrong input" in why
 
     api.cancel(job, kill_at_once=True, wait=True)
     assert api.outcome(job).state == words.JOB_STATE_CANCELLED
