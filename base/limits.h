@@ -26,7 +26,7 @@ inline constexpr std::int64_t kStoredCompressionMax = 9;          // zstd level 
 // Jobs that tasks submit.
 inline constexpr std::size_t kChildPayloadBytesMax = kInlineBytesMax;        // arguments of one, encoded
 inline constexpr std::size_t kChildBytesMax = kChildPayloadBytesMax + 1024;  // with its words and numbers
-inline constexpr std::uint32_t kChildDepthMax = 16;                          // a child of a child of …
+inline constexpr std::uint32_t kChildDepthMax = 16;                          // jobs above one: a chain of 17
 inline constexpr std::uint64_t kChildrenPerAttemptMax = 1'000'000;           // that one attempt of a task submits
 
 // Arrays and the segment socket.
@@ -61,6 +61,9 @@ inline constexpr std::size_t kInboxBytesTotalMax = 512 * 1024 * 1024;   // and f
 inline constexpr std::size_t kHeldOutcomesBytesMax = 16 * 1024 * 1024;  // kept by a wait that answers at its end
 inline constexpr std::size_t kFollowBytesMax = 8 * 1024 * 1024;         // live output waiting for one follower
 inline constexpr std::size_t kCancelEntriesMax = 10'000;                // jobs told one by one in an answer
+inline constexpr std::size_t kContentFilesCountedMax = 100'000;         // files of payloads, for the figures
+inline constexpr std::size_t kWorkerJobIdsMax = 1'024;                  // of the jobs that it runs, in an answer
+inline constexpr std::size_t kRetriedIdsMax = 1'000'000;                // retried jobs that one Retry by filter passes
 inline constexpr std::size_t kEventsKeptMax = 64 * 1024;                // changes of state, for those who watch
 inline constexpr std::size_t kEventsBytesMax = 32 * 1024 * 1024;        // of them, causes included
 inline constexpr std::size_t kQuestionsMax = 1'024;                     // reads of the store that wait

@@ -53,6 +53,35 @@ Finding store_finding(const client::Client& client, const client::DaemonInfo& in
                       : Finding{Health::kWarning, "store", "in memory only: jobs end with the daemon"};
 }
 
+// Large payloads and results, as the daemon finds them: their folder is closed to others.
+void check_payload_files(const client::Client& client, const client::DaemonInfo& info, Findings& findings) {
+  const auto figures = client.stats().figures;
+  const auto figure = [&](const char* name) {
+    const auto found = figures.find(name);
+    return found == figures.end() ? std::int64_t{-1} : found->second;
+  };
+  if (!info.durable || figure("content_files") < 0) return;  // in memory only; or an older daemon
+  const std::string folder = info.state_dir + "/futured.db.files";
+  const char* const at_least = figure("content_counted_all") == 0 ? "at least " : "";
+  findings.push_back({Health::kGood, "payloads",
+                      at_least + std::to_string(figure("content_files")) + " files, " +
+                          bytes_text(figure("content_bytes")) + ", in " + folder});
+  if (figure("content_writable") == 0) {
+    findings.push_back({Health::kWarning, "payloads",
+                        folder + " is not writable for the daemon: payloads over 256 KiB are refused until it is"});
+  }
+  if (const std::int64_t left = figure("content_unfinished_files"); left > 0) {
+    findings.push_back({Health::kWarning, "payloads",
+                        std::to_string(left) + " orphaned files of a daemon that was killed in " + folder +
+                            ": the next start of the daemon removes them"});
+  }
+  if (const std::int64_t left = figure("content_foreign_files"); left > 0) {
+    findings.push_back(
+        {Health::kWarning, "payloads",
+         std::to_string(left) + " files in " + folder + " are not futured's, and nobody removes them: move them away"});
+  }
+}
+
 std::optional<client::DaemonInfo> check_daemon(const Globals& globals, Findings& findings) {
   try {
     const client::Client client = connect_only(globals);
@@ -65,6 +94,7 @@ std::optional<client::DaemonInfo> check_daemon(const Globals& globals, Findings&
           {Health::kWarning, "versions", "fut is " FUTURED_VERSION ": restart the daemon to have one version"});
     }
     findings.push_back(store_finding(client, info));
+    check_payload_files(client, info, findings);
     for (const client::PoolInfo& pool : info.pools) {
       findings.push_back({pool.problem.empty() ? Health::kGood : Health::kBad, "pool " + pool.name,
                           pool.problem.empty() ? pool.mode + ", " + std::to_string(pool.workers) + " workers, " +
@@ -221,7 +251,7 @@ int doctor(const Globals& globals) {
 }  // namespace
 
 void add_doctor(CLI::App& app, Globals& globals) {
-  CLI::App& verb = *app.add_subcommand("doctor", "Check daemon, socket, disk, cgroups and limits");
+  CLI::App& verb = *app.add_subcommand("doctor", "Check daemon, socket, disk, payload files, cgroups and limits");
   verb.footer(
       "Starts nothing. Exits 0 when there is no problem, 1 when there is one, 3 when no daemon answers.\n\n"
       "Examples:\n"

@@ -48,6 +48,7 @@ constexpr Name kNames[] = {
     {"states", "--state"},
     // the others
     {"filter.queue", "--queue"},
+    {"filter.pool", "--pool"},
     {"filter.task", "--task"},
     {"filter.name", "--name"},
     {"filter.states", "--state"},
@@ -59,6 +60,7 @@ constexpr Name kNames[] = {
     {"reason", "--reason"},
     {"epoch", "--since"},
     {"sequence", "--since"},
+    {"from_start", "--since"},
     {"discipline", "--discipline"},
 };
 

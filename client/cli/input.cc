@@ -96,13 +96,16 @@ CLI::Validator at_least_one() {
   return CLI::Validator(check, "");
 }
 
-CLI::Validator above_one() {
-  const auto check = [](const std::string& word) {
+CLI::Validator above_one(double most) {
+  const auto check = [most](const std::string& word) {
     double number = 0;
     const char* const end = word.data() + word.size();
     const auto [rest, problem] = std::from_chars(word.data(), end, number);
-    const bool is_one = problem == std::errc() && rest == end && number > 1;
-    return is_one ? std::string() : "\"" + word + "\" is no number above 1";
+    // Neither "inf" nor "nan", which are numbers to from_chars.
+    const bool is_one = problem == std::errc() && rest == end && number > 1 && number <= most;
+    return is_one ? std::string()
+                  : "\"" + word + "\" is no number above 1 and up to " + std::to_string(std::lround(most)) +
+                        ": write 1.5 or 2";
   };
   return CLI::Validator(check, "");
 }

@@ -28,8 +28,8 @@ CLI::Option* add_words(CLI::App& verb, const std::string& name, std::vector<std:
 
 // For options that are counted from 1, whatever their type.
 [[nodiscard]] CLI::Validator at_least_one();
-// For factors.
-[[nodiscard]] CLI::Validator above_one();
+// For factors: above 1, and at most `most`.
+[[nodiscard]] CLI::Validator above_one(double most);
 // For durations: they throw UsageError. "0" would mean that there is no such limit, which `way_out` says how to have.
 [[nodiscard]] CLI::Validator duration(const std::string& option);
 [[nodiscard]] CLI::Validator duration_over_zero(const std::string& option, const std::string& way_out);

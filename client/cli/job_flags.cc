@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/limits.h"
 #include "client/cli/input.h"
 #include "client/cli/text.h"
 
@@ -36,10 +37,12 @@ void JobFlags::add_to(CLI::App& verb) {
       ->group("Job")
       ->allow_extra_args(false);
   verb.add_option("--retry-memory", retry_memory,
-                  "After an attempt that was out of memory, so many times its memory_max for the next")
+                  "After an attempt that was out of memory the next one's limit is so many times as high: 2 doubles it")
       ->group("Job")
-      ->check(above_one());
-  verb.add_option("--retry-memory-max", retry_memory_max, "And never more than this, such as 2GiB")->group("Job");
+      ->check(above_one(limits::kMemoryFactorMax));
+  verb.add_option("--retry-memory-max", retry_memory_max,
+                  "But never higher than this: 2GiB, 512MiB or a number of bytes")
+      ->group("Job");
   verb.add_option("--crashes", crashes, "Workers it may take down before it is quarantined (default: 3)")
       ->group("Job")
       ->check(at_least_one());
@@ -124,7 +127,12 @@ std::int64_t JobFlags::retry_memory_limit() const {
   if (retry_memory_max.empty()) {
     throw UsageError("--retry-memory: say with --retry-memory-max how much an attempt may have at most");
   }
-  return parse_bytes(retry_memory_max, "--retry-memory-max");
+  const std::int64_t most = parse_bytes(retry_memory_max, "--retry-memory-max");
+  if (most > limits::kRetryMemoryBytesMax) {
+    throw UsageError("--retry-memory-max: " + retry_memory_max + " is over " +
+                     bytes_text(limits::kRetryMemoryBytesMax) + ", more than any machine has: write what it may take");
+  }
+  return most;
 }
 
 void KeyFlag::add_to(CLI::App& verb) {

@@ -98,6 +98,16 @@ Json json_of(const client::AttemptInfo& attempt) {
   return json;
 }
 
+Json json_of(const client::StopInfo& stop) {
+  Json json = {{"since_us", stop.since_us},
+               {"kill_at_us", stop.kill_at_us},
+               {"killed", stop.killed},
+               {"why", client::to_string(stop.why)}};
+  if (stop.why == client::CauseKind::kTimeout) json["timeout"] = client::to_string(stop.timeout);
+  put_text(json, "reason", stop.reason);
+  return json;
+}
+
 }  // namespace
 
 void put_bytes(Json& object, const std::string& name, std::string_view bytes) {
@@ -180,6 +190,7 @@ Json to_json(const client::JobInfo& job, Detail detail) {
     json["progress"] = job.progress;
     json["progress_message"] = job.progress_message;
   }
+  if (job.stop) json["stop"] = json_of(*job.stop);
   if (job.cause.kind != client::CauseKind::kNone) json["cause"] = to_json(job.cause);
   if (job.options) json["spec"] = json_of(*job.options);
   if (job.attempt_history.empty()) return json;

@@ -19,22 +19,28 @@ constexpr std::uint64_t kCommandLinesMax = 1'000;  // each is a call of some 0.2
 struct Options {
   std::vector<std::string> states;
   std::string queue;
+  std::string pool;
   std::string task;
   std::string name;
   bool mine = false;
   bool quarantined = false;
   bool all = false;
+  bool oldest_first = false;
   std::uint64_t limit = 20;
   std::string page;
 };
 
 client::JobFilter filter_of(const Options& options) {
   require_utf8("--queue", options.queue);
+  require_utf8("--pool", options.pool);
   require_utf8("--task", options.task);
   require_utf8("--name", options.name);
   require_utf8("--page", options.page);
-  client::JobFilter filter{
-      .states = parse_states(options.states), .queue = options.queue, .task = options.task, .name = options.name};
+  client::JobFilter filter{.states = parse_states(options.states),
+                           .queue = options.queue,
+                           .pool = options.pool,
+                           .task = options.task,
+                           .name = options.name};
   if (options.quarantined) filter.causes = {client::CauseKind::kQuarantined};
   if (options.mine) filter.owner_uid = ::getuid();
   return filter;
@@ -58,6 +64,11 @@ void add_command_line(const client::Client& client, client::JobInfo& job) {
   }
 }
 
+// It is RUNNING until nothing of it is left.
+std::string state_of(const client::JobInfo& job) {
+  return std::string(client::to_string(job.state)) + (job.stop ? " (stopping)" : "");
+}
+
 std::string what_of(const client::JobInfo& job) {
   const std::string what = !job.task.empty() ? job.task : job.argv.empty() ? "(command)" : quoted(job.argv);
   return job.name.empty() ? what : job.name + ": " + what;
@@ -73,15 +84,15 @@ int ls(const Options& options, const Globals& globals) {
   std::uint64_t left = options.all ? UINT64_MAX : options.limit;
   while (left > 0) {
     const auto size = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, limits::kListPageMax));
-    client::JobPage page = client.jobs(filter, size, token);
+    client::JobPage page = client.jobs(filter, size, token, options.oldest_first);
     for (client::JobInfo& job : page.jobs) {
       if (globals.json) {
         print_json(to_json(job, Detail::kListed));
       } else {
         const bool is_command = job.task.empty() && job.argv.empty();
         if (is_command && command_lines++ < kCommandLinesMax) add_command_line(client, job);
-        table.add({std::to_string(job.id), std::string(client::to_string(job.state)), job.queue, age_of(job, now_us),
-                   std::to_string(job.attempts), what_of(job)});
+        table.add({std::to_string(job.id), state_of(job), job.queue, age_of(job, now_us), std::to_string(job.attempts),
+                   what_of(job)});
       }
     }
     left -= std::min<std::uint64_t>(left, page.jobs.size());
@@ -89,7 +100,7 @@ int ls(const Options& options, const Globals& globals) {
     if (token.empty()) break;
   }
   if (!globals.json) table.print();
-  if (!token.empty()) complain("there are more: fut ls --page " + token + ", or --all");
+  if (!token.empty()) complain("there are more: the same with --page " + token + ", or --all");
   return kOk;
 }
 
@@ -100,19 +111,23 @@ void add_ls(CLI::App& app, Globals& globals) {
   CLI::App& verb = *app.add_subcommand("ls", "List jobs, newest first");
   verb.add_option("--state", options->states, "In this state; may be given again")->allow_extra_args(false);
   verb.add_option("-q,--queue", options->queue, "Of this queue");
+  verb.add_option("--pool", options->pool, "That go to this pool");
   verb.add_option("--task", options->task, "Of this task");
   verb.add_option("--name", options->name, "With this name");
   verb.add_flag("--quarantined", options->quarantined, "Given up because they took down too many workers");
   verb.add_flag("--mine", options->mine, "Submitted by me");
   verb.add_option("-n,--limit", options->limit, "At most so many (default: 20)")->check(at_least_one());
+  verb.add_flag("--oldest-first", options->oldest_first, "The other way round");
   verb.add_flag("--all", options->all, "All of them, page by page");
   verb.add_option("--page", options->page, "Go on where an earlier list ended");
   verb.footer(
+      "STATE is RUNNING (stopping) while a job that was asked to stop goes on. "
       "TIME is how long it ran, or has run, or has waited. WHAT is a task or a command line, cut to the terminal. Of\n"
       "commands behind the first thousand it is left out, and so it is with --json: fut show has it.\n\n"
       "Examples:\n"
       "  fut ls --state running\n"
       "  fut ls --mine --state failed --state timed_out -n 100\n"
+      "  fut ls --pool default --oldest-first --state queued\n"
       "  fut ls --json --all | jq .id\n");
   verb.callback([&globals, options] { globals.action = [&globals, options] { return ls(*options, globals); }; });
 }

@@ -40,6 +40,8 @@ Json json_of(const PoolInfo& pool) {
                {"workers_max", pool.workers_max},
                {"worker_idle_ms", pool.worker_idle_ms},
                {"workers_busy", pool.workers_busy},
+               {"jobs_running", pool.jobs_running},
+               {"jobs_max", pool.jobs_max},
                {"jobs_run", pool.jobs_run},
                {"settings", json_of(pool.settings)},
                {"tasks", Json::array()}};
@@ -50,6 +52,12 @@ Json json_of(const PoolInfo& pool) {
   if (pool.fork_us != 0) json["fork_us"] = pool.fork_us;
   if (!pool.problem.empty()) json["problem"] = pool.problem;
   return json;
+}
+
+Json json_of(const client::WorkerInfo& worker) {
+  return {{"slot", worker.slot},         {"pid", worker.pid},
+          {"state", worker.state},       {"jobs_running", worker.jobs_running},
+          {"jobs_max", worker.jobs_max}, {"job_ids", worker.job_ids}};
 }
 
 // As the configuration takes it: "512MiB", exact.
@@ -119,7 +127,17 @@ void line(const char* name, const std::string& value) {
   print(text + one_line(value) + "\n");
 }
 
-void show(const PoolInfo& pool) {
+void show_workers(const std::vector<client::WorkerInfo>& workers) {
+  if (workers.empty()) return;
+  Table table({"WORKER", "PID", "STATE", "JOBS"});
+  for (const client::WorkerInfo& worker : workers) {
+    table.add({worker.pool + "/" + std::to_string(worker.slot), worker.pid == 0 ? "-" : std::to_string(worker.pid),
+               worker.state, jobs_of_worker(worker)});
+  }
+  table.print();
+}
+
+void show(const PoolInfo& pool, const std::vector<client::WorkerInfo>& workers) {
   line("pool", pool.name);
   line("mode", pool.mode);
   line("problem", pool.problem);
@@ -129,11 +147,13 @@ void show(const PoolInfo& pool) {
     line("size", std::to_string(pool.workers_min) + " to " + std::to_string(pool.workers_max) +
                      "; more come while jobs wait, and go when idle for " + duration_text(pool.worker_idle_ms * 1000));
   }
+  line("jobs", std::to_string(pool.jobs_running) + " of " + std::to_string(pool.jobs_max) + " running");
   line("jobs run", std::to_string(pool.jobs_run));
   if (pool.zygote_start_us != 0) line("loaded in", duration_text(pool.zygote_start_us));
   if (pool.fork_us != 0) line("last fork", duration_text(pool.fork_us));
   const char* name = "settings";
   for (const std::string& setting : toml_lines(pool.settings)) line(std::exchange(name, ""), setting);
+  show_workers(workers);
   if (pool.tasks.empty()) return;
   Table table({"TASK", "VERSION"});
   for (const client::TaskInfo& task : pool.tasks) table.add({task.name, task.version.empty() ? "-" : task.version});
@@ -142,11 +162,16 @@ void show(const PoolInfo& pool) {
 
 int show_one(const std::string& name, const Globals& globals) {
   require_utf8("name", name);
-  const PoolInfo pool = connect(globals).pool(name);
+  const client::Client client = connect(globals);
+  const PoolInfo pool = client.pool(name);
+  const std::vector<client::WorkerInfo> workers = client.workers(name, /*measure_memory=*/false);
   if (globals.json) {
-    print_json(json_of(pool));
+    Json json = json_of(pool);
+    json["worker_list"] = Json::array();
+    for (const client::WorkerInfo& worker : workers) json["worker_list"].push_back(json_of(worker));
+    print_json(json);
   } else {
-    show(pool);
+    show(pool, workers);
   }
   return kOk;
 }

@@ -1,14 +1,7 @@
 // fut retry: ended jobs once more, as new jobs.
-#include <sys/stat.h>
-
-#include <algorithm>
 #include <cctype>
 #include <memory>
-#include <optional>
-#include <span>
-#include <unordered_set>
 
-#include "base/limits.h"
 #include "client/cli/cli.h"
 #include "client/cli/input.h"
 #include "client/cli/text.h"
@@ -22,41 +15,20 @@ struct Options {
   bool failed = false;
   bool quarantined = false;
   std::string queue;
+  std::string pool;
   std::string task;
   std::string name;
 };
 
-// Whose jobs the caller may retry; nothing: everybody's, as for root and the daemon's own user.
-std::optional<std::uint32_t> owner_to_retry(const client::Client& client) {
-  const client::DaemonInfo info = client.info();
-  struct stat daemon {};
-  const bool is_seen = ::stat(("/proc/" + std::to_string(info.pid)).c_str(), &daemon) == 0;
-  if (info.your_uid == 0 || (is_seen && daemon.st_uid == info.your_uid)) return std::nullopt;
-  return info.your_uid;
-}
-
-// Those that failed or timed out (or, of them, only the quarantined ones) and were not retried since, oldest first. A
-// list is newest first, so that a retry is seen before the job it names; it may be another user's, so that the list is
-// of all.
-std::vector<std::uint64_t> failed_jobs(const client::Client& client, const Options& options) {
-  const std::optional<std::uint32_t> owner = owner_to_retry(client);
-  const client::JobFilter filter{.queue = options.queue, .task = options.task, .name = options.name};
-  std::vector<std::uint64_t> failed;
-  std::unordered_set<std::uint64_t> retried;
-  std::string token;
-  do {
-    const client::JobPage page = client.jobs(filter, limits::kListPageMax, token);
-    for (const client::JobInfo& job : page.jobs) {
-      if (job.retry_of != 0) retried.insert(job.retry_of);
-      const bool failed_somehow = job.state == client::JobState::kFailed || job.state == client::JobState::kTimedOut;
-      const bool wanted = options.quarantined ? job.cause.kind == client::CauseKind::kQuarantined : failed_somehow;
-      const bool is_ours = !owner || job.owner_uid == *owner;
-      if (wanted && is_ours && !retried.contains(job.id)) failed.push_back(job.id);
-    }
-    token = page.next_page_token;
-  } while (!token.empty());
-  std::reverse(failed.begin(), failed.end());
-  return failed;
+// Those that failed or timed out, or of them only the quarantined ones, and were not retried since.
+client::JobFilter filter_of(const Options& options) {
+  client::JobFilter filter{.queue = options.queue, .pool = options.pool, .task = options.task, .name = options.name};
+  if (options.quarantined) {
+    filter.causes = {client::CauseKind::kQuarantined};
+  } else {
+    filter.states = {client::JobState::kFailed, client::JobState::kTimedOut};
+  }
+  return filter;
 }
 
 // Most refusals name the job themselves.
@@ -69,9 +41,9 @@ std::string about_job(std::uint64_t id, const std::string& refusal) {
   return is_other ? job + ": " + refusal : refusal;
 }
 
-bool retry_some(const client::Client& client, std::span<const std::uint64_t> ids, bool json) {
+bool tell(const std::vector<client::RetryEntry>& entries, bool json) {
   bool all = true;
-  for (const client::RetryEntry& entry : client.retry(ids)) {
+  for (const client::RetryEntry& entry : entries) {
     if (entry.new_id == 0) {
       all = false;
       if (!json) complain(about_job(entry.id, entry.error));
@@ -84,29 +56,25 @@ bool retry_some(const client::Client& client, std::span<const std::uint64_t> ids
 }
 
 int retry(const Options& options, const Globals& globals) {
-  constexpr std::size_t kAtOnce = 1'000;
   require_utf8("--queue", options.queue);
+  require_utf8("--pool", options.pool);
   require_utf8("--task", options.task);
   require_utf8("--name", options.name);
   const bool chosen = options.failed || options.quarantined;
   if (options.ids.empty() != chosen) throw UsageError("give numbers of jobs, or --failed, or --quarantined");
   if (options.failed && options.quarantined) throw UsageError("--failed takes the quarantined ones along; give one");
-  const bool filtered = !options.queue.empty() || !options.task.empty() || !options.name.empty();
-  if (filtered && !chosen) throw UsageError("--queue, --task and --name choose among --failed or --quarantined ones");
+  const bool filtered =
+      !options.queue.empty() || !options.pool.empty() || !options.task.empty() || !options.name.empty();
+  if (filtered && !chosen)
+    throw UsageError("--queue, --pool, --task and --name choose among --failed or --quarantined ones");
   const std::vector<std::uint64_t> named = chosen ? std::vector<std::uint64_t>{} : parse_ids(options.ids);
   const client::Client client = connect(globals);
-  const std::vector<std::uint64_t> ids = chosen ? failed_jobs(client, options) : named;
-  if (!chosen) return retry_some(client, ids, globals.json) ? kOk : kRefused;
-  if (ids.empty())
+  if (!chosen) return tell(client.retry(named), globals.json) ? kOk : kRefused;
+  const std::vector<client::RetryEntry> entries = client.retry(filter_of(options));
+  if (entries.empty())
     complain(options.quarantined ? "no job is quarantined that was not retried"
                                  : "no job has failed that was not retried");
-  bool all = true;
-  for (std::span<const std::uint64_t> left(ids); !left.empty();) {
-    const auto some = left.first(std::min(left.size(), kAtOnce));
-    all = retry_some(client, some, globals.json) && all;
-    left = left.subspan(some.size());
-  }
-  return all ? kOk : kRefused;
+  return tell(entries, globals.json) ? kOk : kRefused;
 }
 
 }  // namespace
@@ -118,6 +86,7 @@ void add_retry(CLI::App& app, Globals& globals) {
   verb.add_flag("--failed", options->failed, "All of yours that failed or timed out, but for those retried already");
   verb.add_flag("--quarantined", options->quarantined, "Of them, those that took down too many workers");
   verb.add_option("-q,--queue", options->queue, "With --failed or --quarantined: of this queue");
+  verb.add_option("--pool", options->pool, "With --failed or --quarantined: that go to this pool");
   verb.add_option("--task", options->task, "With --failed or --quarantined: of this task");
   verb.add_option("--name", options->name, "With --failed or --quarantined: with this name");
   verb.footer(

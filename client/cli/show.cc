@@ -76,6 +76,7 @@ void show_options(const client::JobOptions& options) {
 void show(const client::JobInfo& job, const std::string& why, std::span<const client::CallbackInfo> callbacks) {
   line("job", std::to_string(job.id) + (job.name.empty() ? "" : " " + job.name));
   line("state", std::string(client::to_string(job.state)));
+  if (job.stop) line("stopping", stop_text(*job.stop));
   line("why", why);
   line("cause", why_text(job.state, job.cause));
   line(job.task.empty() ? "command" : "task", job.task.empty() ? quoted(job.argv) : job.task);
@@ -163,6 +164,7 @@ void add_show(CLI::App& app, Globals& globals) {
   CLI::App& verb = *app.add_subcommand("show", "Show everything about a job");
   verb.add_option("ids", *ids, "Numbers of jobs, or ranges such as 3-10")->required();
   verb.footer(
+      "Of a job that was asked to stop and runs still, \"stopping\" says since when, why, and when it will be killed.\n"
       "Of timeouts, retries and crashes it shows what is not as it would be by itself; with --json, all.\n\n"
       "Examples:\n"
       "  fut show 42\n"

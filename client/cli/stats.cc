@@ -24,7 +24,9 @@ int stats(const Globals& globals) {
 
 void add_stats(CLI::App& app, Globals& globals) {
   CLI::App& verb = *app.add_subcommand("stats", "Show the daemon's figures");
-  verb.footer("Units are in the names.\n\nExamples:\n  fut stats\n  fut stats --json | jq .queued\n");
+  verb.footer(
+      "Units are in the names; what has none is a number of things. content_* are the files of large payloads\n"
+      "and results.\n\nExamples:\n  fut stats\n  fut stats --json | jq .queued\n");
   verb.callback([&globals] { globals.action = [&globals] { return stats(globals); }; });
 }
 

@@ -215,6 +215,25 @@ std::string one_line(std::string text) {
   return without_controls(std::move(text), "");
 }
 
+std::string jobs_of_worker(const client::WorkerInfo& worker) {
+  constexpr std::size_t kShown = 4;
+  std::string text = std::to_string(worker.jobs_running) + " of " + std::to_string(worker.jobs_max);
+  for (std::size_t i = 0; i < worker.job_ids.size() && i < kShown; ++i) {
+    text += (i == 0 ? ": " : " ") + std::to_string(worker.job_ids[i]);
+  }
+  return worker.jobs_running > kShown ? text + " …" : text;
+}
+
+std::string stop_text(const client::StopInfo& stop) {
+  client::Cause cause;
+  cause.kind = stop.why;
+  cause.timeout = stop.timeout;
+  std::string why = client::describe(cause);
+  if (!stop.reason.empty()) why += (why.empty() ? "" : ": ") + stop.reason;
+  const std::string then = stop.killed ? "being killed" : "will be killed at " + time_text(stop.kill_at_us);
+  return "since " + time_text(stop.since_us) + ", " + then + (why.empty() ? "" : ": " + why);
+}
+
 std::string why_text(client::JobState state, const client::Cause& cause) {
   constexpr std::string_view kCancelled = "cancelled";
   std::string why = cause_text(cause);

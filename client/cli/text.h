@@ -56,6 +56,8 @@ void print_json(const Json& value);  // on standard output, with a newline; thro
 [[nodiscard]] inline std::string cause_text(const client::Cause& cause) { return one_line(client::describe(cause)); }
 // Of that, what the state does not say already; may be empty.
 [[nodiscard]] std::string why_text(client::JobState state, const client::Cause& cause);
+// "since 2026-01-02 12:34:56, will be killed at 2026-01-02 12:35:06: cancelled: not needed".
+[[nodiscard]] std::string stop_text(const client::StopInfo& stop);
 // "job 7 FAILED: exit code 3".
 [[nodiscard]] std::string ended_text(const client::Outcome& outcome);
 
@@ -63,6 +65,9 @@ void print_json(const Json& value);  // on standard output, with a newline; thro
 // since both ends tell one file from another. Of bytes that are no UTF-8 each is a character.
 [[nodiscard]] std::string cut_to(const std::string& text, std::size_t width);
 [[nodiscard]] std::string shortened(const std::string& text, std::size_t width);
+
+// "3 of 64: 17 18 19", of those that it runs.
+[[nodiscard]] std::string jobs_of_worker(const client::WorkerInfo& worker);
 
 // Columns as wide as their widest cell; a line may be cut to the terminal.
 class Table {

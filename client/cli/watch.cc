@@ -43,7 +43,10 @@ void read_since(const std::string& word, client::WatchOptions& watch) {
   const auto [colon, bad_epoch] = std::from_chars(word.data(), end, watch.epoch);
   if (bad_epoch == std::errc() && colon != end && *colon == ':') {
     const auto [rest, bad_sequence] = std::from_chars(colon + 1, end, watch.sequence);
-    if (bad_sequence == std::errc() && rest == end) return;
+    if (bad_sequence == std::errc() && rest == end) {
+      watch.from_start = watch.epoch == 0 && watch.sequence == 0;
+      return;
+    }
   }
   throw UsageError("--since: \"" + word + "\" is not EPOCH:SEQUENCE, as the lines of --json have them");
 }
@@ -190,13 +193,13 @@ class Watching {
 
   void begin() {
     // Who resumes is told in order, by the events themselves.
-    look_at_open(/*ends=*/what_.epoch == 0);
+    look_at_open(/*ends=*/!resumes());
     if (is_over()) throw Over();
   }
 
   // Of a job that is named and has ended, no event told so: its end lies before the one behind which this goes on.
   void catch_up() {
-    if (what_.epoch != 0) look_at_open(/*ends=*/true);
+    if (resumes()) look_at_open(/*ends=*/true);
     if (is_over()) throw Over();
   }
 
@@ -210,6 +213,7 @@ class Watching {
     return !is_over();
   }
 
+  [[nodiscard]] bool resumes() const { return what_.epoch != 0 || what_.from_start; }
   [[nodiscard]] bool is_wanted(const client::JobEvent& job) const {
     return !open_ || (open_->contains(job.id) && takes(filter_, job));
   }
@@ -280,7 +284,8 @@ void add_watch(CLI::App& app, Globals& globals) {
   verb.add_flag("--queues", options->queues, "Also queues: made, paused, resumed");
   verb.add_flag("--workers", options->workers, "Also workers: come and ended");
   verb.add_option("-n,--count", options->count, "End after so many lines")->check(at_least_one());
-  verb.add_option("--since", options->since, "EPOCH:SEQUENCE: go on behind that event")->type_name("EPOCH:SEQUENCE");
+  verb.add_option("--since", options->since, "Go on behind that event; 0:0: from the first one that is kept")
+      ->type_name("EPOCH:SEQUENCE");
   verb.footer(
       "Goes on until Ctrl-C, across restarts of the daemon; where jobs are named, until all of them have ended, and "
       "of\n"
@@ -288,6 +293,7 @@ void add_watch(CLI::App& app, Globals& globals) {
       "daemon does not have any more are said to be missing. A job that ends within milliseconds is told to run when\n"
       "it has ended.\n"
       "Of what a task reports of its progress in quick succession, the last is printed.\n"
+      "Events are kept from the first watch of a daemon's life on, the last 65,536 of them.\n"
       "With --heartbeats the daemon tells of a job that is alive when its --heartbeat-timeout would have been over.\n\n"
       "Examples:\n"
       "  fut watch\n"
@@ -295,7 +301,8 @@ void add_watch(CLI::App& app, Globals& globals) {
       "  fut watch --queue nightly --state failed --state timed_out\n"
       "  fut watch --workers --queues --mine\n"
       "  fut watch --json -n 100 | jq -r '[.id, .state] | @tsv'\n"
-      "  fut watch --json --since 3:4711\n");
+      "  fut watch --json --since 3:4711\n"
+      "  fut watch --since 0:0\n");
   verb.callback([&globals, options] { globals.action = [&globals, options] { return watch(*options, globals); }; });
 }
 

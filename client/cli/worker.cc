@@ -25,6 +25,8 @@ Json json_of(const client::WorkerInfo& worker, std::int64_t now_us) {
                {"generation", worker.generation},
                {"pid", worker.pid},
                {"state", worker.state},
+               {"jobs_running", worker.jobs_running},
+               {"jobs_max", worker.jobs_max},
                {"job_ids", worker.job_ids},
                {"jobs_run", worker.jobs_run},
                {"rss_bytes", worker.rss_bytes},
@@ -39,19 +41,13 @@ Json json_of(const client::WorkerInfo& worker, std::int64_t now_us) {
   return json;
 }
 
-std::string jobs_of(const client::WorkerInfo& worker) {
-  std::string text;
-  for (const std::uint64_t id : worker.job_ids) text += (text.empty() ? "" : " ") + std::to_string(id);
-  return text;
-}
-
 std::vector<std::string> row_of(const client::WorkerInfo& worker, std::int64_t now_us) {
   const auto measured = [&](std::string text) { return is_measured(worker) ? std::move(text) : "-"; };
   const std::string share = std::to_string(std::lround(cpu_share(worker, now_us) * 100)) + "%";
   return {worker.pool + "/" + std::to_string(worker.slot),
           worker.pid == 0 ? "-" : std::to_string(worker.pid),
           worker.state,
-          jobs_of(worker),
+          jobs_of_worker(worker),
           std::to_string(worker.jobs_run),
           measured(duration_text(worker.cpu_us)),
           measured(share),
@@ -64,7 +60,7 @@ std::vector<std::string> row_of(const client::WorkerInfo& worker, std::int64_t n
 int list(const std::string& pool, const Globals& globals) {
   require_utf8("--pool", pool);
   const std::vector<client::WorkerInfo> workers = connect(globals).workers(pool);
-  Table table({"WORKER", "PID", "STATE", "JOB", "RUN", "CPU", "SHARE", "RSS", "PSS", "TREE", "AGE"});
+  Table table({"WORKER", "PID", "STATE", "JOBS", "RUN", "CPU", "SHARE", "RSS", "PSS", "TREE", "AGE"});
   const std::int64_t now_us = wall_now().us;
   for (const client::WorkerInfo& worker : workers) {
     if (globals.json) {
@@ -89,9 +85,12 @@ void add_worker(CLI::App& app, Globals& globals) {
   ls.callback([&globals, pool] { globals.action = [&globals, pool] { return list(*pool, globals); }; });
   constexpr const char* kExamples = "Examples:\n  fut worker ls\n  fut worker ls --pool command --json\n";
   worker.footer(kExamples);
-  ls.footer(std::string("CPU: time of a worker and of all that it has started; SHARE: how much of one core that was\n"
-                        "since it began. RSS and PSS: the worker's own memory, PSS with its share of shared pages\n"
-                        "only; TREE: the RSS of it and of all that runs below it.\n\n") +
+  ls.footer(std::string(
+                "JOBS: how many it runs of how many it may run at once, and the first of them; --json has up to 1024.\n"
+                "RUN: jobs that it has run. CPU: time of a worker and of all that it has started; SHARE: how much of "
+                "one core that was\n"
+                "since it began. RSS and PSS: the worker's own memory, PSS with its share of shared pages\n"
+                "only; TREE: the RSS of it and of all that runs below it.\n\n") +
             kExamples);
 }
 

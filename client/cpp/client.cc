@@ -9,6 +9,25 @@
 
 namespace futured::client {
 
+namespace {
+
+api::CancelRequest to_request(const CancelOptions& how) {
+  api::CancelRequest request;
+  request.set_grace_ms(how.grace.count());
+  request.set_kill_at_once(how.kill_at_once);
+  request.set_reason(how.reason);
+  request.set_wait(how.wait);
+  return request;
+}
+
+void add_entries(const api::RetryResponse& response, std::vector<RetryEntry>& entries) {
+  for (const api::RetryResponse::Entry& entry : response.entries()) {
+    entries.push_back({entry.id(), entry.new_id(), entry.error().message()});
+  }
+}
+
+}  // namespace
+
 Client Client::connect(const std::string& address, const ConnectOptions& options) {
   auto state = ClientState::make(address.empty() ? default_address() : address, options);
   state->wait_until_ready();
@@ -83,12 +102,8 @@ std::vector<CancelEntry> Client::cancel(std::span<const std::uint64_t> ids, cons
 }
 
 std::vector<CancelEntry> ClientState::cancel(std::span<const std::uint64_t> ids, const CancelOptions& how) {
-  api::CancelRequest request;
+  api::CancelRequest request = to_request(how);
   add_ranges({ids.begin(), ids.end()}, *request.mutable_ids());
-  request.set_grace_ms(how.grace.count());
-  request.set_kill_at_once(how.kill_at_once);
-  request.set_reason(how.reason);
-  request.set_wait(how.wait);
   api::CancelResponse response;
   // Cancelling twice is cancelling once.
   call([&](grpc::ClientContext& context) { return jobs->Cancel(&context, request, &response); }, true);
@@ -100,15 +115,38 @@ std::vector<CancelEntry> ClientState::cancel(std::span<const std::uint64_t> ids,
   return entries;
 }
 
+CancelCounts Client::cancel(const JobFilter& filter, const CancelOptions& options) const {
+  api::CancelRequest request = to_request(options);
+  to_filter(filter, *request.mutable_filter());
+  api::CancelResponse response;
+  state_->call([&](grpc::ClientContext& context) { return state_->jobs->Cancel(&context, request, &response); }, true);
+  return {response.cancelled(), response.stopping(), response.already_ended()};
+}
+
+std::vector<RetryEntry> Client::retry(const JobFilter& filter) const {
+  std::vector<RetryEntry> entries;
+  api::RetryRequest request;
+  to_filter(filter, *request.mutable_filter());
+  for (;;) {
+    api::RetryResponse response;
+    state_->call([&](grpc::ClientContext& context) { return state_->jobs->Retry(&context, request, &response); },
+                 false);
+    add_entries(response, entries);
+    if (response.go_on_until_id() == 0) return entries;
+    request.mutable_filter()->clear_ids();
+    api::IdRange& older = *request.mutable_filter()->add_ids();
+    older.set_first(1);
+    older.set_last(response.go_on_until_id());
+  }
+}
+
 std::vector<RetryEntry> Client::retry(std::span<const std::uint64_t> ids) const {
   api::RetryRequest request;
   add_ranges({ids.begin(), ids.end()}, *request.mutable_ids());
   api::RetryResponse response;
   state_->call([&](grpc::ClientContext& context) { return state_->jobs->Retry(&context, request, &response); }, false);
   std::vector<RetryEntry> entries;
-  for (const api::RetryResponse::Entry& entry : response.entries()) {
-    entries.push_back({entry.id(), entry.new_id(), entry.error().message()});
-  }
+  add_entries(response, entries);
   return entries;
 }
 

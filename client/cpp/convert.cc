@@ -85,6 +85,15 @@ JobOptions from_spec(const api::JobSpec& spec) {
   return out;
 }
 
+StopInfo from_stop(const api::Stop& stop) {
+  return {.since_us = stop.since_us(),
+          .kill_at_us = stop.kill_at_us(),
+          .killed = stop.killed(),
+          .why = static_cast<CauseKind>(stop.why()),
+          .timeout = static_cast<TimeoutKind>(stop.timeout()),
+          .reason = stop.reason()};
+}
+
 AttemptInfo from_attempt(const api::Attempt& attempt) {
   AttemptInfo out;
   out.number = attempt.number();
@@ -315,6 +324,7 @@ JobInfo from_job(const api::Job& job) {
   out.progress = job.progress();
   out.progress_message = job.progress_message();
   out.alive_us = job.alive_us();
+  if (job.has_stop()) out.stop = from_stop(job.stop());
   out.cause = from_cause(job.cause());
   if (job.has_spec()) out.options = from_spec(job.spec());
   for (const api::Attempt& attempt : job.attempt_history()) out.attempt_history.push_back(from_attempt(attempt));
@@ -351,6 +361,8 @@ PoolInfo from_pool(const api::Pool& pool) {
   out.workers_max = pool.options().workers_max();
   out.worker_idle_ms = pool.options().worker_idle_ms();
   out.workers_busy = pool.workers_busy();
+  out.jobs_running = pool.jobs_running();
+  out.jobs_max = pool.jobs_max();
   out.jobs_run = pool.jobs_run();
   out.settings = from_options(pool.options());
   for (const api::Task& task : pool.tasks()) out.tasks.push_back({task.name(), task.version(), task.description()});
@@ -369,6 +381,8 @@ WorkerInfo from_worker(const api::Worker& worker) {
   out.pid = worker.pid();
   out.state = word_of(api::WorkerState_Name(worker.state()), sizeof("WORKER_STATE"));
   out.job_ids.assign(worker.job_ids().begin(), worker.job_ids().end());
+  out.jobs_running = worker.jobs_running();
+  out.jobs_max = worker.jobs_max();
   out.jobs_run = worker.jobs_run();
   out.rss_bytes = worker.rss_bytes();
   out.pss_bytes = worker.pss_bytes();

@@ -13,6 +13,7 @@ api::WatchRequest to_request(const WatchOptions& options) {
   api::WatchRequest request;
   request.set_epoch(options.epoch);
   request.set_sequence(options.sequence);
+  request.set_from_start(options.from_start);
   request.set_progress(options.progress);
   request.set_heartbeats(options.heartbeats);
   request.set_queues(options.queues);
@@ -85,6 +86,7 @@ void Client::watch(const WatchOptions& options, const std::function<bool(const E
     try {
       if (!std::exchange(told_ready, true) && ready) ready();
       bool gap = answer.gap();
+      request.clear_from_start();  // what comes next goes on behind this
       for (const api::Event& event : answer.events()) {
         auto told = from_event(event);
         if (!told) continue;

@@ -179,7 +179,7 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
     return;
   }
   job.doom = why;
-  job.doomed_at = now.at;
+  job.doomed_at = job.kill_at = now.at;
   switch (job.phase) {
     case Phase::kFree:
       FUTURED_CHECK(false, "a job that is gone cannot be doomed");
@@ -202,6 +202,7 @@ void Scheduler::stop_taken(Job& job, Moment now, Effects& effects) {
   const Instant kill_at = std::max(now.at, job.doomed_at + grace_of(job));
   effects.stops.push_back({job.slot, job.fence(), why_of(job.doom)});
   add_job_timer(job, TimerKind::kGrace, kill_at);
+  job.kill_at = kill_at;
   if (cancel_wishes_.contains(job.id)) keep_wish(job, kill_at, effects);
 }
 
@@ -353,7 +354,10 @@ void Scheduler::on(const event::Cancel& cancel, Moment now, Effects& effects) {
   const bool is_shorter = cancel.grace && (!wish.grace || *cancel.grace < *wish.grace);
   if (is_shorter) wish.grace = cancel.grace;
   const bool stopping = job->phase == Phase::kTaken && job->doom != Doom::kNone;
-  if (stopping && is_shorter) add_job_timer(*job, TimerKind::kGrace, now.at + *cancel.grace);
+  if (stopping && is_shorter) {
+    add_job_timer(*job, TimerKind::kGrace, now.at + *cancel.grace);
+    job->kill_at = std::min(job->kill_at, now.at + *cancel.grace);
+  }
   doom(*job, Doom::kCancel, now, effects);
   if (stopping) keep_wish(*job, now.at + (is_shorter ? *cancel.grace : grace_of(*job)), effects);
 }

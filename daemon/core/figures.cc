@@ -34,7 +34,21 @@ LiveJob live_job(const Job& job, const Slot* slot) {
 std::optional<LiveJob> Scheduler::live(JobId id) const {
   const Job* const job = jobs_.find(id);
   if (job == nullptr) return std::nullopt;
-  return live_job(*job, job->slot.is_set() ? slots_[job->slot.value - 1].get() : nullptr);
+  LiveJob live = live_job(*job, job->slot.is_set() ? slots_[job->slot.value - 1].get() : nullptr);
+  live.stop = stop_of(*job);
+  return live;
+}
+
+LiveStop Scheduler::stop_of(const Job& job) const {
+  if (job.phase != Phase::kTaken || job.doom == Doom::kNone) return {};
+  LiveStop stop{job.doom, job.doomed_at, job.kill_at, slots_[job.slot.value - 1]->killing, {}};
+  const Duration run_timeout = job.spec->spec.run_timeout;
+  if (job.doom == Doom::kSoftTimeout && run_timeout.count() > 0) {
+    stop.kill_at = std::min(stop.kill_at, job.taken_at + run_timeout);
+  }
+  const auto wish = cancel_wishes_.find(job.id);
+  if (wish != cancel_wishes_.end()) stop.reason = wish->second.reason;
+  return stop;
 }
 
 Result<ChildTerms> Scheduler::child_terms(const Fence& caller) const {
@@ -92,6 +106,12 @@ std::vector<SlotFigures> Scheduler::slots() const {
                     {},       slot->mean,           slot->worker_pid};
     const Job* const head = slot->offers.front();
     if (head != nullptr) one.job = live_job(*head, slot.get());
+    for (const Job* job = head; job != nullptr; job = job->next) {
+      if (job->phase == Phase::kTaken) one.running.push_back(job->id);
+    }
+    one.runs_max = static_cast<std::uint32_t>(slot->pool->runs_per_slot);
+    const std::uint32_t place = slot->id.value - slot->pool->slots.front()->id.value;
+    one.first_of_worker = SlotId{slot->id.value - place % static_cast<std::uint32_t>(slot->pool->slots_per_worker)};
     figures.push_back(std::move(one));
   }
   return figures;

@@ -59,6 +59,7 @@ struct Job {
   std::uint8_t spared = 0;   // attempts charged to nothing
   std::uint8_t depth = 0;    // Lineage::depth
   Instant doomed_at;
+  Instant kill_at;                     // of a doomed attempt that is to stop
   std::uint32_t timers = 0;            // entries in the timer heap that may still mean this job
   std::uint64_t memory_bytes_max = 0;  // of the current attempt, or of the next one; 0: its pool's
   bool in_backlog = false;             // has a row in the store's backlog

@@ -39,7 +39,8 @@ Status Scheduler::check_memory(const JobSpec& spec, const PoolState& pool) {
   if (spec.retry_memory_bytes_max > pool.memory_bytes_max) return {};
   return Error{ErrorCode::kInvalidArgument,
                "spec.retries.memory_bytes_max: " + std::to_string(spec.retry_memory_bytes_max) +
-                   " is no more than the memory_max of " + name + ", " + std::to_string(pool.memory_bytes_max)};
+                   " bytes are no more than the memory_max of " + name + ", " + std::to_string(pool.memory_bytes_max) +
+                   " bytes: allow more, or retry without a memory_factor"};
 }
 
 void Scheduler::raise_memory(Job& job, const Cause& cause) {

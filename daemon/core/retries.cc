@@ -28,6 +28,15 @@ void keep_output_tails(std::string_view result, Cause& cause) {
   }
 }
 
+// Of an at-most-once job whose worker is gone, whoever's fault that was: it may have done its work before. How the
+// worker ended stays with the cause; what memory ran out tells more than that.
+Cause unseen_end(Cause cause) {
+  if (cause.kind == CauseKind::kWorkerCrashed || cause.kind == CauseKind::kBrokenWorker) {
+    cause.kind = CauseKind::kMayHaveRun;
+  }
+  return cause;
+}
+
 // No wait is longer, whoever asks for it.
 Duration backoff_max_of(const JobSpec& spec) {
   return spec.backoff_max.count() > 0 ? spec.backoff_max : Duration(std::chrono::milliseconds(limits::kBackoffMsMax));
@@ -63,7 +72,10 @@ void Scheduler::crashed(Job& job, const event::SlotEnded& ended, std::string_vie
   if (ended.is_over_limit && is_tried_again(job, ended.cause)) {
     return retry(job, ended.cause, result, std::nullopt, ran, now, effects);
   }
-  if (ended.is_over_limit || job.spec->spec.at_most_once) {
+  if (job.spec->spec.at_most_once) {
+    return end(job, {JobState::kFailed, std::make_unique<Cause>(unseen_end(ended.cause)), result, ran}, now, effects);
+  }
+  if (ended.is_over_limit) {
     return end(job, {JobState::kFailed, std::make_unique<Cause>(ended.cause), result, ran}, now, effects);
   }
   const bool is_spared = ended.is_lost && job.spared < limits::kLossesMax;

@@ -49,6 +49,15 @@ struct SchedulerSetup {
   std::size_t window_bytes = 0;    // 0: limits::kWindowBytesMax
 };
 
+// A stop that is under way: the attempt runs, and is to end.
+struct LiveStop {
+  Doom why = Doom::kNone;  // none: nobody asked it to stop
+  Instant since;
+  Instant kill_at;         // by then nothing of it is left, or it is killed
+  bool is_killed = false;  // what is left of it is being ended
+  std::string reason;      // of a cancel, as its caller said
+};
+
 // What a reader is told of a job that is resident.
 struct LiveJob {
   JobId id;
@@ -59,6 +68,7 @@ struct LiveJob {
   SlotId slot;
   std::int32_t worker_pid = 0;
   std::uint64_t memory_bytes_max = 0;  // of that worker; 0: no limit
+  LiveStop stop;                       // kRunning
 };
 
 // For whom a running job submits jobs, and where they stand.
@@ -88,9 +98,12 @@ struct SlotFigures {
   std::string pool;
   bool ready = false;
   std::uint32_t offers = 0;
-  std::optional<LiveJob> job;
+  std::optional<LiveJob> job;  // the first of its offers
   Duration mean{0};
   std::int32_t worker_pid = 0;  // ready: that of its worker, which may have several slots
+  std::vector<JobId> running;   // oldest first
+  std::uint32_t runs_max = 1;   // jobs at once
+  SlotId first_of_worker;       // of the slots of the same worker
 };
 
 // One thread. Deterministic: the same setup, snapshot and events give the same effects.
@@ -301,6 +314,7 @@ class Scheduler {
   void doom(Job& job, Doom why, Moment now, Effects& effects);
   void stop_taken(Job& job, Moment now, Effects& effects);
   [[nodiscard]] Duration grace_of(const Job& job) const;
+  [[nodiscard]] LiveStop stop_of(const Job& job) const;
   void keep_wish(const Job& job, Instant kill_at, Effects& effects);
   void resume_cancel(Job& job, Moment now, Effects& effects);
   [[nodiscard]] bool ends_as_wished(Job& job, Moment now, Effects& effects);

@@ -65,7 +65,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
       if (job.doom != Doom::kSoftTimeout) return doom(job, Doom::kRunTimeout, now, effects);
       kill_taken(job, effects);  // it was asked to stop, and has no more time
       job.doom = Doom::kRunTimeout;
-      job.doomed_at = now.at;
+      job.doomed_at = job.kill_at = now.at;
       return;
     case TimerKind::kHeartbeat:
       if (running && job.attempt == timer.attempt && job.doom == Doom::kNone) {

@@ -10,6 +10,7 @@
 #include "daemon/rpc/loop_debug.h"
 #include "daemon/rpc/pools_service.h"
 #include "daemon/rpc/refused_stream.h"
+#include "daemon/store/content_usage.h"
 #include "segment/array_type.h"
 #include "segment/socket_protocol.h"
 
@@ -87,11 +88,18 @@ void add_own_figures(const Front& front, api::StatsResponse& stats) {
   stats.set_wal_bytes(file_bytes(database + "-wal"));
   stats.set_streams_open(front.streams);
   stats.set_waits_open(front.waits);
+  const ContentUsage contents = content_usage(database + ".files");
   const SegmentTable::Usage usage = front.segments.usage();
   auto& counters = *stats.mutable_counters();
   counters["segments"] = usage.segments;
   counters["segment_bytes"] = usage.bytes;
   counters["result_segment_bytes"] = usage.result_bytes;
+  counters["content_files"] = contents.files;
+  counters["content_bytes"] = contents.bytes;
+  counters["content_unfinished_files"] = contents.unfinished;
+  counters["content_foreign_files"] = contents.foreign;
+  counters["content_counted_all"] = contents.is_whole ? 1 : 0;
+  counters["content_writable"] = contents.is_writable ? 1 : 0;
   counters["inbox_bytes"] = front.inbox_bytes;
   counters["open_calls"] = front.calls.size();
 }

@@ -9,10 +9,11 @@ namespace futured::rpc {
 namespace {
 
 constexpr std::size_t kAtOnce = 1'024;
+constexpr std::uint32_t kPageJobs = 1'000;
 
 Status check(const api::CancelRequest& request) {
-  if (request.has_filter()) return unbuilt("filter");
-  if (request.ids().empty()) return invalid("ids", "names no job");
+  if (request.has_filter() && !request.ids().empty()) return invalid("filter", "refused beside ids; it has its own");
+  if (!request.has_filter() && request.ids().empty()) return invalid("ids", "names no job; give them, or a filter");
   if (request.grace_ms() < 0) return invalid("grace_ms", std::to_string(request.grace_ms()) + " is negative");
   if (request.grace_ms() > limits::kTimeoutMsMax) {
     return too_much("grace_ms",
@@ -26,6 +27,21 @@ Status check(const api::CancelRequest& request) {
   return {};
 }
 
+Result<std::shared_ptr<ChosenJobs>> choose(const Front& front, const api::CancelRequest& request, Principal who) {
+  if (!request.has_filter()) return std::shared_ptr<ChosenJobs>();
+  if (request.filter().causes_size() > 0) {
+    return invalid("filter.causes[0]", "only a job that has ended has a cause, and it cannot be cancelled");
+  }
+  auto chosen = choose_to_change(request.filter(), front, who);
+  if (!chosen.ok()) return chosen.error();
+  const std::vector<JobState> unfinished = {JobState::kScheduled, JobState::kBlocked, JobState::kQueued,
+                                            JobState::kRunning};
+  const Status narrowed = narrow_states(*chosen, unfinished, "a job that has ended cannot be cancelled");
+  if (!narrowed.ok()) return narrowed.error();
+  chosen->query.jobs_max = kPageJobs;
+  return std::make_shared<ChosenJobs>(std::move(*chosen));
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* CancelCall::open(Front& front, grpc::CallbackServerContext* context,
@@ -34,16 +50,19 @@ grpc::ServerUnaryReactor* CancelCall::open(Front& front, grpc::CallbackServerCon
   auto ranges = to_ranges(request.ids(), limits::kWaitIdsMax);
   if (!ranges.ok()) return answer_now(context, ranges.error());
   const Principal who = front.who(*context);
+  auto chosen = choose(front, request, who);
+  if (!chosen.ok()) return answer_now(context, chosen.error());
   auto answer = Answer<api::CancelResponse>::open(front, context, response);
-  const auto call = std::make_shared<CancelCall>(front, answer, request, std::move(*ranges));
+  const auto call = std::make_shared<CancelCall>(front, answer, request, std::move(*ranges), std::move(*chosen));
   call->cancel_.who = who;
   call->ask_next();
   return answer->reactor();
 }
 
 CancelCall::CancelCall(Front& front, std::shared_ptr<Answer<api::CancelResponse>> answer,
-                       const api::CancelRequest& request, std::vector<JobRange> ranges)
-    : front_(front), answer_(std::move(answer)), ids_(std::move(ranges)) {
+                       const api::CancelRequest& request, std::vector<JobRange> ranges,
+                       std::shared_ptr<ChosenJobs> chosen)
+    : front_(front), answer_(std::move(answer)), ids_(std::move(ranges)), chosen_(std::move(chosen)) {
   if (request.kill_at_once()) cancel_.grace = Duration(0);
   if (request.grace_ms() > 0) cancel_.grace = std::chrono::milliseconds(request.grace_ms());
   cancel_.reason = request.reason();
@@ -51,9 +70,28 @@ CancelCall::CancelCall(Front& front, std::shared_ptr<Answer<api::CancelResponse>
 }
 
 void CancelCall::ask_next() {
-  // From the first cancel on, everything of this call is the loop's.
-  const std::vector<JobId> ids = ids_.next(kAtOnce);
+  if (chosen_) return find_next();
+  cancel(ids_.next(kAtOnce));
+}
+
+// A call that is refused here may have cancelled some: asked once more, it goes on with the rest.
+void CancelCall::find_next() {
+  read_chosen(front_, chosen_, [self = shared_from_this()](Result<ChosenPage> page) {
+    if (!page.ok()) {
+      return self->front_.pump.post([self, error = page.error()] { self->answer_->refuse(error); });
+    }
+    std::vector<JobId> ids;
+    for (const JobView& job : page->jobs) ids.push_back(job.record.job.id);
+    self->chosen_->query.before = page->next_before;
+    self->is_last_page_ = page->next_before == 0;
+    self->cancel(ids);
+  });
+}
+
+void CancelCall::cancel(const std::vector<JobId>& ids) {
   entries_.clear();
+  if (ids.empty()) return go_on();
+  // From the first cancel on, everything of this call is the loop's.
   for (const JobId id : ids) entries_.push_back({id});
   unsettled_ = entries_.size();
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -110,7 +148,7 @@ void CancelCall::go_on() {
     out.set_disposition(entry.disposition);
     if (entry.disposition != api::CANCEL_DISPOSITION_NOT_FOUND) out.set_state(to_api(entry.state));
   }
-  if (!ids_.at_end()) return ask_next();
+  if (chosen_ ? !is_last_page_ : !ids_.at_end()) return ask_next();
   front_.pump.post([self = shared_from_this()] {
     if (self->refusal_) return self->answer_->refuse(*self->refusal_);
     self->answer_->give([&](api::CancelResponse& response) { response = std::move(self->told_); });

@@ -109,14 +109,16 @@ Status add_memory(const api::Retries& retries, JobSpec& spec) {
   const char* const most_field = "spec.retries.memory_bytes_max";
   const double factor = retries.memory_factor();
   const std::int64_t most = retries.memory_bytes_max();
-  if (most < 0) return invalid(most_field, std::to_string(most) + " is negative");
+  if (most < 0) return invalid(most_field, std::to_string(most) + " bytes are negative");
   if (most > limits::kRetryMemoryBytesMax) {
-    return too_much(most_field, std::to_string(most) + " is over " + std::to_string(limits::kRetryMemoryBytesMax));
+    return too_much(most_field,
+                    std::to_string(most) + " bytes are over " + std::to_string(limits::kRetryMemoryBytesMax));
   }
   if (factor == 0) {
     return most == 0 ? Status() : invalid(most_field, "without a memory_factor no attempt gets more than the others");
   }
-  if (!(factor > 1) || std::isinf(factor)) return invalid(factor_field, std::to_string(factor) + " is not above 1");
+  if (!std::isfinite(factor)) return invalid(factor_field, "is no number; 2 doubles the limit");
+  if (factor <= 1) return invalid(factor_field, std::to_string(factor) + " is not above 1; 2 doubles the limit");
   if (factor > limits::kMemoryFactorMax) {
     return too_much(factor_field, std::to_string(factor) + " is over " + std::to_string(limits::kMemoryFactorMax));
   }

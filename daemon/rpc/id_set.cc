@@ -34,6 +34,16 @@ Result<std::vector<JobRange>> to_ranges(const google::protobuf::RepeatedPtrField
   return joined;
 }
 
+std::vector<JobRange> ranges_of(std::vector<JobId> ids) {
+  std::ranges::sort(ids);
+  std::vector<JobRange> ranges;
+  for (const JobId id : ids) {
+    if (ranges.empty() || ranges.back().end != id.value) ranges.push_back({id.value, id.value});
+    ++ranges.back().end;
+  }
+  return ranges;
+}
+
 IdSet::IdSet(std::vector<JobRange> ranges) : ranges_(std::move(ranges)) {
   begins_.reserve(ranges_.size());
   for (const JobRange& range : ranges_) {

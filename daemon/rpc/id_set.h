@@ -15,6 +15,9 @@ namespace futured::rpc {
 [[nodiscard]] Result<std::vector<JobRange>> to_ranges(const google::protobuf::RepeatedPtrField<api::IdRange>& asked,
                                                       std::uint64_t ids_max);
 
+// The same of ids in any order, each once.
+[[nodiscard]] std::vector<JobRange> ranges_of(std::vector<JobId> ids);
+
 class IdSet {
  public:
   // `ranges` as to_ranges gives them.

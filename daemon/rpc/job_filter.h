@@ -27,7 +27,7 @@ struct JobChoice {
   [[nodiscard]] bool takes(const Cause* cause) const;
 };
 
-// Refuses what neither serves, by name.
+// Refuses what neither serves, by name. Fields that only one of them serves are the caller's.
 [[nodiscard]] Result<JobChoice> read_filter(const api::JobFilter& filter);
 
 }  // namespace futured::rpc

@@ -55,6 +55,39 @@ std::uint32_t attempts_of(const JobView& view) {
   return began ? std::max(view.live->attempt, view.record.job.attempts) : view.record.job.attempts;
 }
 
+CauseKind cause_of(Doom doom) {
+  switch (doom) {
+    case Doom::kNone:
+      return CauseKind::kNone;
+    case Doom::kCancel:
+      return CauseKind::kCancelled;
+    case Doom::kQueueTimeout:
+      return CauseKind::kQueueTimeout;
+    case Doom::kSoftTimeout:
+      return CauseKind::kSoftTimeout;
+    case Doom::kRunTimeout:
+      return CauseKind::kRunTimeout;
+    case Doom::kHeartbeatTimeout:
+      return CauseKind::kHeartbeatTimeout;
+    case Doom::kTotalTimeout:
+      return CauseKind::kTotalTimeout;
+  }
+  return CauseKind::kNone;
+}
+
+void fill(const StopView& stop, api::Stop& out) {
+  Cause cause;
+  cause.kind = stop.why;
+  api::Cause words;
+  to_api(cause, words);
+  out.set_since_us(stop.since.us);
+  out.set_kill_at_us(stop.kill_at.us);
+  out.set_killed(stop.is_killed);
+  out.set_why(words.kind());
+  out.set_timeout(words.timeout());
+  out.set_reason(stop.reason);
+}
+
 std::optional<LiveView> live_view(const Loop& loop, JobId id) {
   const auto live = loop.scheduler().live(id);
   if (!live) return std::nullopt;
@@ -67,6 +100,10 @@ std::optional<LiveView> live_view(const Loop& loop, JobId id) {
     const Instant now = monotonic_now();
     const WallTime wall = wall_now();
     view.taken_at = wall + (live->taken_at - now);
+    if (live->stop.why != Doom::kNone) {
+      view.stop = {cause_of(live->stop.why), wall + (live->stop.since - now), wall + (live->stop.kill_at - now),
+                   live->stop.is_killed, live->stop.reason};
+    }
     const auto alive_at = loop.pools().alive_at(live->slot, {id, live->epoch, live->attempt});
     if (alive_at) view.alive_at = wall + (std::min(*alive_at, now) - now);  // of the worker: not to be trusted
     view.worker = worker_name(loop, live->slot);
@@ -148,6 +185,7 @@ void to_api(const JobView& view, bool details, api::Job& out) {
     out.set_alive_us(view.live->alive_at.us);
     out.set_progress(view.live->progress);
     out.set_progress_message(view.live->progress_message);
+    if (view.live->stop) fill(*view.live->stop, *out.mutable_stop());
   } else if (view.state() == JobState::kScheduled) {
     out.set_next_attempt_us(record.job.retry_at.us);
   }

@@ -12,6 +12,15 @@
 
 namespace futured::rpc {
 
+// An attempt that was asked to stop, and runs.
+struct StopView {
+  CauseKind why = CauseKind::kNone;
+  WallTime since;
+  WallTime kill_at;
+  bool is_killed = false;  // it was, and something of it is left
+  std::string reason;      // of a cancel
+};
+
 struct LiveView {
   JobState state = JobState::kQueued;
   WallTime taken_at;  // kRunning
@@ -23,6 +32,7 @@ struct LiveView {
   std::string worker;                  // pool and slot, "default/3"
   double progress = 0;                 // kRunning: as its task says
   std::string progress_message;
+  std::optional<StopView> stop;  // kRunning
 };
 
 struct JobView {

@@ -5,8 +5,7 @@
 #include <utility>
 
 #include "base/limits.h"
-#include "daemon/rpc/job_filter.h"
-#include "daemon/rpc/job_view.h"
+#include "daemon/rpc/chosen_jobs.h"
 
 namespace futured::rpc {
 
@@ -14,67 +13,40 @@ namespace {
 
 constexpr std::uint32_t kPageDefault = 100;
 
-struct Asked {
-  JobQuery query;  // what the store looks for
-  JobChoice choice;
-  std::int64_t after_us = 0;
-  std::int64_t before_us = 0;
-  JobId retry_of;
-
-  [[nodiscard]] bool takes(const JobView& view) const {
-    const StoredJob& job = view.record.job;
-    if (!choice.takes(job.id, view.state(), job.owner)) return false;
-    if (after_us != 0 && job.submitted_at.us <= after_us) return false;
-    if (before_us != 0 && job.submitted_at.us >= before_us) return false;
-    return !retry_of.is_set() || retry_of == job.retry_of;
-  }
-};
-
-// What the store calls a state: of jobs that have not ended it knows only that.
-JobState stored_state(JobState state) { return is_terminal(state) ? state : JobState::kQueued; }
-
-Status take_filter(const api::JobFilter& filter, Asked& asked) {
-  auto choice = read_filter(filter);
-  if (!choice.ok()) return choice.error();
-  for (const JobState state : choice->states) {
-    if (std::ranges::find(asked.query.states, stored_state(state)) != asked.query.states.end()) continue;
-    asked.query.states.push_back(stored_state(state));
-  }
-  asked.query.queue = choice->queue;
-  asked.query.task = choice->task;
-  asked.query.name = choice->name;
-  asked.query.causes = choice->causes;
-  asked.choice = std::move(*choice);
-  asked.after_us = filter.submitted_after_us();
-  asked.before_us = filter.submitted_before_us();
-  asked.retry_of = JobId{filter.retry_of()};
-  return {};
-}
+using Asked = ChosenJobs;
 
 Result<Asked> read_request(const api::ListJobsRequest& request) {
-  if (request.oldest_first()) return unbuilt("oldest_first");
   if (request.page_size() > limits::kListPageMax) {
     return too_much("page_size",
                     std::to_string(request.page_size()) + " is over " + std::to_string(limits::kListPageMax));
   }
-  Asked asked;
-  asked.query.jobs_max = request.page_size() != 0 ? request.page_size() : kPageDefault;
-  if (const Status read = take_filter(request.filter(), asked); !read.ok()) return read.error();
-  if (!asked.choice.ids.empty()) asked.query.before = asked.choice.ids.back().end;
-  if (!request.page_token().empty()) {
-    const std::string& token = request.page_token();
-    std::uint64_t before = 0;
-    const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), before);
-    if (error != std::errc() || end != token.data() + token.size() || before == 0) {
-      return invalid("page_token", "is none that this server gave");
-    }
-    asked.query.before = asked.query.before != 0 ? std::min(asked.query.before, before) : before;
+  auto asked = choose_jobs(request.filter(), request.oldest_first());
+  if (!asked.ok()) return asked;
+  JobQuery& query = asked->query;
+  query.jobs_max = request.page_size() != 0 ? request.page_size() : kPageDefault;
+  if (request.page_token().empty()) return asked;
+  const std::string& token = request.page_token();
+  std::uint64_t place = 0;
+  const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), place);
+  if (error != std::errc() || end != token.data() + token.size() || place == 0) {
+    return invalid("page_token", "is none that this server gave");
+  }
+  if (query.oldest_first) {
+    query.after = std::max(query.after, place);
+  } else {
+    query.before = query.before != 0 ? std::min(query.before, place) : place;
   }
   return asked;
 }
 
-void fill(const std::vector<JobView>& views, const Asked& asked, std::uint64_t next_before,
-          api::ListJobsResponse& response) {
+// `next` is the last job that was looked at; behind it may be none that the filter names.
+bool ids_left(const Asked& asked, std::uint64_t next) {
+  const std::vector<JobRange>& ids = asked.choice.ids;
+  if (ids.empty()) return true;
+  return asked.query.oldest_first ? next + 1 < ids.back().end : next > ids.front().first;
+}
+
+void fill(const std::vector<JobView>& views, const Asked& asked, std::uint64_t next, api::ListJobsResponse& response) {
   UserNames names;
   for (const JobView& view : views) {
     if (!asked.takes(view)) continue;
@@ -82,8 +54,7 @@ void fill(const std::vector<JobView>& views, const Asked& asked, std::uint64_t n
     to_api(view, false, job);
     job.set_owner(names.of(view.record.job.owner));
   }
-  const bool ids_left = asked.choice.ids.empty() || next_before > asked.choice.ids.front().first;
-  if (next_before != 0 && ids_left) response.set_next_page_token(std::to_string(next_before));
+  if (next != 0 && ids_left(asked, next)) response.set_next_page_token(std::to_string(next));
 }
 
 using ListAnswer = std::shared_ptr<Answer<api::ListJobsResponse>>;
@@ -99,11 +70,13 @@ void answer_with(Front& front, const ListAnswer& answer, const std::shared_ptr<c
 // Only the loop knows what runs; looking through all that is queued for it would take for ever.
 void list_running(Front& front, const ListAnswer& answer, const std::shared_ptr<const Asked>& asked) {
   front.loop.look([&front, answer, asked](const Loop& loop) {
+    const JobQuery& wanted = asked->query;
     std::vector<JobId> ids;
     for (const LiveJob& live : loop.scheduler().running()) {
-      if (asked->query.before == 0 || live.id.value < asked->query.before) ids.push_back(live.id);
+      const bool is_before = wanted.before == 0 || live.id.value < wanted.before;
+      if (is_before && (!wanted.oldest_first || live.id.value > wanted.after)) ids.push_back(live.id);
     }
-    std::ranges::sort(ids, std::greater());
+    if (!wanted.oldest_first) std::ranges::reverse(ids);
     const bool more = ids.size() > asked->query.jobs_max;
     if (more) ids.resize(asked->query.jobs_max);
     const bool room = front.reader.ask([&front, answer, asked, ids, more](StoreReader& reader) {

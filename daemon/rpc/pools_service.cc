@@ -13,6 +13,8 @@
 #include <string>
 #include <utility>
 
+#include "base/limits.h"
+
 namespace futured::rpc {
 
 namespace {
@@ -183,21 +185,48 @@ void measure(api::Worker& worker) {
   correct_start(*stat, worker);
 }
 
-api::Worker to_api(const pool::WorkerFigures& worker, const SlotFigures& slot) {
-  api::Worker out;
-  out.set_pool(slot.pool);
-  out.set_slot(slot.slot.value);
-  out.set_generation(worker.generation);
-  out.set_pid(worker.alive ? worker.pid : 0);  // that of a dead one may be another process by now
-  out.set_jobs_run(worker.jobs_done);
-  out.set_started_us(worker.started_at.us);
-  const bool busy = slot.job && slot.job->state == JobState::kRunning;
-  out.set_state(!worker.alive || !slot.ready ? api::WORKER_STATE_STARTING
-                : busy                       ? api::WORKER_STATE_BUSY
-                                             : api::WORKER_STATE_IDLE);
-  if (busy) out.add_job_ids(slot.job->id.value);
-  out.set_offers(slot.offers - (busy ? 1 : 0));
-  return out;
+// One slot of a worker; of one with several, each is added to the first.
+void add_slot(const pool::WorkerFigures& worker, const SlotFigures& slot, api::Worker& out) {
+  const bool is_first = out.slot() == 0;
+  if (is_first) {
+    out.set_pool(slot.pool);
+    out.set_slot(slot.slot.value);
+    out.set_generation(worker.generation);
+    out.set_state(api::WORKER_STATE_STARTING);
+  }
+  if (out.pid() == 0 && worker.alive) out.set_pid(worker.pid);  // that of a dead one may be another process by now
+  out.set_jobs_run(out.jobs_run() + worker.jobs_done);
+  const bool is_older = worker.started_at.us != 0 && worker.started_at.us < out.started_us();
+  if (out.started_us() == 0 || is_older) out.set_started_us(worker.started_at.us);
+  if (worker.alive && slot.ready && out.state() == api::WORKER_STATE_STARTING) out.set_state(api::WORKER_STATE_IDLE);
+  if (worker.alive && slot.ready && !slot.running.empty()) out.set_state(api::WORKER_STATE_BUSY);
+  for (const JobId job : slot.running) out.add_job_ids(job.value);
+  out.set_jobs_running(out.jobs_running() + static_cast<std::uint32_t>(slot.running.size()));
+  out.set_jobs_max(out.jobs_max() + slot.runs_max);
+  out.set_offers(out.offers() + slot.offers - static_cast<std::uint32_t>(slot.running.size()));
+}
+
+void keep_first_ids(api::Worker& worker) {
+  auto& ids = *worker.mutable_job_ids();
+  std::sort(ids.begin(), ids.end());
+  if (static_cast<std::size_t>(ids.size()) > limits::kWorkerJobIdsMax) ids.Truncate(limits::kWorkerJobIdsMax);
+}
+
+// Of the pools that are wanted, in the order of their slots.
+std::vector<api::Worker> workers_of(const Loop& loop, const std::string& pool) {
+  std::vector<api::Worker> workers;
+  const std::vector<SlotFigures> slots = loop.scheduler().slots();  // slots[i] is SlotId i + 1
+  SlotId last;
+  for (const pool::WorkerFigures& worker : loop.pools().workers()) {
+    if (worker.slot.value == 0 || worker.slot.value > slots.size()) continue;
+    const SlotFigures& slot = slots[worker.slot.value - 1];
+    if (!pool.empty() && slot.pool != pool) continue;
+    if (workers.empty() || slot.first_of_worker != last) workers.emplace_back();
+    last = slot.first_of_worker;
+    add_slot(worker, slot, workers.back());
+  }
+  for (api::Worker& worker : workers) keep_first_ids(worker);
+  return workers;
 }
 
 Error no_pool(const std::string& name) { return {ErrorCode::kNotFound, "no pool \"" + name + "\""}; }
@@ -213,6 +242,8 @@ std::vector<api::Pool> pools_of(const Front& front, const Loop& loop) {
   for (const SlotFigures& slot : loop.scheduler().slots()) {
     const auto pool = find(slot.pool);
     if (pool == pools.end() || !slot.ready) continue;
+    pool->set_jobs_running(pool->jobs_running() + static_cast<std::uint32_t>(slot.running.size()));
+    pool->set_jobs_max(pool->jobs_max() + slot.runs_max);
     if (counted.insert(slot.worker_pid).second) pool->set_workers(pool->workers() + 1);
     if (slot.offers > 0 && busy.insert(slot.worker_pid).second) pool->set_workers_busy(pool->workers_busy() + 1);
   }
@@ -275,24 +306,19 @@ grpc::ServerUnaryReactor* WorkersService::List(grpc::CallbackServerContext* cont
   const bool is_known = std::ranges::find(pools, request->pool(), &pool::PoolConfig::name) != pools.end();
   if (!request->pool().empty() && !is_known) return answer_now(context, no_pool(request->pool()));
   auto answer = Answer<api::ListWorkersResponse>::open(front_, context, response);
-  const auto wanted = [pool = request->pool()](const std::string& name) { return pool.empty() || pool == name; };
-  front_.loop.look([&front = front_, answer, wanted, measured = request->measure_memory()](const Loop& loop) {
-    std::vector<api::Worker> workers;
-    const std::vector<SlotFigures> slots = loop.scheduler().slots();
-    for (const pool::WorkerFigures& worker : loop.pools().workers()) {
-      const auto slot = std::ranges::find(slots, worker.slot, &SlotFigures::slot);
-      if (slot != slots.end() && wanted(slot->pool)) workers.push_back(to_api(worker, *slot));
-    }
-    front.pump.post([answer, measured, workers = std::move(workers)] {
-      answer->give([&](api::ListWorkersResponse& out) {
-        for (const api::Worker& worker : workers) {
-          api::Worker& told = *out.add_workers();
-          told = worker;
-          if (measured && worker.pid() > 0) measure(told);
-        }
+  front_.loop.look(
+      [&front = front_, answer, pool = request->pool(), measured = request->measure_memory()](const Loop& loop) {
+        std::vector<api::Worker> workers = workers_of(loop, pool);
+        front.pump.post([answer, measured, workers = std::move(workers)] {
+          answer->give([&](api::ListWorkersResponse& out) {
+            for (const api::Worker& worker : workers) {
+              api::Worker& told = *out.add_workers();
+              told = worker;
+              if (measured && worker.pid() > 0) measure(told);
+            }
+          });
+        });
       });
-    });
-  });
   return answer->reactor();
 }
 

@@ -12,6 +12,7 @@ namespace futured::rpc {
 namespace {
 
 constexpr std::size_t kAtOnce = 64;
+constexpr std::uint32_t kPageJobs = 1'000;
 
 // The batch has ended, and was told of.
 std::string without_whole_batch(const std::string& encoded) {
@@ -21,19 +22,80 @@ std::string without_whole_batch(const std::string& encoded) {
   return encode_callbacks(*callbacks);
 }
 
+// A job that retries another is newer than it and may be in any state: all are read, from the newest on.
+Result<std::shared_ptr<ChosenJobs>> choose(const Front& front, const api::RetryRequest& request, Principal who) {
+  if (!request.has_filter()) return std::shared_ptr<ChosenJobs>();
+  auto chosen = choose_to_change(request.filter(), front, who);
+  if (!chosen.ok()) return chosen.error();
+  const std::vector<JobState> unsuccessful = {JobState::kFailed, JobState::kCancelled, JobState::kTimedOut};
+  const Status narrowed = narrow_states(*chosen, unsuccessful, "a filter retries jobs that ended without success");
+  if (!narrowed.ok()) return narrowed.error();
+  chosen->query.states.clear();
+  chosen->query.causes.clear();
+  chosen->query.before = 0;
+  chosen->query.jobs_max = kPageJobs;
+  return std::make_shared<ChosenJobs>(std::move(*chosen));
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* RetryCall::open(Front& front, grpc::CallbackServerContext* context,
                                           const api::RetryRequest& request, api::RetryResponse* response) {
-  if (request.has_filter()) return answer_now(context, unbuilt("filter"));
-  if (request.ids().empty()) return answer_now(context, invalid("ids", "names no job"));
+  if (request.has_filter() && !request.ids().empty()) {
+    return answer_now(context, invalid("filter", "refused beside ids; it has its own"));
+  }
+  if (!request.has_filter() && request.ids().empty()) {
+    return answer_now(context, invalid("ids", "names no job; give them, or a filter"));
+  }
   auto ranges = to_ranges(request.ids(), limits::kBatchItemsMax);
   if (!ranges.ok()) return answer_now(context, ranges.error());
   if (front.loop.store_is_failing()) return answer_now(context, store_failing_error());
   const Principal who = front.who(*context);
+  auto chosen = choose(front, request, who);
+  if (!chosen.ok()) return answer_now(context, chosen.error());
+  const bool is_filtered = *chosen != nullptr;
   auto answer = Answer<api::RetryResponse>::open(front, context, response);
-  std::make_shared<RetryCall>(front, answer, who, std::move(*ranges))->ask_next();
+  const auto call = std::make_shared<RetryCall>(front, answer, who, std::move(*ranges), std::move(*chosen));
+  if (is_filtered) {
+    call->find_next();
+  } else {
+    call->ask_next();
+  }
   return answer->reactor();
+}
+
+void RetryCall::find_next() {
+  read_chosen(front_, chosen_, [self = shared_from_this()](Result<ChosenPage> page) {
+    Status sound = page.ok() ? Status() : Status(page.error());
+    const std::uint64_t next_before = page.ok() ? page->next_before : 0;
+    if (sound.ok()) sound = self->found(std::move(*page));
+    if (!sound.ok()) return self->front_.pump.post([self, error = sound.error()] { self->answer_->refuse(error); });
+    if (next_before != 0 && self->found_.size() < limits::kBatchItemsMax) {
+      self->chosen_->query.before = next_before;
+      return self->find_next();
+    }
+    self->ids_ = IdSet(ranges_of(std::exchange(self->found_, {})));
+    self->ask_next();
+  });
+}
+
+Status RetryCall::found(ChosenPage page) {
+  for (const JobId id : page.retried) retried_.insert(id.value);
+  if (retried_.size() > limits::kRetriedIdsMax) {
+    return too_much("filter", "more than " + std::to_string(limits::kRetriedIdsMax) +
+                                  " retried jobs lie among those it takes; narrow it by queue, task or name");
+  }
+  for (const JobView& job : page.jobs) {
+    const JobId id = job.record.job.id;
+    if (retried_.erase(id.value) > 0) continue;
+    if (found_.size() == limits::kBatchItemsMax) {
+      told_.set_go_on_until_id(id.value);
+      break;
+    }
+    found_.push_back(id);
+    if (found_.size() == limits::kBatchItemsMax) told_.set_go_on_until_id(id.value - 1);
+  }
+  return {};
 }
 
 void RetryCall::ask_next() {
@@ -104,8 +166,10 @@ void RetryCall::settle(std::size_t index, const Result<Accepted>& accepted) {
     api::RetryResponse::Entry& entry = *told_.mutable_entries(static_cast<int>(index));
     if (accepted.ok()) {
       entry.set_new_id(accepted->first.value);
+      told_.set_retried(told_.retried() + 1);
       made_jobs_ = true;
     } else {
+      told_.set_refused(told_.refused() + 1);
       to_api(accepted.error(), *entry.mutable_error());
     }
     if (--unsettled_ > 0) return;
@@ -124,6 +188,7 @@ void RetryCall::refuse_rest(std::vector<JobId> ids, const Error& error) {
         entry.set_id(id.value);
         to_api(error, *entry.mutable_error());
         entry.mutable_error()->set_retry_after_ms(limits::kRetryAfterMs);
+        told_.set_refused(told_.refused() + 1);
       }
     }
   }

@@ -10,11 +10,16 @@ constexpr std::size_t kPageEvents = 512;
 // A client whose filter takes nothing learns this often where to resume.
 constexpr std::uint64_t kSkippedMax = 16 * 1024;
 
-Status refuse_unbuilt(const api::WatchRequest& request) {
+Status check(const api::WatchRequest& request) {
   const api::JobFilter& filter = request.filter();
   if (filter.submitted_after_us() != 0) return unbuilt("filter.submitted_after_us");
   if (filter.submitted_before_us() != 0) return unbuilt("filter.submitted_before_us");
   if (filter.retry_of() != 0) return unbuilt("filter.retry_of");
+  if (filter.parent_id() != 0) return unbuilt("filter.parent_id");
+  if (!filter.pool().empty()) return unbuilt("filter.pool");
+  if (request.from_start() && (request.epoch() != 0 || request.sequence() != 0)) {
+    return invalid("from_start", "refused beside epoch and sequence");
+  }
   return {};
 }
 
@@ -66,7 +71,7 @@ void tell(const LoggedEvent& logged, std::uint32_t epoch, api::Event& out) {
 
 grpc::ServerWriteReactor<api::WatchResponse>* WatchCall::open(Front& front, grpc::CallbackServerContext* context,
                                                               const api::WatchRequest& request) {
-  if (const Status sound = refuse_unbuilt(request); !sound.ok()) {
+  if (const Status sound = check(request); !sound.ok()) {
     return new RefusedStream<api::WatchResponse>(*context, sound.error());
   }
   auto wanted = read_filter(request.filter());
@@ -74,7 +79,7 @@ grpc::ServerWriteReactor<api::WatchResponse>* WatchCall::open(Front& front, grpc
   const auto call = std::make_shared<WatchCall>(
       front, context,
       Wanted{std::move(*wanted), request.progress(), request.heartbeats(), request.queues(), request.workers()},
-      Place{request.epoch(), request.sequence()});
+      Place{request.epoch(), request.sequence(), request.from_start()});
   if (call->begin(call)) call->start();
   return call.get();
 }
@@ -90,7 +95,14 @@ void WatchCall::start() {
 void WatchCall::find_place() {
   const std::uint64_t newest = front_.loop.events().newest();
   began_at_ = newest;
-  if (asked_.epoch == 0 && asked_.sequence == 0) {
+  const std::string& queue = wanted_.jobs.queue;
+  if (!queue.empty() && !front_.loop.scheduler().has_queue(queue)) {
+    refusal_ = Error{ErrorCode::kNotFound, "no queue \"" + queue + "\"; fut queue ls shows those that exist"};
+    return;
+  }
+  if (asked_.is_start) {
+    after_ = 0;
+  } else if (asked_.epoch == 0 && asked_.sequence == 0) {
     after_ = newest;
   } else if (asked_.epoch == front_.loop.epoch().value) {
     after_ = asked_.sequence;

@@ -33,6 +33,7 @@ class WatchCall final : public StreamedAnswer<api::WatchResponse>,
   struct Place {
     std::uint32_t epoch = 0;
     std::uint64_t sequence = 0;
+    bool is_start = false;  // the first event that is kept
   };
   WatchCall(Front& front, grpc::CallbackServerContext* context, Wanted wanted, Place asked)
       : StreamedAnswer(front, context), wanted_(std::move(wanted)), asked_(asked) {}

@@ -71,6 +71,30 @@ std::string why_queued(const JobView& view, const Waiting& waiting) {
   return text;
 }
 
+std::string ms_text(Duration time) {
+  return std::to_string(std::max<std::int64_t>(time.count() / 1'000'000, 0)) + " ms";
+}
+
+// Of which limit, or of whose wish.
+std::string cause_of_stop(const StopView& stop) {
+  if (stop.why == CauseKind::kSoftTimeout) return "its soft_timeout is over";
+  if (stop.why == CauseKind::kRunTimeout) return "its run_timeout is over";
+  if (stop.why == CauseKind::kTotalTimeout) return "its total_timeout is over";
+  if (stop.why == CauseKind::kHeartbeatTimeout) return "it gave no sign of life within its heartbeat_timeout";
+  return stop.reason.empty() ? "cancelled" : "cancelled: " + stop.reason;
+}
+
+std::string why_running(const LiveView& live) {
+  const std::string attempt = "worker " + live.worker + " has had attempt " + std::to_string(live.attempt) + " for " +
+                              ms_text(wall_now() - live.taken_at);
+  if (!live.stop) return "running: " + attempt;
+  const StopView& stop = *live.stop;
+  const std::string since = "running: stopping for " + ms_text(wall_now() - stop.since);
+  const std::string then =
+      stop.is_killed ? ", being killed" : ", will be killed in " + ms_text(stop.kill_at - wall_now());
+  return since + then + " (" + cause_of_stop(stop) + "); " + attempt;
+}
+
 std::string why(const JobView& view, const Waiting& waiting) {
   const JobRecord& record = view.record;
   if (is_terminal(record.ending.state)) {
@@ -86,8 +110,7 @@ std::string why(const JobView& view, const Waiting& waiting) {
   }
   switch (view.state()) {
     case JobState::kRunning:
-      return "running: worker " + view.live->worker + " has had attempt " + std::to_string(view.live->attempt) +
-             " for " + std::to_string((wall_now() - view.live->taken_at).count() / 1'000'000) + " ms";
+      return why_running(*view.live);
     case JobState::kScheduled: {
       const std::string failed = std::to_string(view.live->attempt);
       std::string text = "scheduled: attempt " + failed + " failed, attempt " + std::to_string(view.live->attempt + 1);

@@ -338,16 +338,30 @@ Result<JobPage> MemoryReader::list(const JobQuery& query) {
   const auto wanted = [](const std::string& asked, const std::string& is) { return asked.empty() || asked == is; };
   JobPage page;
   std::uint64_t scanned = 0;
-  auto end = query.before == 0 ? rows_->jobs.end() : rows_->jobs.lower_bound(JobId{query.before});
-  for (auto at = std::make_reverse_iterator(end); at != rows_->jobs.rend(); ++at, ++scanned) {
-    if (scanned == query.scan_max || page.jobs.size() == query.jobs_max) return page;
-    page.next_before = at->first.value;
-    const Job& job = at->second;
-    if (!query.wants(job.ending)) continue;
+  const auto begin = query.oldest_first ? rows_->jobs.upper_bound(JobId{query.after}) : rows_->jobs.begin();
+  const auto end = query.before == 0 ? rows_->jobs.end() : rows_->jobs.lower_bound(JobId{query.before});
+  // False: the page is full.
+  const auto look_at = [&](const Job& job) {
+    if (scanned++ == query.scan_max || page.jobs.size() == query.jobs_max) return false;
+    page.next_before = job.row.id.value;
+    if (!query.wants(job.ending)) return true;
     const JobSpec& spec = rows_->specs.at(job.row.spec);
-    if (!query.states.empty() && std::ranges::find(query.states, job.ending.state) == query.states.end()) continue;
-    if (!wanted(query.queue, spec.queue) || !wanted(query.name, spec.name) || !wanted(query.task, spec.task)) continue;
+    if (!query.states.empty() && std::ranges::find(query.states, job.ending.state) == query.states.end()) return true;
+    if (!wanted(query.queue, spec.queue) || !wanted(query.name, spec.name) || !wanted(query.task, spec.task)) {
+      return true;
+    }
     page.jobs.push_back(record_of(*rows_, job, false));
+    return true;
+  };
+  if (query.oldest_first) {
+    if (query.before != 0 && query.after >= query.before) return page;
+    for (auto at = begin; at != end; ++at) {
+      if (!look_at(at->second)) return page;
+    }
+  } else {
+    for (auto at = std::make_reverse_iterator(end); at != rows_->jobs.rend(); ++at) {
+      if (!look_at(at->second)) return page;
+    }
   }
   page.next_before = 0;
   return page;

@@ -53,6 +53,7 @@ Status SqliteReader::prepare() {
       {&attempts_, std::string("SELECT ") + kAttemptColumns + " FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
       {&spec_, std::string("SELECT ") + kSpecColumns + " FROM specs WHERE id = ?"},
       {&page_, std::string(kHeadColumns) + kEndingColumns + " FROM job_state WHERE id < ? ORDER BY id DESC"},
+      {&page_up_, std::string(kHeadColumns) + kEndingColumns + " FROM job_state WHERE id > ?1 AND id < ?2 ORDER BY id"},
       {&buckets_, "SELECT coalesce(max(bucket), 0) + 1 FROM key_filters"},
       {&key_, kFindKey},
       {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
@@ -148,8 +149,14 @@ Result<JobPage> SqliteReader::list(const JobQuery& query) {
   if (const Status ready = prepare(); !ready) return ready.error();
   const OneState state(begin_, end_);
   JobPage page;
-  page_.bind(1, query.before == 0 ? std::uint64_t{INT64_MAX} : query.before);
-  Execution row(page_);
+  const std::uint64_t before = query.before == 0 ? std::uint64_t{INT64_MAX} : query.before;
+  if (query.oldest_first) {
+    page_up_.bind(1, query.after);
+    page_up_.bind(2, before);
+  } else {
+    page_.bind(1, before);
+  }
+  Execution row(query.oldest_first ? page_up_ : page_);
   for (std::uint64_t scanned = 0; row.next(); ++scanned) {
     if (scanned == query.scan_max || page.jobs.size() == query.jobs_max) return page;
     page.next_before = row.number(0);

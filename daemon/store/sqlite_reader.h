@@ -62,7 +62,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
   std::shared_ptr<ContentFiles> files_;
   bool prepared_ = false;
   Database database_;
-  Statement begin_, end_, job_, head_, attempts_, spec_, page_, ending_, buckets_, key_;
+  Statement begin_, end_, job_, head_, attempts_, spec_, page_, page_up_, ending_, buckets_, key_;
   Statement delivery_, callback_, later_, deliveries_, failed_, batch_, not_succeeded_;
   std::map<SpecId, JobSpec> specs_;  // specs never change; emptied when it grows past kSpecsKeptMax
 };

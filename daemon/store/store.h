@@ -34,9 +34,11 @@ struct JobRecord {
   std::vector<AttemptRow> attempts;
 };
 
-// Jobs in descending order of id, as people list them.
+// Jobs in descending order of id, as people list them, or with oldest_first in ascending order.
 struct JobQuery {
   std::uint64_t before = 0;  // only ids below it; 0: from the newest
+  std::uint64_t after = 0;   // oldest_first: only ids above it
+  bool oldest_first = false;
   std::uint32_t jobs_max = 100;
   std::uint64_t scan_max = 100'000;  // rows looked at before giving up with a continuation
   std::vector<JobState> states;      // empty: any. kRunning and kScheduled are not known here: ask for kQueued
@@ -52,7 +54,7 @@ struct JobQuery {
 
 struct JobPage {
   std::vector<JobRecord> jobs;    // without payloads, results and attempts
-  std::uint64_t next_before = 0;  // pass as `before` to go on; 0: the end was reached
+  std::uint64_t next_before = 0;  // pass as `before` to go on, or with oldest_first as `after`; 0: the end was reached
 };
 
 // A callback that was asked for, and how it stands.

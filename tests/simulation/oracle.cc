@@ -340,15 +340,13 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
         hold(spec.at_most_once || end.attempt >= spec.max_attempts || attempt->run == Run::kFailedForGood ||
                  !retries(spec, attempt->text, "OUT_OF_MEMORY"),
              who + ": attempts are left");
-      } else if (end.cause == CauseKind::kWorkerCrashed) {
-        hold(attempt != nullptr && attempt->run == Run::kDied, who + ", whose worker did not die");
-        hold(spec.at_most_once, who + ", but may run again");
       } else if (end.cause == CauseKind::kQuarantined) {
         hold(attempt != nullptr && attempt->run == Run::kDied, who + ", whose worker did not die");
         hold(facts.crashes + 1 == spec.crashes_max, who + ": its crash budget is not spent");
       } else {
         hold(end.cause == CauseKind::kMayHaveRun, who + ": not a cause that can happen here");
-        hold(spec.at_most_once && !one_life, who + ", though its daemon lived on");
+        const bool is_unseen = !one_life || (attempt != nullptr && attempt->run == Run::kDied);
+        hold(spec.at_most_once && is_unseen, who + ", though its end was seen");
       }
       return;
     case JobState::kCancelled:

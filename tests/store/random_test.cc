@@ -195,6 +195,8 @@ void expect_same(Store& a, Store& b, History& history) {
   EXPECT_EQ(left->delivery(one_callback)->has_value(), right->delivery(one_callback)->has_value());
   JobQuery query;
   query.before = history.pick(history.next_id() + 1);
+  query.oldest_first = history.chance(30);
+  if (query.oldest_first) query.after = history.pick(history.next_id() + 1);
   query.jobs_max = static_cast<std::uint32_t>(1 + history.pick(20));
   query.scan_max = 1 + history.pick(60);
   if (history.chance(50)) query.states = {JobState::kFailed, JobState::kQueued};

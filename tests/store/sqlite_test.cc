@@ -598,6 +598,7 @@ TEST(SqliteReads, StayWithinTheirIndexes) {
   };
   for (const char* sql :
        {"SELECT * FROM job_state WHERE id = 1", "SELECT id, state FROM job_state WHERE id < 9 ORDER BY id DESC",
+        "SELECT id, state FROM job_state WHERE id > 3 AND id < 9 ORDER BY id",
         "SELECT count FROM backlog WHERE queue = 1 AND pool = 1 AND (rank, first) > (1, 2) ORDER BY rank, first",
         "SELECT count FROM backlog WHERE queue = 1 AND pool = 1 AND rank = 1 AND first <= 2 ORDER BY first DESC"}) {
     const std::string steps = plan(sql);

@@ -1,104 +1,10 @@
-// What every store promises. Each test runs against each store, and against the SQLite store with its bounds turned so
-// low that the low-water mark, the stragglers and the checkpoints are at work too.
-#include <gtest/gtest.h>
-
-#include <functional>
-
+// What every store promises. Each test runs against each store of store_fixture.h.
 #include "base/limits.h"
 #include "base/payload.h"
-#include "daemon/store/sqlite_store.h"
-#include "tests/store/rows_for_tests.h"
-#include "tests/store/scratch.h"
+#include "tests/store/store_fixture.h"
 
 namespace futured {
 namespace {
-
-using Ids = std::vector<std::uint64_t>;
-
-struct Kind {
-  const char* name;
-  std::function<Result<std::unique_ptr<Store>>(const std::string& path)> open;
-  bool lasts;  // what it holds is found again after it was closed
-};
-
-SqliteOptions small_bounds() {
-  SqliteOptions options;
-  options.checkpoint_pages = 4;
-  options.mark_step_ids = 3;
-  options.tail_ids_max = 8;
-  options.reserve_bytes = 0;
-  options.keys_per_bucket = 2;
-  return options;
-}
-
-const Kind kKinds[] = {
-    {"Memory", [](const std::string&) -> Result<std::unique_ptr<Store>> { return make_memory_store(); }, false},
-    {"Sqlite", [](const std::string& path) { return open_sqlite_store(path); }, true},
-    {"SqliteSmall", [](const std::string& path) { return open_sqlite_store(path, small_bounds()); }, true},
-};
-
-class StoreTest : public testing::TestWithParam<Kind> {
- protected:
-  void SetUp() override {
-    open();
-    Batch words;
-    words.specs.push_back(spec_row(1));
-    words.specs.push_back(spec_row(2, "other"));
-    words.queues.push_back({QueueId{1}, "default", Discipline::kFifo, false});
-    words.queues.push_back({QueueId{2}, "other", Discipline::kLifo, true});
-    words.pools.push_back({PoolId{1}, "default"});
-    words.pools.push_back({PoolId{2}, "command"});
-    commit(words);
-  }
-
-  void open() {
-    auto opened = GetParam().open(scratch_.database());
-    ASSERT_TRUE(opened.ok()) << opened.error().message;
-    store_ = *std::move(opened);
-  }
-
-  // A store that does not last stays as it is: what it says after "reopening" is what it said before.
-  void reopen() {
-    if (!GetParam().lasts) return;
-    store_.reset();
-    open();
-  }
-
-  void commit(const Batch& batch) {
-    const auto error = store_->commit(batch);
-    ASSERT_FALSE(error.has_value()) << error->error.message;
-  }
-
-  Snapshot snapshot() {
-    auto snapshot = store_->snapshot();
-    EXPECT_TRUE(snapshot.ok()) << snapshot.error().message;
-    return *std::move(snapshot);
-  }
-
-  ClaimAnswer claim(const Claim& claim) {
-    auto answer = store_->claim(claim);
-    EXPECT_TRUE(answer.ok()) << answer.error().message;
-    return *std::move(answer);
-  }
-  Ids claimed(std::uint32_t queue, std::uint32_t pool, std::optional<OrderKey> after = {}, std::uint32_t jobs = 100) {
-    return ids_of(claim({QueueId{queue}, PoolId{pool}, after, jobs, 1'000'000}));
-  }
-
-  StoredJob load(std::uint64_t id) {
-    auto answer = store_->load({JobId{id}});
-    EXPECT_TRUE(answer.ok() && answer->jobs.size() == 1u);
-    return answer->jobs.at(0);
-  }
-
-  JobRecord get(std::uint64_t id) {
-    auto record = store_->reader()->get(JobId{id}, true);
-    EXPECT_TRUE(record.ok() && record->has_value());
-    return **std::move(record);
-  }
-
-  Scratch scratch_;
-  std::unique_ptr<Store> store_;
-};
 
 TEST_P(StoreTest, NewStoreIsEmpty) {
   Scratch other;
@@ -273,31 +179,6 @@ TEST_P(StoreTest, TheLastAttemptIsKeptBesideTheEndingOfItsJob) {
   reopen();
   EXPECT_EQ(text(get(1).attempts.at(0)), text(batch.attempts[0]));
   EXPECT_EQ(text(get(1).ending), text(batch.jobs[0].ending));
-}
-
-TEST_P(StoreTest, JobsAreListedByTheCauseOfTheirEnd) {
-  Batch batch;
-  const CauseKind kinds[] = {CauseKind::kQuarantined, CauseKind::kTaskError, CauseKind::kRunTimeout,
-                             CauseKind::kQuarantined};
-  for (std::uint64_t id = 1; id <= 4; ++id) {
-    batch.jobs.push_back(job_row(id));
-    batch.jobs.back().ending = ending_of(JobState::kFailed);
-    batch.jobs.back().ending.cause->kind = kinds[id - 1];
-  }
-  batch.jobs.push_back(job_row(5));
-  batch.jobs.push_back(job_row(6));
-  batch.jobs.back().ending = ending_of(JobState::kSucceeded);
-  batch.jobs.back().ending.cause.reset();
-  ASSERT_FALSE(store_->commit(batch).has_value());
-  const auto listed = [&](std::vector<CauseKind> causes) {
-    JobQuery query;
-    query.causes = std::move(causes);
-    return ids_of(*store_->reader()->list(query));
-  };
-  EXPECT_EQ(listed({CauseKind::kQuarantined}), (std::vector<std::uint64_t>{4, 1}));
-  EXPECT_EQ(listed({CauseKind::kTaskError, CauseKind::kRunTimeout}), (std::vector<std::uint64_t>{3, 2}));
-  EXPECT_EQ(listed({CauseKind::kCancelled}), std::vector<std::uint64_t>{});
-  EXPECT_EQ(listed({}).size(), 6u);
 }
 
 TEST_P(StoreTest, RetryTimeIsThatOfTheLastAttempt) {
@@ -625,108 +506,6 @@ TEST_P(StoreTest, LoadGivesWhatExistsInOrder) {
   EXPECT_EQ(answer->jobs[1].state, JobState::kQueued);
   EXPECT_EQ(answer->specs.size(), 2u);
   EXPECT_TRUE(store_->load({})->jobs.empty());
-}
-
-TEST_P(StoreTest, ListPagesFromTheNewest) {
-  Batch batch;
-  for (std::uint64_t id = 1; id <= 7; ++id) batch.jobs.push_back(job_row(id));
-  commit(batch);
-  const auto reader = store_->reader();
-  JobQuery query;
-  query.jobs_max = 3;
-  auto page = reader->list(query);
-  ASSERT_TRUE(page.ok()) << page.error().message;
-  EXPECT_EQ(ids_of(*page), (Ids{7, 6, 5}));
-  EXPECT_EQ(page->jobs[0].job.payload.view(), "");
-  EXPECT_EQ(page->jobs[0].spec, spec_row(1).spec);
-  query.before = page->next_before;
-  page = reader->list(query);
-  EXPECT_EQ(ids_of(*page), (Ids{4, 3, 2}));
-  query.before = page->next_before;
-  page = reader->list(query);
-  EXPECT_EQ(ids_of(*page), (Ids{1}));
-  EXPECT_EQ(page->next_before, 0u);
-}
-
-TEST_P(StoreTest, ListFiltersAndStopsAtItsScanBound) {
-  Batch batch;
-  for (std::uint64_t id = 1; id <= 10; ++id) {
-    batch.jobs.push_back(job_row(id, id % 2 + 1));  // odd ids: queue "other"
-    if (id % 3 == 0) batch.jobs.back().ending = ending_of(JobState::kFailed);
-  }
-  commit(batch);
-  Batch later;
-  later.outcomes.push_back(outcome_row(1, JobState::kSucceeded));
-  commit(later);
-  const auto reader = store_->reader();
-  const auto ids = [&](JobQuery query) {
-    auto page = reader->list(query);
-    EXPECT_TRUE(page.ok());
-    return ids_of(*page);
-  };
-  EXPECT_EQ(ids({.states = {JobState::kFailed}, .queue = {}, .name = {}, .task = {}}), (Ids{9, 6, 3}));
-  EXPECT_EQ(ids({.states = {JobState::kFailed, JobState::kSucceeded}, .queue = {}, .name = {}, .task = {}}),
-            (Ids{9, 6, 3, 1}));
-  EXPECT_EQ(ids({.states = {JobState::kQueued}, .queue = "other", .name = {}, .task = {}}), (Ids{7, 5}));
-  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = "nobody", .task = {}}), (Ids{}));
-  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = "näme", .task = "task"}).size(), 10u);
-  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = {}, .task = "other"}), (Ids{}));
-
-  JobQuery narrow;
-  narrow.scan_max = 4;
-  narrow.states = {JobState::kSucceeded};
-  auto page = reader->list(narrow);
-  EXPECT_TRUE(page->jobs.empty());
-  EXPECT_EQ(page->next_before, 7u) << "it says where to go on";
-}
-
-TEST_P(StoreTest, PageShowsEndingsWithoutResults) {
-  Batch batch;
-  batch.jobs.push_back(job_row(1));
-  batch.jobs[0].ending = ending_of(JobState::kFailed);
-  batch.attempts.push_back(attempt_row(1, 1, CauseKind::kTaskError));
-  commit(batch);
-  const auto page = store_->reader()->list({});
-  Ending expected = ending_of(JobState::kFailed);
-  expected.result.clear();
-  EXPECT_EQ(text(page->jobs.at(0).ending), text(expected));
-  EXPECT_TRUE(page->jobs.at(0).attempts.empty());
-}
-
-TEST_P(StoreTest, ReaderSeesEachCommit) {
-  const auto reader = store_->reader();
-  EXPECT_FALSE(reader->get(JobId{1}, true)->has_value());
-  Batch batch;
-  batch.jobs.push_back(job_row(1));
-  commit(batch);
-  ASSERT_TRUE(reader->get(JobId{1}, true)->has_value());
-  EXPECT_EQ((*reader->get(JobId{1}, true))->job.payload.view(), "payload");
-  EXPECT_EQ((*reader->get(JobId{1}, false))->job.payload.view(), "");
-  EXPECT_EQ((*reader->endings({JobId{1}}))[0].ending.state, JobState::kQueued);
-  Batch later;
-  later.outcomes.push_back(outcome_row(1));
-  commit(later);
-  EXPECT_EQ((*reader->endings({JobId{1}}))[0].ending.state, JobState::kSucceeded);
-}
-
-TEST_P(StoreTest, EndingsComeInTheOrderAsked) {
-  Batch batch;
-  for (std::uint64_t id = 1; id <= 4; ++id) {
-    batch.jobs.push_back(job_row(id));
-    if (id != 2) batch.jobs.back().ending = ending_of(JobState::kSucceeded, static_cast<std::uint32_t>(id));
-  }
-  commit(batch);
-  const auto endings = store_->reader()->endings({JobId{4}, JobId{2}, JobId{99}, JobId{1}});
-  ASSERT_TRUE(endings.ok());
-  ASSERT_EQ(endings->size(), 3u) << "an id that does not exist is left out";
-  EXPECT_EQ((*endings)[0].id, JobId{4});
-  EXPECT_EQ((*endings)[1].id, JobId{2});
-  EXPECT_EQ((*endings)[1].ending.state, JobState::kQueued);
-  EXPECT_EQ((*endings)[2].id, JobId{1});
-  EXPECT_EQ((*endings)[2].ending.result, ending_of(JobState::kSucceeded).result);
-  const auto refused = store_->reader()->endings(std::vector<JobId>(limits::kListPageMax + 1, JobId{1}));
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
 }
 
 TEST_P(StoreTest, EmptyBatchIsNothing) {

@@ -152,6 +152,7 @@ def test_an_at_most_once_job_does_not_run_again_when_its_neighbour_crashes(api, 
     (guilty,) = call(api, "async.bring_down", "abort", crashes_max=1)
     api.outcome(guilty)
     assert api.outcome(once).state == api.words.JOB_STATE_FAILED
+    assert api.outcome(once).cause.kind == api.words.CAUSE_KIND_MAY_HAVE_RUN
     assert "brought down by another job" in api.outcome(once).cause.message
 
 
@@ -208,6 +209,10 @@ def test_the_example_plugin(make_daemon, api_of, tmp_path):
     assert results(api, jobs) == ["true", str(there)]
     api.cancel(stopped, wait=True)
     assert "has not come" in log_of(api, stopped)
+    assert results(api, call(api, "tidy", 1)) == ["slept"]
+    (tidying,) = call(api, "tidy", 600_000)
+    api.cancel(tidying, wait=True)
+    assert api.outcome(tidying).state == api.words.JOB_STATE_CANCELLED
 
 
 @pytest.mark.parametrize("setting, complaint", [

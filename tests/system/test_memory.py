@@ -182,7 +182,7 @@ def test_a_cap_that_is_no_more_than_the_pool_allows_is_refused(api):
     with pytest.raises(grpc.RpcError) as caught:
         api.submit_tasks("noop", pool="default", retries={**TWICE, "memory_bytes_max": 64 * MIB})
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert "67108864 is no more than the memory_max of pool" in caught.value.details()
+    assert "67108864 bytes are no more than the memory_max of pool" in caught.value.details()
 
 
 def test_fut_asks_for_it_and_shows_what_each_attempt_had(daemon):
@@ -204,7 +204,7 @@ def test_fut_asks_for_it_and_shows_what_each_attempt_had(daemon):
         (["--retry-memory-max", "1GiB"], "--retry-memory-max: say with --retry-memory how many times"),
         (["--retry-memory", "2", "--retry-memory-max", "1GB"], "--retry-memory-max: \"1GB\" is no number of bytes"),
         (["--retry-memory", "2", "--retry-memory-max", "1GiB", "--pool", "free"], "--retry-memory: pool \"free\" has no"),
-        (["--retry-memory", "2", "--retry-memory-max", "1MiB"], "--retry-memory-max: 1048576 is no more than the"),
+        (["--retry-memory", "2", "--retry-memory-max", "1MiB"], "--retry-memory-max: 1048576 bytes are no more than the"),
     ],
 )
 def test_fut_says_what_is_wrong_with_it(daemon, flags, words):

@@ -27,6 +27,19 @@ FUTURED_TASK("poll", [](futured::AsyncContext& context, std::string path, std::u
   co_return false;
 });
 
+// tidy MS: sleeps; a stop is remembered, since a catch cannot wait.
+FUTURED_TASK("tidy", [](futured::AsyncContext& context, std::uint32_t ms) -> futured::Async<std::string> {
+  bool stopped = false;
+  try {
+    co_await context.sleep(std::chrono::milliseconds(ms));
+  } catch (const futured::Stopped&) {
+    stopped = true;
+  }
+  if (!stopped) co_return "slept";
+  co_await context.sleep(std::chrono::milliseconds(1));  // tidies up
+  throw futured::Stopped();
+});
+
 // when_there PATH: its name, once it is there. A stop ends the wait by itself; what is to be tidied up goes into a
 // catch.
 FUTURED_TASK("when_there", [](AsyncContext& context, std::string path) -> Async<std::string> {

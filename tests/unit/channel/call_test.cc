@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstring>
+#include <latch>
 #include <thread>
 
 #include "base/child.h"
@@ -162,12 +163,14 @@ TEST(Call, WakesWhoWaits) {
   caller.call(1);
   ASSERT_EQ(Caller::read(caller.host).number, 1u);
   for (std::uint64_t number = 1; number <= 2; ++number) {
+    std::latch armed(1);
     std::thread daemon([&] {
-      ::usleep(20'000);
+      armed.wait();
       caller.host.answer(Caller::id(number), {.job = JobId{number}});
     });
     while (!caller.worker.reply(caller.run, number)) {
       if (!caller.worker.arm_for_reply(caller.run, number)) continue;
+      if (!armed.try_wait()) armed.count_down();
       pollfd sleeper{caller.worker.wake_fd(), POLLIN, 0};
       EXPECT_EQ(::poll(&sleeper, 1, 20'000), 1) << number;
       caller.worker.disarm();

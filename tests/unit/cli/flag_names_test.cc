@@ -11,6 +11,7 @@ TEST(FlagNames, StandForTheFieldsOfTheApi) {
   EXPECT_EQ(with_flag_names("items[0].idempotency_key: 129 bytes are over 128"), "--key: 129 bytes are over 128");
   EXPECT_EQ(with_flag_names("items[17].command.argv: names no program"), "command: names no program");
   EXPECT_EQ(with_flag_names("filter.queue: 200 bytes are over 128"), "--queue: 200 bytes are over 128");
+  EXPECT_EQ(with_flag_names("filter.pool: 200 bytes are over 128"), "--pool: 200 bytes are over 128");
   EXPECT_EQ(with_flag_names("spec.retries.only_classes[0]: PROTOCOL spends no attempt; spec.crashes_max bounds it"),
             "--retry-only: PROTOCOL spends no attempt; --crashes bounds it");
   EXPECT_EQ(with_flag_names("spec.retries.memory_factor: pool \"p\" has no memory_max"),

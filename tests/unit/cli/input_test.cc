@@ -44,5 +44,11 @@ TEST(Words, OptionsAreFoundAmongThem) { EXPECT_EQ(parsed({"[1]", "--json", "[2]"
 
 TEST(Words, AnUnknownOptionIsNone) { EXPECT_THROW(parsed({"a", "--nosuch"}), CLI::ExtrasError); }
 
+TEST(Factors, AreNumbersAboveOneWithinTheirBound) {
+  const CLI::Validator factor = above_one(100);
+  for (std::string word : {"1.5", "2", "100"}) EXPECT_EQ(factor(word), "") << word;
+  for (std::string word : {"1", "0", "-2", "100.5", "inf", "nan", "1e9", "2x", ""}) EXPECT_NE(factor(word), "") << word;
+}
+
 }  // namespace
 }  // namespace futured::cli

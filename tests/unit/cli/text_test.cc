@@ -270,5 +270,30 @@ TEST(Endings, AMessageOfItsOwnIsBehindItsKind) {
   EXPECT_EQ(ended(JobState::kFailed, CauseKind::kCommandExit, ""), "job 7 FAILED: exit code 3");
 }
 
+TEST(Stops, SaySinceWhenWhyAndWhenTheyEnd) {
+  client::StopInfo stop{.since_us = 1'700'000'000'000'000,
+                        .kill_at_us = 1'700'000'010'000'000,
+                        .why = client::CauseKind::kCancelled,
+                        .reason = "not needed"};
+  const std::string text = stop_text(stop);
+  EXPECT_TRUE(text.starts_with("since " + time_text(stop.since_us))) << text;
+  EXPECT_THAT(text, HasSubstr("will be killed at " + time_text(stop.kill_at_us)));
+  EXPECT_THAT(text, HasSubstr(": not needed"));
+  stop.killed = true;
+  EXPECT_THAT(stop_text(stop), HasSubstr("being killed"));
+}
+
+TEST(Workers, AreShownWithTheFirstOfTheirJobs) {
+  client::WorkerInfo worker;
+  worker.jobs_max = 64;
+  EXPECT_EQ(jobs_of_worker(worker), "0 of 64");
+  worker.job_ids = {17, 18};
+  worker.jobs_running = 2;
+  EXPECT_EQ(jobs_of_worker(worker), "2 of 64: 17 18");
+  worker.job_ids = {1, 2, 3, 4, 5};
+  worker.jobs_running = 5;
+  EXPECT_EQ(jobs_of_worker(worker), "5 of 64: 1 2 3 4 …");
+}
+
 }  // namespace
 }  // namespace futured::cli

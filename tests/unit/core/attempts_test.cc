@@ -172,6 +172,30 @@ TEST(AtMostOnce, TheStartIsCommittedBeforeTheOffer) {
   EXPECT_THAT(stage.rows(), ElementsAre("spec 1", "job 1", "start 1.1"));
 }
 
+TEST(AtMostOnce, ItsWorkersEndLeavesOpenWhetherItRan) {
+  Stage stage;
+  stage.turn({stage.submit(once())});
+  stage.take(1, 1);
+  stage.pass(milliseconds(10));
+  stage.turn({stage.slot_ended(1, 1)});
+  ASSERT_NE(stage.ending(1), nullptr);
+  EXPECT_EQ(stage.ending(1)->state, JobState::kFailed);
+  EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kMayHaveRun);
+}
+
+TEST(AtMostOnce, ItsWorkersEndForAnothersSakeDoes) {
+  Stage stage({.pools = {{.name = "default", .slots = 1, .tasks = {"work"}, .runs_per_slot = 8}}});
+  stage.turn({stage.submit(once()), stage.submit()});
+  const auto run_of = [&](std::uint64_t job) {
+    return event::Taken::Run{{JobId{job}, stage.scheduler->live(JobId{job})->epoch, 1}, stage.now.at};
+  };
+  stage.turn({event::Taken{SlotId{1}, {run_of(1), run_of(2)}}});
+  stage.turn({stage.slot_ended(1, 2)});
+  ASSERT_NE(stage.ending(1), nullptr);
+  EXPECT_EQ(stage.ending(1)->cause->kind, CauseKind::kMayHaveRun);
+  EXPECT_EQ(stage.ending(2), nullptr);
+}
+
 TEST(AtMostOnce, NothingIsOfferedBesideIt) {
   Stage stage;
   EXPECT_THAT(stage.turn({stage.submit(once(), 2), stage.submit()}),

@@ -115,6 +115,40 @@ TEST(Cancel, ItsGraceCutsThatOfASoftTimeoutShort) {
   EXPECT_THAT(stage.turn({stage.slot_ended(1, 1)}), ElementsAre("start slot 1", "cancelled 2: 1 CANCELLED"));
 }
 
+TEST(Cancel, AStopUnderWayIsToldWithItsReasonAndItsEnd) {
+  Stage stage;
+  run_one(stage);
+  EXPECT_EQ(stage.scheduler->live(JobId{1})->stop.why, Doom::kNone);
+  const Instant asked = stage.now.at;
+  stage.turn({event::Cancel{++stage.token, {0}, JobId{1}, seconds(20), "not needed"}});
+  const LiveStop stop = stage.scheduler->live(JobId{1})->stop;
+  EXPECT_EQ(stage.scheduler->live(JobId{1})->state, JobState::kRunning);
+  EXPECT_EQ(stop.why, Doom::kCancel);
+  EXPECT_EQ(stop.since, asked);
+  EXPECT_EQ(stop.kill_at, asked + seconds(20));
+  EXPECT_EQ(stop.reason, "not needed");
+  EXPECT_FALSE(stop.is_killed);
+  stage.pass(seconds(1));
+  cancel_within(stage, milliseconds(50));
+  EXPECT_EQ(stage.scheduler->live(JobId{1})->stop.kill_at, asked + seconds(1) + milliseconds(50));
+  stage.pass(milliseconds(50));
+  EXPECT_TRUE(stage.scheduler->live(JobId{1})->stop.is_killed);
+}
+
+TEST(Cancel, ASoftTimeoutIsToldAsAStopThatTheRunTimeoutEnds) {
+  Stage stage;
+  JobSpec spec = Stage::work();
+  spec.soft_timeout = seconds(1);
+  spec.run_timeout = seconds(3);
+  spec.grace = seconds(60);
+  run_one(stage, spec);
+  const Instant taken = stage.scheduler->live(JobId{1})->taken_at;
+  stage.pass(seconds(1));
+  const LiveStop stop = stage.scheduler->live(JobId{1})->stop;
+  EXPECT_EQ(stop.why, Doom::kSoftTimeout);
+  EXPECT_EQ(stop.kill_at, taken + seconds(3));
+}
+
 TEST(Cancel, AJobThatWasFasterSaysSo) {
   Stage stage;
   run_one(stage);

@@ -37,6 +37,22 @@ TEST(Sizing, BeginsWithTheLeast) {
   EXPECT_THAT(wanted(stage), ElementsAre(1, 2));
 }
 
+TEST(Sizing, FiguresOfASlotNameItsWorkerAndAllThatRunsInIt) {
+  Stage stage({.pools = {{.name = "default", .slots = 4, .tasks = {"work"}, .slots_per_worker = 2},
+                         {.name = "loops", .slots = 1, .tasks = {"work"}, .runs_per_slot = 8}}});
+  JobSpec spec = Stage::work();
+  spec.pool = "loops";
+  stage.turn({stage.submit(spec, 3)});
+  stage.turn({event::Taken{SlotId{5}, {{{JobId{1}, stage.scheduler->live(JobId{1})->epoch, 1}, stage.now.at}}}});
+  const std::vector<SlotFigures> slots = stage.scheduler->slots();
+  EXPECT_THAT((std::vector<std::uint32_t>{slots[0].first_of_worker.value, slots[1].first_of_worker.value,
+                                          slots[2].first_of_worker.value, slots[3].first_of_worker.value}),
+              ElementsAre(1, 1, 3, 3));
+  EXPECT_EQ(slots[4].first_of_worker, SlotId{5});
+  EXPECT_EQ(slots[4].runs_max, 8u);
+  EXPECT_THAT(slots[4].running, ElementsAre(JobId{1}));
+}
+
 TEST(Sizing, GrowsWhileJobsFindNoRoomAndNotAtOnce) {
   Stage stage(elastic(1, 4));
   keep_busy(stage, 20);

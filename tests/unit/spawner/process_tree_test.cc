@@ -1,6 +1,8 @@
 #include "worker/spawner/process_tree.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -25,6 +27,8 @@ TEST(ProcessTree, StatNamesParentStateAndStart) {
 
 TEST(ProcessTree, AProcessThatForksWithoutEndIsCaughtWhole) {
   ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  int generations[2];  // one byte each, as far as there is room
+  ASSERT_EQ(::pipe2(generations, O_NONBLOCK | O_CLOEXEC), 0);
   const pid_t root = ::fork();
   if (root == 0) {
     // Each generation starts the next and leaves: nobody in it lives long enough to be looked at twice.
@@ -34,6 +38,7 @@ TEST(ProcessTree, AProcessThatForksWithoutEndIsCaughtWhole) {
       if (child == 0) {
         ::setsid();
         if (::fork() != 0) ::_exit(0);
+        (void)!::write(generations[1], "g", 1);
         ::usleep(500);
         ::_exit(0);
       }
@@ -41,7 +46,10 @@ TEST(ProcessTree, AProcessThatForksWithoutEndIsCaughtWhole) {
       }
     }
   }
-  ::usleep(20'000);  // let it get going
+  pollfd under_way{generations[0], POLLIN, 0};
+  ASSERT_EQ(::poll(&under_way, 1, 30'000), 1) << "it never forked";
+  ::close(generations[0]);
+  ::close(generations[1]);
   const pid_t roots[] = {root};
   EXPECT_GE(kill_trees(roots), 1u);
   // What is left falls to us, as it falls to the spawner.

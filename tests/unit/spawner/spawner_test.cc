@@ -2,13 +2,27 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <string>
 #include <vector>
 
+#include "base/time.h"
 #include "tests/unit/spawner/client.h"
 
 namespace futured::spawner {
 namespace {
+
+// Waits until the process ignores the signal. False: it did not within 30 s.
+bool comes_to_ignore(pid_t pid, int signal) {
+  const std::uint64_t bit = std::uint64_t{1} << (signal - 1);
+  for (const Instant until = monotonic_now() + std::chrono::seconds(30); monotonic_now() < until; ::usleep(1'000)) {
+    std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("SigIgn:") && (std::stoull(line.substr(7), nullptr, 16) & bit) != 0) return true;
+    }
+  }
+  return false;
+}
 
 // Every promise holds with cgroups, where this machine lets us have them, and without.
 class SpawnerTest : public ::testing::TestWithParam<bool> {
@@ -116,7 +130,7 @@ TEST_P(SpawnerTest, AKillWithGraceAsksFirst) {
   channel::HostEnd stubborn = attach(*started);
   run(stubborn, 2, "ignore");
   while (stubborn.head()->state != channel::RunState::kTaken) ::usleep(1'000);
-  ::usleep(20'000);  // until it ignores the signal
+  ASSERT_TRUE(comes_to_ignore(started->as<WorkerStarted>().pid, SIGTERM));
   client.kill(1, 2, 50);
   ended = client.expect(MessageType::kWorkerEnded)->as<WorkerEnded>();
   EXPECT_EQ(WTERMSIG(ended.wait_status), SIGKILL);

@@ -38,11 +38,13 @@ struct PoolSettings {
 
 struct PoolInfo {
   std::string name;
-  std::string mode;                 // "PROCESS", "FRESH", "THREAD", "COMMAND"
-  std::uint32_t workers = 0;        // ready to run jobs
-  std::uint32_t workers_min = 0;    // that it keeps when it has nothing to do
-  std::uint32_t workers_max = 0;    // that it may have at once
-  std::uint32_t workers_busy = 0;   // with a job
+  std::string mode;                // "PROCESS", "FRESH", "THREAD", "COMMAND"
+  std::uint32_t workers = 0;       // ready to run jobs
+  std::uint32_t workers_min = 0;   // that it keeps when it has nothing to do
+  std::uint32_t workers_max = 0;   // that it may have at once
+  std::uint32_t workers_busy = 0;  // with a job
+  std::uint32_t jobs_running = 0;
+  std::uint32_t jobs_max = 0;       // that the workers which are ready may run at once
   std::int64_t worker_idle_ms = 0;  // after which a worker beyond workers_min goes
   std::uint64_t jobs_run = 0;       // since the daemon's start, by workers that are gone, too
   PoolSettings settings;
@@ -85,6 +87,16 @@ struct AttemptInfo {
   std::int64_t memory_bytes_max = 0;  // that it was allowed, with all that it started; 0 = no limit, or not told
 };
 
+// A running job that was asked to stop and has not yet.
+struct StopInfo {
+  std::int64_t since_us = 0;
+  std::int64_t kill_at_us = 0;               // what is left of it then is killed
+  bool killed = false;                       // it has been, and something of it is left
+  CauseKind why = CauseKind::kNone;          // kCancelled or kTimeout
+  TimeoutKind timeout = TimeoutKind::kNone;  // of kTimeout
+  std::string reason;                        // of a cancel, as its caller said
+};
+
 struct JobInfo {
   std::uint64_t id = 0;
   JobState state = JobState::kUnknown;
@@ -114,6 +126,7 @@ struct JobInfo {
   double progress = 0;  // of a running task: 0 to 1, as it reported last; 0 = not told
   std::string progress_message;
   std::int64_t alive_us = 0;  // of a running job: its last sign of life (Timeouts::heartbeat); 0 = not told
+  std::optional<StopInfo> stop;
   Cause cause;
   // Only where details were asked for:
   std::optional<JobOptions> options;
@@ -144,6 +157,12 @@ struct CancelEntry {
   std::uint64_t id = 0;
   CancelDisposition disposition = CancelDisposition::kUnknown;
   JobState state = JobState::kUnknown;
+};
+
+struct CancelCounts {
+  std::uint64_t cancelled = 0;
+  std::uint64_t stopping = 0;  // asked to stop, and not waited for
+  std::uint64_t already_ended = 0;
 };
 
 struct CancelOptions {
@@ -197,9 +216,11 @@ struct WorkerInfo {
   std::string pool;
   std::uint32_t slot = 0;
   std::uint64_t generation = 0;
-  int pid = 0;        // 0 = there is none just now
-  std::string state;  // "IDLE", "BUSY", …
-  std::vector<std::uint64_t> job_ids;
+  int pid = 0;                         // 0 = there is none just now
+  std::string state;                   // "IDLE", "BUSY", …
+  std::vector<std::uint64_t> job_ids;  // that it runs, ascending: the first 1024
+  std::uint32_t jobs_running = 0;
+  std::uint32_t jobs_max = 0;  // that it may run at once
   std::uint64_t jobs_run = 0;
   // 0 = not measured. Of the worker's own process: its resident memory, and that with its share of shared pages only
   // (0 also where the daemon may not look).

@@ -122,6 +122,7 @@ struct WatchOptions {
   bool workers = false;            // also: a worker came or ended
   std::uint32_t epoch = 0;         // go on behind this event; 0 and 0 = from now on
   std::uint64_t sequence = 0;
+  bool from_start = false;  // from the first event that the daemon has kept; without epoch and sequence
 };
 
 // What a job waits for.
@@ -209,6 +210,11 @@ class Client {
                              bool oldest_first = false) const;
   std::vector<CancelEntry> cancel(std::span<const std::uint64_t> ids, const CancelOptions& options = {}) const;
   std::vector<RetryEntry> retry(std::span<const std::uint64_t> ids) const;
+  // Of the jobs that have not ended, those that the filter chooses; it must choose by something. The caller's own, or
+  // for root and the daemon's user everybody's. Those of after the call are not among them.
+  CancelCounts cancel(const JobFilter& filter, const CancelOptions& options = {}) const;
+  // Likewise of the jobs that ended without success and were not retried.
+  std::vector<RetryEntry> retry(const JobFilter& filter) const;
   // The outcome with all bytes of its result. Error of kind kFailedPrecondition when the job has not ended.
   [[nodiscard]] Outcome result(std::uint64_t id) const;
   // Calls `sink` for every piece until the end, or until it returns false or throws. Returns the outcome when the job
