@@ -186,10 +186,9 @@ void add_cancel(CLI::App& app, Globals& globals) {
   verb.add_flag("--no-wait", options->no_wait, "Do not wait until nothing of them is left");
   verb.footer(
       "Exits 4 when one of the named ones had ended already or is not known.\n"
-      "Chosen are jobs that fit every option of the choice, your own, or for root and the daemon's user everybody's;\n"
-      "those submitted after this began are not among them. One that is queued when it is looked at and starts in "
-      "that\n"
-      "moment is stopped, too. How many there were is printed.\n\n"
+      "Chosen are jobs that fit every option of the choice: your own, or for root and the daemon's user everybody's;\n"
+      "those submitted after this began are not among them. One that starts in the moment that it is looked at is\n"
+      "stopped, too. It prints how many there were.\n\n"
       "Examples:\n"
       "  fut cancel 42\n"
       "  fut cancel --kill 50-60\n"

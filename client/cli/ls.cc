@@ -121,9 +121,9 @@ void add_ls(CLI::App& app, Globals& globals) {
   verb.add_flag("--all", options->all, "All of them, page by page");
   verb.add_option("--page", options->page, "Go on where an earlier list ended");
   verb.footer(
-      "STATE is RUNNING (stopping) while a job that was asked to stop goes on. "
-      "TIME is how long it ran, or has run, or has waited. WHAT is a task or a command line, cut to the terminal. Of\n"
-      "commands behind the first thousand it is left out, and so it is with --json: fut show has it.\n\n"
+      "TIME is how long it ran, or has run, or has waited. STATE is RUNNING (stopping) while a job that was asked to\n"
+      "stop goes on. WHAT is a task or a command line, cut to the terminal. Of commands behind the first thousand it\n"
+      "is left out, and so it is with --json: fut show has it.\n\n"
       "Examples:\n"
       "  fut ls --state running\n"
       "  fut ls --mine --state failed --state timed_out -n 100\n"

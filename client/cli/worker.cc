@@ -85,13 +85,12 @@ void add_worker(CLI::App& app, Globals& globals) {
   ls.callback([&globals, pool] { globals.action = [&globals, pool] { return list(*pool, globals); }; });
   constexpr const char* kExamples = "Examples:\n  fut worker ls\n  fut worker ls --pool command --json\n";
   worker.footer(kExamples);
-  ls.footer(std::string(
-                "JOBS: how many it runs of how many it may run at once, and the first of them; --json has up to 1024.\n"
-                "RUN: jobs that it has run. CPU: time of a worker and of all that it has started; SHARE: how much of "
-                "one core that was\n"
-                "since it began. RSS and PSS: the worker's own memory, PSS with its share of shared pages\n"
-                "only; TREE: the RSS of it and of all that runs below it.\n\n") +
-            kExamples);
+  ls.footer(
+      std::string("JOBS: how many it runs of how many it may at once, and the first of them; --json has up to\n"
+                  "1024. RUN: how many it has run. CPU: time of a worker and of all that it has started;\n"
+                  "SHARE: how much of one core that was since it began. RSS and PSS: the worker's own memory,\n"
+                  "PSS with its share of shared pages only; TREE: the RSS of it and of all that runs below it.\n\n") +
+      kExamples);
 }
 
 }  // namespace futured::cli
