@@ -188,7 +188,11 @@ void PoolSlot::blame(WorkerEnded& told) {
     told.newly_taken = end_->newly_taken();
     const auto fence = end_->running();
     const auto run = fence ? end_->find(*fence) : std::nullopt;
-    if (run) std::tie(told.taken, told.taken_at) = std::tuple(run->fence, run->taken_at);
+    if (run) {
+      std::tie(told.taken, told.taken_at) = std::tuple(run->fence, run->taken_at);
+    } else if (fence) {  // it wrote over the state word too
+      std::tie(told.taken, told.taken_at) = std::tuple(*fence, monotonic_now());
+    }
   } else if (const auto head = end_->head()) {
     if (head->state != channel::RunState::kOffered) {
       std::tie(told.taken, told.taken_at) = std::tuple(head->fence, head->taken_at);

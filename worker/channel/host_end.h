@@ -121,7 +121,7 @@ class HostEnd {
   // Runs that were taken since the last call, oldest first; for a worker that has many at once. A worker takes in the
   // order of the offers, so what it takes out of turn is told late.
   [[nodiscard]] std::vector<Head> newly_taken();
-  // The run whose code the worker says it is at.
+  // The run whose code the worker says it is at; of a broken channel, the one that it was at then.
   [[nodiscard]] std::optional<Fence> running() const;
   // Its fence, whatever stands in shared memory: for when a broken channel does not say what was running.
   [[nodiscard]] std::optional<Fence> oldest() const;
@@ -180,6 +180,7 @@ class HostEnd {
   [[nodiscard]] Status recover_requests(std::uint64_t tail);
   [[nodiscard]] Status recover_places();
   void fail(std::string why);
+  [[nodiscard]] std::optional<Fence> said_to_run() const;
   [[nodiscard]] bool request_room(std::size_t bytes, std::size_t keep_free);
   [[nodiscard]] bool see_request_tail();
   [[nodiscard]] bool has_free_place();
@@ -211,6 +212,7 @@ class HostEnd {
   ChannelFds fds_;
   ChannelMap map_;
   std::string broken_;
+  std::optional<Fence> running_at_break_;
 
   std::vector<Offer> offers_;
   std::uint32_t oldest_ = kNone;
