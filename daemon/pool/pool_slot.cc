@@ -102,6 +102,9 @@ void PoolSlot::keep(const channel::Call& call) {
   const auto [kept, is_new] = kept_calls_.try_emplace(call.id.fence);
   if (!is_new) end_->answer(kept->second.id, {});
   kept->second = {call.id, std::string(call.request)};
+  if (!end_->has_answer(call.id)) return;
+  end_->answer(call.id, {});
+  kept_calls_.erase(kept);
 }
 
 void PoolSlot::drop_calls_but_of(const std::vector<RecoveredRun>& runs) {

@@ -215,7 +215,8 @@ def test_the_example_plugin(make_daemon, api_of, tmp_path):
     ("memory_max = '1GiB'", "memory_max: the jobs of mode async share one process"),
     ("private_directory = true", "private_directory: the jobs of mode async share one process"),
     ("jobs_at_once = 100000", "jobs_at_once: must be 2 to 16384"),
-    ("jobs_at_once = 1", "jobs_at_once: must be 2 to 16384"),
+    ("jobs_at_once = 1", "jobs_at_once: must be 2 to 16384; for one at a time use mode process"),
+    ("leaks = 'warn'", "leaks: the jobs of mode async share one process"),
 ])
 def test_what_coroutines_cannot_have_is_refused_by_name(make_daemon, setting, complaint):
     with pytest.raises(DidNotStart) as caught:

@@ -138,6 +138,8 @@ class HostEnd {
 
   // Answers a call, at once and with the wake-up. One that is not open, or was given up by its run, changes nothing.
   void answer(const CallId& id, const Answer& answer);
+  // An earlier daemon did, so what was asked for is on disk, or refused; it only died before it had released the call.
+  [[nodiscard]] bool has_answer(const CallId& id);
 
   // Before sleeping on wake_fd(): false when something can be read already.
   [[nodiscard]] bool arm();
