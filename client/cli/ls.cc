@@ -21,6 +21,7 @@ struct Options {
   std::string queue;
   std::string task;
   std::string name;
+  std::uint64_t parent = 0;
   bool mine = false;
   bool quarantined = false;
   bool all = false;
@@ -35,6 +36,7 @@ client::JobFilter filter_of(const Options& options) {
   require_utf8("--page", options.page);
   client::JobFilter filter{
       .states = parse_states(options.states), .queue = options.queue, .task = options.task, .name = options.name};
+  filter.parent_id = options.parent;
   if (options.quarantined) filter.causes = {client::CauseKind::kQuarantined};
   if (options.mine) filter.owner_uid = ::getuid();
   return filter;
@@ -102,6 +104,7 @@ void add_ls(CLI::App& app, Globals& globals) {
   verb.add_option("-q,--queue", options->queue, "Of this queue");
   verb.add_option("--task", options->task, "Of this task");
   verb.add_option("--name", options->name, "With this name");
+  verb.add_option("--parent", options->parent, "Submitted by a task of this job")->check(at_least_one());
   verb.add_flag("--quarantined", options->quarantined, "Given up because they took down too many workers");
   verb.add_flag("--mine", options->mine, "Submitted by me");
   verb.add_option("-n,--limit", options->limit, "At most so many (default: 20)")->check(at_least_one());
@@ -113,6 +116,7 @@ void add_ls(CLI::App& app, Globals& globals) {
       "Examples:\n"
       "  fut ls --state running\n"
       "  fut ls --mine --state failed --state timed_out -n 100\n"
+      "  fut ls --parent 42 --all\n"
       "  fut ls --json --all | jq .id\n");
   verb.callback([&globals, options] { globals.action = [&globals, options] { return ls(*options, globals); }; });
 }

@@ -27,7 +27,6 @@ bool JobChoice::takes(const Cause* cause) const {
 Result<JobChoice> read_filter(const api::JobFilter& filter) {
   if (!filter.pool().empty()) return unbuilt("filter.pool");
   if (!filter.labels().empty()) return unbuilt("filter.labels");
-  if (filter.parent_id() != 0) return unbuilt("filter.parent_id");
   if (filter.batch_id() != 0) return unbuilt("filter.batch_id");
   JobChoice choice;
   for (int i = 0; i < filter.states_size(); ++i) {

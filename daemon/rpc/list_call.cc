@@ -26,6 +26,7 @@ struct Asked {
     if (!choice.takes(job.id, view.state(), job.owner)) return false;
     if (after_us != 0 && job.submitted_at.us <= after_us) return false;
     if (before_us != 0 && job.submitted_at.us >= before_us) return false;
+    if (query.parent.is_set() && query.parent != job.lineage.parent) return false;
     return !retry_of.is_set() || retry_of == job.retry_of;
   }
 };
@@ -48,6 +49,7 @@ Status take_filter(const api::JobFilter& filter, Asked& asked) {
   asked.after_us = filter.submitted_after_us();
   asked.before_us = filter.submitted_before_us();
   asked.retry_of = JobId{filter.retry_of()};
+  asked.query.parent = JobId{filter.parent_id()};
   return {};
 }
 

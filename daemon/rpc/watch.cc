@@ -15,6 +15,7 @@ Status refuse_unbuilt(const api::WatchRequest& request) {
   if (filter.submitted_after_us() != 0) return unbuilt("filter.submitted_after_us");
   if (filter.submitted_before_us() != 0) return unbuilt("filter.submitted_before_us");
   if (filter.retry_of() != 0) return unbuilt("filter.retry_of");
+  if (filter.parent_id() != 0) return unbuilt("filter.parent_id");
   return {};
 }
 

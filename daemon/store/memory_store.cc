@@ -81,7 +81,8 @@ class MemoryReader : public StoreReader, private CallbackTables {
 
   Result<std::optional<JobRecord>> get(JobId id, bool with_payload) override;
   Result<JobPage> list(const JobQuery& query) override;
-  Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) override;
+  using StoreReader::endings;
+  Result<EndingsPage> endings(const std::vector<JobId>& ids, std::size_t bytes_max) override;
   Result<std::optional<KeyRow>> find_key(const KeyQuery& key) override;
   Result<std::optional<CallbackRecord>> callback(CallbackId id) override;
   Result<std::optional<DeliveryRecord>> delivery(CallbackId id) override;
@@ -339,10 +340,11 @@ Result<JobPage> MemoryReader::list(const JobQuery& query) {
   JobPage page;
   std::uint64_t scanned = 0;
   auto end = query.before == 0 ? rows_->jobs.end() : rows_->jobs.lower_bound(JobId{query.before});
-  for (auto at = std::make_reverse_iterator(end); at != rows_->jobs.rend(); ++at, ++scanned) {
-    if (scanned == query.scan_max || page.jobs.size() == query.jobs_max) return page;
-    page.next_before = at->first.value;
+  for (auto at = std::make_reverse_iterator(end); at != rows_->jobs.rend(); ++at) {
     const Job& job = at->second;
+    if (query.parent.is_set() && query.parent != job.row.lineage.parent) continue;
+    if (scanned++ == query.scan_max || page.jobs.size() == query.jobs_max) return page;
+    page.next_before = at->first.value;
     if (!query.wants(job.ending)) continue;
     const JobSpec& spec = rows_->specs.at(job.row.spec);
     if (!query.states.empty() && std::ranges::find(query.states, job.ending.state) == query.states.end()) continue;
@@ -353,19 +355,23 @@ Result<JobPage> MemoryReader::list(const JobQuery& query) {
   return page;
 }
 
-Result<std::vector<OutcomeRow>> MemoryReader::endings(const std::vector<JobId>& ids) {
+Result<EndingsPage> MemoryReader::endings(const std::vector<JobId>& ids, std::size_t bytes_max) {
   if (ids.size() > limits::kListPageMax) {
     return Error{ErrorCode::kInvalidArgument,
                  "endings of more than " + std::to_string(limits::kListPageMax) + " jobs asked at once"};
   }
   const std::lock_guard lock(rows_->mutex);
-  std::vector<OutcomeRow> endings;
+  EndingsPage page;
+  std::size_t bytes = 0;
   for (const JobId id : ids) {
+    if (page.ids > 0 && bytes >= bytes_max) break;
+    ++page.ids;
     const auto job = rows_->jobs.find(id);
     if (job == rows_->jobs.end()) continue;
-    endings.push_back({id, copy_of(job->second.ending)});
+    page.rows.push_back({id, copy_of(job->second.ending)});
+    bytes += page.rows.back().ending.result.size();
   }
-  return endings;
+  return page;
 }
 
 Result<std::optional<CallbackRecord>> MemoryReader::callback(CallbackId id) {
