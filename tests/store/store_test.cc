@@ -159,7 +159,7 @@ TEST_P(StoreTest, UnfinishedJobIsResidentWithEveryField) {
   commit(batch);
   reopen();
   const Snapshot read = snapshot();
-  ASSERT_EQ(ids_of(read.resident), (Numbers{1, 2}));
+  ASSERT_EQ(ids_of(read.resident), (Ids{1, 2}));
   const StoredJob& job = read.resident[0];
   EXPECT_EQ(job.spec, SpecId{1});
   EXPECT_EQ(job.owner, 4'000'000'000u);
@@ -370,7 +370,7 @@ TEST_P(StoreTest, BacklogIsNotResident) {
   commit(batch);
   reopen();
   const Snapshot read = snapshot();
-  EXPECT_EQ(ids_of(read.resident), (Numbers{1, 4}));
+  EXPECT_EQ(ids_of(read.resident), (Ids{1, 4}));
   ASSERT_EQ(read.backlog.size(), 2u);
   EXPECT_EQ(read.backlog[0].pool, PoolId{1});
   EXPECT_EQ(read.backlog[0].jobs, 3u);
@@ -443,7 +443,7 @@ TEST_P(StoreTest, ResidentThatIsSpilledLaterLeavesTheSnapshot) {
   for (std::uint64_t id = 1; id <= 79; ++id) spill.backlog_added.push_back(fifo_key(id));
   commit(spill);
   reopen();
-  EXPECT_EQ(ids_of(snapshot().resident), (Numbers{80}));
+  EXPECT_EQ(ids_of(snapshot().resident), (Ids{80}));
   EXPECT_TRUE(load(1).in_backlog);
 }
 
@@ -454,14 +454,14 @@ TEST_P(StoreTest, JobOfTheBacklogEndsAndLeavesIt) {
     batch.backlog_added.push_back(fifo_key(id));
   }
   commit(batch);
-  EXPECT_EQ(claimed(1, 1), (Numbers{1, 2, 3}));
-  EXPECT_EQ(claimed(1, 1), (Numbers{1, 2, 3})) << "a claim is a pure read";
+  EXPECT_EQ(claimed(1, 1), (Ids{1, 2, 3}));
+  EXPECT_EQ(claimed(1, 1), (Ids{1, 2, 3})) << "a claim is a pure read";
   Batch ended;
   ended.outcomes.push_back(outcome_row(2));
   ended.backlog_removed.push_back(fifo_key(2));
   commit(ended);
   reopen();
-  EXPECT_EQ(claimed(1, 1), (Numbers{1, 3}));
+  EXPECT_EQ(claimed(1, 1), (Ids{1, 3}));
   EXPECT_EQ(load(2).state, JobState::kSucceeded);
   EXPECT_FALSE(load(2).in_backlog);
   EXPECT_EQ(snapshot().backlog.at(0).jobs, 2u);
@@ -506,16 +506,16 @@ TEST_P(StoreTest, ClaimFollowsEachDiscipline) {
   }
   commit(batch);
   reopen();
-  EXPECT_EQ(claimed(1, 1), (Numbers{1, 2, 3, 4, 5}));
-  EXPECT_EQ(claimed(2, 1), (Numbers{5, 4, 3, 2, 1}));
-  EXPECT_EQ(claimed(3, 1), (Numbers{2, 4, 1, 5, 3}));
+  EXPECT_EQ(claimed(1, 1), (Ids{1, 2, 3, 4, 5}));
+  EXPECT_EQ(claimed(2, 1), (Ids{5, 4, 3, 2, 1}));
+  EXPECT_EQ(claimed(3, 1), (Ids{2, 4, 1, 5, 3}));
   EXPECT_TRUE(claimed(3, 2).empty());
   EXPECT_TRUE(claimed(4, 1).empty());
 
-  EXPECT_EQ(claimed(1, 1, OrderKey{0, 2}, 2), (Numbers{3, 4}));
-  EXPECT_EQ(claimed(2, 1, OrderKey{0, -4}, 2), (Numbers{3, 2}));
-  EXPECT_EQ(claimed(3, 1, OrderKey{-5, 2}, 2), (Numbers{4, 1}));
-  EXPECT_EQ(claimed(3, 1, OrderKey{0, 1}, 9), (Numbers{5, 3}));
+  EXPECT_EQ(claimed(1, 1, OrderKey{0, 2}, 2), (Ids{3, 4}));
+  EXPECT_EQ(claimed(2, 1, OrderKey{0, -4}, 2), (Ids{3, 2}));
+  EXPECT_EQ(claimed(3, 1, OrderKey{-5, 2}, 2), (Ids{4, 1}));
+  EXPECT_EQ(claimed(3, 1, OrderKey{0, 1}, 9), (Ids{5, 3}));
   EXPECT_TRUE(claimed(3, 1, OrderKey{5, 3}).empty());
 }
 
@@ -583,11 +583,11 @@ TEST_P(StoreTest, ClaimStopsAtItsBytesButGivesOneJob) {
   const auto with_bytes = [&](std::uint64_t bytes, std::uint64_t after) {
     return ids_of(claim({QueueId{1}, PoolId{1}, OrderKey{0, static_cast<std::int64_t>(after)}, 100, bytes}));
   };
-  EXPECT_EQ(with_bytes(200, 0), (Numbers{1, 2}));
-  EXPECT_EQ(with_bytes(299, 0), (Numbers{1, 2}));
-  EXPECT_EQ(with_bytes(1'199, 0), (Numbers{1, 2}));
-  EXPECT_EQ(with_bytes(1'200, 0), (Numbers{1, 2, 3}));
-  EXPECT_EQ(with_bytes(1, 2), (Numbers{3}));
+  EXPECT_EQ(with_bytes(200, 0), (Ids{1, 2}));
+  EXPECT_EQ(with_bytes(299, 0), (Ids{1, 2}));
+  EXPECT_EQ(with_bytes(1'199, 0), (Ids{1, 2}));
+  EXPECT_EQ(with_bytes(1'200, 0), (Ids{1, 2, 3}));
+  EXPECT_EQ(with_bytes(1, 2), (Ids{3}));
 }
 
 TEST_P(StoreTest, ClaimBringsWhatTheCoreNeeds) {
@@ -620,7 +620,7 @@ TEST_P(StoreTest, LoadGivesWhatExistsInOrder) {
   commit(batch);
   const auto answer = store_->load({JobId{3}, JobId{9}, JobId{2}, JobId{3}});
   ASSERT_TRUE(answer.ok());
-  EXPECT_EQ(ids_of(answer->jobs), (Numbers{2, 3}));
+  EXPECT_EQ(ids_of(answer->jobs), (Ids{2, 3}));
   EXPECT_EQ(answer->jobs[0].state, JobState::kTimedOut);
   EXPECT_EQ(answer->jobs[1].state, JobState::kQueued);
   EXPECT_EQ(answer->specs.size(), 2u);
@@ -636,15 +636,15 @@ TEST_P(StoreTest, ListPagesFromTheNewest) {
   query.jobs_max = 3;
   auto page = reader->list(query);
   ASSERT_TRUE(page.ok()) << page.error().message;
-  EXPECT_EQ(ids_of(*page), (Numbers{7, 6, 5}));
+  EXPECT_EQ(ids_of(*page), (Ids{7, 6, 5}));
   EXPECT_EQ(page->jobs[0].job.payload.view(), "");
   EXPECT_EQ(page->jobs[0].spec, spec_row(1).spec);
   query.before = page->next_before;
   page = reader->list(query);
-  EXPECT_EQ(ids_of(*page), (Numbers{4, 3, 2}));
+  EXPECT_EQ(ids_of(*page), (Ids{4, 3, 2}));
   query.before = page->next_before;
   page = reader->list(query);
-  EXPECT_EQ(ids_of(*page), (Numbers{1}));
+  EXPECT_EQ(ids_of(*page), (Ids{1}));
   EXPECT_EQ(page->next_before, 0u);
 }
 
@@ -664,13 +664,13 @@ TEST_P(StoreTest, ListFiltersAndStopsAtItsScanBound) {
     EXPECT_TRUE(page.ok());
     return ids_of(*page);
   };
-  EXPECT_EQ(ids({.states = {JobState::kFailed}, .queue = {}, .name = {}, .task = {}}), (Numbers{9, 6, 3}));
+  EXPECT_EQ(ids({.states = {JobState::kFailed}, .queue = {}, .name = {}, .task = {}}), (Ids{9, 6, 3}));
   EXPECT_EQ(ids({.states = {JobState::kFailed, JobState::kSucceeded}, .queue = {}, .name = {}, .task = {}}),
-            (Numbers{9, 6, 3, 1}));
-  EXPECT_EQ(ids({.states = {JobState::kQueued}, .queue = "other", .name = {}, .task = {}}), (Numbers{7, 5}));
-  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = "nobody", .task = {}}), (Numbers{}));
+            (Ids{9, 6, 3, 1}));
+  EXPECT_EQ(ids({.states = {JobState::kQueued}, .queue = "other", .name = {}, .task = {}}), (Ids{7, 5}));
+  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = "nobody", .task = {}}), (Ids{}));
   EXPECT_EQ(ids({.states = {}, .queue = {}, .name = "näme", .task = "task"}).size(), 10u);
-  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = {}, .task = "other"}), (Numbers{}));
+  EXPECT_EQ(ids({.states = {}, .queue = {}, .name = {}, .task = "other"}), (Ids{}));
 
   JobQuery narrow;
   narrow.scan_max = 4;
@@ -772,14 +772,13 @@ TEST_P(StoreTest, ChildrenAreListedByTheirParent) {
     EXPECT_EQ(page->next_before, next_before);
     return found;
   };
-  using Numbers = std::vector<std::uint64_t>;
-  EXPECT_EQ(ids({.parent = JobId{1}}), (Numbers{12, 10, 8, 6, 4}));
-  EXPECT_EQ(ids({.parent = JobId{2}}), (Numbers{11, 9, 7, 5, 3}));
-  EXPECT_EQ(ids({.parent = JobId{3}}), Numbers{});
-  EXPECT_EQ(ids({.jobs_max = 2, .parent = JobId{1}}, 10), (Numbers{12, 10}));
-  EXPECT_EQ(ids({.before = 10, .jobs_max = 2, .parent = JobId{1}}, 6), (Numbers{8, 6}));
-  EXPECT_EQ(ids({.scan_max = 1, .states = {JobState::kSucceeded}, .parent = JobId{1}}, 12), Numbers{});
-  EXPECT_EQ(ids({.states = {JobState::kSucceeded}, .parent = JobId{1}}), Numbers{8});
+  EXPECT_EQ(ids({.parent = JobId{1}}), (Ids{12, 10, 8, 6, 4}));
+  EXPECT_EQ(ids({.parent = JobId{2}}), (Ids{11, 9, 7, 5, 3}));
+  EXPECT_EQ(ids({.parent = JobId{3}}), Ids{});
+  EXPECT_EQ(ids({.jobs_max = 2, .parent = JobId{1}}, 10), (Ids{12, 10}));
+  EXPECT_EQ(ids({.before = 10, .jobs_max = 2, .parent = JobId{1}}, 6), (Ids{8, 6}));
+  EXPECT_EQ(ids({.scan_max = 1, .states = {JobState::kSucceeded}, .parent = JobId{1}}, 12), Ids{});
+  EXPECT_EQ(ids({.states = {JobState::kSucceeded}, .parent = JobId{1}}), Ids{8});
 }
 
 TEST_P(StoreTest, EmptyBatchIsNothing) {
