@@ -20,6 +20,7 @@ namespace futured::runtime {
 namespace {
 
 constexpr int kStepsMax = 64;  // between two looks at the channel
+constexpr Duration kBeat = std::chrono::milliseconds(100);
 constexpr Duration kSleepMax = std::chrono::milliseconds(limits::kTimeoutMsMax);
 
 }  // namespace
@@ -92,6 +93,7 @@ AsyncLoop::AsyncLoop(channel::LoopFigures* figures) : inside_(std::make_unique<I
 }
 
 AsyncLoop::~AsyncLoop() {
+  for (TaskContext* const caller : callers_) caller->not_called();
   if (inside_->wake.is_open()) inside_->wake.release();  // the channel's
 }
 
@@ -104,7 +106,7 @@ bool AsyncLoop::begin(TaskContext& context, sdk::Waiter& waiter) {
     made->timer->async_wait([made](const asio::error_code&) { made->over(); });
   } else if (waiter.what == For::kTime) {
     asio::post(io, [made] { made->over(); });
-  } else if (waiter.what != For::kStop) {
+  } else if (waiter.what == For::kReadable || waiter.what == For::kWritable) {
     // One of our own: several may wait for one descriptor, and each registration needs another.
     const int copy = ::fcntl(waiter.descriptor, F_DUPFD_CLOEXEC, 0);
     asio::error_code wrong;
@@ -157,7 +159,25 @@ bool AsyncLoop::run_some() {
   return steps > 0;
 }
 
+// One load each. They are few, or the daemon is away and there is nothing else to do.
+bool AsyncLoop::look_for_replies() {
+  if (callers_.empty()) return false;
+  const Instant now = monotonic_now();
+  const bool beats = now - beat_at_ >= kBeat;
+  if (beats) beat_at_ = now;
+  bool answered = false;
+  std::erase_if(callers_, [&](TaskContext* caller) {
+    if (beats) caller->beat();
+    const TaskContext::Calls calls = caller->look_for_reply();
+    answered = answered || calls.is_answered;
+    if (!calls.are_open) caller->not_called();
+    return !calls.are_open;
+  });
+  return answered;
+}
+
 void AsyncLoop::sleep(int descriptor) {
+  if (!callers_.empty()) return sleep_for(descriptor, kBeat);
   inside_->watch(descriptor);
   inside_->io.restart();
   (void)inside_->io.run_one();
@@ -189,8 +209,10 @@ void run_alone(channel::WorkerEnd& end, TaskContext& context, const sdk::AsyncTa
   const Fence fence{JobId{context.job_id()}, Epoch{context.epoch()}, context.attempt()};
   while (!body.handle().done()) {
     if (const auto reason = end.stop_reason(fence)) context.stop(*reason);
+    (void)loop.look_for_replies();
     if (loop.run_some() || !end.arm_for_stop()) continue;
-    loop.sleep(end.wake_fd());
+    // What came before the channel was armed wakes nobody.
+    if (!loop.look_for_replies()) loop.sleep(end.wake_fd());
     end.disarm();
   }
   body.handle().promise().take();

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "futured/task.h"
 #include "worker/channel/worker_end.h"
@@ -27,7 +28,13 @@ class AsyncLoop {
 
   // Does some of what is due. False: nothing was.
   bool run_some();
-  // Until something is due, or `descriptor` is readable.
+  // Runs of which a submit has no answer yet; they are looked at until it has, or they are forgotten.
+  void add_caller(TaskContext& context) { callers_.push_back(&context); }
+  void forget_caller(const TaskContext& context) { std::erase(callers_, &context); }
+  // True: some answer is there, and run_some() goes on with who waited for it.
+  [[nodiscard]] bool look_for_replies();
+
+  // Until something is due, or `descriptor` is readable; or, while a submit has no answer, for a beat.
   void sleep(int descriptor);
   // The same, at most so long.
   void sleep_for(int descriptor, Duration time);
@@ -36,6 +43,8 @@ class AsyncLoop {
   struct Operation;
   struct Inside;
   std::unique_ptr<Inside> inside_;
+  std::vector<TaskContext*> callers_;
+  Instant beat_at_;  // of the callers
 };
 
 // Calls a coroutine task on a worker that has nothing else to do, and returns or throws as it ends.

@@ -79,7 +79,7 @@ int AsyncWorker::work() {
     if (!end_.arm()) continue;
     if (jobs_.empty() && mappings_.size() > 0) {
       let_mappings_go();
-    } else {
+    } else if (!loop_.look_for_replies()) {  // what came before the channel was armed wakes nobody
       loop_.sleep(end_.wake_fd());
     }
     end_.disarm();
@@ -99,6 +99,7 @@ Intake AsyncWorker::work_some() {
   figures_.turns.fetch_add(1, std::memory_order_relaxed);
   const Intake got = take_in();
   if (got == Intake::kEnded || got == Intake::kBroken) return got;
+  (void)loop_.look_for_replies();
   return loop_.run_some() ? Intake::kRun : got;
 }
 

@@ -145,6 +145,59 @@ FUTURED_TASK("async.leaves_waits", [](AsyncContext& context) -> Async<std::strin
   co_return std::string("ended");
 });
 
+// So many children, each awaited; their numbers.
+FUTURED_TASK("async.submits", [](AsyncContext& context, std::uint64_t count) -> Async<std::string> {
+  std::string jobs;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t job = co_await context.submit("echo", i);
+    jobs += std::to_string(job) + " ";
+  }
+  co_return jobs;
+});
+
+// The daemon's refusal.
+FUTURED_TASK("async.submits_nothing", [](AsyncContext& context) -> Async<std::string> {
+  try {
+    co_await context.submit("no.such.task");
+  } catch (const futured::SubmitError& error) {
+    co_return error.error_class();
+  }
+  co_return std::string("a job");
+});
+
+// Submits once the file is there; writes the child's number, or that it was stopped, twice over.
+FUTURED_TASK("async.submits_at",
+             [](AsyncContext& context, std::string gate, std::string go, std::string proof) -> Async<> {
+               report(gate);
+               while (access(go.c_str(), F_OK) != 0) co_await context.sleep(milliseconds(10));
+               std::string seen;
+               for (int i = 0; i < 2; ++i) {
+                 try {
+                   const std::uint64_t job = co_await context.submit("echo", i);
+                   seen += std::to_string(job) + " ";
+                 } catch (const futured::Stopped&) {
+                   seen += "stopped ";
+                 }
+               }
+               std::ofstream(proof) << seen << std::endl;
+             });
+
+// Two of its coroutines submit, one of which is left before it is answered.
+FUTURED_TASK("async.submits_beside", [](AsyncContext& context) -> Async<std::string> {
+  const auto submits = [](AsyncContext& its, std::uint64_t& job) -> Async<> { job = co_await its.submit("echo", 1); };
+  std::uint64_t left = 0;
+  std::uint64_t beside = 0;
+  {
+    const Async<> forgotten = submits(context, left);
+    forgotten.handle().resume();
+  }
+  const Async<> second = submits(context, beside);
+  second.handle().resume();
+  const std::uint64_t third = co_await context.submit("echo", 2);
+  while (!second.handle().done()) co_await context.sleep(milliseconds(1));
+  co_return std::to_string(left) + " " + std::to_string(static_cast<int>(beside != 0 && third != beside));
+});
+
 FUTURED_TASK("async.array", [](AsyncContext& context, std::uint64_t count) -> Async<futured::Array<double>> {
   futured::Array<double> made = context.make_array<double>({count});
   co_await context.sleep(milliseconds(1));
