@@ -210,6 +210,45 @@ def test_the_example_plugin(make_daemon, api_of, tmp_path):
     assert "has not come" in log_of(api, stopped)
 
 
+@pytest.mark.parametrize("mode", ["async", "process", "fresh", "thread"])
+def test_a_submit_is_awaited(make_daemon, api_of, mode):
+    api = api_of(make_daemon(ASYNC.replace("'async'", f"'{mode}'")).start())
+    parents = call(api, "async.submits", 20, count=10)
+    numbers = [int(word) for text in results(api, parents) for word in text.split()]
+    assert len(set(numbers)) == 200
+    api.wait(numbers)
+    assert {api.get(number).parent_id for number in numbers} == set(parents)
+    assert results(api, call(api, "async.submits_nothing")) == ["NOT_FOUND"]
+    assert results(api, call(api, "async.submits_beside")) == ["0 1"]
+
+
+def until(holds, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_others_go_on_while_no_daemon_answers_a_submit(make_daemon, api_of, gate, tmp_path):
+    daemon = make_daemon(ASYNC).start()
+    go, proof, ticks = (tmp_path / name for name in ("go", "proof", "ticks"))
+    (parent,) = call(api_of(daemon), "async.submits_at", gate.path, go, proof)
+    gate.line()
+    (other,) = call(api_of(daemon), "async.ticks", ticks)
+    until(ticks.exists)
+    daemon.kill()
+    go.touch()
+    before = ticks.stat().st_size
+    until(lambda: ticks.stat().st_size > before + 20)
+    assert not proof.exists()
+    api = api_of(daemon.start())
+    results(api, [parent])
+    first, second = (int(word) for word in proof.read_text().split())
+    api.wait([first, second])
+    assert first != second and api.get(first).parent_id == parent
+    api.cancel(other, wait=True)
+
+
 @pytest.mark.parametrize("setting, complaint", [
     ("jobs_per_worker_max = 5", "jobs_per_worker_max: mode async has no moment between two jobs"),
     ("memory_max = '1GiB'", "memory_max: the jobs of mode async share one process"),

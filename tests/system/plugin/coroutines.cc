@@ -182,6 +182,15 @@ FUTURED_TASK("async.submits_at",
                std::ofstream(proof) << seen << std::endl;
              });
 
+// Writes a byte now and then, until it is stopped.
+FUTURED_TASK("async.ticks", [](AsyncContext& context, std::string path) -> Async<> {
+  std::ofstream file(path);
+  for (;;) {
+    file << '.' << std::flush;
+    co_await context.sleep(milliseconds(10));
+  }
+});
+
 // Two of its coroutines submit, one of which is left before it is answered.
 FUTURED_TASK("async.submits_beside", [](AsyncContext& context) -> Async<std::string> {
   const auto submits = [](AsyncContext& its, std::uint64_t& job) -> Async<> { job = co_await its.submit("echo", 1); };
