@@ -1,6 +1,8 @@
 #include "worker/runtime/async_loop.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +12,9 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <cerrno>
+#include <cstdlib>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/limits.h"
@@ -88,8 +92,41 @@ struct AsyncLoop::Operation {
   std::optional<asio::posix::stream_descriptor> descriptor;
 };
 
-AsyncLoop::AsyncLoop(channel::LoopFigures* figures) : inside_(std::make_unique<Inside>()) {
+namespace {
+
+[[nodiscard]] std::set<int> open_descriptors() {
+  std::set<int> found;
+  DIR* const folder = ::opendir("/proc/self/fd");
+  if (folder == nullptr) return found;
+  while (const dirent* const entry = ::readdir(folder)) {
+    if (entry->d_name[0] != '.') found.insert(std::atoi(entry->d_name));
+  }
+  found.erase(::dirfd(folder));
+  ::closedir(folder);
+  return found;
+}
+
+}  // namespace
+
+// Asio does not say which descriptors it has, and goes round for ever without them.
+AsyncLoop::AsyncLoop(channel::LoopFigures* figures) {
+  const std::set<int> before = figures != nullptr ? open_descriptors() : std::set<int>();
+  inside_ = std::make_unique<Inside>();
   inside_->figures = figures;
+  if (before.empty()) return;
+  for (const int descriptor : open_descriptors()) {
+    struct stat is {};
+    if (before.contains(descriptor) || ::fstat(descriptor, &is) != 0) continue;
+    own_.push_back({descriptor, is.st_dev, is.st_ino});
+  }
+}
+
+// Another file may have the number by now.
+bool AsyncLoop::is_sound() const {
+  return std::ranges::all_of(own_, [](const Own& own) {
+    struct stat is {};
+    return ::fstat(own.descriptor, &is) == 0 && is.st_dev == own.device && is.st_ino == own.inode;
+  });
 }
 
 AsyncLoop::~AsyncLoop() {

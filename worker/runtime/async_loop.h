@@ -1,6 +1,7 @@
 // AsyncLoop: what coroutine tasks wait for, time and descriptors, on one thread. Asio inside.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -13,7 +14,8 @@ namespace futured::runtime {
 
 class AsyncLoop {
  public:
-  // `figures`: where it tells of itself.
+  // `figures`: where it tells of itself. Such a loop, of a worker of mode async, is made before there are threads, and
+  // knows its own descriptors.
   explicit AsyncLoop(channel::LoopFigures* figures = nullptr);
   ~AsyncLoop();
   AsyncLoop(const AsyncLoop&) = delete;
@@ -25,6 +27,9 @@ class AsyncLoop {
   // The wait ends soon, whatever it is for.
   void end(sdk::Waiter& waiter);
   void forget(sdk::Waiter& waiter) noexcept;
+
+  // False: somebody has closed its descriptors, and nothing that it is asked would ever end. Some 0.3 us.
+  [[nodiscard]] bool is_sound() const;
 
   // Does some of what is due. False: nothing was.
   bool run_some();
@@ -43,6 +48,12 @@ class AsyncLoop {
   struct Operation;
   struct Inside;
   std::unique_ptr<Inside> inside_;
+  struct Own {
+    int descriptor = -1;
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+  };
+  std::vector<Own> own_;
   std::vector<TaskContext*> callers_;
   Instant beat_at_;  // of the callers
 };

@@ -49,7 +49,10 @@ bool TaskContext::wait_for(std::chrono::nanoseconds time) {
 }
 
 StopReason TaskContext::stop_reason() {
-  const auto reason = told_stop_ ? told_stop_ : end_.stop_reason(fence_);
+  auto reason = told_stop_;
+  if (!reason || *reason == channel::StopReason::kSoftTimeout) {  // what came behind that may lie there already
+    if (const auto later = end_.stop_reason(fence_)) reason = later;
+  }
   if (!reason) return StopReason::kNone;
   switch (*reason) {
     case channel::StopReason::kCancel:
