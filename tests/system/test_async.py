@@ -134,7 +134,7 @@ def test_a_job_that_ignores_its_stop_ends_the_worker_and_its_neighbours_run_agai
         assert "brought down by another job" in history[0].cause.message
 
 
-@pytest.mark.parametrize("how, told", [("abort", 6), ("segv", 11), ("exit", 0)])
+@pytest.mark.parametrize("how, told", [("abort", 6), ("segv", 11), ("exit", 0), ("close", 0)])
 def test_who_brings_a_worker_down_is_charged_and_its_neighbours_are_not(api, gate, go, how, told):
     jobs = met(api, gate, go, 3)
     (guilty,) = call(api, "async.bring_down", how, crashes_max=1)
