@@ -322,8 +322,9 @@ TEST_F(ProcessWorkerTest, ACoroutineAwaitsItsSubmits) {
   const auto submits = [](AsyncContext& context) -> Async<std::string> {
     std::string seen;
     for (int i = 0; i < 3; ++i) {
+      const SubmitOptions options{.priority = i};
       try {
-        const std::uint64_t child = co_await context.submit("resize", i, {.priority = i});
+        const std::uint64_t child = co_await context.submit("resize", i, options);
         seen += std::to_string(child) + " ";
       } catch (const SubmitError& error) {
         seen += error.error_class() + " ";
