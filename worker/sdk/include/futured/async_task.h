@@ -226,7 +226,7 @@ class AsyncContext : public Context {
 
   // Context::submit, awaited: the others have the thread until the answer is there, however long no daemon is. Submits
   // of one run are sent one after another, in the order in which they are awaited. Once the job was asked to stop, it
-  // throws Stopped, each time.
+  // throws Stopped, each time. (GCC 12 compiles no initializer list within a co_await: have the options in a variable.)
   template <typename Arguments>
   Submit submit(std::string_view task, const Arguments& arguments, const SubmitOptions& options = {});
   Submit submit(std::string_view task) {
