@@ -332,7 +332,7 @@ TEST_F(ProcessWorkerTest, ACoroutineAwaitsItsSubmits) {
     }
     co_return seen;
   };
-  const std::vector<sdk::RegisteredTask> tasks{{"submits", "", "", {}, sdk::wrap_async(submits)}};
+  const std::vector<sdk::RegisteredTask> tasks{sdk::RegisteredTask{"submits", "", "", {}, sdk::wrap_async(submits)}};
   ProcessWorker worker(worker_end_, tasks);
   offer("");
   Answering daemon(host_, [](const ChildRequest& asked) {
@@ -356,7 +356,7 @@ TEST_F(ProcessWorkerTest, AStopEndsEverySubmitOfACoroutine) {
     }
     throw Stopped();
   };
-  const std::vector<sdk::RegisteredTask> tasks{{"submits", "", "", {}, sdk::wrap_async(submits)}};
+  const std::vector<sdk::RegisteredTask> tasks{sdk::RegisteredTask{"submits", "", "", {}, sdk::wrap_async(submits)}};
   ProcessWorker worker(worker_end_, tasks);
   offer("");
   const Fence asks = channel::fence(next_job_ - 1);
