@@ -165,7 +165,8 @@ Status check(const PoolTerms& terms) {
   const std::uint32_t least = is_async ? 2 : 1;
   const std::uint32_t most = is_async ? limits::kCoroutinesMax : limits::kJobsAtOnceMax;
   if (terms.jobs_at_once < least || terms.jobs_at_once > most) {
-    return refuse("jobs_at_once: must be " + std::to_string(least) + " to " + std::to_string(most));
+    return refuse("jobs_at_once: must be " + std::to_string(least) + " to " + std::to_string(most) +
+                  (is_async && terms.jobs_at_once == 1 ? "; for one at a time use mode process" : ""));
   }
   if (terms.jobs_at_once != 1 && !terms.shares_process()) {
     return refuse("jobs_at_once: " + mode + " runs one job at a time");
@@ -187,6 +188,10 @@ Status check(const PoolTerms& terms) {
   if (terms.shares_process() && (terms.jobs_per_worker_max != 0 || terms.rss_bytes_max != 0)) {
     return refuse((terms.rss_bytes_max != 0 ? "rss_max: " : "jobs_per_worker_max: ") + mode +
                   " has no moment between two jobs at which a worker could be replaced");
+  }
+  if (terms.shares_process() && terms.leaks != Leaks::kReplace) {
+    return refuse("leaks: the jobs of " + mode +
+                  " share one process, and nobody could say whose a leak is; leave it out");
   }
   if (terms.shares_process() && terms.memory_bytes_max != 0) {
     return refuse("memory_max: the jobs of " + mode + " share one process, and nobody could say whose the memory is");

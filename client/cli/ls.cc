@@ -22,6 +22,7 @@ struct Options {
   std::string pool;
   std::string task;
   std::string name;
+  std::uint64_t parent = 0;
   bool mine = false;
   bool quarantined = false;
   bool all = false;
@@ -41,6 +42,7 @@ client::JobFilter filter_of(const Options& options) {
                            .pool = options.pool,
                            .task = options.task,
                            .name = options.name};
+  filter.parent_id = options.parent;
   if (options.quarantined) filter.causes = {client::CauseKind::kQuarantined};
   if (options.mine) filter.owner_uid = ::getuid();
   return filter;
@@ -114,6 +116,7 @@ void add_ls(CLI::App& app, Globals& globals) {
   verb.add_option("--pool", options->pool, "That go to this pool");
   verb.add_option("--task", options->task, "Of this task");
   verb.add_option("--name", options->name, "With this name");
+  verb.add_option("--parent", options->parent, "Submitted by a task of this job")->check(at_least_one());
   verb.add_flag("--quarantined", options->quarantined, "Given up because they took down too many workers");
   verb.add_flag("--mine", options->mine, "Submitted by me");
   verb.add_option("-n,--limit", options->limit, "At most so many (default: 20)")->check(at_least_one());
@@ -128,6 +131,7 @@ void add_ls(CLI::App& app, Globals& globals) {
       "  fut ls --state running\n"
       "  fut ls --mine --state failed --state timed_out -n 100\n"
       "  fut ls --pool default --oldest-first --state queued\n"
+      "  fut ls --parent 42 --all\n"
       "  fut ls --json --all | jq .id\n");
   verb.callback([&globals, options] { globals.action = [&globals, options] { return ls(*options, globals); }; });
 }

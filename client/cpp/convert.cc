@@ -259,6 +259,7 @@ void to_filter(const JobFilter& filter, api::JobFilter& out) {
   if (filter.owner_uid) out.set_owner_uid(*filter.owner_uid);
   out.set_submitted_after_us(filter.submitted_after_us);
   out.set_submitted_before_us(filter.submitted_before_us);
+  out.set_parent_id(filter.parent_id);
 }
 
 Cause from_cause(const api::Cause& cause) {

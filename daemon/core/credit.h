@@ -23,8 +23,10 @@ namespace futured {
 
 [[nodiscard]] inline std::size_t room(const Slot& slot) {
   if (!slot.ready || slot.killing || slot.retiring || slot.full) return 0;
+  if (!slot.strays.empty() && !slot.pool->runs_many()) return 0;  // it would lie behind what may not end
   const std::size_t most = credit(slot);
-  return most > slot.offers.size() ? most - slot.offers.size() : 0;
+  const std::size_t held = slot.offers.size() + slot.strays.size();
+  return most > held ? most - held : 0;
 }
 
 }  // namespace futured

@@ -280,36 +280,4 @@ void Scheduler::mark_taken(Job& job, Instant taken_at, Moment now, Effects& effe
   arm(job.spec->spec.heartbeat_timeout, TimerKind::kHeartbeat);
 }
 
-void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
-  Slot* const slot = slot_of(adopt.slot);
-  Job* const job = jobs_.find(adopt.fence.job);
-  // A later attempt is offered only when nothing is left of the earlier one, whose report was merely not committed.
-  if (slot != nullptr && job != nullptr && job->phase == Phase::kTaken && !held_.empty() &&
-      adopt.fence > job->fence()) {
-    withdraw(*job);
-  }
-  // What the store does not know as unfinished may not go on: its submit was never acknowledged, or it has ended.
-  // What is on record as ended, and only was not released, is the same.
-  if (slot == nullptr || job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set() ||
-      adopt.fence.attempt <= job->attempt) {
-    if (slot != nullptr && !slot->killing && !adopt.done) {
-      slot->killing = true;
-      effects.kills.push_back({adopt.slot});
-    }
-    return;
-  }
-  job->epoch = adopt.fence.epoch;
-  job->attempt = adopt.fence.attempt;
-  job->slot = slot->id;
-  job->phase = Phase::kOffered;
-  // Its worker knows its limit even if the attempt before it is not on record.
-  job->memory_bytes_max = std::max(job->memory_bytes_max, slot->memory_bytes_max);
-  slot->exclusive = must_be_alone(*job);
-  slot->offers.push_back(*job);
-  slot->progress = now.at;
-  arm_submit_timers(*job, now);
-  mark_taken(*job, std::min(adopt.taken_at, now.at), now, effects);  // a worker wrote it
-  resume_cancel(*job, now, effects);
-}
-
 }  // namespace futured

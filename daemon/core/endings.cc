@@ -72,6 +72,7 @@ Slot* Scheduler::slot_of(SlotId id) {
 // The fence keeps a late or doubled report from counting: only the attempt that the job is in may end it.
 void Scheduler::on(const event::Done& done, Moment now, Effects& effects) {
   Job* const job = jobs_.find(done.fence.job);
+  if (Slot* const reported = slot_of(done.slot)) std::erase(reported->strays, done.fence);
   if (job == nullptr || job->slot != done.slot || job->fence() != done.fence) return;
   Slot& slot = *slots_[done.slot.value - 1];
   const Instant finished = std::min(done.finished_at, now.at);
@@ -118,6 +119,7 @@ void Scheduler::on(const event::SlotEnded& ended, Moment now, Effects& effects) 
   const event::SlotEnded to_others = blaming_another(told, is_one_guilty || (asked_for && !stalled));
   slot->ready = false;
   slot->killing = false;
+  slot->strays.clear();
   slot->stalled = false;
   if (std::exchange(slot->retiring, false)) --slot->pool->retiring;
   while (!slot->offers.empty()) {

@@ -195,6 +195,10 @@ void Scheduler::audit() const {
       FUTURED_CHECK(slot->memory_bytes_max == 0 || alone, "nothing lies behind an attempt with a limit of its own");
     }
   }
+  for (const auto& slot : slots_) {
+    const bool has_neighbours = slot->pool->runs_per_worker() > 1;
+    FUTURED_CHECK(slot->strays.empty() || has_neighbours, "only what has neighbours is asked before it is killed");
+  }
   for (const auto& pool : pools_) {
     const auto wanted = static_cast<std::size_t>(std::ranges::count_if(pool->slots, &Slot::wanted));
     FUTURED_CHECK(wanted == pool->workers * pool->slots_per_worker, "a pool counts its workers");

@@ -87,6 +87,7 @@ struct Slot {
   std::size_t report_at = 0;           // place among Effects::changes of the last report of its jobs, while it is there
   std::uint32_t failures = 0;          // workers lost in a row without a job done
   std::uint64_t memory_bytes_max = 0;  // that its worker has, or will come with; 0: its pool's
+  std::vector<Fence> strays;           // runs of an earlier daemon that no store knows, asked to stop
 };
 
 struct PoolState {
@@ -146,6 +147,7 @@ enum class TimerKind : std::uint8_t {
   kRestartWorker,    // of a slot
   kGrow,             // of a pool, by its first slot
   kShrink,           // likewise
+  kStrays,           // of a slot
 };
 
 struct Timer {

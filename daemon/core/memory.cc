@@ -32,9 +32,10 @@ Status Scheduler::check_memory(const JobSpec& spec, const PoolState& pool) {
   if (spec.retry_memory_factor == 0) return {};
   const std::string name = "pool \"" + pool.row.name + "\"";
   if (pool.memory_bytes_max == 0) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "spec.retries.memory_factor: " + name +
-                     " has no memory_max that it could raise; name a pool that has one (none of mode thread can)"};
+    return Error{
+        ErrorCode::kInvalidArgument,
+        "spec.retries.memory_factor: " + name +
+            " has no memory_max that it could raise; name a pool that has one (none of mode thread or async can)"};
   }
   if (spec.retry_memory_bytes_max > pool.memory_bytes_max) return {};
   return Error{ErrorCode::kInvalidArgument,

@@ -139,6 +139,8 @@ class Scheduler {
 
   // The attempt is in that slot's hands. What is reported of any other is late, doubled or a lie, and changes nothing.
   [[nodiscard]] bool has(SlotId slot, const Fence& fence) const;
+  // A run of no job that the store knows, which was asked to stop: its event::Done only says that it is gone.
+  [[nodiscard]] bool has_stray(SlotId slot, const Fence& fence) const;
   // The offer still stands. One that waited for its commit must be asked for before it leaves: its slot may have lost
   // its worker meanwhile, and the job gone elsewhere.
   [[nodiscard]] bool stands(const effect::Offer& offer) const { return has(offer.slot, offer.fence); }
@@ -265,9 +267,13 @@ class Scheduler {
   void on(const event::SlotReady& ready, Moment now, Effects& effects);
   void on(const event::Revoked& revoked, Moment now, Effects& effects);
   void on(const event::OfferRefused& refused, Moment now, Effects& effects);
-  void on(const event::Adopt& adopt, Moment now, Effects& effects);
   void mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects);
   void spare(Job& job);  // from its queue_timeout
+
+  // adoption.cc
+  void on(const event::Adopt& adopt, Moment now, Effects& effects);
+  void turn_out(Slot& slot, const Fence& fence, bool is_known, Moment now, Effects& effects);
+  static void kill_strays(Slot& slot, Effects& effects);
 
   // memory.cc
   [[nodiscard]] static Status check_memory(const JobSpec& spec, const PoolState& pool);

@@ -83,6 +83,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
     case TimerKind::kRestartWorker:
     case TimerKind::kGrow:
     case TimerKind::kShrink:
+    case TimerKind::kStrays:
       FUTURED_CHECK(false, "timers of no job go elsewhere");
   }
 }
@@ -94,6 +95,7 @@ void Scheduler::fire_slot(const Timer& timer, Slot& slot, Moment now, Effects& e
   }
   if (timer.kind == TimerKind::kGrow) return grow(*slot.pool, now, effects);
   if (timer.kind == TimerKind::kShrink) return shrink(*slot.pool, now, effects);
+  if (timer.kind == TimerKind::kStrays) return kill_strays(slot, effects);
   slot.check_armed = false;
   if (slot.offers.empty()) {
     slot.full = false;

@@ -110,10 +110,13 @@ void Loop::PoolEvents::on(SlotId slot, channel::Done& done) {
   loop_.reported_ = true;
   // A daemon that died before it released what it had committed leaves it to be read again: the segments of that result
   // are kept already, under ids that are on disk.
-  if (!loop_.scheduler_->has(slot, done.fence)) return;
   event::Done told;
   told.slot = slot;
   told.fence = done.fence;
+  if (!loop_.scheduler_->has(slot, done.fence)) {
+    if (loop_.scheduler_->has_stray(slot, done.fence)) step(told);
+    return;
+  }
   told.started_at = done.started_at;
   told.finished_at = done.finished_at;
   std::string with_ids;

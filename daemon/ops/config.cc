@@ -16,6 +16,8 @@ namespace futured::ops {
 
 namespace {
 
+constexpr const char* kCommandPool = "command";  // who runs a command line expects it to be there
+
 std::optional<std::uint64_t> parse_bytes(std::string_view word) {
   std::uint64_t number = 0;
   const auto [rest, wrong] = std::from_chars(word.data(), word.data() + word.size(), number);
@@ -132,6 +134,10 @@ void read_terms(Section& section, PoolTerms& terms) {
   section.count("jobs_per_worker_max", terms.jobs_per_worker_max);
   section.bytes("rss_max", terms.rss_bytes_max);
   section.word("leaks", terms.leaks, parse_leaks);
+  if (terms.shares_process() && section.take("leaks") != nullptr) {
+    section.wrong("leaks", "the jobs of mode " + std::string(to_string(terms.mode)) +
+                               " share one process, and nobody could say whose a leak is; leave it out");
+  }
   section.text("user", terms.user);
   section.texts("env_allow", terms.env_allow);
   if (section.take("env_allow") != nullptr && terms.env_allow.empty()) {
@@ -176,6 +182,10 @@ void read_pool(const toml::table& table, const std::string& name, Config& config
   PoolSection& pool = *known;
   Section section(table, "pools." + name, problem);
   section.word("mode", pool.terms.mode, parse_pool_mode);
+  if (name == kCommandPool && pool.terms.mode != PoolMode::kCommand) {
+    section.wrong("mode", "the pool of this name runs command lines, so it must be \"command\"; give a pool of tasks " +
+                              std::string("another name, as in [pools.NAME]"));
+  }
   if (const toml::node* size = section.take("size")) {
     const auto workers = size->value_exact<std::int64_t>();
     const auto word = size->value_exact<std::string>();
@@ -187,6 +197,10 @@ void read_pool(const toml::table& table, const std::string& name, Config& config
     }
   }
   section.count("idle_ms", pool.idle_ms);
+  const bool never_shrinks = pool.size_min == UINT32_MAX || (pool.size != 0 && pool.size_min == pool.size);
+  if (never_shrinks && section.take("idle_ms") != nullptr) {
+    section.wrong("idle_ms", "this pool keeps all its workers; give a size with a least and a most, as in \"1..8\"");
+  }
   read_terms(section, pool.terms);
   if (const toml::node* env = section.take("env")) {
     if (const toml::table* const values = env->as_table()) {
@@ -292,7 +306,7 @@ void read_named(const toml::node& node, const char* kind, std::string& problem, 
 
 Config default_config() {
   Config config;
-  config.pools = {PoolSection{.name = "default"}, PoolSection{.name = "command"}};
+  config.pools = {PoolSection{.name = "default"}, PoolSection{.name = kCommandPool}};
   config.pools.back().terms.mode = PoolMode::kCommand;
   return config;
 }

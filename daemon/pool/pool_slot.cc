@@ -102,6 +102,9 @@ void PoolSlot::keep(const channel::Call& call) {
   const auto [kept, is_new] = kept_calls_.try_emplace(call.id.fence);
   if (!is_new) end_->answer(kept->second.id, {});
   kept->second = {call.id, std::string(call.request)};
+  if (!end_->has_answer(call.id)) return;
+  end_->answer(call.id, {});
+  kept_calls_.erase(kept);
 }
 
 void PoolSlot::drop_calls_but_of(const std::vector<RecoveredRun>& runs) {
@@ -188,7 +191,11 @@ void PoolSlot::blame(WorkerEnded& told) {
     told.newly_taken = end_->newly_taken();
     const auto fence = end_->running();
     const auto run = fence ? end_->find(*fence) : std::nullopt;
-    if (run) std::tie(told.taken, told.taken_at) = std::tuple(run->fence, run->taken_at);
+    if (run) {
+      std::tie(told.taken, told.taken_at) = std::tuple(run->fence, run->taken_at);
+    } else if (fence) {  // it wrote over the state word too
+      std::tie(told.taken, told.taken_at) = std::tuple(*fence, monotonic_now());
+    }
   } else if (const auto head = end_->head()) {
     if (head->state != channel::RunState::kOffered) {
       std::tie(told.taken, told.taken_at) = std::tuple(head->fence, head->taken_at);

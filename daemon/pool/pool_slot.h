@@ -25,7 +25,7 @@ struct KeptDone {
   [[nodiscard]] channel::Done& refreshed();
 };
 
-// The last call of a run that goes on. Those before it were answered, or its task gave them up.
+// The last call of a run that goes on, if it has no answer. Those before it were answered, or its task gave them up.
 struct KeptCall {
   channel::CallId id;
   std::string request;

@@ -34,7 +34,7 @@ bool ChosenJobs::takes(const JobView& view) const {
   if (!pool.empty() && pool != view.pool) return false;
   if (after_us != 0 && job.submitted_at.us <= after_us) return false;
   if (before_us != 0 && job.submitted_at.us >= before_us) return false;
-  if (parent.is_set() && parent != job.lineage.parent) return false;
+  if (query.parent.is_set() && query.parent != job.lineage.parent) return false;
   return !retry_of.is_set() || retry_of == job.retry_of;
 }
 
@@ -56,7 +56,7 @@ Result<ChosenJobs> choose_jobs(const api::JobFilter& filter, bool oldest_first) 
   chosen.after_us = filter.submitted_after_us();
   chosen.before_us = filter.submitted_before_us();
   chosen.retry_of = JobId{filter.retry_of()};
-  chosen.parent = JobId{filter.parent_id()};
+  chosen.query.parent = JobId{filter.parent_id()};
   if (chosen.choice.ids.empty()) return chosen;
   chosen.query.before = chosen.choice.ids.back().end;
   if (oldest_first) chosen.query.after = chosen.choice.ids.front().first - 1;

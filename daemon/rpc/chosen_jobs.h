@@ -19,7 +19,6 @@ struct ChosenJobs {
   std::int64_t after_us = 0;
   std::int64_t before_us = 0;
   JobId retry_of;
-  JobId parent;
 
   [[nodiscard]] bool takes(const JobView& view) const;
 };

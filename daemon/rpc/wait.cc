@@ -62,11 +62,13 @@ void WaitCall::ended(const std::shared_ptr<const Batch>& batch, std::vector<Ende
   kick(lock);
 }
 
-void WaitCall::swept(std::vector<JobId> asked, Result<std::vector<OutcomeRow>> found) {
+void WaitCall::swept(std::vector<JobId> asked, Result<EndingsPage> found) {
   Lock lock(mutex_);
   sweeping_ = false;
   if (!found.ok()) return cut(found.error(), lock);
-  answers_.push_back({std::move(asked), std::move(*found)});
+  left_.assign(asked.begin() + static_cast<std::ptrdiff_t>(found->ids), asked.end());
+  asked.resize(found->ids);
+  answers_.push_back({std::move(asked), std::move(found->rows)});
   kick(lock);
 }
 
@@ -176,15 +178,18 @@ void WaitCall::add_unknown(JobId id) {
   held_bytes_ += kRangeBytes;
 }
 
-// One step of the sweep, unless one is under way or the client is behind.
+// One step of the sweep, unless one is under way or the client is behind. It brings about one message of results:
+// a thousand large ones would be held here at once.
 void WaitCall::sweep() {
+  std::vector<JobId> ids;
   {
     const Lock lock(mutex_);
     if (!watching_ || sweeping_ || swept_all_ || cancelled_ || fault_) return;
     if (is_satisfied() || (sends_as_it_comes() && messages_.size() > 2)) return;
     sweeping_ = true;
+    ids.swap(left_);
   }
-  std::vector<JobId> ids = open_.next(limits::kListPageMax);
+  if (ids.empty()) ids = open_.next(limits::kListPageMax);
   if (ids.empty()) {
     const Lock lock(mutex_);
     sweeping_ = false;
@@ -192,7 +197,7 @@ void WaitCall::sweep() {
     return;
   }
   const bool asked = front_.reader.ask([self = shared_from_this(), ids](StoreReader& reader) {
-    auto found = reader.endings(ids);
+    auto found = reader.endings(ids, limits::kAnswerBytesMax);
     self->swept(ids, std::move(found));
   });
   if (!asked) swept({}, busy_error());

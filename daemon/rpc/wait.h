@@ -52,7 +52,7 @@ class WaitCall final : public grpc::ServerWriteReactor<api::WaitResponse>,
   void OnDone() override;
 
   void kick(Lock& lock);
-  void swept(std::vector<JobId> asked, Result<std::vector<OutcomeRow>> found);
+  void swept(std::vector<JobId> asked, Result<EndingsPage> found);
 
   // In the worker's role.
   void work();
@@ -100,6 +100,7 @@ class WaitCall final : public grpc::ServerWriteReactor<api::WaitResponse>,
   bool done_ = false;
   std::optional<Error> fault_;
   std::deque<Swept> answers_;
+  std::vector<JobId> left_;  // of the last step: those that it did not come to
   Inbox inbox_;
 };
 

@@ -81,7 +81,8 @@ class MemoryReader : public StoreReader, private CallbackTables {
 
   Result<std::optional<JobRecord>> get(JobId id, bool with_payload) override;
   Result<JobPage> list(const JobQuery& query) override;
-  Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) override;
+  using StoreReader::endings;
+  Result<EndingsPage> endings(const std::vector<JobId>& ids, std::size_t bytes_max) override;
   Result<std::optional<KeyRow>> find_key(const KeyQuery& key) override;
   Result<std::optional<CallbackRecord>> callback(CallbackId id) override;
   Result<std::optional<DeliveryRecord>> delivery(CallbackId id) override;
@@ -342,6 +343,7 @@ Result<JobPage> MemoryReader::list(const JobQuery& query) {
   const auto end = query.before == 0 ? rows_->jobs.end() : rows_->jobs.lower_bound(JobId{query.before});
   // False: the page is full.
   const auto look_at = [&](const Job& job) {
+    if (query.parent.is_set() && query.parent != job.row.lineage.parent) return true;
     if (scanned++ == query.scan_max || page.jobs.size() == query.jobs_max) return false;
     page.next_before = job.row.id.value;
     if (!query.wants(job.ending)) return true;
@@ -367,19 +369,23 @@ Result<JobPage> MemoryReader::list(const JobQuery& query) {
   return page;
 }
 
-Result<std::vector<OutcomeRow>> MemoryReader::endings(const std::vector<JobId>& ids) {
+Result<EndingsPage> MemoryReader::endings(const std::vector<JobId>& ids, std::size_t bytes_max) {
   if (ids.size() > limits::kListPageMax) {
     return Error{ErrorCode::kInvalidArgument,
                  "endings of more than " + std::to_string(limits::kListPageMax) + " jobs asked at once"};
   }
   const std::lock_guard lock(rows_->mutex);
-  std::vector<OutcomeRow> endings;
+  EndingsPage page;
+  std::size_t bytes = 0;
   for (const JobId id : ids) {
+    if (page.ids > 0 && bytes >= bytes_max) break;
+    ++page.ids;
     const auto job = rows_->jobs.find(id);
     if (job == rows_->jobs.end()) continue;
-    endings.push_back({id, copy_of(job->second.ending)});
+    page.rows.push_back({id, copy_of(job->second.ending)});
+    bytes += page.rows.back().ending.result.size();
   }
-  return endings;
+  return page;
 }
 
 Result<std::optional<CallbackRecord>> MemoryReader::callback(CallbackId id) {

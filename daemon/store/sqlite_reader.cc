@@ -54,6 +54,8 @@ Status SqliteReader::prepare() {
       {&spec_, std::string("SELECT ") + kSpecColumns + " FROM specs WHERE id = ?"},
       {&page_, std::string(kHeadColumns) + kEndingColumns + " FROM job_state WHERE id < ? ORDER BY id DESC"},
       {&page_up_, std::string(kHeadColumns) + kEndingColumns + " FROM job_state WHERE id > ?1 AND id < ?2 ORDER BY id"},
+      {&children_, "SELECT job FROM children WHERE parent = ?1 AND job > ?2 AND job < ?3 ORDER BY job DESC"},
+      {&children_up_, "SELECT job FROM children WHERE parent = ?1 AND job > ?2 AND job < ?3 ORDER BY job"},
       {&buckets_, "SELECT coalesce(max(bucket), 0) + 1 FROM key_filters"},
       {&key_, kFindKey},
       {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
@@ -148,6 +150,7 @@ Result<const JobSpec*> SqliteReader::spec_of(SpecId id) {
 Result<JobPage> SqliteReader::list(const JobQuery& query) {
   if (const Status ready = prepare(); !ready) return ready.error();
   const OneState state(begin_, end_);
+  if (query.parent.is_set()) return list_children(query);
   JobPage page;
   const std::uint64_t before = query.before == 0 ? std::uint64_t{INT64_MAX} : query.before;
   if (query.oldest_first) {
@@ -160,44 +163,78 @@ Result<JobPage> SqliteReader::list(const JobQuery& query) {
   for (std::uint64_t scanned = 0; row.next(); ++scanned) {
     if (scanned == query.scan_max || page.jobs.size() == query.jobs_max) return page;
     page.next_before = row.number(0);
-    if (!matches(query, static_cast<JobState>(row.integer(kEndingColumn)))) continue;
-    const Result<const JobSpec*> spec = spec_of(SpecId{row.number(1)});
-    if (!spec) return spec.error();
-    if (!matches(query, **spec)) continue;
-    Result<Ending> ending = read_ending(row, kEndingColumn, nullptr);
-    if (!ending) return ending.error().in("database " + path_);
-    if (!query.wants(*ending)) continue;
-    JobRecord& record = page.jobs.emplace_back();
-    read_head(row, record.job);
-    record.spec = **spec;
-    record.ending = *std::move(ending);
-    record.job.state = record.ending.state;
+    if (const Status added = add_if_wanted(query, row, page); !added) return added.error();
   }
   if (row.code() != SQLITE_OK) return fault(row.code());
   page.next_before = 0;
   return page;
 }
 
-Result<std::vector<OutcomeRow>> SqliteReader::endings(const std::vector<JobId>& ids) {
+// Children are few among all jobs, so they are found by their parent, and each is then read by its number.
+Result<JobPage> SqliteReader::list_children(const JobQuery& query) {
+  JobPage page;
+  Statement& children = query.oldest_first ? children_up_ : children_;
+  children.bind(1, query.parent.value);
+  children.bind(2, query.oldest_first ? query.after : 0);
+  children.bind(3, query.before == 0 ? std::uint64_t{INT64_MAX} : query.before);
+  Execution child(children);
+  for (std::uint64_t scanned = 0; child.next(); ++scanned) {
+    if (scanned == query.scan_max || page.jobs.size() == query.jobs_max) return page;
+    page.next_before = child.number(0);
+    head_.bind(1, page.next_before);
+    Execution row(head_);
+    if (row.next()) {
+      if (const Status added = add_if_wanted(query, row, page); !added) return added.error();
+    } else if (row.code() != SQLITE_OK) {
+      return fault(row.code());
+    }
+  }
+  if (child.code() != SQLITE_OK) return fault(child.code());
+  page.next_before = 0;
+  return page;
+}
+
+// `row`: of the head columns and those of an ending.
+Status SqliteReader::add_if_wanted(const JobQuery& query, const Execution& row, JobPage& page) {
+  if (!matches(query, static_cast<JobState>(row.integer(kEndingColumn)))) return {};
+  const Result<const JobSpec*> spec = spec_of(SpecId{row.number(1)});
+  if (!spec) return spec.error();
+  if (!matches(query, **spec)) return {};
+  Result<Ending> ending = read_ending(row, kEndingColumn, nullptr);
+  if (!ending) return ending.error().in("database " + path_);
+  if (!query.wants(*ending)) return {};
+  JobRecord& record = page.jobs.emplace_back();
+  read_head(row, record.job);
+  record.spec = **spec;
+  record.ending = *std::move(ending);
+  record.job.state = record.ending.state;
+  return {};
+}
+
+Result<EndingsPage> SqliteReader::endings(const std::vector<JobId>& ids, std::size_t bytes_max) {
   if (ids.size() > limits::kListPageMax) {
     return Error{ErrorCode::kInvalidArgument,
                  "endings of more than " + std::to_string(limits::kListPageMax) + " jobs asked at once"};
   }
   if (const Status ready = prepare(); !ready) return ready.error();
   const OneState state(begin_, end_);
-  std::vector<OutcomeRow> rows;
+  EndingsPage page;
+  std::size_t bytes = 0;
   for (const JobId id : ids) {
+    if (page.ids > 0 && bytes >= bytes_max) break;
+    ++page.ids;
     ending_.bind(1, id.value);
     Execution row(ending_);
     if (row.next()) {
       Result<Ending> ending = read_ending(row, 0, files_.get());
       if (!ending) return ending.error().in("database " + path_);
-      rows.push_back({id, *std::move(ending)});
+      bytes += ending->result.size();
+      page.rows.push_back({id, *std::move(ending)});
     } else if (row.code() != SQLITE_OK) {
       return fault(row.code());
     }
   }
-  return rows;
+  return page;
 }
 
 // Without filters: one search in each bucket, of which there are few.

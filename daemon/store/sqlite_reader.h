@@ -31,7 +31,8 @@ class SqliteReader : public StoreReader, private CallbackTables {
 
   Result<std::optional<JobRecord>> get(JobId id, bool with_payload) override;
   Result<JobPage> list(const JobQuery& query) override;
-  Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) override;
+  using StoreReader::endings;
+  Result<EndingsPage> endings(const std::vector<JobId>& ids, std::size_t bytes_max) override;
   Result<std::optional<KeyRow>> find_key(const KeyQuery& key) override;
   Result<std::optional<CallbackRecord>> callback(CallbackId id) override;
   Result<std::optional<DeliveryRecord>> delivery(CallbackId id) override;
@@ -45,6 +46,8 @@ class SqliteReader : public StoreReader, private CallbackTables {
   [[nodiscard]] Result<std::optional<JobRecord>> read_job_head(JobId id);  // without its result
   [[nodiscard]] Status read_attempts(JobRecord& record);
   [[nodiscard]] Result<const JobSpec*> spec_of(SpecId id);
+  [[nodiscard]] Result<JobPage> list_children(const JobQuery& query);
+  [[nodiscard]] Status add_if_wanted(const JobQuery& query, const Execution& row, JobPage& page);
 
   // sqlite_callbacks.cc
   [[nodiscard]] Status prepare_callbacks();
@@ -62,7 +65,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
   std::shared_ptr<ContentFiles> files_;
   bool prepared_ = false;
   Database database_;
-  Statement begin_, end_, job_, head_, attempts_, spec_, page_, page_up_, ending_, buckets_, key_;
+  Statement begin_, end_, job_, head_, attempts_, spec_, page_, page_up_, children_, children_up_, ending_, buckets_, key_;
   Statement delivery_, callback_, later_, deliveries_, failed_, batch_, not_succeeded_;
   std::map<SpecId, JobSpec> specs_;  // specs never change; emptied when it grows past kSpecsKeptMax
 };

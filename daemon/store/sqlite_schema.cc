@@ -251,7 +251,11 @@ ALTER TABLE backlog RENAME COLUMN ord TO first;
 ALTER TABLE backlog ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6};
+constexpr const char* kVersion7 = R"sql(
+CREATE INDEX children_of ON children (parent, job);
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -46,6 +48,7 @@ struct JobQuery {
   std::string name;                  // empty: any
   std::string task;                  // empty: any
   std::vector<CauseKind> causes;     // empty: any; else it ended by one of these
+  JobId parent;                      // unset: any; else its children alone are looked at
 
   [[nodiscard]] bool wants(const Ending& ending) const {
     return causes.empty() || (ending.cause && std::ranges::find(causes, ending.cause->kind) != causes.end());
@@ -55,6 +58,11 @@ struct JobQuery {
 struct JobPage {
   std::vector<JobRecord> jobs;    // without payloads, results and attempts
   std::uint64_t next_before = 0;  // pass as `before` to go on, or with oldest_first as `after`; 0: the end was reached
+};
+
+struct EndingsPage {
+  std::vector<OutcomeRow> rows;
+  std::size_t ids = 0;  // the first so many of those asked were looked at
 };
 
 // A callback that was asked for, and how it stands.
@@ -94,8 +102,14 @@ class StoreReader {
   [[nodiscard]] virtual Result<std::optional<JobRecord>> get(JobId id, bool with_payload) = 0;
   [[nodiscard]] virtual Result<JobPage> list(const JobQuery& query) = 0;
   // Of those of `ids` that exist, in the order asked: how they ended (result included), or that they have not ended
-  // (state kQueued). At most limits::kListPageMax ids.
-  [[nodiscard]] virtual Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) = 0;
+  // (state kQueued). At most limits::kListPageMax ids. Stops behind the row whose result brings them to `bytes_max`.
+  [[nodiscard]] virtual Result<EndingsPage> endings(const std::vector<JobId>& ids, std::size_t bytes_max) = 0;
+  // Of few: all of them, whatever they have.
+  [[nodiscard]] Result<std::vector<OutcomeRow>> endings(const std::vector<JobId>& ids) {
+    auto page = endings(ids, SIZE_MAX);
+    if (!page.ok()) return page.error();
+    return std::move(page->rows);
+  }
   // The jobs that an idempotency key stands for; nothing: nobody has used it.
   [[nodiscard]] virtual Result<std::optional<KeyRow>> find_key(const KeyQuery& key) = 0;
   // A callback that is due, was, or was registered later; and with all that its receiver is told.

@@ -159,6 +159,58 @@ TEST_P(ReaderTest, EndingsComeInTheOrderAsked) {
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
 }
 
+TEST_P(ReaderTest, EndingsStopAtTheirBytes) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 5; ++id) {
+    batch.jobs.push_back(job_row(id));
+    batch.jobs.back().ending = ending_of(JobState::kSucceeded);
+  }
+  commit(batch);
+  const auto reader = store_->reader();
+  const std::size_t bytes = ending_of(JobState::kSucceeded).result.size();
+  ASSERT_GT(bytes, 1u);
+  const std::vector<JobId> ids = {JobId{1}, JobId{99}, JobId{2}, JobId{3}, JobId{4}};
+  const auto looked_at = [&](std::size_t bytes_max) {
+    const auto page = reader->endings(ids, bytes_max);
+    EXPECT_TRUE(page.ok());
+    return std::pair(page->ids, page->rows.size());
+  };
+  EXPECT_EQ(looked_at(0), std::pair(std::size_t{1}, std::size_t{1})) << "there is always some progress";
+  EXPECT_EQ(looked_at(bytes), std::pair(std::size_t{1}, std::size_t{1}));
+  EXPECT_EQ(looked_at(bytes + 1), std::pair(std::size_t{3}, std::size_t{2})) << "the one that does not exist counts";
+  EXPECT_EQ(looked_at(100 * bytes), std::pair(std::size_t{5}, std::size_t{4}));
+}
+
+TEST_P(ReaderTest, ChildrenAreListedByTheirParent) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 12; ++id) {
+    batch.jobs.push_back(job_row(id));
+    batch.jobs.back().lineage = {};
+    if (id > 2) batch.jobs.back().lineage = {JobId{id % 2 + 1}, 1};  // even ones of job 1
+    if (id == 8) batch.jobs.back().ending = ending_of(JobState::kSucceeded);
+  }
+  commit(batch);
+  const auto reader = store_->reader();
+  const auto ids = [&](const JobQuery& query, std::uint64_t next_before = 0) {
+    std::vector<std::uint64_t> found;
+    const auto page = reader->list(query);
+    EXPECT_TRUE(page.ok());
+    for (const JobRecord& record : page->jobs) {
+      EXPECT_EQ(record.job.lineage.parent, query.parent);
+      found.push_back(record.job.id.value);
+    }
+    EXPECT_EQ(page->next_before, next_before);
+    return found;
+  };
+  EXPECT_EQ(ids({.parent = JobId{1}}), (Ids{12, 10, 8, 6, 4}));
+  EXPECT_EQ(ids({.parent = JobId{2}}), (Ids{11, 9, 7, 5, 3}));
+  EXPECT_EQ(ids({.parent = JobId{3}}), Ids{});
+  EXPECT_EQ(ids({.jobs_max = 2, .parent = JobId{1}}, 10), (Ids{12, 10}));
+  EXPECT_EQ(ids({.before = 10, .jobs_max = 2, .parent = JobId{1}}, 6), (Ids{8, 6}));
+  EXPECT_EQ(ids({.scan_max = 1, .states = {JobState::kSucceeded}, .parent = JobId{1}}, 12), Ids{});
+  EXPECT_EQ(ids({.states = {JobState::kSucceeded}, .parent = JobId{1}}), Ids{8});
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, ReaderTest, testing::ValuesIn(kKinds),
                          [](const testing::TestParamInfo<Kind>& kind) { return std::string(kind.param.name); });
 

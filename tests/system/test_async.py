@@ -134,7 +134,7 @@ def test_a_job_that_ignores_its_stop_ends_the_worker_and_its_neighbours_run_agai
         assert "brought down by another job" in history[0].cause.message
 
 
-@pytest.mark.parametrize("how, told", [("abort", 6), ("segv", 11), ("exit", 0)])
+@pytest.mark.parametrize("how, told", [("abort", 6), ("segv", 11), ("exit", 0), ("close", 0)])
 def test_who_brings_a_worker_down_is_charged_and_its_neighbours_are_not(api, gate, go, how, told):
     jobs = met(api, gate, go, 3)
     (guilty,) = call(api, "async.bring_down", how, crashes_max=1)
@@ -215,12 +215,52 @@ def test_the_example_plugin(make_daemon, api_of, tmp_path):
     assert api.outcome(tidying).state == api.words.JOB_STATE_CANCELLED
 
 
+@pytest.mark.parametrize("mode", ["async", "process", "fresh", "thread"])
+def test_a_submit_is_awaited(make_daemon, api_of, mode):
+    api = api_of(make_daemon(ASYNC.replace("'async'", f"'{mode}'")).start())
+    parents = call(api, "async.submits", 20, count=10)
+    numbers = [int(word) for text in results(api, parents) for word in text.split()]
+    assert len(set(numbers)) == 200
+    api.wait(numbers)
+    assert {api.get(number).parent_id for number in numbers} == set(parents)
+    assert results(api, call(api, "async.submits_nothing")) == ["NOT_FOUND"]
+    assert results(api, call(api, "async.submits_beside")) == ["0 1"]
+
+
+def until(holds, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_others_go_on_while_no_daemon_answers_a_submit(make_daemon, api_of, gate, tmp_path):
+    daemon = make_daemon(ASYNC).start()
+    go, proof, ticks = (tmp_path / name for name in ("go", "proof", "ticks"))
+    (parent,) = call(api_of(daemon), "async.submits_at", gate.path, go, proof)
+    gate.line()
+    (other,) = call(api_of(daemon), "async.ticks", ticks)
+    until(ticks.exists)
+    daemon.kill()
+    go.touch()
+    before = ticks.stat().st_size
+    until(lambda: ticks.stat().st_size > before + 20)
+    assert not proof.exists()
+    api = api_of(daemon.start())
+    results(api, [parent])
+    first, second = (int(word) for word in proof.read_text().split())
+    api.wait([first, second])
+    assert first != second and api.get(first).parent_id == parent
+    api.cancel(other, wait=True)
+
+
 @pytest.mark.parametrize("setting, complaint", [
     ("jobs_per_worker_max = 5", "jobs_per_worker_max: mode async has no moment between two jobs"),
     ("memory_max = '1GiB'", "memory_max: the jobs of mode async share one process"),
     ("private_directory = true", "private_directory: the jobs of mode async share one process"),
     ("jobs_at_once = 100000", "jobs_at_once: must be 2 to 16384"),
-    ("jobs_at_once = 1", "jobs_at_once: must be 2 to 16384"),
+    ("jobs_at_once = 1", "jobs_at_once: must be 2 to 16384; for one at a time use mode process"),
+    ("leaks = 'warn'", "leaks: the jobs of mode async share one process"),
 ])
 def test_what_coroutines_cannot_have_is_refused_by_name(make_daemon, setting, complaint):
     with pytest.raises(DidNotStart) as caught:

@@ -65,6 +65,19 @@ def made_by(api, parent):
     return sorted(job.id for job in all_jobs(api) if job.parent_id == parent)
 
 
+def listed(api, parent, page_size=1000):
+    """The same, as the daemon finds them."""
+    jobs, token = [], ""
+    while True:
+        request = api.words.ListJobsRequest(page_size=page_size, page_token=token)
+        request.filter.parent_id = parent
+        page = api.call("Jobs", "List", request)
+        jobs += page.jobs
+        token = page.next_page_token
+        if not token:
+            return sorted(job.id for job in jobs)
+
+
 # ---- what a child is
 
 
@@ -79,6 +92,19 @@ def test_a_child_is_a_job_of_the_same_user_that_names_its_parent(daemon_in_each_
         assert (told.parent_id, told.owner_uid) == (parent, os.getuid())
     assert api.get(parent).parent_id == 0
     assert made_by(api, parent) == children
+    assert listed(api, parent) == children
+
+
+def test_children_are_listed_by_their_parent(daemon, api_of):
+    api = api_of(daemon)
+    first, second = (call(api, "children.many", 4) for _ in range(2))
+    of_first, of_second = children_of(api, first), children_of(api, second)
+    assert listed(api, first) == of_first and listed(api, second, page_size=1) == of_second
+    assert listed(api, of_first[0]) == [] and listed(api, 2 ** 64 - 1) == []
+    api.wait(of_first + of_second)
+    assert sorted(job["id"] for job in daemon.fut_json("ls", "--parent", first)) == of_first
+    refused = daemon.fut("ls", "--parent", "0")
+    assert refused.returncode != 0 and "--parent" in refused.stderr
 
 
 def test_one_run_may_submit_more_than_its_ring_could_hold_answers(daemon, api_of):

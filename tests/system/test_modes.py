@@ -254,6 +254,8 @@ def test_what_a_job_tidies_up_is_no_leak(pool):
     ("jobs_at_once = 4", "[pools.x]: jobs_at_once: mode process runs one job at a time"),
     ("mode = 'fresh'\nleaks = 'warn'", "[pools.x]: leaks: mode fresh leaves nothing of a job to its worker"),
     ("mode = 'command'\njobs_per_worker_max = 5", "[pools.x]: jobs_per_worker_max: mode command leaves nothing"),
+    ("idle_ms = 100", "[pools.x] idle_ms: this pool keeps all its workers"),
+    ("mode = 'thread'\nleaks = 'warn'", "[pools.x] leaks: the jobs of mode thread share one process"),
     ("mode = 'fresh'\nprocesses_max = 1", "[pools.x]: processes_max: mode fresh needs 2"),
     ("memory_max = 100", "[pools.x]: memory_max: a worker needs"),
     ("env_allow = []", "[pools.x] env_allow: names nothing"),

@@ -2,6 +2,7 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "worker/channel/host_end.h"
 
@@ -30,14 +31,27 @@ void HostEnd::answer(const CallId& id, const Answer& answer) {
   const std::uint32_t place = find_open(id.fence);
   // Of a run that is over, or of a call that it has given up.
   if (place == kNone || offers_[place].call != id.number || is_broken()) return;
+  // What an earlier daemon wrote stands: the worker may be reading it just now.
+  if (has_answer(id)) return;
   write_reply(map_.reply(place), id, answer);
   wake_worker();
+}
+
+bool HostEnd::has_answer(const CallId& id) {
+  const std::uint32_t place = find_open(id.fence);
+  if (place == kNone) return false;
+  const ReplyPlace& reply = map_.reply(place);
+  if (reply.number.load(std::memory_order_acquire) != id.number) return false;
+  WireFence answered;
+  std::memcpy(&answered, &reply.fence, sizeof answered);
+  return from_wire(answered) == id.fence;
 }
 
 void HostEnd::write_reply(ReplyPlace& reply, const CallId& id, const Answer& answer) {
   const std::string_view error_class = answer.error_class.substr(0, limits::kErrorClassBytesMax);
   const std::string_view message = answer.error_message.substr(0, kReplyTextBytesMax - error_class.size());
-  reply.number.store(0, std::memory_order_release);
+  reply.number.store(0, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);  // nothing below is seen before that
   reply.fence = to_wire(id.fence);
   reply.job = answer.job.value;
   reply.class_bytes = static_cast<std::uint32_t>(error_class.size());

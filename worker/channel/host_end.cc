@@ -96,8 +96,11 @@ Status HostEnd::recover_places() {
   return {};
 }
 
+// Until its worker is dead it goes on, and may say that it is at another run.
 void HostEnd::fail(std::string why) {
-  if (broken_.empty()) broken_ = std::move(why);
+  if (is_broken()) return;
+  running_at_break_ = said_to_run();
+  broken_ = std::move(why);
 }
 
 bool HostEnd::see_request_tail() {
@@ -296,7 +299,9 @@ std::vector<Head> HostEnd::newly_taken() {
   return taken;
 }
 
-std::optional<Fence> HostEnd::running() const {
+std::optional<Fence> HostEnd::running() const { return is_broken() ? running_at_break_ : said_to_run(); }
+
+std::optional<Fence> HostEnd::said_to_run() const {
   const std::uint32_t said = map_.header().running.load(std::memory_order_acquire);
   if (said == 0 || said > offers_.size() || !offers_[said - 1].open) return {};
   return offers_[said - 1].fence;

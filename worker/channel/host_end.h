@@ -121,7 +121,7 @@ class HostEnd {
   // Runs that were taken since the last call, oldest first; for a worker that has many at once. A worker takes in the
   // order of the offers, so what it takes out of turn is told late.
   [[nodiscard]] std::vector<Head> newly_taken();
-  // The run whose code the worker says it is at.
+  // The run whose code the worker says it is at; of a broken channel, the one that it was at then.
   [[nodiscard]] std::optional<Fence> running() const;
   // Its fence, whatever stands in shared memory: for when a broken channel does not say what was running.
   [[nodiscard]] std::optional<Fence> oldest() const;
@@ -138,6 +138,8 @@ class HostEnd {
 
   // Answers a call, at once and with the wake-up. One that is not open, or was given up by its run, changes nothing.
   void answer(const CallId& id, const Answer& answer);
+  // An earlier daemon did, so what was asked for is on disk, or refused; it only died before it had released the call.
+  [[nodiscard]] bool has_answer(const CallId& id);
 
   // Before sleeping on wake_fd(): false when something can be read already.
   [[nodiscard]] bool arm();
@@ -180,6 +182,7 @@ class HostEnd {
   [[nodiscard]] Status recover_requests(std::uint64_t tail);
   [[nodiscard]] Status recover_places();
   void fail(std::string why);
+  [[nodiscard]] std::optional<Fence> said_to_run() const;
   [[nodiscard]] bool request_room(std::size_t bytes, std::size_t keep_free);
   [[nodiscard]] bool see_request_tail();
   [[nodiscard]] bool has_free_place();
@@ -211,6 +214,7 @@ class HostEnd {
   ChannelFds fds_;
   ChannelMap map_;
   std::string broken_;
+  std::optional<Fence> running_at_break_;
 
   std::vector<Offer> offers_;
   std::uint32_t oldest_ = kNone;

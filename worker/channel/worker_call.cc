@@ -18,13 +18,18 @@ bool WorkerEnd::call(const CallId& id, std::string_view request, Duration patien
 std::optional<Reply> WorkerEnd::reply(const Run& run, std::uint64_t number) const { return state_->reply(run, number); }
 bool WorkerEnd::arm_for_reply(const Run& run, std::uint64_t number) { return state_->arm_for_reply(run, number); }
 
+// An answer is written once (HostEnd::answer), and the next one only after this run has called again. The second look
+// at the number costs a load, and holds should a daemon think otherwise.
 std::optional<Reply> WorkerEnd::State::reply(const Run& run, std::uint64_t number) const {
   const ReplyPlace& reply = map_.reply(run.place);
   if (reply.number.load(std::memory_order_seq_cst) != number || from_wire(reply.fence) != run.fence) return {};
   const std::size_t class_bytes = std::min<std::size_t>(reply.class_bytes, kReplyTextBytesMax);
   const std::size_t message_bytes = std::min<std::size_t>(reply.message_bytes, kReplyTextBytesMax - class_bytes);
-  return Reply{JobId{reply.job}, std::string(reply.text, class_bytes),
-               std::string(reply.text + class_bytes, message_bytes)};
+  Reply copy{JobId{reply.job}, std::string(reply.text, class_bytes),
+             std::string(reply.text + class_bytes, message_bytes)};
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (reply.number.load(std::memory_order_relaxed) != number) return {};
+  return copy;
 }
 
 bool WorkerEnd::State::arm_for_reply(const Run& run, std::uint64_t number) {

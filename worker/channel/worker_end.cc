@@ -33,6 +33,12 @@ template <typename Record>
   return {reinterpret_cast<char*>(&record), sizeof record};
 }
 
+// Of two stops of a run the one that counts: behind a soft timeout a result still does, so whatever follows it is news.
+// Of the others the first holds.
+[[nodiscard]] StopReason stronger(std::optional<StopReason> before, StopReason next) {
+  return before && *before != StopReason::kSoftTimeout ? *before : next;
+}
+
 [[nodiscard]] RecordHeader header_of(RecordType type) { return {0, static_cast<std::uint16_t>(type), 0}; }
 
 }  // namespace
@@ -351,10 +357,11 @@ std::optional<StopReason> WorkerEnd::State::stop_reason(const Fence& fence) {
   }
   const std::lock_guard lock(mutex_);
   scan_stops(published);
+  std::optional<StopReason> found;
   for (const Stop& stop : stops_) {
-    if (stop.fence == fence) return stop.reason;
+    if (stop.fence == fence) found = stronger(found, stop.reason);
   }
-  return {};
+  return found;
 }
 
 // What lies behind a run's own record is not passed before it; behind that of a detached one it may be.
@@ -363,10 +370,11 @@ bool WorkerEnd::State::is_stopped_softly(const Run& run) const {
   return look_for_stop(run.fence, from, StopReason::kSoftTimeout).has_value();
 }
 
-// The first stop of the run that lies there: for `wanted`, or for any reason. Changes nothing.
+// The stop of the run that lies there: for `wanted`, or of any the one that counts. Changes nothing.
 std::optional<StopReason> WorkerEnd::State::look_for_stop(const Fence& fence, std::uint64_t from,
                                                           std::optional<StopReason> wanted) const {
   const std::uint64_t published = map_.header().request_published.load(std::memory_order_acquire);
+  std::optional<StopReason> found;
   for (std::uint64_t at = from; at < published && published - at <= map_.request_bytes();) {
     RecordHeader header;
     std::memcpy(&header, map_.request(at), sizeof header);
@@ -374,11 +382,11 @@ std::optional<StopReason> WorkerEnd::State::look_for_stop(const Fence& fence, st
     if (header.type == static_cast<std::uint16_t>(RecordType::kStop) && header.bytes >= sizeof(StopRecord)) {
       const auto& record = *reinterpret_cast<const StopRecord*>(map_.request(at));
       const auto reason = static_cast<StopReason>(record.reason);
-      if ((!wanted || reason == *wanted) && from_wire(record.fence) == fence) return reason;
+      if ((!wanted || reason == *wanted) && from_wire(record.fence) == fence) found = stronger(found, reason);
     }
     at += header.bytes;
   }
-  return {};
+  return found;
 }
 
 // Looks ahead of the intake for stops; the runs on the way are left alone.

@@ -115,6 +115,7 @@ class WorkerEnd {
 
   // True once the daemon has asked for this run to stop. A load and a compare while nothing has changed.
   [[nodiscard]] bool stop_requested(const Fence& fence);
+  // Why: a soft timeout only as long as nothing else was asked; of other reasons the first.
   [[nodiscard]] std::optional<StopReason> stop_reason(const Fence& fence);
 
   // Requests lie behind this run already.

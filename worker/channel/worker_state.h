@@ -63,8 +63,12 @@ class WorkerEnd::State {
   };
   struct Unsent {  // a packet that the descriptor socket had no room for
     DescriptorTag tag;
-    std::vector<Fd> descriptors;
+    bool has_result = false;  // besides the segments
+    Fd result;                // closed: made of `bytes` when its turn comes
+    std::string bytes;
+    std::vector<Fd> segments;
   };
+  struct Report;
 
   [[nodiscard]] Intake intake_one(std::uint64_t published, Run& run);
   [[nodiscard]] bool read_run(std::uint32_t bytes, Run& run);
@@ -81,7 +85,10 @@ class WorkerEnd::State {
   [[nodiscard]] std::size_t elastic_room();
   [[nodiscard]] bool wait_for_room(std::unique_lock<std::mutex>& lock, std::size_t bytes, Duration patience);
   void append_done(std::unique_lock<std::mutex>& lock, Run& run, const Outcome& outcome);
-  void send_descriptors(const DescriptorTag& tag, std::span<const int> descriptors);
+  void write_done(DoneRecord record, const Outcome& outcome, const Report& report);
+  [[nodiscard]] bool send_beside(const DescriptorTag& tag, Report& report);
+  [[nodiscard]] bool keep_unsent(const DescriptorTag& tag, Report& report);
+  [[nodiscard]] bool send_first_unsent();
   void flush_unsent();
   void publish(std::size_t bytes, std::size_t elastic);
   void wake_host();

@@ -1,6 +1,8 @@
 #include "worker/runtime/async_loop.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +12,9 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <cerrno>
+#include <cstdlib>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/limits.h"
@@ -20,6 +24,7 @@ namespace futured::runtime {
 namespace {
 
 constexpr int kStepsMax = 64;  // between two looks at the channel
+constexpr Duration kBeat = std::chrono::milliseconds(100);
 constexpr Duration kSleepMax = std::chrono::milliseconds(limits::kTimeoutMsMax);
 
 }  // namespace
@@ -87,11 +92,45 @@ struct AsyncLoop::Operation {
   std::optional<asio::posix::stream_descriptor> descriptor;
 };
 
-AsyncLoop::AsyncLoop(channel::LoopFigures* figures) : inside_(std::make_unique<Inside>()) {
+namespace {
+
+[[nodiscard]] std::set<int> open_descriptors() {
+  std::set<int> found;
+  DIR* const folder = ::opendir("/proc/self/fd");
+  if (folder == nullptr) return found;
+  while (const dirent* const entry = ::readdir(folder)) {
+    if (entry->d_name[0] != '.') found.insert(std::atoi(entry->d_name));
+  }
+  found.erase(::dirfd(folder));
+  ::closedir(folder);
+  return found;
+}
+
+}  // namespace
+
+// Asio does not say which descriptors it has, and goes round for ever without them.
+AsyncLoop::AsyncLoop(channel::LoopFigures* figures) {
+  const std::set<int> before = figures != nullptr ? open_descriptors() : std::set<int>();
+  inside_ = std::make_unique<Inside>();
   inside_->figures = figures;
+  if (before.empty()) return;
+  for (const int descriptor : open_descriptors()) {
+    struct stat is {};
+    if (before.contains(descriptor) || ::fstat(descriptor, &is) != 0) continue;
+    own_.push_back({descriptor, is.st_dev, is.st_ino});
+  }
+}
+
+// Another file may have the number by now.
+bool AsyncLoop::is_sound() const {
+  return std::ranges::all_of(own_, [](const Own& own) {
+    struct stat is {};
+    return ::fstat(own.descriptor, &is) == 0 && is.st_dev == own.device && is.st_ino == own.inode;
+  });
 }
 
 AsyncLoop::~AsyncLoop() {
+  for (TaskContext* const caller : callers_) caller->not_called();
   if (inside_->wake.is_open()) inside_->wake.release();  // the channel's
 }
 
@@ -104,7 +143,7 @@ bool AsyncLoop::begin(TaskContext& context, sdk::Waiter& waiter) {
     made->timer->async_wait([made](const asio::error_code&) { made->over(); });
   } else if (waiter.what == For::kTime) {
     asio::post(io, [made] { made->over(); });
-  } else if (waiter.what != For::kStop) {
+  } else if (waiter.what == For::kReadable || waiter.what == For::kWritable) {
     // One of our own: several may wait for one descriptor, and each registration needs another.
     const int copy = ::fcntl(waiter.descriptor, F_DUPFD_CLOEXEC, 0);
     asio::error_code wrong;
@@ -157,7 +196,25 @@ bool AsyncLoop::run_some() {
   return steps > 0;
 }
 
+// One load each. They are few, or the daemon is away and there is nothing else to do.
+bool AsyncLoop::look_for_replies() {
+  if (callers_.empty()) return false;
+  const Instant now = monotonic_now();
+  const bool beats = now - beat_at_ >= kBeat;
+  if (beats) beat_at_ = now;
+  bool answered = false;
+  std::erase_if(callers_, [&](TaskContext* caller) {
+    if (beats) caller->beat();
+    const TaskContext::Calls calls = caller->look_for_reply();
+    answered = answered || calls.is_answered;
+    if (!calls.are_open) caller->not_called();
+    return !calls.are_open;
+  });
+  return answered;
+}
+
 void AsyncLoop::sleep(int descriptor) {
+  if (!callers_.empty()) return sleep_for(descriptor, kBeat);
   inside_->watch(descriptor);
   inside_->io.restart();
   (void)inside_->io.run_one();
@@ -189,8 +246,10 @@ void run_alone(channel::WorkerEnd& end, TaskContext& context, const sdk::AsyncTa
   const Fence fence{JobId{context.job_id()}, Epoch{context.epoch()}, context.attempt()};
   while (!body.handle().done()) {
     if (const auto reason = end.stop_reason(fence)) context.stop(*reason);
+    (void)loop.look_for_replies();
     if (loop.run_some() || !end.arm_for_stop()) continue;
-    loop.sleep(end.wake_fd());
+    // What came before the channel was armed wakes nobody.
+    if (!loop.look_for_replies()) loop.sleep(end.wake_fd());
     end.disarm();
   }
   body.handle().promise().take();

@@ -79,7 +79,7 @@ int AsyncWorker::work() {
     if (!end_.arm()) continue;
     if (jobs_.empty() && mappings_.size() > 0) {
       let_mappings_go();
-    } else {
+    } else if (!loop_.look_for_replies()) {  // what came before the channel was armed wakes nobody
       loop_.sleep(end_.wake_fd());
     }
     end_.disarm();
@@ -99,6 +99,7 @@ Intake AsyncWorker::work_some() {
   figures_.turns.fetch_add(1, std::memory_order_relaxed);
   const Intake got = take_in();
   if (got == Intake::kEnded || got == Intake::kBroken) return got;
+  (void)loop_.look_for_replies();
   return loop_.run_some() ? Intake::kRun : got;
 }
 
@@ -188,6 +189,7 @@ void AsyncWorker::at_work(Job& job, const Work& work) {
   figures_.began_at_ns.store(began.ns, std::memory_order_relaxed);
   work();
   if (is_fork_of_task()) _exit(1);  // a child that came back from the task
+  if (!loop_.is_sound()) end_for(job);
   const Duration took = monotonic_now() - began;
   figures_.began_at_ns.store(0, std::memory_order_relaxed);
   if (took.count() >= limits::kSlowStepNs) note_slow(job, began, took);
@@ -200,6 +202,14 @@ void AsyncWorker::at_work(Job& job, const Work& work) {
                     "held up all jobs of its worker for " + std::to_string(took.count() / 1'000'000) + " ms");
   }
   if (job.is_over()) finish(job);
+}
+
+// While the job is still the one at work: so it alone is charged.
+void AsyncWorker::end_for(Job& job) {
+  constexpr const char* kWhy = "closed descriptors of its worker's event loop; the worker ends";
+  job.context.log(LogLevel::kError, kWhy);
+  std::fprintf(stderr, "futured worker: job %llu %s\n", static_cast<unsigned long long>(job.run.fence.job.value), kWhy);
+  _exit(1);
 }
 
 void AsyncWorker::note_slow(const Job& job, Instant began, Duration took) {

@@ -40,6 +40,7 @@ class AsyncWorker {
   template <typename Work>
   void at_work(Job& job, const Work& work);
   void finish(Job& job);
+  [[noreturn]] void end_for(Job& job);
   void note_slow(const Job& job, Instant began, Duration took);
   void let_mappings_go();
 

@@ -49,7 +49,10 @@ bool TaskContext::wait_for(std::chrono::nanoseconds time) {
 }
 
 StopReason TaskContext::stop_reason() {
-  const auto reason = told_stop_ ? told_stop_ : end_.stop_reason(fence_);
+  auto reason = told_stop_;
+  if (!reason || *reason == channel::StopReason::kSoftTimeout) {  // what came behind that may lie there already
+    if (const auto later = end_.stop_reason(fence_)) reason = later;
+  }
   if (!reason) return StopReason::kNone;
   switch (*reason) {
     case channel::StopReason::kCancel:
@@ -72,16 +75,31 @@ bool TaskContext::begin(sdk::Waiter& waiter) {
     owes_stop_ = false;
     return false;
   }
-  if (!is_for_stop && std::exchange(owes_stop_, false)) {
+  const bool is_submit = waiter.what == sdk::Waiter::For::kReply;
+  if (!is_for_stop && (std::exchange(owes_stop_, false) || (is_submit && stop_requested()))) {
     waiter.is_stopped = true;
     return false;
   }
-  if (!loop_->begin(*this, waiter)) return false;
+  return begin_in_loop(waiter);
+}
+
+// Whatever there is no memory for, the waiter is then known to nobody: it goes with its coroutine's frame.
+bool TaskContext::begin_in_loop(sdk::Waiter& waiter) {
   waiting_.push_back(&waiter);
-  return true;
+  try {
+    if (waiter.what == sdk::Waiter::For::kReply) open_call(static_cast<sdk::ReplyWaiter&>(waiter));
+    if (loop_->begin(*this, waiter)) return true;
+  } catch (...) {
+    give_up_call(waiter);
+    std::erase(waiting_, &waiter);
+    throw;
+  }
+  std::erase(waiting_, &waiter);
+  return false;
 }
 
 void TaskContext::forget(sdk::Waiter& waiter) noexcept {
+  give_up_call(waiter);
   loop_->forget(waiter);
   std::erase(waiting_, &waiter);
 }
@@ -96,9 +114,14 @@ void TaskContext::stop(channel::StopReason reason) {
   const bool was_told = told_stop_ && *told_stop_ != channel::StopReason::kSoftTimeout;
   if (was_told || told_stop_ == reason) return;
   told_stop_ = reason;
-  owes_stop_ = waiting_.empty();
+  (void)look_for_reply();  // before the stop: a job that was made is told
+  owes_stop_ = true;
   for (sdk::Waiter* const waiter : waiting_) {
+    const bool is_submit = waiter->what == sdk::Waiter::For::kReply;
+    if (is_submit && static_cast<sdk::ReplyWaiter*>(waiter)->is_answered) continue;
+    owes_stop_ = false;
     waiter->is_stopped = waiter->what != sdk::Waiter::For::kStop;
+    give_up_call(*waiter);
     loop_->end(*waiter);
   }
 }

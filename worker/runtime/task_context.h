@@ -1,6 +1,7 @@
 // What a task in process mode sees of its worker, and the result it leaves.
 #pragma once
 
+#include <deque>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -44,6 +45,7 @@ class TaskContext final : public AsyncContext {
         fence_(run.fence),
         jobs_run_before_(jobs_run_before),
         streams_(end, run, spool_directory) {}
+  ~TaskContext();
 
   [[nodiscard]] std::uint64_t job_id() const override { return fence_.job.value; }
   [[nodiscard]] std::uint32_t epoch() const override { return fence_.epoch.value; }
@@ -63,10 +65,7 @@ class TaskContext final : public AsyncContext {
   [[nodiscard]] TaskStreams& streams() { return streams_; }
 
   // For a coroutine task, before it begins: who has its waits, and who goes on with it.
-  void run_on(AsyncLoop& loop, Resumer& resumer) {
-    loop_ = &loop;
-    resumer_ = &resumer;
-  }
+  void run_on(AsyncLoop& loop, Resumer& resumer);
   // Other runs share the thread, so nothing here waits.
   void share_thread() {
     shares_thread_ = true;
@@ -76,6 +75,17 @@ class TaskContext final : public AsyncContext {
   void stop(channel::StopReason reason);
   // The wait of this waiter is over.
   void end_wait(sdk::Waiter& waiter);
+
+  // async_submit.cc
+  // Sends what waits for room, and ends the wait whose answer is there: its coroutine is resumed by the loop, later.
+  struct Calls {
+    bool is_answered = false;  // one was
+    bool are_open = false;
+  };
+  [[nodiscard]] Calls look_for_reply();
+  void beat() { end_.beat(run_); }  // who waits for the daemon is alive
+  // The loop is gone, or looks at this no more.
+  void not_called() { is_calling_ = false; }
 
   // The memory that holds all of `bytes`, if this context gave it out.
   [[nodiscard]] SharedMemory* find_shared(std::span<const std::byte> bytes);
@@ -89,6 +99,8 @@ class TaskContext final : public AsyncContext {
   // task_submit.cc
   [[nodiscard]] std::uint64_t submit_job(std::string_view task, const AddArguments& add_arguments,
                                          const SubmitOptions& options) override;
+  [[nodiscard]] std::string encode_submit(std::string_view task, const AddArguments& add_arguments,
+                                          const SubmitOptions& options) const override;
 
   [[nodiscard]] bool begin(sdk::Waiter& waiter) override;
   void forget(sdk::Waiter& waiter) noexcept override;
@@ -97,6 +109,10 @@ class TaskContext final : public AsyncContext {
   void send(const channel::CallId& call, std::string_view request);
   [[nodiscard]] channel::Reply await_reply(std::uint64_t call);
   void sleep_for_reply(std::uint64_t call);
+  void open_call(sdk::ReplyWaiter& waiter);
+  void send_first_call();
+  void give_up_call(const sdk::Waiter& waiter) noexcept;
+  [[nodiscard]] bool begin_in_loop(sdk::Waiter& waiter);
 
   struct Progress {
     Instant sent_at;  // 0: nothing was
@@ -113,6 +129,12 @@ class TaskContext final : public AsyncContext {
   Progress progress_;
   std::vector<std::shared_ptr<SharedMemory>> shared_;
   std::uint64_t calls_ = 0;
+  struct OpenCall {            // of a coroutine
+    sdk::ReplyWaiter* waiter;  // null: it does not wait any more
+    std::uint64_t number = 0;  // 0: not sent yet
+  };
+  std::deque<OpenCall> open_calls_;  // the first one is with the daemon, or is to go there next
+  bool is_calling_ = false;          // the loop looks at this
 
   AsyncLoop* loop_ = nullptr;
   Resumer* resumer_ = nullptr;

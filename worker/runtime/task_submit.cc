@@ -64,12 +64,20 @@ std::optional<std::chrono::steady_clock::time_point> TaskContext::deadline() con
   return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(run_.taken_at.ns) + run_.run_timeout);
 }
 
-std::uint64_t TaskContext::submit_job(std::string_view task, const AddArguments& add_arguments,
-                                      const SubmitOptions& options) {
+std::string TaskContext::encode_submit(std::string_view task, const AddArguments& add_arguments,
+                                       const SubmitOptions& options) const {
   ArgumentEncoder arguments;
   add_arguments(arguments);
-  const std::string request = encoded_request(task, arguments.encoded(), options);
+  return encoded_request(task, arguments.encoded(), options);
+}
+
+std::uint64_t TaskContext::submit_job(std::string_view task, const AddArguments& add_arguments,
+                                      const SubmitOptions& options) {
+  const std::string request = encode_submit(task, add_arguments, options);
   throw_if_stopped();
+  if (!open_calls_.empty()) {  // a run has one call at a time
+    throw SubmitError("FAILED_PRECONDITION", "a submit that is awaited has no answer yet; await this one too");
+  }
   const channel::CallId call{fence_, ++calls_};
   send(call, request);
   const channel::Reply reply = await_reply(call.number);

@@ -132,6 +132,15 @@ FUTURED_TASK("async.bring_down", [](AsyncContext& context, std::string how) -> A
   co_await context.sleep(milliseconds(5));
   if (how == "abort") std::abort();
   if (how == "exit") exit(3);
+  if (how == "close") {  // all that is no file, and so the event loop's
+    for (int descriptor = 3; descriptor < 200; ++descriptor) {
+      char what[64] = {};
+      const std::string link = "/proc/self/fd/" + std::to_string(descriptor);
+      if (readlink(link.c_str(), what, sizeof what - 1) <= 0) continue;
+      if (std::string(what) == "anon_inode:[timerfd]") close(descriptor);
+    }
+    co_await context.sleep(milliseconds(5));
+  }
   if (how == "segv") *reinterpret_cast<volatile int*>(8) = 1;
 });
 
@@ -143,6 +152,68 @@ FUTURED_TASK("async.leaves_waits", [](AsyncContext& context) -> Async<std::strin
   left.handle().resume();
   co_await context.sleep(milliseconds(5));
   co_return std::string("ended");
+});
+
+// So many children, each awaited; their numbers.
+FUTURED_TASK("async.submits", [](AsyncContext& context, std::uint64_t count) -> Async<std::string> {
+  std::string jobs;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t job = co_await context.submit("echo", i);
+    jobs += std::to_string(job) + " ";
+  }
+  co_return jobs;
+});
+
+// The daemon's refusal.
+FUTURED_TASK("async.submits_nothing", [](AsyncContext& context) -> Async<std::string> {
+  try {
+    co_await context.submit("no.such.task");
+  } catch (const futured::SubmitError& error) {
+    co_return error.error_class();
+  }
+  co_return std::string("a job");
+});
+
+// Submits once the file is there; writes the child's number, or that it was stopped, twice over.
+FUTURED_TASK("async.submits_at",
+             [](AsyncContext& context, std::string gate, std::string go, std::string proof) -> Async<> {
+               report(gate);
+               while (access(go.c_str(), F_OK) != 0) co_await context.sleep(milliseconds(10));
+               std::string seen;
+               for (int i = 0; i < 2; ++i) {
+                 try {
+                   const std::uint64_t job = co_await context.submit("echo", i);
+                   seen += std::to_string(job) + " ";
+                 } catch (const futured::Stopped&) {
+                   seen += "stopped ";
+                 }
+               }
+               std::ofstream(proof) << seen << std::endl;
+             });
+
+// Writes a byte now and then, until it is stopped.
+FUTURED_TASK("async.ticks", [](AsyncContext& context, std::string path) -> Async<> {
+  std::ofstream file(path);
+  for (;;) {
+    file << '.' << std::flush;
+    co_await context.sleep(milliseconds(10));
+  }
+});
+
+// Two of its coroutines submit, one of which is left before it is answered.
+FUTURED_TASK("async.submits_beside", [](AsyncContext& context) -> Async<std::string> {
+  const auto submits = [](AsyncContext& its, std::uint64_t& job) -> Async<> { job = co_await its.submit("echo", 1); };
+  std::uint64_t left = 0;
+  std::uint64_t beside = 0;
+  {
+    const Async<> forgotten = submits(context, left);
+    forgotten.handle().resume();
+  }
+  const Async<> second = submits(context, beside);
+  second.handle().resume();
+  const std::uint64_t third = co_await context.submit("echo", 2);
+  while (!second.handle().done()) co_await context.sleep(milliseconds(1));
+  co_return std::to_string(left) + " " + std::to_string(static_cast<int>(beside != 0 && third != beside));
 });
 
 FUTURED_TASK("async.array", [](AsyncContext& context, std::uint64_t count) -> Async<futured::Array<double>> {

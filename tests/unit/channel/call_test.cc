@@ -296,5 +296,30 @@ TEST(RunTimeLimit, ReachesTheWorkerBehindEveryKindOfPayload) {
   }
 }
 
+// The worker may be reading it while the next daemon finds the call.
+TEST(Call, AnAnswerIsWrittenOnce) {
+  Caller caller;
+  caller.call(1);
+  ASSERT_EQ(Caller::read(caller.host).number, 1u);
+  EXPECT_FALSE(caller.host.has_answer(Caller::id(1)));
+  caller.host.answer(Caller::id(1), {.job = JobId{77}});
+  HostEnd next = caller.slot.host();
+  ASSERT_EQ(Caller::read(next).number, 1u);
+  EXPECT_TRUE(next.has_answer(Caller::id(1)));
+  EXPECT_FALSE(next.has_answer(Caller::id(2)));
+  EXPECT_FALSE(next.has_answer({fence(2), 1}));
+  const Cursor before = next.cursor();
+  next.answer(Caller::id(1), {{}, "RESOURCE_EXHAUSTED", "no room"});
+  EXPECT_GT(next.cursor().position, before.position) << "it is released all the same";
+  const auto reply = caller.worker.reply(caller.run, 1);
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->job, JobId{77});
+  EXPECT_EQ(reply->error_class, "");
+  caller.call(2);
+  ASSERT_EQ(Caller::read(next).number, 2u);
+  next.answer(Caller::id(2), {.job = JobId{78}});
+  EXPECT_EQ(caller.worker.reply(caller.run, 2)->job, JobId{78});
+}
+
 }  // namespace
 }  // namespace futured::channel

@@ -334,6 +334,26 @@ TEST(Channel, ASoftStopIsKnownWithoutALockAndOnlyOfItsRun) {
   EXPECT_EQ(worker.stop_reason(run.fence), StopReason::kCancel) << "the first one holds";
 }
 
+TEST(Channel, WhatFollowsASoftStopIsTold) {
+  TestSlot slot;
+  HostEnd host = slot.host();
+  WorkerEnd worker = slot.worker();
+  ASSERT_TRUE(host.offer(request(1)));
+  host.publish();
+  channel::Run run;
+  ASSERT_EQ(worker.try_next(run), Intake::kRun);
+  ASSERT_EQ(worker.take(run), Take::kTaken);
+  const auto asked = [&](StopReason reason) {
+    EXPECT_TRUE(host.stop(fence(1), reason));
+    host.publish();
+    return worker.stop_reason(run.fence);
+  };
+  EXPECT_EQ(asked(StopReason::kSoftTimeout), StopReason::kSoftTimeout);
+  EXPECT_EQ(asked(StopReason::kCancel), StopReason::kCancel);
+  EXPECT_EQ(asked(StopReason::kTimeout), StopReason::kCancel) << "of these the first holds";
+  EXPECT_EQ(asked(StopReason::kSoftTimeout), StopReason::kCancel);
+}
+
 TEST(Channel, ANewDaemonFindsWhatWasOfferedAndWhatWasAnswered) {
   TestSlot slot;
   WorkerEnd worker = slot.worker();

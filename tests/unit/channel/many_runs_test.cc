@@ -143,6 +143,23 @@ TEST(ManyRuns, ABrokenChannelHidesNothingThatWasTaken) {
   EXPECT_EQ(taken[1].fence, fence(2));
 }
 
+TEST(ManyRuns, WhoWasAtWorkWhenTheChannelBrokeIsRemembered) {
+  TestSlot slot(geometry_for(100));
+  HostEnd host = slot.host();
+  WorkerEnd worker = slot.worker();
+  for (std::uint64_t job = 1; job <= 3; ++job) ASSERT_TRUE(host.offer(request(job)));
+  host.publish();
+  std::vector<channel::Run> taken = take_all(worker);
+  worker.note_running(&taken[1]);
+  ChannelMap::map(slot.memory.get())->header().response_published.store(12345);
+  Response response;
+  ASSERT_EQ(host.read(response), Read::kBroken);
+  worker.note_running(&taken[2]);
+  EXPECT_EQ(host.running(), fence(2)) << "the worker goes on until it is killed";
+  worker.note_running(nullptr);
+  EXPECT_EQ(host.running(), fence(2));
+}
+
 TEST(ManyRuns, RevokedPlacesComeBackWhenTheirRunsArePassed) {
   TestSlot slot(Geometry{16 * 1024, 16 * 1024, 4});
   HostEnd host = slot.host();

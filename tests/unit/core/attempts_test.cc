@@ -230,7 +230,7 @@ TEST(AtMostOnce, AFailureOrACrashIsNotTriedAgain) {
   EXPECT_EQ(stage.ending(1)->state, JobState::kFailed);
   stage.turn({stage.slot_ended(1, 2)});
   EXPECT_EQ(stage.ending(2)->state, JobState::kFailed);
-  EXPECT_EQ(stage.ending(2)->cause->kind, CauseKind::kWorkerCrashed);
+  EXPECT_EQ(stage.ending(2)->cause->kind, CauseKind::kMayHaveRun);
 }
 
 TEST(AtMostOnce, AnOfferThatWasNotTakenMayGoElsewhereUnderANewFence) {

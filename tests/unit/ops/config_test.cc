@@ -108,6 +108,28 @@ TEST_F(ConfigFile, WhatIsWrongIsNamed) {
   EXPECT_THAT(refusal("[daemon\n"), HasSubstr(":1:"));
 }
 
+TEST_F(ConfigFile, WhatWouldHaveNoEffectIsRefused) {
+  for (const std::string mode : {"process", "fresh", "thread", "async"}) {
+    EXPECT_THAT(refusal("[pools.command]\nmode = '" + mode + "'\n"), HasSubstr("[pools.command] mode: ")) << mode;
+  }
+  EXPECT_EQ(refusal("[pools.command]\nmode = 'command'\n"), "accepted");
+  for (const std::string mode : {"thread", "async"}) {
+    EXPECT_THAT(refusal("[pools.p]\nmode = '" + mode + "'\nleaks = 'replace'\n"),
+                HasSubstr("[pools.p] leaks: the jobs of mode " + mode + " share one process"));
+    PoolTerms terms{.mode = mode == "async" ? PoolMode::kAsync : PoolMode::kThread, .jobs_at_once = 2};
+    EXPECT_TRUE(check(terms).ok());
+    terms.leaks = Leaks::kIgnore;
+    EXPECT_THAT(check(terms).error().message, HasSubstr("leaks: the jobs of mode " + mode)) << "its zygote minds too";
+  }
+  EXPECT_EQ(refusal("[pools.p]\nleaks = 'warn'\n"), "accepted");
+  for (const std::string size : {"", "size = 4\n", "size = 'auto'\n", "size = '4..4'\n"}) {
+    EXPECT_THAT(refusal("[pools.p]\nidle_ms = 100\n" + size),
+                HasSubstr("[pools.p] idle_ms: this pool keeps all its workers"))
+        << size;
+  }
+  EXPECT_EQ(refusal("[pools.p]\nidle_ms = 100\nsize = '0..auto'\n"), "accepted");
+}
+
 TEST(Config, CompressionIsNeverOrALevel) {
   Config config = default_config();
   config.socket = "/s";

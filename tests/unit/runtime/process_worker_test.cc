@@ -204,6 +204,62 @@ TEST_F(ProcessWorkerTest, AStopEndsTheWaitForAnAnswer) {
   EXPECT_EQ(read().status, DoneStatus::kStopped);
 }
 
+TEST_F(ProcessWorkerTest, ACoroutineAwaitsItsSubmits) {
+  const auto submits = [](AsyncContext& context) -> Async<std::string> {
+    std::string seen;
+    for (int i = 0; i < 3; ++i) {
+      const SubmitOptions options{.priority = i};
+      try {
+        const std::uint64_t child = co_await context.submit("resize", i, options);
+        seen += std::to_string(child) + " ";
+      } catch (const SubmitError& error) {
+        seen += error.error_class() + " ";
+      }
+    }
+    co_return seen;
+  };
+  const std::vector<sdk::RegisteredTask> tasks{sdk::RegisteredTask{"submits", "", "", {}, sdk::wrap_async(submits)}};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  Answering daemon(host_, [](const ChildRequest& asked) {
+    if (asked.priority == 1) return channel::Answer{{}, "NOT_FOUND", "no task"};
+    return channel::Answer{.job = JobId{41 + static_cast<std::uint64_t>(asked.priority)}};
+  });
+  work(worker);
+  const std::string result = daemon.result();
+  EXPECT_EQ((*decode_parts(result))[0].bytes, "41 NOT_FOUND 43 ");
+}
+
+TEST_F(ProcessWorkerTest, AStopEndsEverySubmitOfACoroutine) {
+  int stops = 0;
+  const auto submits = [&stops](AsyncContext& context) -> Async<> {
+    for (int i = 0; i < 2; ++i) {
+      try {
+        co_await context.submit("child");
+      } catch (const Stopped&) {
+        ++stops;
+      }
+    }
+    throw Stopped();
+  };
+  const std::vector<sdk::RegisteredTask> tasks{sdk::RegisteredTask{"submits", "", "", {}, sdk::wrap_async(submits)}};
+  ProcessWorker worker(worker_end_, tasks);
+  offer("");
+  const Fence asks = channel::fence(next_job_ - 1);
+  std::thread daemon([&] {
+    channel::Response response;
+    while (host_.read(response) != channel::Read::kResponse) std::this_thread::yield();
+    ASSERT_NE(std::get_if<channel::Call>(&response), nullptr);
+    ASSERT_TRUE(host_.stop(asks, channel::StopReason::kCancel));
+    host_.publish();
+  });
+  work(worker);
+  daemon.join();
+  EXPECT_EQ(read().status, DoneStatus::kStopped);
+  EXPECT_EQ(stops, 2);
+  EXPECT_FALSE(host_.is_broken()) << host_.broken();
+}
+
 TEST_F(ProcessWorkerTest, KnowsItsDeadline) {
   const auto left_ms = [](Context& context) -> std::int64_t {
     const auto deadline = context.deadline();

@@ -144,6 +144,7 @@ struct JobFilter {
   std::optional<std::uint32_t> owner_uid;
   std::int64_t submitted_after_us = 0;
   std::int64_t submitted_before_us = 0;
+  std::uint64_t parent_id = 0;  // submitted by a task of this job
 };
 
 struct JobPage {

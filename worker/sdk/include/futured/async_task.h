@@ -17,11 +17,14 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <utility>
 
 #include "futured/context.h"
+#include "futured/convert.h"
 
 namespace futured {
 
@@ -32,7 +35,7 @@ namespace sdk {
 
 // What a suspended coroutine waits for. Lies in its frame; the worker knows it from begin() to its end or forget().
 struct Waiter {
-  enum class For : std::uint32_t { kTime, kReadable, kWritable, kStop };
+  enum class For : std::uint32_t { kTime, kReadable, kWritable, kStop, kReply };
   Waiter(For wanted, int of_descriptor, std::chrono::nanoseconds for_time)
       : what(wanted), descriptor(of_descriptor), time(for_time) {}
 
@@ -43,6 +46,17 @@ struct Waiter {
   bool is_stopped = false;
   int error = 0;              // an errno
   void* operation = nullptr;  // the worker's
+};
+
+// For the answer to a submit.
+struct ReplyWaiter : Waiter {
+  explicit ReplyWaiter(std::string encoded) : Waiter(For::kReply, -1, {}), request(std::move(encoded)) {}
+
+  std::string request;
+  bool is_answered = false;
+  std::uint64_t job = 0;  // 0: refused
+  std::string error_class;
+  std::string error_message;
 };
 
 template <typename T>
@@ -182,11 +196,58 @@ class AsyncContext : public Context {
   // Until the job is asked to stop, which it then knows: this does not throw.
   Wait stop() { return {*this, {sdk::Waiter::For::kStop, -1, {}}}; }
 
+  class [[nodiscard]] Submit {
+   public:
+    Submit(AsyncContext& context, std::string request) : context_(context), waiter_(std::move(request)) {}
+    Submit(const Submit&) = delete;
+    Submit& operator=(const Submit&) = delete;
+    ~Submit() {
+      if (is_waiting_) context_.forget(waiter_);
+    }
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> coroutine) {
+      waiter_.coroutine = coroutine;
+      is_waiting_ = context_.begin(waiter_);
+      return is_waiting_;
+    }
+    std::uint64_t await_resume() {
+      is_waiting_ = false;
+      if (waiter_.is_stopped) throw Stopped();
+      if (waiter_.job == 0) throw SubmitError(waiter_.error_class, waiter_.error_message);
+      return waiter_.job;
+    }
+
+   private:
+    AsyncContext& context_;
+    sdk::ReplyWaiter waiter_;
+    bool is_waiting_ = false;
+  };
+
+  // Context::submit, awaited: the others have the thread until the answer is there, however long no daemon is. Submits
+  // of one run are sent one after another, in the order in which they are awaited. Once the job was asked to stop, it
+  // throws Stopped, each time. (GCC 12 compiles no initializer list within a co_await: have the options in a variable.)
+  template <typename Arguments>
+  Submit submit(std::string_view task, const Arguments& arguments, const SubmitOptions& options = {});
+  Submit submit(std::string_view task) {
+    return {*this, encode_submit(task, [](ResultWriter&) {}, {})};
+  }
+
  protected:
+  // Throws SubmitError for what cannot be sent.
+  [[nodiscard]] virtual std::string encode_submit(std::string_view task, const AddArguments& add_arguments,
+                                                  const SubmitOptions& options) const = 0;
   // True: the coroutine is resumed later. False: the wait is over already.
   [[nodiscard]] virtual bool begin(sdk::Waiter& waiter) = 0;
   virtual void forget(sdk::Waiter& waiter) noexcept = 0;
   ~AsyncContext() = default;
 };
+
+template <typename Arguments>
+AsyncContext::Submit AsyncContext::submit(std::string_view task, const Arguments& arguments,
+                                          const SubmitOptions& options) {
+  return {*this, encode_submit(
+                     task, [&](ResultWriter& out) { sdk::add_result(out, arguments); }, options)};
+}
 
 }  // namespace futured

@@ -120,6 +120,7 @@ class Context {
   // True once the job is cancelled or out of time. Costs a load and a compare, so ask often. After a grace the whole
   // process is killed.
   [[nodiscard]] virtual bool stop_requested() = 0;
+  // kSoftTimeout turns into what is asked behind it, a cancel say; any other stays what it is.
   [[nodiscard]] virtual StopReason stop_reason() = 0;
   void throw_if_stopped() {
     if (stop_requested()) throw Stopped();
