@@ -14,6 +14,13 @@ Error no_memory() { return {ErrorCode::kResourceExhausted, "zstd has no memory t
 
 std::size_t frame_bytes_max(std::size_t block_bytes) { return ZSTD_compressBound(block_bytes); }
 
+Result<std::uint64_t> frame_content_bytes(std::span<const std::byte> frame) {
+  const unsigned long long bytes = ZSTD_getFrameContentSize(frame.data(), frame.size());
+  if (bytes == ZSTD_CONTENTSIZE_ERROR) return Error{ErrorCode::kDataLoss, "zstd: this is no frame"};
+  if (bytes == ZSTD_CONTENTSIZE_UNKNOWN) return Error{ErrorCode::kDataLoss, "zstd: a frame does not say its size"};
+  return std::uint64_t{bytes};
+}
+
 void Compressor::Free::operator()(void* context) const { ZSTD_freeCCtx(static_cast<ZSTD_CCtx*>(context)); }
 
 Result<Compressor> Compressor::make(int level) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
@@ -14,6 +15,9 @@ inline constexpr int kCompressionLevelMax = 22;  // zstd's own; from 20 on it ta
 
 // What a frame of so many bytes takes at most.
 [[nodiscard]] std::size_t frame_bytes_max(std::size_t block_bytes);
+
+// What a frame says that it gives; nobody has checked it. kDataLoss: this is no frame, or it does not say.
+[[nodiscard]] Result<std::uint64_t> frame_content_bytes(std::span<const std::byte> frame);
 
 // For one thread, block after block: the library's memory is allocated once.
 class Compressor {

@@ -47,6 +47,7 @@ ClientState::ClientState(std::string daemon_address, const ConnectOptions& conne
       workers(api::Workers::NewStub(channel)),
       admin(api::Admin::NewStub(channel)),
       completions(api::Callbacks::NewStub(channel)),
+      remote_segments(api::Segments::NewStub(channel)),
       callbacks(options.on_callback_error),
       fetcher(options.on_callback_error),
       follower(*this),
@@ -56,6 +57,7 @@ ClientState::~ClientState() {
   const auto closed = std::make_exception_ptr(Unavailable("the client was closed before this job ended"));
   pipeline.flush();  // what was submitted is not dropped; it fails by itself when the daemon stays away
   pipeline.close(closed);
+  release_uploads();
   follower.close();
   keeper.stop();
   registry.refuse_everything(closed);

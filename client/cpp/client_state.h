@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -78,6 +79,13 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
 
   // Shares sealed memory with the daemon. Throws.
   Segment put(const futured::Segment& sealed, std::string_view dtype, std::vector<std::int64_t> shape);
+  // Not on the daemon's machine, as far as one can tell: arrays travel through Segments.Upload and Download.
+  [[nodiscard]] bool is_remote() const { return !address.starts_with('/') && !address.starts_with("unix:"); }
+  // As put(), sent through the connection. Throws.
+  Segment upload(std::span<const std::byte> bytes, std::string_view dtype, std::vector<std::int64_t> shape);
+  // Bytes [begin, end) of a segment, in memory of their own; end = 0: to its end. Throws.
+  [[nodiscard]] MappedBytes download(const Segment& segment);
+  void release(std::uint64_t segment);
   // The segment socket, connected with the first use and kept: closing it gives up what was put. When a kept one turns
   // out to have been closed, as by a restart, another is connected and asked: `repeatable`, or nothing was sent.
   // Throws.
@@ -109,6 +117,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   std::unique_ptr<api::Workers::Stub> workers;
   std::unique_ptr<api::Admin::Stub> admin;
   std::unique_ptr<api::Callbacks::Stub> completions;
+  std::unique_ptr<api::Segments::Stub> remote_segments;
   Network network;
   Registry registry;
   CallbackThread callbacks;
@@ -134,7 +143,11 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
     return error.message.starts_with("segment socket: sendmsg: ");
   }
 
+  // What a segment socket does by being closed. Best effort: the daemon lets go of it by itself, later.
+  void release_uploads();
+
   std::mutex segments_mutex_;
+  std::set<std::uint64_t> uploads_;  // not released; guarded by segments_mutex_
   std::optional<SegmentClient> segments_;
 };
 

@@ -1,10 +1,11 @@
-// Segments over the segment socket.
+// Segments over the segment socket; remote_segments.cc has those of a client on another machine.
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "client/cpp/checked.h"
 #include "client/cpp/client_state.h"
+#include "client/cpp/segment_type.h"
 #include "futured/client.h"
 #include "segment/array_type.h"
 #include "segment/memory.h"
@@ -13,28 +14,6 @@
 namespace futured::client {
 
 namespace {
-
-std::string content_type_of(std::string_view dtype, const std::vector<std::int64_t>& shape, std::uint64_t bytes) {
-  if (dtype.empty()) return {};
-  ArrayType type{std::string(dtype), {}};
-  for (const std::int64_t extent : shape) {
-    if (extent < 0) throw Error(ErrorKind::kInvalidArgument, "shape: " + std::to_string(extent) + " is negative");
-    type.shape.push_back(static_cast<std::uint64_t>(extent));
-  }
-  const std::uint64_t wanted = checked(array_bytes(type));
-  if (wanted != bytes) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "shape: this array takes " + std::to_string(wanted) + " bytes, but there are " + std::to_string(bytes));
-  }
-  return format_array_type(type);
-}
-
-MappedBytes mapped(const std::byte* bytes, std::uint64_t size, std::shared_ptr<const void> owner,
-                   const std::string& content_type) {
-  ArrayType type;
-  if (is_array_type(content_type)) type = checked(parse_array_type(content_type));
-  return MappedBytes({bytes, size}, std::move(owner), content_type, type.dtype, type.shape);
-}
 
 MappedBytes map_shared(const SegmentStretch& shared) {
   const auto mapping = std::make_shared<Mapping>(checked(map_segment(shared.segment)));
@@ -62,9 +41,6 @@ std::span<std::byte> SegmentBuffer::bytes() const { return memory_->writer.bytes
 
 SegmentClient ClientState::connect_segments() {
   constexpr std::string_view kScheme = "unix:";
-  if (!address.starts_with('/') && !address.starts_with(kScheme)) {
-    throw Error(ErrorKind::kUnimplemented, "segments need a unix socket; this client is connected to " + address);
-  }
   wait_until_connected();  // the daemon opens this socket before the other
   return checked(SegmentClient::connect(address.starts_with('/') ? address : address.substr(kScheme.size())));
 }
@@ -77,6 +53,7 @@ Segment ClientState::put(const futured::Segment& sealed, std::string_view dtype,
 }
 
 Segment Client::put(SegmentBuffer buffer, std::string_view dtype, std::vector<std::int64_t> shape) const {
+  if (state_->is_remote()) return state_->upload(buffer.bytes(), dtype, std::move(shape));
   if (buffer.bytes().size() < kUnmappedLater) {
     return state_->put(checked(std::move(buffer.memory_->writer).seal()), dtype, std::move(shape));
   }
@@ -87,14 +64,17 @@ Segment Client::put(SegmentBuffer buffer, std::string_view dtype, std::vector<st
 }
 
 Segment Client::put(std::span<const std::byte> bytes, std::string_view dtype, std::vector<std::int64_t> shape) const {
+  if (state_->is_remote()) return state_->upload(bytes, dtype, std::move(shape));
   return state_->put(checked(make_segment("futured-client", bytes)), dtype, std::move(shape));
 }
 
 void Client::drop(const Segment& segment) const {
+  if (state_->is_remote()) return state_->release(segment.id);
   checked(state_->with_segments([&](SegmentClient& socket) { return socket.drop(SegmentId{segment.id}); }, false));
 }
 
 MappedBytes Client::map(const Segment& segment) const {
+  if (state_->is_remote()) return state_->download(segment);
   const SegmentId ids[] = {SegmentId{segment.id}};
   std::vector<SegmentStretch> found =
       checked(state_->with_segments([&](SegmentClient& socket) { return socket.get(ids); }, true));
@@ -109,8 +89,11 @@ MappedBytes Client::map(const Segment& segment) const {
 }
 
 MappedBytes Client::map_result(std::uint64_t id, std::uint32_t part) const {
-  auto shared = state_->with_segments([&](SegmentClient& socket) { return socket.get_result(JobId{id}, part); }, true);
-  if (shared.ok()) return map_shared(*shared);
+  if (!state_->is_remote()) {
+    auto shared =
+        state_->with_segments([&](SegmentClient& socket) { return socket.get_result(JobId{id}, part); }, true);
+    if (shared.ok()) return map_shared(*shared);
+  }
   // A small result is no segment, and the daemon says so; the other road tells apart what cannot be had at all.
   const auto outcome = std::make_shared<Outcome>(state_->get_result(id));
   if (!outcome->succeeded()) throw_job_failed(*outcome);
@@ -119,8 +102,10 @@ MappedBytes Client::map_result(std::uint64_t id, std::uint32_t part) const {
                 "job " + std::to_string(id) + ": its result has " + std::to_string(outcome->result.size()) + " parts");
   }
   const Part& found = outcome->result[part];
-  return mapped(reinterpret_cast<const std::byte*>(found.bytes.data()), found.bytes.size(), outcome,
-                found.content_type);
+  const bool names_array = found.segment.dtype.empty() || is_array_type(found.content_type);
+  const std::string content_type =
+      names_array ? found.content_type : content_type_of(found.segment.dtype, found.segment.shape, found.bytes.size());
+  return mapped(reinterpret_cast<const std::byte*>(found.bytes.data()), found.bytes.size(), outcome, content_type);
 }
 
 }  // namespace futured::client

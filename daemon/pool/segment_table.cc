@@ -101,8 +101,51 @@ SegmentQuotas SegmentQuotas::of_this_machine() {
   return quotas;
 }
 
+SegmentRoom::SegmentRoom(SegmentRoom&& other) noexcept
+    : table_(std::exchange(other.table_, nullptr)), owner_(other.owner_), bytes_(other.bytes_) {}
+
+SegmentRoom& SegmentRoom::operator=(SegmentRoom&& other) noexcept {
+  if (this == &other) return *this;
+  give_up();
+  table_ = std::exchange(other.table_, nullptr);
+  owner_ = other.owner_;
+  bytes_ = other.bytes_;
+  return *this;
+}
+
+void SegmentRoom::give_up() {
+  if (table_ == nullptr) return;
+  SegmentTable& table = *std::exchange(table_, nullptr);
+  const std::lock_guard lock(table.mutex_);
+  table.give_back_room(owner_, bytes_);
+}
+
 Result<SegmentId> SegmentTable::put(std::uint32_t owner, Segment segment, std::string content_type, SegmentHold& hold) {
+  auto room = reserve(owner, segment.size);
+  if (!room.ok()) return room.error();
+  return fill(std::move(*room), std::move(segment), std::move(content_type), hold);
+}
+
+Result<SegmentRoom> SegmentTable::reserve(std::uint32_t owner, std::uint64_t bytes) {
   const std::lock_guard lock(mutex_);
+  if (const Status fits = check_room(owner, bytes); !fits.ok()) return fits.error();
+  take_room(owner, bytes);
+  return SegmentRoom(this, owner, bytes);
+}
+
+SegmentId SegmentTable::fill(SegmentRoom room, Segment segment, std::string content_type, SegmentHold& hold) {
+  FUTURED_CHECK(room.table_ == this && room.bytes_ == segment.size, "a segment takes the room that was made for it");
+  room.table_ = nullptr;
+  const std::lock_guard lock(mutex_);
+  give_back_room(room.owner_, room.bytes_);  // the entry takes it again
+  const SegmentId id{next_id_++};
+  add_share(add({.facts = {id, segment.size, std::move(content_type), room.owner_},
+                 .descriptor = std::move(segment.descriptor)}),
+            hold);
+  return id;
+}
+
+Status SegmentTable::check_room(std::uint32_t owner, std::uint64_t bytes) const {
   const auto known = users_.find(owner);
   const User user = known != users_.end() ? known->second : User{};
   if (usage_.segments >= quotas_.segments)
@@ -110,29 +153,38 @@ Result<SegmentId> SegmentTable::put(std::uint32_t owner, Segment segment, std::s
   if (user.segments >= quotas_.segments_per_user) {
     return over("segments of user " + std::to_string(owner), user.segments + 1, quotas_.segments_per_user);
   }
-  if (segment.size > quotas_.bytes - std::min(usage_.bytes, quotas_.bytes)) {
-    return over("segment bytes of all clients", usage_.bytes + segment.size, quotas_.bytes);
+  if (bytes > quotas_.bytes - std::min(usage_.bytes, quotas_.bytes)) {
+    return over("segment bytes of all clients", usage_.bytes + bytes, quotas_.bytes);
   }
-  if (segment.size > quotas_.bytes_per_user - std::min(user.bytes, quotas_.bytes_per_user)) {
-    return over("segment bytes of user " + std::to_string(owner), user.bytes + segment.size, quotas_.bytes_per_user);
+  if (bytes > quotas_.bytes_per_user - std::min(user.bytes, quotas_.bytes_per_user)) {
+    return over("segment bytes of user " + std::to_string(owner), user.bytes + bytes, quotas_.bytes_per_user);
   }
-  const SegmentId id{next_id_++};
-  add_share(
-      add({.facts = {id, segment.size, std::move(content_type), owner}, .descriptor = std::move(segment.descriptor)}),
-      hold);
-  return id;
+  return {};
+}
+
+void SegmentTable::take_room(std::uint32_t owner, std::uint64_t bytes) {
+  ++usage_.segments;
+  usage_.bytes += bytes;
+  User& user = users_[owner];
+  user.bytes += bytes;
+  ++user.segments;
+}
+
+void SegmentTable::give_back_room(std::uint32_t owner, std::uint64_t bytes) {
+  --usage_.segments;
+  usage_.bytes -= bytes;
+  const auto user = users_.find(owner);
+  user->second.bytes -= bytes;
+  if (--user->second.segments == 0) users_.erase(user);
 }
 
 SegmentTable::Entry& SegmentTable::add(Entry entry) {
   const SegmentFacts& facts = entry.facts;
-  ++usage_.segments;
   if (facts.owner == kAnyOwner) {
+    ++usage_.segments;
     usage_.result_bytes += facts.bytes;
   } else {
-    usage_.bytes += facts.bytes;
-    User& user = users_[facts.owner];
-    user.bytes += facts.bytes;
-    ++user.segments;
+    take_room(facts.owner, facts.bytes);
   }
   const SegmentId id = facts.id;
   return entries_.insert_or_assign(id, std::move(entry)).first->second;
@@ -355,14 +407,11 @@ void SegmentTable::give_up_share(SegmentId id) {
 void SegmentTable::remove(std::map<SegmentId, Entry>::iterator entry) {
   if (entry->second.is_entrusted && vault_) note_vault(vault_->drop(entry->first));
   const SegmentFacts& facts = entry->second.facts;
-  --usage_.segments;
   if (facts.owner == kAnyOwner) {
+    --usage_.segments;
     usage_.result_bytes -= facts.bytes;
   } else {
-    usage_.bytes -= facts.bytes;
-    const auto user = users_.find(facts.owner);
-    user->second.bytes -= facts.bytes;
-    if (--user->second.segments == 0) users_.erase(user);
+    give_back_room(facts.owner, facts.bytes);
   }
   entries_.erase(entry);
 }

@@ -63,6 +63,28 @@ class SegmentHold {
   std::vector<SegmentId> segments_;
 };
 
+// Room that is taken for a segment whose bytes have yet to come; given back unless it is filled. Outlived by its table;
+// one thread at a time.
+class SegmentRoom {
+ public:
+  SegmentRoom() = default;
+  SegmentRoom(SegmentRoom&& other) noexcept;
+  SegmentRoom& operator=(SegmentRoom&& other) noexcept;
+  SegmentRoom(const SegmentRoom&) = delete;
+  SegmentRoom& operator=(const SegmentRoom&) = delete;
+  ~SegmentRoom() { give_up(); }
+
+  void give_up();
+
+ private:
+  friend class SegmentTable;
+  SegmentRoom(SegmentTable* table, std::uint32_t owner, std::uint64_t bytes)
+      : table_(table), owner_(owner), bytes_(bytes) {}
+  SegmentTable* table_ = nullptr;
+  std::uint32_t owner_ = 0;
+  std::uint64_t bytes_ = 0;
+};
+
 struct SegmentQuotas {
   std::uint64_t bytes = 0;           // put by clients, in total
   std::uint64_t bytes_per_user = 0;  // and by each of them
@@ -84,6 +106,10 @@ class SegmentTable {
   // Takes a segment in, with one share for `hold`. kResourceExhausted: over a quota, and nothing is kept.
   [[nodiscard]] Result<SegmentId> put(std::uint32_t owner, Segment segment, std::string content_type,
                                       SegmentHold& hold);
+  // The same in two steps, for bytes that come one after another: room up front, then the segment of just that size.
+  [[nodiscard]] Result<SegmentRoom> reserve(std::uint32_t owner, std::uint64_t bytes);
+  [[nodiscard]] SegmentId fill(SegmentRoom room, Segment segment, std::string content_type, SegmentHold& hold);
+
   // From now on what must outlive the daemon lies in `vault` too. What an earlier daemon had put there is taken in:
   // parts of results as they were, and what is an input with a share for whoever speaks for the jobs that may still
   // need it.
@@ -126,6 +152,7 @@ class SegmentTable {
 
  private:
   friend class SegmentHold;
+  friend class SegmentRoom;
   struct Entry {
     SegmentFacts facts;
     Fd descriptor;
@@ -139,6 +166,9 @@ class SegmentTable {
     std::size_t segments = 0;
   };
 
+  [[nodiscard]] Status check_room(std::uint32_t owner, std::uint64_t bytes) const;
+  void take_room(std::uint32_t owner, std::uint64_t bytes);
+  void give_back_room(std::uint32_t owner, std::uint64_t bytes);
   void need(const SegmentHold& hold, spawner::JobRange jobs);
   void take_in(KeptSegment kept, SegmentHold& hold);
   Entry& add(Entry entry);

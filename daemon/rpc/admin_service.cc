@@ -9,9 +9,7 @@
 
 #include "daemon/rpc/loop_debug.h"
 #include "daemon/rpc/pools_service.h"
-#include "daemon/rpc/refused_stream.h"
 #include "daemon/store/content_usage.h"
-#include "segment/array_type.h"
 #include "segment/socket_protocol.h"
 
 namespace futured::rpc {
@@ -145,22 +143,6 @@ void add_loops(const Front& front, api::DebugResponse& out) {
   for (const LoopReading& reading : front.worker_loops->read(now)) to_api(reading, *out.add_loops());
 }
 
-void to_api(const SegmentFacts& facts, api::Segment& out) {
-  out.set_id(facts.id.value);
-  out.set_bytes(facts.bytes);
-  out.set_owner_uid(facts.owner == kAnyOwner ? 0 : facts.owner);
-  const auto array = parse_array_type(facts.content_type);
-  if (!array.ok()) return;
-  out.mutable_array()->set_dtype(array->dtype);
-  for (const std::uint64_t along : array->shape) out.mutable_array()->add_shape(static_cast<std::int64_t>(along));
-}
-
-class RefusedUpload final : public grpc::ServerReadReactor<api::UploadRequest> {
- public:
-  explicit RefusedUpload(const Error& error) { Finish(to_status(error)); }
-  void OnDone() override { delete this; }
-};
-
 }  // namespace
 
 grpc::ServerUnaryReactor* AdminService::Info(Context* context, const api::InfoRequest* request,
@@ -260,48 +242,6 @@ grpc::ServerUnaryReactor* AdminService::Shutdown(Context* context, const api::Sh
     });
   });
   return answer->reactor();
-}
-
-grpc::ServerUnaryReactor* SegmentsService::Get(Context* context, const api::GetSegmentRequest* request,
-                                               api::Segment* response) {
-  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
-  if (!request->digest().empty()) return answer_now(context, unbuilt("digest"));
-  const auto opened = front_.segments.open(SegmentId{request->id()}, front_.who(*context).uid);
-  if (!opened.ok()) return answer_now(context, opened.error());
-  to_api(opened->facts, *response);
-  return answer_now(context, {});
-}
-
-grpc::ServerUnaryReactor* SegmentsService::List(Context* context, const api::ListSegmentsRequest* request,
-                                                api::ListSegmentsResponse* response) {
-  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
-  const Principal who = front_.who(*context);
-  for (const SegmentFacts& facts : front_.segments.list()) {
-    if (front_.is_admin(who) || facts.owner == who.uid || facts.owner == kAnyOwner) {
-      to_api(facts, *response->add_segments());
-    }
-  }
-  const SegmentTable::Usage usage = front_.segments.usage();
-  response->set_bytes(usage.bytes + usage.result_bytes);
-  response->set_bytes_max(front_.segments.quotas().bytes + front_.segments.quotas().result_bytes);
-  return answer_now(context, {});
-}
-
-grpc::ServerUnaryReactor* SegmentsService::Release(Context* context, const api::ReleaseSegmentRequest*,
-                                                   api::ReleaseSegmentResponse*) {
-  return answer_now(context, Error{ErrorCode::kUnimplemented,
-                                   "futured.v1.Segments/Release: a share that was taken through the segment socket is "
-                                   "given up there, by DROP or by closing the connection"});
-}
-
-grpc::ServerReadReactor<api::UploadRequest>* SegmentsService::Upload(Context*, api::Segment*) {
-  return new RefusedUpload({ErrorCode::kUnimplemented, "futured.v1.Segments/Upload: this server cannot do that yet"});
-}
-
-grpc::ServerWriteReactor<api::DownloadResponse>* SegmentsService::Download(Context* context,
-                                                                           const api::DownloadRequest*) {
-  return new RefusedStream<api::DownloadResponse>(
-      *context, {ErrorCode::kUnimplemented, "futured.v1.Segments/Download: this server cannot do that yet"});
 }
 
 }  // namespace futured::rpc

@@ -16,6 +16,7 @@
 #include "daemon/rpc/open_calls.h"
 #include "daemon/rpc/pump.h"
 #include "daemon/rpc/server.h"
+#include "daemon/rpc/uploads.h"
 #include "daemon/store/store_thread.h"
 
 namespace futured::rpc {
@@ -34,7 +35,11 @@ struct Front {
   std::atomic<std::size_t> inbox_bytes{0};  // outcomes that wait for clients, of all calls
   std::atomic<std::uint64_t> streams{0};
   std::atomic<std::uint64_t> waits{0};
-  Pump pump;  // last: what it runs uses the rest
+  Uploads uploads;
+  // Last: what they run uses the rest. The mover copies, allocates and decompresses what is uploaded and downloaded,
+  // which would hold up the answers that the pump sends.
+  Pump mover;
+  Pump pump;
 
   [[nodiscard]] Principal who(const grpc::CallbackServerContext& context) const { return callers.who(context.peer()); }
   [[nodiscard]] bool is_admin(Principal who) const { return who.uid == 0 || who.uid == setup.admin_uid; }

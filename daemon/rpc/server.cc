@@ -24,6 +24,7 @@
 #include "daemon/rpc/pools_service.h"
 #include "daemon/rpc/queues_service.h"
 #include "daemon/rpc/segment_server.h"
+#include "daemon/rpc/segments_service.h"
 #include "daemon/rpc/unbuilt_service.h"
 #include "segment/socket_protocol.h"
 

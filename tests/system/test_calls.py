@@ -566,6 +566,4 @@ def test_the_daemon_tells_about_itself(api, daemon):
     workers = api.call("Workers", "List", words.ListWorkersRequest(measure_memory=True)).workers
     assert workers and all(worker.pid > 0 and worker.rss_bytes > 0 for worker in workers)
     assert api.call("Segments", "List", words.ListSegmentsRequest()).bytes_max > 0
-    upload = api.channel.stream_unary("/futured.v1.Segments/Upload")
-    refused(lambda: upload(iter([b""]), timeout=10), UNIMPLEMENTED, "Segments/Upload")
     refused(lambda: api.channel.unary_unary("/futured.v1.Jobs/Nonsense")(b"", timeout=10), UNIMPLEMENTED, "Jobs/Nonsense")

@@ -42,6 +42,26 @@ TEST(SegmentTable, ASegmentLivesAsLongAsAnybodyHasAShare) {
   EXPECT_EQ(table.usage().segments, 0u);
 }
 
+TEST(SegmentTable, RoomIsTakenUpFrontAndGivenBackUnlessItIsFilled) {
+  SegmentTable table(small());
+  {
+    auto room = table.reserve(1000, 500);
+    ASSERT_TRUE(room.ok());
+    EXPECT_EQ(table.usage().bytes, 500u);
+    EXPECT_EQ(table.reserve(1000, 101).error().code, ErrorCode::kResourceExhausted);
+    SegmentRoom moved = std::move(*room);
+    EXPECT_EQ(table.usage().segments, 1u);
+  }
+  EXPECT_EQ(table.usage().bytes, 0u);
+  EXPECT_EQ(table.usage().segments, 0u);
+  SegmentHold hold;
+  const SegmentId id = table.fill(std::move(*table.reserve(1000, 5)), segment_of("hello"), "", hold);
+  EXPECT_EQ(table.usage().bytes, 5u);
+  EXPECT_EQ(table.usage().segments, 1u);
+  EXPECT_TRUE(hold.drop(id));
+  EXPECT_EQ(table.usage().bytes, 0u);
+}
+
 TEST(SegmentTable, SharesMoveWithTheirHold) {
   SegmentTable table(small());
   SegmentHold kept;

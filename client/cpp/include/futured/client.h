@@ -241,7 +241,7 @@ class Client {
   // Delivers again, from the first attempt on; returns how many. Without ids: all of this user's that failed.
   std::uint64_t replay_callbacks(std::span<const std::uint64_t> ids = {}) const;
 
-  // ---- Segments: large payloads and results without a copy, on the daemon's own machine.
+  // ---- Segments: large payloads and results, without a copy on the daemon's own machine; over TCP they are sent.
   // Hands filled memory over. The daemon keeps it until drop(), until this client closes, or until the last job that
   // names it has ended, whichever is last. dtype and shape make it an array.
   [[nodiscard]] Segment put(SegmentBuffer buffer, std::string_view dtype = {},
@@ -267,7 +267,7 @@ class Client {
                             std::optional<std::uint64_t> end = {}) const;
   void drop(const Segment& segment) const;
   [[nodiscard]] MappedBytes map(const Segment& segment) const;
-  // A part of an ended job's result. Mapped where it is a segment; a small one is fetched.
+  // A part of an ended job's result. Mapped where it is a segment; a small one, and any over TCP, is fetched.
   [[nodiscard]] MappedBytes map_result(std::uint64_t id, std::uint32_t part = 0) const;
 
   // ---- Queues, pools, workers, the daemon

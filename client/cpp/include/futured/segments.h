@@ -1,5 +1,5 @@
 // Large payloads and results in shared memory: filled once, handed over by descriptor, mapped and never copied.
-// They work on the daemon's own machine, over a unix socket.
+// Over TCP the bytes are sent and fetched instead.
 #pragma once
 
 #include <cstddef>

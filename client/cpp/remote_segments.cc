@@ -1,0 +1,127 @@
+// Segments of a client that the segment socket does not reach: their bytes go through the connection.
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/limits.h"
+#include "client/cpp/checked.h"
+#include "client/cpp/client_state.h"
+#include "client/cpp/segment_type.h"
+#include "segment/memory.h"
+
+namespace futured::client {
+
+namespace {
+
+// A daemon that has gone away holds up a client that closes no longer than this.
+constexpr std::chrono::seconds kReleasePatience{1};
+
+grpc::Status send_all(grpc::ClientWriter<api::UploadRequest>& writer, api::UploadRequest& message,
+                      std::span<const std::byte> bytes) {
+  bool open = writer.Write(message);
+  message.Clear();
+  while (open && !bytes.empty()) {
+    const auto piece = bytes.first(std::min(bytes.size(), limits::kPieceBytesMax));
+    message.set_data(piece.data(), piece.size());
+    open = writer.Write(message);
+    bytes = bytes.subspan(piece.size());
+  }
+  writer.WritesDone();
+  return writer.Finish();  // tells why the stream broke, too
+}
+
+}  // namespace
+
+Segment ClientState::upload(std::span<const std::byte> bytes, std::string_view dtype, std::vector<std::int64_t> shape) {
+  static_cast<void>(content_type_of(dtype, shape, bytes.size()));  // a wrong shape is told before anything is sent
+  api::Segment stored;
+  call(
+      [&](grpc::ClientContext& context) {
+        api::UploadRequest message;
+        message.set_bytes(bytes.size());
+        if (!dtype.empty()) {
+          message.mutable_array()->set_dtype(std::string(dtype));
+          for (const std::int64_t extent : shape) message.mutable_array()->add_shape(extent);
+        }
+        return send_all(*remote_segments->Upload(&context, &stored), message, bytes);
+      },
+      false);
+  {
+    const std::lock_guard guard(segments_mutex_);
+    uploads_.insert(stored.id());
+  }
+  return {.id = stored.id(), .begin = 0, .end = bytes.size(), .dtype = std::string(dtype), .shape = std::move(shape)};
+}
+
+MappedBytes ClientState::download(const Segment& segment) {
+  api::GetSegmentRequest asked;
+  asked.set_id(segment.id);
+  api::Segment whole;
+  call([&](grpc::ClientContext& context) { return remote_segments->Get(&context, asked, &whole); }, true);
+  const bool is_slice = segment.end != 0;
+  const std::uint64_t begin = is_slice ? segment.begin : 0;
+  const std::uint64_t end = is_slice ? segment.end : whole.bytes();
+  if (begin > end || end > whole.bytes()) {
+    throw Error(ErrorKind::kInvalidArgument, "segment: it has only " + std::to_string(whole.bytes()) + " bytes");
+  }
+  std::string content_type;
+  if (!segment.dtype.empty()) {
+    content_type = content_type_of(segment.dtype, segment.shape, end - begin);
+  } else if (end - begin == whole.bytes()) {
+    content_type = content_type_of(whole.array().dtype(), {whole.array().shape().begin(), whole.array().shape().end()},
+                                   whole.bytes());
+  }
+  const auto memory = std::make_shared<SegmentWriter>(checked(SegmentWriter::create("futured-client", end - begin)));
+  if (begin == end) return mapped(memory->bytes().data(), 0, memory, content_type);
+  api::DownloadRequest request;
+  request.mutable_slice()->set_id(segment.id);
+  request.mutable_slice()->set_begin(begin);
+  request.mutable_slice()->set_end(end);
+  std::uint64_t next = begin;
+  call(
+      [&](grpc::ClientContext& context) {
+        next = begin;
+        const auto reader = remote_segments->Download(&context, request);
+        api::DownloadResponse piece;
+        while (reader->Read(&piece)) {
+          if (piece.offset() != next || piece.data().size() > end - next) {
+            context.TryCancel();
+            static_cast<void>(reader->Finish());
+            return grpc::Status(grpc::StatusCode::DATA_LOSS, "the daemon sends bytes that were not asked for");
+          }
+          std::ranges::copy(std::as_bytes(std::span(piece.data())),
+                            memory->bytes().begin() + static_cast<std::ptrdiff_t>(next - begin));
+          next += piece.data().size();
+        }
+        return reader->Finish();
+      },
+      true);
+  if (next != end) throw Error(ErrorKind::kDataLoss, "the daemon sent less than the segment has");
+  return mapped(memory->bytes().data(), end - begin, memory, content_type);
+}
+
+void ClientState::release(std::uint64_t segment) {
+  api::ReleaseSegmentRequest request;
+  request.set_id(segment);
+  api::ReleaseSegmentResponse response;
+  call([&](grpc::ClientContext& context) { return remote_segments->Release(&context, request, &response); }, false);
+  const std::lock_guard guard(segments_mutex_);
+  uploads_.erase(segment);
+}
+
+void ClientState::release_uploads() {
+  const std::lock_guard guard(segments_mutex_);
+  const auto until = std::chrono::system_clock::now() + kReleasePatience;
+  for (const std::uint64_t segment : std::exchange(uploads_, {})) {
+    grpc::ClientContext context;
+    context.set_deadline(until);
+    api::ReleaseSegmentRequest request;
+    request.set_id(segment);
+    api::ReleaseSegmentResponse response;
+    const grpc::Status released = remote_segments->Release(&context, request, &response);
+    // One that was dropped by somebody else is gone; a daemon that does not answer will not answer for the next.
+    if (!released.ok() && released.error_code() != grpc::StatusCode::NOT_FOUND) return;
+  }
+}
+
+}  // namespace futured::client

@@ -1,0 +1,106 @@
+#include "daemon/rpc/upload_call.h"
+
+#include <utility>
+
+#include "daemon/rpc/segments_service.h"
+#include "daemon/rpc/unknown_fields.h"
+
+namespace futured::rpc {
+
+grpc::ServerReadReactor<api::UploadRequest>* UploadCall::open(Front& front, grpc::CallbackServerContext* context,
+                                                              api::Segment* response) {
+  const auto call = std::make_shared<UploadCall>(front, context, response);
+  call->self_ = call;
+  if (front.calls.add(call)) {
+    call->StartRead(&call->in_);
+  } else {
+    call->end(stopping_error());
+  }
+  return call.get();
+}
+
+void UploadCall::OnReadDone(bool ok) {
+  front_.mover.post([self = shared_from_this(), ok] {
+    if (self->is_interrupted()) return self->end(Error{ErrorCode::kUnavailable, "the upload was broken off"});
+    const Status done = ok ? self->take() : self->finish();
+    if (!ok || !done.ok()) return self->end(done);
+    self->in_.Clear();
+    self->StartRead(&self->in_);
+  });
+}
+
+Status UploadCall::take() {
+  if (const Status known = check_known(in_); !known.ok()) return known;
+  const Status sound = array_ ? check_later(in_) : begin();
+  return sound.ok() ? array_->add(in_.data()) : sound;
+}
+
+Status UploadCall::begin() {
+  auto terms = UploadTerms::of(in_);
+  if (!terms.ok()) return terms.error();
+  front_.uploads.forget_unused(monotonic_now());
+  auto room = front_.segments.reserve(who_.uid, terms->bytes);
+  if (!room.ok()) return room.error();
+  room_ = std::move(*room);
+  auto array = UploadedArray::create(std::move(*terms));
+  if (!array.ok()) return array.error();
+  array_.emplace(std::move(*array));
+  return {};
+}
+
+Status UploadCall::finish() {
+  if (!array_) return invalid("bytes", "the stream ended before its first message, which says what comes");
+  const std::string content_type = array_->terms().content_type;
+  auto segment = std::move(*array_).finish();
+  if (!segment.ok()) return segment.error();
+  SegmentHold hold;
+  const SegmentFacts facts{{}, segment->size, content_type, who_.uid};
+  const SegmentId id = front_.segments.fill(std::move(room_), std::move(*segment), content_type, hold);
+  front_.uploads.keep(who_.uid, id, std::move(hold), monotonic_now());
+  to_api(facts, *response_);
+  response_->set_id(id.value);
+  return {};
+}
+
+// What is told as failed has left nothing.
+void UploadCall::end(const Status& status) {
+  array_.reset();
+  room_.give_up();
+  std::optional<Error> fault;
+  {
+    const std::lock_guard lock(mutex_);
+    fault = fault_;
+  }
+  if (!fault && !status.ok()) fault = status.error();
+  if (fault) add_retry_after(*context_, *fault);
+  Finish(fault ? to_status(*fault) : grpc::Status::OK);
+}
+
+bool UploadCall::is_interrupted() const {
+  const std::lock_guard lock(mutex_);
+  return cancelled_ || fault_.has_value();
+}
+
+// What is being read then fails, and the call ends.
+void UploadCall::stop(const Error& why) {
+  const std::lock_guard lock(mutex_);
+  if (done_ || fault_) return;
+  fault_ = why;
+  cut_call(*context_, why);
+}
+
+void UploadCall::OnCancel() {
+  const std::lock_guard lock(mutex_);
+  cancelled_ = true;
+}
+
+void UploadCall::OnDone() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
+  front_.calls.remove(this);
+  self_.reset();
+}
+
+}  // namespace futured::rpc
