@@ -203,7 +203,6 @@ Status refuse_unbuilt_options(const api::JobSpec& spec) {
       {!spec.needs().empty(), "spec.needs"},
       {!spec.dependencies().empty(), "spec.dependencies"},
       {spec.has_cache(), "spec.cache"},
-      {spec.retention_ms() != 0, "spec.retention_ms"},
       {spec.durable_segments(), "spec.durable_segments"},
       {spec.memory_bytes_max() != 0, "spec.memory_bytes_max"},
       {spec.output_bytes_max() != 0, "spec.output_bytes_max"},

@@ -251,7 +251,22 @@ ALTER TABLE backlog RENAME COLUMN ord TO first;
 ALTER TABLE backlog ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6};
+// Retention. Of the numbers below meta's trimmed_until only those in `kept` are left: at: when it is due, NULL while it
+// is unfinished; again: not to be looked at before.
+constexpr const char* kVersion7 = R"sql(
+ALTER TABLE specs ADD COLUMN retention_ns INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX specs_retained ON specs (retention_ns) WHERE retention_ns > 0;
+CREATE TABLE kept (
+  job INTEGER PRIMARY KEY,
+  at INTEGER,
+  again INTEGER NOT NULL
+);
+CREATE INDEX kept_due ON kept (at) WHERE at IS NOT NULL;
+CREATE INDEX kept_ended ON kept (job) WHERE at IS NOT NULL;
+CREATE INDEX callbacks_of_batch ON callbacks (job) WHERE batch_jobs > 0;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +
