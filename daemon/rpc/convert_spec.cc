@@ -268,6 +268,9 @@ Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {
   if (const Status known = refuse_unbuilt_options(asked); !known.ok()) return known.error();
   spec.priority = asked.priority();
   spec.at_most_once = asked.at_most_once();
+  const auto retention = to_duration(asked.retention_ms(), limits::kRetentionMsMax, "spec.retention_ms");
+  if (!retention.ok()) return retention.error();
+  spec.retention = *retention;
   if (asked.crashes_max() > limits::kCrashesMax) {
     return too_much("spec.crashes_max",
                     std::to_string(asked.crashes_max()) + " is over " + std::to_string(limits::kCrashesMax));

@@ -127,8 +127,9 @@ class MemoryStore : public Store {
 std::optional<KeyRow> find(const Rows& rows, const KeyQuery& key) {
   const auto found = rows.keys.find(key);
   if (found == rows.keys.end()) return std::nullopt;
+  const std::uint64_t until = found->second.first.value + found->second.count;
   const auto job = rows.jobs.lower_bound(found->second.first);
-  const bool is_left = job != rows.jobs.end() && job->first.value < found->second.first.value + found->second.count;
+  const bool is_left = until > rows.trimmed_until || (job != rows.jobs.end() && job->first.value < until);
   return is_left ? std::optional<KeyRow>(found->second) : std::nullopt;
 }
 

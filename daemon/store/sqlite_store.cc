@@ -141,7 +141,8 @@ Status SqliteStore::prepare() {
       {&writes_.key_add,
        "INSERT INTO keys VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE"
        " SET first = excluded.first, count = excluded.count, fingerprint = excluded.fingerprint"
-       " WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id >= keys.first AND id < keys.first + keys.count)"},
+       " WHERE keys.first + keys.count <= coalesce((SELECT value FROM meta WHERE name = 'trimmed_until'), 0)"
+       " AND NOT EXISTS (SELECT 1 FROM jobs WHERE id >= keys.first AND id < keys.first + keys.count)"},
       {&writes_.key_filter_add, "INSERT INTO key_filters VALUES (?,?)"},
       {&reads_.key, kFindKey},
       {&reads_.backlog_up,

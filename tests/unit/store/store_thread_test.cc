@@ -12,6 +12,12 @@ constexpr auto kPatience = std::chrono::seconds(20);
 // A memory store whose commits and reads fail on demand, and which counts what it was asked.
 class TestStore : public Store {
  public:
+  Result<TrimAnswer> trim(const TrimQuestion&) override {
+    ++trims;
+    return TrimAnswer{.trimmed_until = 7};
+  }
+  std::atomic<int> trims = 0;
+
   struct Orders {
     std::optional<CommitError> next_commit;
     std::optional<Error> next_claim;
