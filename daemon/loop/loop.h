@@ -46,8 +46,8 @@ struct LoopFigures {
   std::uint64_t trimmed_jobs = 0;   // by retention
   std::uint64_t trimmed_bytes = 0;  // of their payloads and results
   std::uint64_t trimmed_files = 0;
-  std::uint64_t trimmed_until = 0;  // as the last step had it
-  std::uint64_t kept_bytes = 0;     // likewise
+  std::uint64_t trimmed_until = 0;      // as the last step had it
+  std::uint64_t kept_bytes = 0;         // likewise
   std::vector<std::int64_t> commit_us;  // the last ones, oldest overwritten first
 
   void add_commit(std::int64_t took_us) {

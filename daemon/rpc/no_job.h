@@ -13,8 +13,9 @@ namespace futured::rpc {
   if (!until.ok()) return until.error();
   const std::string job = "job " + std::to_string(id.value);
   if (id.value == 0 || id.value >= *until) return {ErrorCode::kNotFound, "no " + job};
-  return {ErrorCode::kNotFound, job + " is not kept any more: retention removed it after it ended; [retention] in the "
-                                      "daemon's settings, or the job's own retention, says how long jobs are kept"};
+  return {ErrorCode::kNotFound, job +
+                                    " is not kept any more: retention removed it after it ended; [retention] in the "
+                                    "daemon's settings, or the job's own retention, says how long jobs are kept"};
 }
 
 }  // namespace futured::rpc

@@ -80,8 +80,8 @@ class StoreThread {
   void execute(StoreAnswer& answer);
 
   std::mutex store_mutex_;
-  std::unique_ptr<Store> store_;      // guarded by store_mutex_
-  std::size_t commits_untended_ = 0;  // guarded by store_mutex_
+  std::unique_ptr<Store> store_;               // guarded by store_mutex_
+  std::size_t commits_untended_ = 0;           // guarded by store_mutex_
   std::optional<Result<TrimAnswer>> trimmed_;  // not told yet; guarded by store_mutex_
   std::mutex mutex_;
   std::condition_variable wake_;

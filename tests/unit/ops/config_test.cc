@@ -55,8 +55,7 @@ TEST_F(ConfigFile, RetentionIsReadAndOnByDefault) {
   EXPECT_EQ(none->retention.failed_age_ms, std::int64_t{30} * 86'400'000);
   EXPECT_EQ(none->retention.jobs_max, 10'000'000U);
   EXPECT_EQ(none->retention.bytes_max, std::uint64_t{20} << 30);
-  const auto config =
-      read("[retention]\nage = '36h'\nfailed_age = 'forever'\njobs_max = 5\nbytes_max = '1GiB'\n");
+  const auto config = read("[retention]\nage = '36h'\nfailed_age = 'forever'\njobs_max = 5\nbytes_max = '1GiB'\n");
   ASSERT_TRUE(config.ok()) << config.error().message;
   EXPECT_EQ(config->retention.age_ms, 36 * 3'600'000);
   EXPECT_EQ(config->retention.failed_age_ms, 0);
