@@ -157,4 +157,15 @@ inline constexpr std::int64_t kStacksMs = 1'000;           // a worker that is t
 inline constexpr std::size_t kStacksBytesMax = 64 * 1024;  // of one attempt
 inline constexpr std::size_t kSocketPathBytesMax = 107;
 
+// Retention: what [retention] says when it says nothing, and what one step of it may do. A step of so many jobs takes
+// 2 to 5 ms of the store's thread, behind the answers of a commit.
+inline constexpr int kRetentionHoursDefault = 7 * 24;
+inline constexpr int kRetentionFailedHoursDefault = 30 * 24;
+inline constexpr std::uint64_t kRetentionJobsDefault = 10'000'000;
+inline constexpr std::uint64_t kRetentionBytesDefault = std::uint64_t{20} << 30;
+inline constexpr std::int64_t kRetentionMsMax = std::int64_t{100} * 365 * 24 * 3600 * 1000;  // beyond: say "forever"
+inline constexpr std::uint32_t kTrimJobsMax = 1'024;  // jobs that one step looks at
+inline constexpr int kTrimPagesMax = 512;             // free pages that one step gives back to the file system; 2 MiB
+inline constexpr std::uint32_t kBatchReachMax = 1'000'000;  // how far behind its first job a batch is looked for
+
 }  // namespace futured::limits

@@ -132,6 +132,13 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
   parts.store = std::move(store);
   parts.setup.seed = static_cast<std::uint64_t>(wall_now().us);
   parts.setup.admin_uid = ::getuid();
+  parts.retention = {.age = std::chrono::milliseconds(config.retention.age_ms),
+                     .failed_age = std::chrono::milliseconds(config.retention.failed_age_ms),
+                     .jobs_max = config.retention.jobs_max,
+                     .bytes_max = config.retention.bytes_max};
+  parts.trimmed = [&segments](const std::vector<JobId>& jobs) {
+    for (const JobId job : jobs) segments.forget_result(job);
+  };
   std::uint32_t next_slot = 1;
   for (const ops::PoolSection& pool : config.pools) {
     const std::uint32_t workers = ops::workers_max(pool);

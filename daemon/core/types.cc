@@ -14,6 +14,7 @@ std::size_t JobSpecHash::operator()(const JobSpec& spec) const noexcept {
   hash = mix(hash, static_cast<std::size_t>(spec.priority));
   hash = mix(hash, spec.max_attempts);
   hash = mix(hash, spec.retry_memory_bytes_max);
+  hash = mix(hash, static_cast<std::uint64_t>(spec.retention.count()));
   hash = mix(hash, static_cast<std::size_t>(spec.soft_timeout.count()));
   hash = mix(hash, static_cast<std::size_t>(spec.run_timeout.count()));
   hash = mix(hash, static_cast<std::size_t>(spec.heartbeat_timeout.count()));

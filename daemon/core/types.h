@@ -94,6 +94,7 @@ struct JobSpec {
   std::uint64_t retry_memory_bytes_max = 0;  // and never more than this
   std::uint32_t crashes_max = limits::kCrashesDefault;  // workers it may take down; the last of them ends it
   std::string callbacks;                                // encoded (daemon/core/callbacks.h); empty: none
+  Duration retention{0};                                // kept so long after its end; 0: as the daemon's policy says
 
   bool operator==(const JobSpec&) const = default;
 };

@@ -10,6 +10,12 @@ namespace {
 // How long a batch that was rolled back waits before it is tried again.
 constexpr Duration kRetryAfter = std::chrono::milliseconds(200);
 
+// Between two steps of retention: when there was little to do, and when there is more. A step takes a few ms of the
+// store's thread, so that even then it has most of its time for commits.
+constexpr Duration kTrimEvery = std::chrono::seconds(1);
+constexpr Duration kTrimAgain = std::chrono::milliseconds(20);
+constexpr Duration kTrimAfterFault = std::chrono::minutes(1);
+
 constexpr Duration kHoldBackMax = std::chrono::microseconds(200);
 
 }  // namespace
@@ -50,7 +56,8 @@ void Loop::send_batch(Moment moment) {
   } else {
     // Without room for new jobs there may be nothing to commit for ever: an empty batch asks for room again.
     const bool asks_for_room = store_failing_ && moment.at >= retry_at_;
-    if (!has_batch() && !asks_for_room) return;
+    const bool trims = !stopping_ && moment.at >= trim_at_;
+    if (!has_batch() && !asks_for_room && !trims) return;
     work.batch = std::make_unique<Batch>(std::exchange(effects_.rows, {}));
     work.questions.claims = std::exchange(effects_.claims, {});
     if (!effects_.loads.empty() || !effects_.due.empty()) {
@@ -60,6 +67,10 @@ void Loop::send_batch(Moment moment) {
     work.questions.keys = std::exchange(effects_.key_queries, {});
     work.questions.delivery_claims = std::exchange(effects_.delivery_claims, {});
     work.questions.batches = std::exchange(effects_.batch_queries, {});
+    if (trims) {
+      work.questions.trim = TrimQuestion{parts_.retention, wall_now()};
+      trim_at_ = moment.at + kTrimEvery;
+    }
     deferred_ = Deferred{std::exchange(effects_.registered, {}),
                          std::exchange(effects_.replayed, {}),
                          std::exchange(effects_.deliveries, {}),
@@ -104,14 +115,31 @@ void Loop::committed(StoreAnswer answer) {
                                      : "the store has room again: new jobs are accepted");
   }
   if (answer.short_of_space) retry_at_ = moment.at + kRetryAfter;
-  figures_.add_commit((moment.at - deferred_.sent).count() / 1000);
+  if (!answer.batch->empty()) figures_.add_commit((moment.at - deferred_.sent).count() / 1000);
   const std::shared_ptr<const Batch> batch = std::move(answer.batch);
   count(*batch);
   let_out(batch, std::exchange(deferred_, {}), moment);
   take_answers(std::move(answer), moment);
 }
 
+// A step that failed left everything as it was. A store that is broken tells that with the next commit.
+void Loop::take_trimmed(const Result<TrimAnswer>& trimmed, Moment moment) {
+  if (!trimmed.ok()) {
+    parts_.log("retention removes nothing for a minute: " + trimmed.error().message);
+    trim_at_ = moment.at + kTrimAfterFault;
+    return;
+  }
+  figures_.trimmed_jobs += trimmed->removed.size();
+  figures_.trimmed_bytes += trimmed->removed_bytes;
+  figures_.trimmed_files += trimmed->removed_files;
+  figures_.trimmed_until = trimmed->trimmed_until;
+  figures_.kept_bytes = trimmed->kept_bytes;
+  if (!trimmed->removed.empty()) parts_.trimmed(trimmed->removed);
+  if (trimmed->more) trim_at_ = std::min(trim_at_, moment.at + kTrimAgain);
+}
+
 void Loop::take_answers(StoreAnswer answer, Moment moment) {
+  if (answer.trimmed) take_trimmed(*answer.trimmed, moment);
   const HasQueue has_queue = [this](const std::string& name) { return scheduler_->has_queue(name); };
   const auto is_sound = [&](const auto& rows) {
     const Status sound = check(rows, has_queue);

@@ -136,6 +136,7 @@ void Loop::sleep() {
   Instant until = std::min(scheduler_->next_timer(), stopping_ ? Instant::never() : reattach_at_);
   if (retrying_ || (store_failing_ && !in_flight_)) until = std::min(until, retry_at_);
   if (stopping_ && !in_flight_) until = std::min(until, stop_by_);
+  if (!stopping_ && !in_flight_ && !retrying_) until = std::min(until, trim_at_);
   if (!busy) {
     const Instant asleep = monotonic_now();
     if (naps) until = std::min(until, nap_until_);

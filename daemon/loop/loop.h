@@ -43,6 +43,11 @@ struct LoopFigures {
   std::uint64_t timed_out = 0;
   std::uint64_t retries = 0;
   std::uint64_t workers_died = 0;
+  std::uint64_t trimmed_jobs = 0;   // by retention
+  std::uint64_t trimmed_bytes = 0;  // of their payloads and results
+  std::uint64_t trimmed_files = 0;
+  std::uint64_t trimmed_until = 0;      // as the last step had it
+  std::uint64_t kept_bytes = 0;         // likewise
   std::vector<std::int64_t> commit_us;  // the last ones, oldest overwritten first
 
   void add_commit(std::int64_t took_us) {
@@ -79,6 +84,9 @@ class Loop {
     std::function<Result<std::vector<int>>(std::string_view)> segments_of;
     // The job that a running task asks for (base/child.h); whose it is, the loop adds. Any refusal is told the task.
     std::function<Result<event::Submit>(std::string_view)> child;
+    RetentionPolicy retention;
+    // These jobs are not stored any more.
+    std::function<void(const std::vector<JobId>&)> trimmed = [](const std::vector<JobId>&) {};
     // There is a new spawner, which knows nothing of ours.
     std::function<void()> reattached;
     // A result's segments become the table's; gives back the result with their ids in it.
@@ -219,6 +227,7 @@ class Loop {
   [[nodiscard]] bool commit_here(std::unique_ptr<Batch>& batch);
   void committed(StoreAnswer answer);
   void take_answers(StoreAnswer answer, Moment now);
+  void take_trimmed(const Result<TrimAnswer>& trimmed, Moment now);
   void commit_failed(StoreAnswer answer);
   void refuse_waiting();
   void let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred, Moment now);
@@ -239,6 +248,7 @@ class Loop {
   Deferred deferred_;                    // of the commit in flight, or of the one that is tried again
   std::optional<StoreAnswer> retrying_;  // a batch that was rolled back, with its questions
   Instant retry_at_ = Instant::never();
+  Instant trim_at_;                         // when the next step of retention is due
   Instant reattach_at_ = Instant::never();  // the spawner is gone
   bool fetched_back_ = false;               // an offer was revoked in this turn
   bool reported_ = false;                   // a job was done since the loop slept

@@ -32,6 +32,19 @@ std::optional<std::uint64_t> parse_bytes(std::string_view word) {
   return std::nullopt;
 }
 
+std::optional<std::int64_t> parse_age(std::string_view text) {
+  if (text == "forever") return 0;
+  std::int64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || count < 1) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  constexpr std::pair<std::string_view, std::int64_t> kUnits[] = {
+      {"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
+  const auto unit = std::ranges::find(kUnits, text, &std::pair<std::string_view, std::int64_t>::first);
+  if (unit == std::end(kUnits) || count > limits::kRetentionMsMax / unit->second) return std::nullopt;
+  return count * unit->second;
+}
+
 // Reads the keys of one table; the first thing that is wrong is kept and ends the reading.
 class Section {
  public:
@@ -70,6 +83,14 @@ class Section {
     const auto parsed = parse_bytes(node->value_exact<std::string>().value_or(""));
     if (!parsed) return wrong(key, "must be a number of bytes, such as \"512MiB\"");
     value = *parsed;
+  }
+  // "7d", "12h", "30m", "10s", "500ms", or "forever", which is 0.
+  void age(const char* key, std::int64_t& ms) {
+    const toml::node* const node = take(key);
+    if (node == nullptr) return;
+    const auto parsed = parse_age(node->value_exact<std::string>().value_or(""));
+    if (!parsed) return wrong(key, "must be a time such as \"7d\", \"12h\", \"30m\" or \"10s\", or \"forever\"");
+    ms = *parsed;
   }
   template <typename Word, typename Parse>
   void word(const char* key, Word& value, const Parse& parse) {
@@ -273,6 +294,15 @@ void read_callbacks(const toml::table& table, Config& config, std::string& probl
   section.refuse_unknown();
 }
 
+void read_retention(const toml::table& table, RetentionSection& retention, std::string& problem) {
+  Section section(table, "retention", problem);
+  section.age("age", retention.age_ms);
+  section.age("failed_age", retention.failed_age_ms);
+  section.count("jobs_max", retention.jobs_max);
+  section.bytes("bytes_max", retention.bytes_max);
+  section.refuse_unknown();
+}
+
 void read_daemon(const toml::table& table, Config& config, std::string& problem) {
   Section section(table, "daemon", problem);
   section.text("socket", config.socket);
@@ -328,6 +358,8 @@ Result<Config> read_config(const std::string& path) {
       read_daemon(*node.as_table(), config, problem);
     } else if (name == "callbacks" && node.is_table()) {
       read_callbacks(*node.as_table(), config, problem);
+    } else if (name == "retention" && node.is_table()) {
+      read_retention(*node.as_table(), config.retention, problem);
     } else if (name == "pools") {
       read_named(node, "pools", problem,
                  [&](const auto& table, const auto& pool) { read_pool(table, pool, config, problem); });

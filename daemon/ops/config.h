@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/pool_terms.h"
 #include "base/result.h"
 
@@ -45,6 +46,14 @@ struct CallbackSection {
   std::map<std::string, TlsSection> tls;
 };
 
+// docs/retention.md. What is 0 is without that limit.
+struct RetentionSection {
+  std::int64_t age_ms = std::int64_t{limits::kRetentionHoursDefault} * 3'600'000;
+  std::int64_t failed_age_ms = std::int64_t{limits::kRetentionFailedHoursDefault} * 3'600'000;
+  std::uint64_t jobs_max = limits::kRetentionJobsDefault;
+  std::uint64_t bytes_max = limits::kRetentionBytesDefault;
+};
+
 struct Config {
   std::string socket;
   std::string state;
@@ -55,6 +64,7 @@ struct Config {
   std::vector<PoolSection> pools;      // `default` and `command` always among them
   std::vector<QueueSection> queues;
   CallbackSection callbacks;
+  RetentionSection retention;
 };
 
 // Reads a file such as deploy/futured.toml. An unknown key, a wrong type and a value out of bounds are refused by name.

@@ -333,7 +333,7 @@ Result<std::string> SegmentTable::keep_result(JobId job, std::string_view result
 
   const std::lock_guard lock(mutex_);
   forget_result_locked(job);
-  // A result has no retention of its own yet, so what makes room is age.
+  // Retention lets go of it with its job; before that, what makes room is age.
   while (!result_order_.empty() &&
          (usage_.result_bytes + bytes > quotas_.result_bytes || usage_.segments + segments.size() > quotas_.segments)) {
     forget_result_locked(result_order_.front());

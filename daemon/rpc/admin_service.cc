@@ -75,6 +75,12 @@ api::StatsResponse stats_of(const Loop& loop) {
   (*stats.mutable_counters())["watched_ranges"] = loop.watches();
   (*stats.mutable_counters())["event_watches"] = loop.events().listeners();
   (*stats.mutable_counters())["store_failing"] = loop.store_is_failing() ? 1 : 0;
+  auto& counters = *stats.mutable_counters();
+  counters["trimmed_jobs"] = loop.figures().trimmed_jobs;
+  counters["trimmed_bytes"] = loop.figures().trimmed_bytes;
+  counters["trimmed_files"] = loop.figures().trimmed_files;
+  counters["trimmed_until"] = loop.figures().trimmed_until;
+  counters["kept_bytes"] = loop.figures().kept_bytes;
   return stats;
 }
 

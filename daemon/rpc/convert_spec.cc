@@ -205,7 +205,6 @@ Status refuse_unbuilt_options(const api::JobSpec& spec) {
       {!spec.needs().empty(), "spec.needs"},
       {!spec.dependencies().empty(), "spec.dependencies"},
       {spec.has_cache(), "spec.cache"},
-      {spec.retention_ms() != 0, "spec.retention_ms"},
       {spec.durable_segments(), "spec.durable_segments"},
       {spec.memory_bytes_max() != 0, "spec.memory_bytes_max"},
       {spec.output_bytes_max() != 0, "spec.output_bytes_max"},
@@ -271,6 +270,9 @@ Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {
   if (const Status known = refuse_unbuilt_options(asked); !known.ok()) return known.error();
   spec.priority = asked.priority();
   spec.at_most_once = asked.at_most_once();
+  const auto retention = to_duration(asked.retention_ms(), limits::kRetentionMsMax, "spec.retention_ms");
+  if (!retention.ok()) return retention.error();
+  spec.retention = *retention;
   if (asked.crashes_max() > limits::kCrashesMax) {
     return too_much("spec.crashes_max",
                     std::to_string(asked.crashes_max()) + " is over " + std::to_string(limits::kCrashesMax));

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "daemon/rpc/captured_output.h"
+#include "daemon/rpc/no_job.h"
 
 namespace futured::rpc {
 
@@ -18,7 +19,10 @@ grpc::ServerWriteReactor<api::GetResultResponse>* ResultCall::open(Front& front,
 }
 
 void ResultCall::read(StoreReader& reader) {
-  const Status prepared = prepare(reader.get(JobId{request_.id()}, false));
+  const JobId id{request_.id()};
+  auto record = reader.get(id, false);
+  if (record.ok() && !*record) return end(no_job(id, reader));
+  const Status prepared = prepare(std::move(record));
   if (!prepared.ok() || is_interrupted()) return end(prepared);
   StartWrite(&out_);
 }

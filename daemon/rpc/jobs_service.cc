@@ -6,6 +6,7 @@
 #include "daemon/rpc/get_result.h"
 #include "daemon/rpc/job_view.h"
 #include "daemon/rpc/list_call.h"
+#include "daemon/rpc/no_job.h"
 #include "daemon/rpc/read_output.h"
 #include "daemon/rpc/refused_stream.h"
 #include "daemon/rpc/retry_call.h"
@@ -66,7 +67,7 @@ grpc::ServerUnaryReactor* JobsService::Get(Context* context, const api::GetJobRe
   ask_reader(front_, answer, [&front = front_, answer, id, details = request->details()](StoreReader& reader) {
     auto record = reader.get(id, true);
     if (!record.ok()) return answer->refuse(record.error());
-    if (!*record) return answer->refuse({ErrorCode::kNotFound, "no job " + std::to_string(id.value)});
+    if (!*record) return answer->refuse(no_job(id, reader));
     std::vector<JobRecord> records;
     records.push_back(std::move(**record));
     add_live(front, std::move(records), [answer, details](const Result<std::vector<JobView>>& views) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "daemon/rpc/no_job.h"
 #include "daemon/rpc/refused_stream.h"
 #include "daemon/rpc/spooled_output.h"
 
@@ -95,10 +96,11 @@ void OutputCall::fail(const Error& error, Lock lock) {
 
 void OutputCall::read(StoreReader& reader) {
   auto record = reader.get(job_, false);
+  const std::optional<Error> missing = record.ok() && !*record ? std::optional(no_job(job_, reader)) : std::nullopt;
   Lock lock(mutex_);
   if (over_ || phase_ == Phase::kStored) return;
   if (!record.ok()) return fail(record.error(), std::move(lock));
-  if (!*record) return fail({ErrorCode::kNotFound, "no job " + std::to_string(job_.value)}, std::move(lock));
+  if (missing) return fail(*missing, std::move(lock));
   if (is_terminal((*record)->ending.state)) {
     if (const Status taken = take_record(std::move(**record), lock); !taken.ok()) {
       return fail(taken.error(), std::move(lock));

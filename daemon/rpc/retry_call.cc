@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/payload.h"
 #include "daemon/core/callbacks.h"
+#include "daemon/rpc/no_job.h"
 #include "daemon/rpc/submit.h"
 
 namespace futured::rpc {
@@ -116,7 +117,9 @@ void RetryCall::read(StoreReader& reader, const std::vector<JobId>& ids) {
   }
   for (const JobId id : ids) {
     SegmentHold segments;
-    auto submit = renew(id, reader.get(id, true), segments);
+    auto record = reader.get(id, true);
+    if (record.ok() && !*record) record = no_job(id, reader);
+    auto submit = renew(id, std::move(record), segments);
     const std::size_t at = index++;
     if (!submit.ok()) {
       settle(at, submit.error());

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/rpc/job_view.h"
+#include "daemon/rpc/no_job.h"
 
 namespace futured::rpc {
 
@@ -132,7 +133,7 @@ grpc::ServerUnaryReactor* open_why(Front& front, grpc::CallbackServerContext* co
   ask_reader(front, answer, [&front, answer, id](StoreReader& reader) {
     auto record = reader.get(id, false);
     if (!record.ok()) return answer->refuse(record.error());
-    if (!*record) return answer->refuse({ErrorCode::kNotFound, "no job " + std::to_string(id.value)});
+    if (!*record) return answer->refuse(no_job(id, reader));
     std::vector<JobRecord> records;
     records.push_back(std::move(**record));
     add_live(front, std::move(records), [&front, answer](Result<std::vector<JobView>> views) {

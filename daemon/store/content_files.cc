@@ -117,6 +117,16 @@ void ContentFiles::release(std::span<const Digest> held) {
   }
 }
 
+// What is held may be named again by the next commit, which says then that it stays.
+void ContentFiles::drop(const Digest& digest) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = held_.find(digest); found != held_.end()) {
+    found->second.is_new = true;
+  } else if (!is_closed_) {
+    remove(digest);
+  }
+}
+
 void ContentFiles::close() {
   const std::lock_guard lock(mutex_);
   is_closed_ = true;
@@ -132,7 +142,9 @@ Status ContentFiles::keep(const Digest& digest, std::string_view content) {
   if (!damaged_.contains(digest) && is_there(digest, content.size())) return {};
   under_way_.insert(digest);
   lock.unlock();
+  const std::uint64_t before = bytes_of(digest);
   Status wrote = write(digest, content);
+  bytes_ += bytes_of(digest) - before;
   lock.lock();
   under_way_.erase(digest);
   if (wrote.ok()) {
@@ -200,7 +212,17 @@ Status ContentFiles::make_directory() const {
   return {};
 }
 
-void ContentFiles::remove(const Digest& digest) const {
+std::uint64_t ContentFiles::bytes_of(const Digest& digest) const {
+  std::uint64_t bytes = 0;
+  struct stat found {};
+  for (const std::string& path : {plain_path(digest), packed_path(digest)}) {
+    if (::lstat(path.c_str(), &found) == 0) bytes += static_cast<std::uint64_t>(found.st_size);
+  }
+  return bytes;
+}
+
+void ContentFiles::remove(const Digest& digest) {
+  bytes_ -= bytes_of(digest);
   ::unlink(plain_path(digest).c_str());
   ::unlink(packed_path(digest).c_str());
 }
@@ -239,7 +261,13 @@ Status ContentFiles::sweep(const std::function<Result<bool>(const Digest&)>& is_
     if (name.empty()) {
       const auto needed = is_needed(*digest);
       if (!needed.ok()) return needed.error();
-      if (*needed) continue;
+      if (*needed) {
+        struct stat found {};
+        if (::fstatat(::dirfd(directory.get()), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0) {
+          bytes_ += static_cast<std::uint64_t>(found.st_size);
+        }
+        continue;
+      }
     } else if (!name.starts_with(kPartSuffix)) {
       continue;
     }

@@ -1,6 +1,7 @@
 // ContentFiles: large contents as files that are named by what they hold. docs/formats/content_file.md.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -51,6 +52,11 @@ class ContentFiles {
   // kNotFound: there is no such file; kDataLoss: it does not hold that content. Both name it.
   [[nodiscard]] Result<std::string> read(const Digest& digest, std::uint64_t size);
 
+  // No row names it any more: it goes, now or with its last hold.
+  void drop(const Digest& digest);
+  // Of all files that are there, as a directory lists them.
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+
   // The directory is the next daemon's: nothing is added or removed any more. What should have gone is for its sweep.
   void close();
 
@@ -75,10 +81,12 @@ class ContentFiles {
   [[nodiscard]] Status write(const Digest& digest, std::string_view content) const;
   [[nodiscard]] Result<bool> write_packed(const std::string& path, std::string_view content) const;
   [[nodiscard]] Status make_directory() const;
-  void remove(const Digest& digest) const;
+  void remove(const Digest& digest);
+  [[nodiscard]] std::uint64_t bytes_of(const Digest& digest) const;
 
   const std::string directory_;
   const int compression_level_;
+  std::atomic<std::uint64_t> bytes_{0};
   std::mutex mutex_;  // guards all below
   std::condition_variable written_;
   std::set<Digest> under_way_;  // being written

@@ -51,7 +51,9 @@ struct Rows {
   std::map<CallbackId, CallbackRow> callbacks;
   std::map<CallbackId, DeliveryRow> deliveries;
   std::map<JobId, WholeBatchRow> whole_batches;
-  std::set<JobId> open;  // unfinished and not in the backlog
+  std::set<JobId> open;             // unfinished and not in the backlog
+  JobId newest;                     // that ever was
+  std::uint64_t trimmed_until = 0;  // as SQLite would have it: no job below it is due that may go
 };
 
 std::vector<SpecRow> specs_of(const Rows& rows, const std::set<SpecId>& wanted) {
@@ -87,6 +89,10 @@ class MemoryReader : public StoreReader, private CallbackTables {
   Result<std::optional<CallbackRecord>> callback(CallbackId id) override;
   Result<std::optional<DeliveryRecord>> delivery(CallbackId id) override;
   Result<CallbackPage> callbacks(const CallbackQuery& query) override;
+  Result<std::uint64_t> trimmed_until() override {
+    const std::lock_guard lock(rows_->mutex);
+    return rows_->trimmed_until;
+  }
 
  private:
   Result<std::optional<JobRecord>> job_row(JobId id, bool with_result) override;
@@ -111,15 +117,26 @@ class MemoryStore : public Store {
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
   Result<BatchAnswer> read_batch(const BatchQuery& query) override;
+  Result<TrimAnswer> trim(const TrimQuestion& question) override;
   std::unique_ptr<StoreReader> reader() override { return std::make_unique<MemoryReader>(rows_); }
 
  private:
   std::shared_ptr<Rows> rows_ = std::make_shared<Rows>();
 };
 
+// A key goes with the last of its jobs.
+std::optional<KeyRow> find(const Rows& rows, const KeyQuery& key) {
+  const auto found = rows.keys.find(key);
+  if (found == rows.keys.end()) return std::nullopt;
+  const std::uint64_t until = found->second.first.value + found->second.count;
+  const auto job = rows.jobs.lower_bound(found->second.first);
+  const bool is_left = until > rows.trimmed_until || (job != rows.jobs.end() && job->first.value < until);
+  return is_left ? std::optional<KeyRow>(found->second) : std::nullopt;
+}
+
 // What SQLite's primary keys refuse, asked before anything is changed.
 bool contradicts(const Rows& rows, const Batch& batch) {
-  JobId newest = rows.jobs.empty() ? JobId{} : rows.jobs.rbegin()->first;
+  JobId newest = rows.newest;
   std::set<JobId> ended;
   for (const JobRow& row : batch.jobs) {
     if (row.id <= newest) return true;
@@ -134,7 +151,7 @@ bool contradicts(const Rows& rows, const Batch& batch) {
   const auto has_callback = [&](const CallbackRow& row) { return rows.callbacks.contains(row.id); };
   if (std::ranges::any_of(batch.callbacks, has_callback)) return true;
   const auto has_spec = [&](const SpecRow& row) { return rows.specs.contains(row.id); };
-  const auto has_used = [&](const KeyRow& row) { return rows.keys.contains(row.key); };
+  const auto has_used = [&](const KeyRow& row) { return find(rows, row.key).has_value(); };
   return std::ranges::any_of(batch.backlog_added, has_key) || std::ranges::any_of(batch.keys_added, has_used) ||
          std::ranges::any_of(batch.specs, has_spec);
 }
@@ -159,6 +176,7 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
                .lineage = row.lineage};
     job.ending = copy_of(row.ending);
     if (!is_terminal(job.ending.state)) rows.open.insert(row.id);
+    rows.newest = row.id;
   }
   for (const OutcomeRow& row : batch.outcomes) {
     FUTURED_CHECK(is_terminal(row.ending.state), "only what has ended has an ending");
@@ -182,7 +200,7 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
   }
   for (const DeadlineRow& row : batch.deadlines_removed) rows.deadlines.erase({row.at, row.first});
   for (const DeadlineRow& row : batch.deadlines_added) rows.deadlines[{row.at, row.first}] = row.count;
-  for (const KeyRow& row : batch.keys_added) rows.keys.emplace(row.key, row);
+  for (const KeyRow& row : batch.keys_added) rows.keys.insert_or_assign(row.key, row);
   for (const CallbackRow& row : batch.callbacks) rows.callbacks.emplace(row.id, row);
   for (const DeliveryRow& row : batch.deliveries) rows.deliveries.insert_or_assign(row.id, row);
   for (const WholeBatchRow& row : batch.whole_batches) rows.whole_batches.insert_or_assign(row.first, row);
@@ -282,6 +300,70 @@ Result<DeliveryClaimAnswer> MemoryStore::claim(const DeliveryClaim& claim) {
   return answer;
 }
 
+bool is_pending(const DeliveryRow& row) {
+  return row.state == DeliveryState::kWaiting || row.state == DeliveryState::kDelivering ||
+         row.state == DeliveryState::kBehind;
+}
+
+// By a callback of its own or of its batch that has still to be delivered, or by a batch that has not ended.
+bool is_needed(const Rows& rows, JobId id) {
+  const auto covers = [&](JobId first, std::uint32_t count) {
+    return first <= id && id.value < first.value + std::max(count, 1U);
+  };
+  std::set<JobId> asked{id};
+  for (const auto& [first, batch] : rows.whole_batches) {
+    if (!covers(first, batch.count)) continue;
+    if (batch.ended < batch.count) return true;
+    asked.insert(first);
+  }
+  return std::ranges::any_of(rows.deliveries, [&](const auto& entry) {
+    if (!is_pending(entry.second)) return false;
+    if (!is_later(entry.first)) return asked.contains(job_of(entry.first));
+    const CallbackRow& callback = rows.callbacks.at(entry.first);
+    return covers(callback.job, callback.batch_jobs);
+  });
+}
+
+void remove_job(Rows& rows, JobId id) {
+  rows.jobs.erase(id);
+  rows.started.erase(id);
+  rows.cancels.erase(id);
+  std::erase_if(rows.deliveries, [&](const auto& entry) {
+    return is_later(entry.first) ? rows.callbacks.at(entry.first).job == id : job_of(entry.first) == id;
+  });
+  std::erase_if(rows.callbacks, [&](const auto& entry) { return entry.second.job == id; });
+  std::erase_if(rows.whole_batches, [&](const auto& entry) {
+    const auto left = rows.jobs.lower_bound(entry.first);
+    return entry.second.ended >= entry.second.count &&
+           (left == rows.jobs.end() || left->first.value >= entry.first.value + entry.second.count);
+  });
+}
+
+// Looks at all jobs at every step: this store is for tests.
+Result<TrimAnswer> MemoryStore::trim(const TrimQuestion& question) {
+  Rows& rows = *rows_;
+  const std::lock_guard lock(rows.mutex);
+  const std::uint64_t surplus = surplus_until(question.policy, rows.newest.value);
+  TrimAnswer answer;
+  for (const auto& [id, job] : rows.jobs) {
+    if (answer.removed.size() == question.jobs_max) break;
+    if (!is_terminal(job.ending.state)) continue;
+    const Duration own = rows.specs.at(job.row.spec).retention;
+    const WallTime due = kept_until(job.ending.finished_at, age_of(question.policy, job.ending.state, own));
+    if (due > question.now && id.value > surplus) continue;
+    if (!is_needed(rows, id)) answer.removed.push_back(id);
+  }
+  for (const JobId id : answer.removed) {
+    const Job& job = rows.jobs.at(id);
+    answer.removed_bytes += job.row.payload.size + job.ending.result.size();
+    remove_job(rows, id);
+    rows.trimmed_until = std::max(rows.trimmed_until, id.value + 1);
+  }
+  answer.trimmed_until = rows.trimmed_until;
+  answer.more = answer.removed.size() == question.jobs_max;
+  return answer;
+}
+
 Result<LoadAnswer> MemoryStore::load(const std::vector<JobId>& ids) {
   Rows& rows = *rows_;
   const std::lock_guard lock(rows.mutex);
@@ -295,11 +377,6 @@ Result<LoadAnswer> MemoryStore::load(const std::vector<JobId>& ids) {
   }
   answer.specs = specs_of(rows, specs);
   return answer;
-}
-
-std::optional<KeyRow> find(const Rows& rows, const KeyQuery& key) {
-  const auto found = rows.keys.find(key);
-  return found == rows.keys.end() ? std::nullopt : std::optional<KeyRow>(found->second);
 }
 
 Result<KeyAnswer> MemoryStore::find_keys(const std::vector<KeyQuery>& keys) {

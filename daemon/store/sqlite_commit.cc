@@ -118,6 +118,7 @@ int SqliteStore::write_rows(const Batch& batch) {
   if (code == SQLITE_OK) code = write_jobs(batch.jobs);
   if (code == SQLITE_OK) code = write_children(batch.jobs);
   if (code == SQLITE_OK) code = write_outcomes(batch.outcomes);
+  if (code == SQLITE_OK) code = note_ends_behind_mark(batch);
   if (code == SQLITE_OK) code = write_attempts(batch.attempts);
   if (code == SQLITE_OK) code = write_starts(batch.starts);
   if (code == SQLITE_OK) code = write_cancels(batch);
@@ -162,6 +163,7 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind(22, spec.heartbeat_timeout.count());
     statement.bind(23, spec.retry_memory_factor);
     statement.bind(24, spec.retry_memory_bytes_max);
+    statement.bind(25, spec.retention.count());
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const QueueRow& row : batch.queues) {
@@ -382,6 +384,7 @@ int SqliteStore::remove_stragglers(const Batch& batch, std::uint64_t mark) {
 
 void SqliteStore::remember(const Batch& batch) {
   remember_keys(batch.keys_added);
+  for (const SpecRow& row : batch.specs) retention_.note(row.spec);
   for (const JobRow& row : batch.jobs) {
     if (is_terminal(row.ending.state)) {
       open_jobs_.note(row.id.value);

@@ -63,6 +63,8 @@ int SqliteStore::write_keys(const std::vector<KeyRow>& keys) {
     statement.bind(6, row.count);
     statement.bind(7, row.fingerprint);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
+    // It is there already and stands for jobs that are, too.
+    if (sqlite3_changes(database_.raw()) == 0) return SQLITE_CONSTRAINT;
   }
   return SQLITE_OK;
 }

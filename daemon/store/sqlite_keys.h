@@ -8,9 +8,11 @@
 
 namespace futured {
 
-// Parameters: bucket, and those that bind_key() sets.
+// Parameters: bucket, and those that bind_key() sets. A key whose last job was trimmed counts as never used.
 inline constexpr const char* kFindKey =
-    "SELECT first, count, fingerprint FROM keys WHERE bucket = ? AND hash = ? AND owner = ? AND key = ?";
+    "SELECT first, count, fingerprint FROM keys WHERE bucket = ? AND hash = ? AND owner = ? AND key = ?"
+    " AND (first + count > coalesce((SELECT value FROM meta WHERE name = 'trimmed_until'), 0)"
+    " OR EXISTS (SELECT 1 FROM jobs WHERE id >= first AND id < first + count))";
 
 [[nodiscard]] std::uint64_t hash_of(const KeyQuery& key);
 

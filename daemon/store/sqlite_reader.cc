@@ -58,6 +58,7 @@ Status SqliteReader::prepare() {
       {&children_up_, "SELECT job FROM children WHERE parent = ?1 AND job > ?2 AND job < ?3 ORDER BY job"},
       {&buckets_, "SELECT coalesce(max(bucket), 0) + 1 FROM key_filters"},
       {&key_, kFindKey},
+      {&trimmed_, "SELECT coalesce((SELECT value FROM meta WHERE name = 'trimmed_until'), 0)"},
       {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
   };
   for (const auto& [statement, sql] : statements) {
@@ -255,6 +256,13 @@ Result<std::optional<KeyRow>> SqliteReader::find_key(const KeyQuery& key) {
     if (row.code() != SQLITE_OK) return fault(row.code());
   }
   return std::optional<KeyRow>();
+}
+
+Result<std::uint64_t> SqliteReader::trimmed_until() {
+  if (const Status ready = prepare(); !ready) return ready.error();
+  Execution row(trimmed_);
+  if (!row.next()) return fault(row.code());
+  return row.number(0);
 }
 
 }  // namespace futured

@@ -251,8 +251,20 @@ ALTER TABLE backlog RENAME COLUMN ord TO first;
 ALTER TABLE backlog ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 )sql";
 
+// Retention. Of the numbers below meta's trimmed_until only those in `kept` are left: at: when it is due, NULL while it
+// is unfinished; again: not to be looked at before.
 constexpr const char* kVersion7 = R"sql(
 CREATE INDEX children_of ON children (parent, job);
+ALTER TABLE specs ADD COLUMN retention_ns INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX specs_retained ON specs (retention_ns) WHERE retention_ns > 0;
+CREATE TABLE kept (
+  job INTEGER PRIMARY KEY,
+  at INTEGER,
+  again INTEGER NOT NULL
+);
+CREATE INDEX kept_due ON kept (at) WHERE at IS NOT NULL;
+CREATE INDEX kept_ended ON kept (job) WHERE at IS NOT NULL;
+CREATE INDEX callbacks_of_batch ON callbacks (job) WHERE batch_jobs > 0;
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};

@@ -117,7 +117,7 @@ Status SqliteStore::prepare() {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
-      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.queue, "INSERT OR REPLACE INTO queues VALUES (?,?,?,?)"},
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
       {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
@@ -138,7 +138,11 @@ Status SqliteStore::prepare() {
       {&writes_.file_use, "INSERT OR IGNORE INTO file_uses VALUES (?,?)"},
       {&writes_.child, "INSERT INTO children VALUES (?,?,?)"},
       {&writes_.meta, "INSERT OR REPLACE INTO meta VALUES (?,?)"},
-      {&writes_.key_add, "INSERT INTO keys VALUES (?,?,?,?,?,?,?)"},
+      {&writes_.key_add,
+       "INSERT INTO keys VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE"
+       " SET first = excluded.first, count = excluded.count, fingerprint = excluded.fingerprint"
+       " WHERE keys.first + keys.count <= coalesce((SELECT value FROM meta WHERE name = 'trimmed_until'), 0)"
+       " AND NOT EXISTS (SELECT 1 FROM jobs WHERE id >= keys.first AND id < keys.first + keys.count)"},
       {&writes_.key_filter_add, "INSERT INTO key_filters VALUES (?,?)"},
       {&reads_.key, kFindKey},
       {&reads_.backlog_up,
@@ -179,6 +183,7 @@ Status SqliteStore::prepare() {
     if (!prepared) return prepared.error();
     *insert = *std::move(prepared);
   }
+  if (const Status prepared = retention_.prepare(database_); !prepared) return prepared;
   if (const Status swept = sweep_files(); !swept) return swept;
   return read_key_filters();
 }

@@ -15,6 +15,7 @@
 #include "daemon/store/open_jobs.h"
 #include "daemon/store/reserve_file.h"
 #include "daemon/store/sqlite_database.h"
+#include "daemon/store/sqlite_retention.h"
 #include "daemon/store/store.h"
 #include "daemon/store/stored_bytes.h"
 
@@ -31,6 +32,7 @@ struct SqliteOptions {
   std::size_t keys_per_bucket = 64 * 1024;
   std::uint64_t tail_ids_max = 256 * 1024;     // ids that a start looks through above the mark
   int compression_level = kStoredCompression;  // of files
+  std::int64_t free_pages_kept = 1'024;        // new rows take them before the file grows; 4 MiB
 };
 
 [[nodiscard]] Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, const SqliteOptions& options);
@@ -48,6 +50,7 @@ class SqliteStore : public Store {
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
   Result<BatchAnswer> read_batch(const BatchQuery& query) override;
+  Result<TrimAnswer> trim(const TrimQuestion& question) override;
   void tend() override;
   [[nodiscard]] bool wants_tending() const override { return short_of_space_ || is_checkpoint_due(); }
   [[nodiscard]] bool short_of_space() const override { return short_of_space_; }
@@ -128,6 +131,18 @@ class SqliteStore : public Store {
   [[nodiscard]] Result<std::optional<StoredJob>> load_one(std::uint64_t id);
   [[nodiscard]] Result<std::vector<SpecRow>> read_specs(std::vector<SpecId> wanted);
 
+  // Retention: sqlite_retention.cc.
+  struct TrimStep;
+  [[nodiscard]] Result<std::uint64_t> kept_bytes();
+  [[nodiscard]] Status look_for_jobs(TrimStep& step);
+  [[nodiscard]] Status look_at_listed(Statement& statement, std::int64_t bound, TrimStep& step);
+  [[nodiscard]] Status look_at(const Execution& row, TrimStep& step);
+  [[nodiscard]] Result<bool> is_needed(std::uint64_t id);
+  [[nodiscard]] int write_trim(TrimStep& step, std::vector<Digest>& unused);
+  [[nodiscard]] int remove_jobs(const TrimStep& step, std::vector<Digest>& unused);
+  [[nodiscard]] int note_ends_behind_mark(const Batch& batch);
+  [[nodiscard]] Result<bool> give_pages_back();
+
   // Idempotency keys: sqlite_keys.cc.
   [[nodiscard]] Status read_key_filters();
   void remember_keys(const std::vector<KeyRow>& keys);
@@ -138,6 +153,7 @@ class SqliteStore : public Store {
   SqliteOptions options_;
   Writes writes_;
   Reads reads_;
+  Retention retention_;
   ReserveFile reserve_;
   const std::shared_ptr<ContentFiles> files_;
   StoredForms forms_{files_};  // of the last batch; one that was rolled back finds its files again

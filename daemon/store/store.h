@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "daemon/core/retention.h"
 #include "daemon/core/rows.h"
 
 namespace futured {
@@ -116,6 +117,8 @@ class StoreReader {
   [[nodiscard]] virtual Result<std::optional<CallbackRecord>> callback(CallbackId id) = 0;
   [[nodiscard]] virtual Result<std::optional<DeliveryRecord>> delivery(CallbackId id) = 0;
   [[nodiscard]] virtual Result<CallbackPage> callbacks(const CallbackQuery& query) = 0;
+  // Of the numbers below it only those are left that have not ended or are kept longer. 0: nothing was removed yet.
+  [[nodiscard]] virtual Result<std::uint64_t> trimmed_until() = 0;
 };
 
 // What must stay on disk until it is committed or refused. Given up by whoever lets go of it last.
@@ -147,6 +150,11 @@ class Store {
   [[nodiscard]] virtual Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) = 0;
   [[nodiscard]] virtual Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) = 0;
   [[nodiscard]] virtual Result<BatchAnswer> read_batch(const BatchQuery& query) = 0;
+
+  // One small step of retention: removes what may go by these rules, each job with all that is said of it, durably, and
+  // gives room back. Unfinished jobs stay, and those with a callback that is due or a batch that has not ended. An
+  // error leaves everything as it was.
+  [[nodiscard]] virtual Result<TrimAnswer> trim(const TrimQuestion& question) = 0;
 
   // Housekeeping that need not keep an answer waiting: called between commits, after the answers left. A store whose
   // owner never calls it does the same at its next commit.

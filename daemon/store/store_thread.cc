@@ -60,12 +60,18 @@ void StoreThread::run() {
     gauge_->due(request.asked);
     std::unique_lock store_lock(store_mutex_);
     execute(request.answer);
+    const bool trims_later = !request.answer.error && request.answer.questions.trim && !request.answer.trimmed;
+    const std::optional<TrimQuestion> trim = trims_later ? request.answer.questions.trim : std::nullopt;
     lock.lock();
     in_flight_ = false;
     lock.unlock();
     request.callback(std::move(request.answer));
     gauge_->stage("commit", monotonic_now());
     // The answers are on their way: now there is time for what they need not wait for.
+    if (trim) {
+      trimmed_ = store_->trim(*trim);
+      gauge_->stage("retention", monotonic_now());
+    }
     store_->tend();
     commits_untended_ = 0;
     store_lock.unlock();
@@ -80,6 +86,10 @@ void StoreThread::execute(StoreAnswer& answer) {
   answer.error = store_->commit(*answer.batch);
   answer.short_of_space = store_->short_of_space();
   if (answer.error) return;
+  answer.trimmed = std::exchange(trimmed_, std::nullopt);
+  if (answer.questions.trim && !answer.trimmed && answer.batch->empty()) {
+    answer.trimmed = store_->trim(*answer.questions.trim);
+  }
   const auto cannot_read = [&](const Error& error) { answer.error = CommitError{CommitFault::kUnknown, error}; };
   for (const Claim& claim : answer.questions.claims) {
     Result<ClaimAnswer> claimed = store_->claim(claim);

@@ -24,9 +24,10 @@ struct StoreQuestions {
   std::vector<KeyQuery> keys;
   std::vector<DeliveryClaim> delivery_claims;
   std::vector<BatchQuery> batches;
+  std::optional<TrimQuestion> trim;  // one step; it never makes the answers to a batch wait
 
   [[nodiscard]] bool empty() const {
-    return claims.empty() && loads.empty() && keys.empty() && delivery_claims.empty() && batches.empty();
+    return claims.empty() && loads.empty() && keys.empty() && delivery_claims.empty() && batches.empty() && !trim;
   }
 };
 
@@ -43,6 +44,8 @@ struct StoreAnswer {
   std::vector<DeliveryClaimAnswer> deliveries_claimed;
   std::vector<BatchAnswer> batches;
   bool short_of_space = false;  // Store::short_of_space
+  // Of the step that this one asked for, when its batch was empty; else it is made behind it, and the next one tells.
+  std::optional<Result<TrimAnswer>> trimmed;
 };
 
 // Owns a store and the one thread that writes it. A read that fails is reported as a kUnknown error, though its batch
@@ -77,8 +80,9 @@ class StoreThread {
   void execute(StoreAnswer& answer);
 
   std::mutex store_mutex_;
-  std::unique_ptr<Store> store_;      // guarded by store_mutex_
-  std::size_t commits_untended_ = 0;  // guarded by store_mutex_
+  std::unique_ptr<Store> store_;               // guarded by store_mutex_
+  std::size_t commits_untended_ = 0;           // guarded by store_mutex_
+  std::optional<Result<TrimAnswer>> trimmed_;  // not told yet; guarded by store_mutex_
   std::mutex mutex_;
   std::condition_variable wake_;
   std::optional<Request> request_;  // guarded by mutex_

@@ -115,6 +115,29 @@ Result<PayloadHold> FileKeeper::keep(const std::vector<std::string_view>& payloa
   return PayloadHold(std::move(hold));
 }
 
+std::vector<Digest> files_of(std::string_view stored) {
+  std::vector<Digest> files;
+  if (stored.empty() || stored[0] != kWithFiles) return files;
+  WireReader reader(stored.substr(1));
+  while (!reader.at_end() && !reader.failed()) {
+    const std::uint8_t kind = reader.byte();
+    (void)reader.bytes();  // the content type
+    if (kind == kFileKind) {
+      const auto digest = Digest::from_raw(reader.bytes());
+      (void)reader.varint();
+      if (reader.failed() || !digest) break;
+      files.push_back(*digest);
+    } else if (kind == static_cast<std::uint8_t>(PartKind::kInline)) {
+      (void)reader.bytes();
+    } else if (kind == static_cast<std::uint8_t>(PartKind::kSegment)) {
+      for (int i = 0; i < 3; ++i) (void)reader.varint();
+    } else {
+      break;
+    }
+  }
+  return files;
+}
+
 Result<std::string> restore(std::string_view stored, ContentFiles& files) {
   if (stored.empty() || !needs_escape(stored)) return std::string(stored);
   const bool has_files = stored[0] == kWithFiles;

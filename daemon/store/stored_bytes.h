@@ -52,6 +52,9 @@ class FileKeeper final : public PayloadKeeper {
   const std::shared_ptr<ContentFiles> files_;
 };
 
+// The files that what is stored names; of damaged bytes, those before the damage.
+[[nodiscard]] std::vector<Digest> files_of(std::string_view stored);
+
 // The bytes again. A part whose file is gone or damaged is kLost and says so. kResourceExhausted: not now.
 [[nodiscard]] Result<std::string> restore(std::string_view stored, ContentFiles& files);
 

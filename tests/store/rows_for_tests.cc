@@ -48,6 +48,7 @@ SpecRow spec_row(std::uint64_t id, const std::string& queue) {
   spec.retry_except = {"näme"};
   spec.retry_memory_factor = 1.25;
   spec.retry_memory_bytes_max = std::uint64_t{1} << 50;
+  spec.retention = std::chrono::hours(100 * 365 * 24);
   spec.crashes_max = 7;
   CallbackSpec callback;
   callback.condition = CompletionCondition::kNotSucceeded;
@@ -159,7 +160,7 @@ std::string text(const JobSpec& spec) {
       << spec.run_timeout.count() << ' ' << spec.total_timeout.count() << ' ' << spec.grace.count() << ' '
       << spec.at_most_once << ' ' << spec.crashes_max << ' ' << testing::PrintToString(spec.callbacks) << ' '
       << spec.soft_timeout.count() << ' ' << spec.heartbeat_timeout.count() << " memory " << spec.retry_memory_factor
-      << " to " << spec.retry_memory_bytes_max;
+      << " to " << spec.retry_memory_bytes_max << " kept " << spec.retention.count();
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
   out << ")";

@@ -48,6 +48,26 @@ TEST_F(ConfigFile, PoolsAndQueuesAreRead) {
   EXPECT_EQ(config->queues.at(0).discipline, "priority");
 }
 
+TEST_F(ConfigFile, RetentionIsReadAndOnByDefault) {
+  const auto none = read("");
+  ASSERT_TRUE(none.ok());
+  EXPECT_EQ(none->retention.age_ms, 7 * 86'400'000);
+  EXPECT_EQ(none->retention.failed_age_ms, std::int64_t{30} * 86'400'000);
+  EXPECT_EQ(none->retention.jobs_max, 10'000'000U);
+  EXPECT_EQ(none->retention.bytes_max, std::uint64_t{20} << 30);
+  const auto config = read("[retention]\nage = '36h'\nfailed_age = 'forever'\njobs_max = 5\nbytes_max = '1GiB'\n");
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->retention.age_ms, 36 * 3'600'000);
+  EXPECT_EQ(config->retention.failed_age_ms, 0);
+  EXPECT_EQ(config->retention.jobs_max, 5U);
+  EXPECT_EQ(config->retention.bytes_max, std::uint64_t{1} << 30);
+  for (const char* const age : {"'0s'", "'-1d'", "'7 weeks'", "'d'", "7", "'9999999999999d'"}) {
+    EXPECT_THAT(refusal(std::string("[retention]\nage = ") + age + "\n"), HasSubstr("[retention] age: must be a time"))
+        << age;
+  }
+  EXPECT_THAT(refusal("[retention]\nages = '1d'\n"), HasSubstr("ages"));
+}
+
 TEST_F(ConfigFile, APoolMayHaveALeastAndAMost) {
   const auto size_of = [&](const std::string& size) {
     const auto config = read("[pools.p]\nsize = " + size + "\n");

@@ -119,7 +119,7 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
       {"spec.needs", ErrorCode::kUnimplemented, [](auto& s) { s.add_needs(); }},
       {"spec.dependencies", ErrorCode::kUnimplemented, [](auto& s) { s.add_dependencies(); }},
       {"spec.cache", ErrorCode::kUnimplemented, [](auto& s) { s.mutable_cache(); }},
-      {"spec.retention_ms", ErrorCode::kUnimplemented, [](auto& s) { s.set_retention_ms(1); }},
+      {"spec.retention_ms", ErrorCode::kInvalidArgument, [](auto& s) { s.set_retention_ms(-1); }},
       {"spec.durable_segments", ErrorCode::kUnimplemented, [](auto& s) { s.set_durable_segments(true); }},
       {"spec.memory_bytes_max", ErrorCode::kUnimplemented, [](auto& s) { s.set_memory_bytes_max(1); }},
       {"spec.output_bytes_max", ErrorCode::kUnimplemented, [](auto& s) { s.set_output_bytes_max(1); }},

@@ -41,6 +41,7 @@ class TestStore : public Store {
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override { return under_->find_keys(keys); }
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override { return under_->claim(claim); }
   Result<BatchAnswer> read_batch(const BatchQuery& query) override { return under_->read_batch(query); }
+  Result<TrimAnswer> trim(const TrimQuestion&) override { return TrimAnswer{.trimmed_until = 7}; }
   void tend() override {
     if (orders_->tended != nullptr) std::exchange(orders_->tended, nullptr)->set_value();
   }
@@ -106,6 +107,18 @@ TEST_F(StoreThreadTest, RolledBackBatchComesBackWithItsQuestionsUnasked) {
   EXPECT_FALSE(answer.error.has_value());
   EXPECT_EQ(answer.claimed.at(0).jobs.size(), 1u);
   EXPECT_EQ(answer.loaded.at(0).jobs.size(), 1u);
+}
+
+TEST_F(StoreThreadTest, AnswersToABatchDoNotWaitForRetention) {
+  StoreQuestions trim;
+  trim.trim = TrimQuestion{};
+  EXPECT_FALSE(trim.empty());
+  EXPECT_FALSE(commit(job_in_backlog(1), trim).trimmed.has_value());
+  const StoreAnswer next = commit(job_in_backlog(2));
+  ASSERT_TRUE(next.trimmed.has_value() && next.trimmed->ok());
+  EXPECT_EQ((*next.trimmed)->trimmed_until, 7U);
+  EXPECT_TRUE(commit(std::make_unique<Batch>(), trim).trimmed.has_value()) << "nobody waits for an empty batch";
+  EXPECT_FALSE(commit(job_in_backlog(3)).trimmed.has_value()) << "each step is told once";
 }
 
 TEST_F(StoreThreadTest, FailedReadIsAnUnknownState) {
