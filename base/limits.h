@@ -80,6 +80,13 @@ inline constexpr std::size_t kRetryClassesMax = 32;  // error classes in one lis
 inline constexpr double kMemoryFactorMax = 100;      // of an attempt that follows one out of memory
 inline constexpr std::int64_t kRetryMemoryBytesMax = std::int64_t{1} << 50;  // that it may have, whatever the factor
 
+// Delayed starts.
+inline constexpr std::int64_t kDelayMsMax = 3'653LL * 24 * 3600 * 1000;  // ten years ahead
+inline constexpr std::uint32_t kDelayedClaimJobsMax = 1'024;             // due jobs that are read at once
+inline constexpr std::uint64_t kDelayedClaimBytesMax = 4 * 1024 * 1024;  // payloads of them
+inline constexpr std::int64_t kWallCheckNs =
+    1'000'000'000;  // the clock may be set: while a job waits for it, it is read
+
 // Core.
 inline constexpr std::size_t kWindowBytesMax = 48 * 1024 * 1024;  // resident jobs of all queues, payloads included
 inline constexpr std::size_t kWindowJobsPerQueueMin = 64;         // each queue keeps at least so many resident

@@ -138,6 +138,7 @@ struct Effects {
   std::vector<Claim> claims;                   // to be read after `rows` is committed
   std::vector<JobId> loads;                    // likewise
   std::vector<JobId> due;                      // likewise: jobs of the backlog that may have timed out
+  std::vector<DelayedClaim> delayed_claims;    // likewise
   std::vector<DeliveryClaim> delivery_claims;  // likewise
   std::vector<KeyQuery> key_queries;           // likewise
   std::vector<BatchQuery> batch_queries;       // likewise
@@ -167,8 +168,8 @@ struct Effects {
 
   // Nothing is to be read.
   [[nodiscard]] bool asks_nothing() const {
-    return claims.empty() && loads.empty() && due.empty() && key_queries.empty() && delivery_claims.empty() &&
-           batch_queries.empty();
+    return claims.empty() && loads.empty() && due.empty() && delayed_claims.empty() && key_queries.empty() &&
+           delivery_claims.empty() && batch_queries.empty();
   }
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {

@@ -295,6 +295,7 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   ending.result = end.result;
   ending.cause = std::move(end.cause);
   leave_backlog(job, effects);
+  leave_delayed(job, effects);
   const auto wish = cancel_wishes_.empty() ? cancel_wishes_.end() : cancel_wishes_.find(job.id);
   if (wish != cancel_wishes_.end()) {
     for (const Token token : wish->second.waiters) effects.cancelled.push_back({token, job.id, end.state});

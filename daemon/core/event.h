@@ -51,6 +51,8 @@ struct Submit {
   CallbackId settles;         // the delivery that this job is; accepted only while that is under way
   bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
   Lineage lineage = {};       // of each job
+  WallTime start_at = {};     // none of them starts before; 0: at once, or
+  Duration start_after{};     // not before so long after now
 };
 
 struct Cancel {
@@ -173,6 +175,11 @@ struct Loaded {
   bool due = false;  // answers Effects::due, else Effects::loads
 };
 
+// The answer to one of Effects::delayed_claims. Behind what was loaded with the same commit.
+struct DelayedClaimed {
+  DelayedAnswer answer;
+};
+
 // The answer to one of Effects::batch_queries.
 struct BatchRead {
   BatchAnswer answer;
@@ -233,7 +240,7 @@ struct TurnEnd {};
 using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
                            event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
                            event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
-                           event::KeysFound, event::BatchRead, event::Record, event::Register, event::Replay,
-                           event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+                           event::DelayedClaimed, event::KeysFound, event::BatchRead, event::Record, event::Register,
+                           event::Replay, event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

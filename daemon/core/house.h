@@ -47,7 +47,8 @@ struct Lane {
   std::map<std::int64_t, JobList> ready;  // by rank; in a list by order
   Job* came_back = nullptr;  // the last job put among others, not behind them: the next such job belongs near it
   std::size_t ready_jobs = 0;
-  std::size_t resident_jobs = 0;  // ready, delayed, offered or taken
+  std::size_t resident_jobs = 0;   // ready, delayed, offered or taken
+  std::uint64_t delayed_jobs = 0;  // on disk, until their time comes
 
   std::uint64_t backlog_jobs = 0;       // rows in the store that no claim has brought in
   std::optional<OrderKey> boundary;     // backlog_jobs > 0: nothing resident lies beyond it; empty: nothing is resident
@@ -142,6 +143,7 @@ enum class TimerKind : std::uint8_t {
   kRetry,
   kGrace,
   kBacklogDeadline,  // of no job: the first entry of the backlog's deadlines is due
+  kDelayed,          // of no job: the first delayed job may be due
   kHeadCheck,        // of a slot
   kRestartWorker,    // of a slot
   kGrow,             // of a pool, by its first slot

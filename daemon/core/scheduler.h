@@ -142,6 +142,7 @@ class Scheduler {
   [[nodiscard]] QueuePlace place_of(JobId id, const JobSpec& spec, PoolId pool) const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
+  [[nodiscard]] std::uint64_t delayed_jobs() const;  // likewise: their time has not come
   // Submitted with a key, and not accepted or refused yet.
   [[nodiscard]] std::size_t keyed_jobs() const { return keyed_.jobs; }
   [[nodiscard]] std::size_t window_bytes() const { return window_bytes_; }
@@ -201,7 +202,7 @@ class Scheduler {
   // `field` names the callback at an index of `encoded`.
   [[nodiscard]] Status check_callbacks(const std::string& encoded,
                                        const std::function<std::string(std::size_t)>& field) const;
-  [[nodiscard]] Status check_submit(const event::Submit& submit, const SpecState& spec) const;
+  [[nodiscard]] Status check_submit(const event::Submit& submit, const SpecState& spec, Moment now) const;
   void on(const event::Register& asked, Moment now, Effects& effects);
   void on(const event::BatchRead& read, Moment now, Effects& effects) {
     deliveries_.on(read, setup_.admin_uid, now, effects);
@@ -224,9 +225,22 @@ class Scheduler {
   void on(const event::Claimed& claimed, Moment now, Effects& effects);
   void leave_backlog(Job& job, Effects& effects);
 
+  // delayed.cc
+  [[nodiscard]] static WallTime start_of(const event::Submit& submit, Moment now);
+  [[nodiscard]] static Status check_start(const event::Submit& submit, const JobSpec& spec, Moment now);
+  void delay(const event::Submit& submit, const std::vector<std::uint32_t>& items, SpecState& spec, JobId first,
+             Moment now, Effects& effects);
+  void note_delayed(WallTime at, Moment now);
+  void arm_delayed(Moment now);
+  void claim_delayed(Moment now, Effects& effects);
+  void on(const event::DelayedClaimed& claimed, Moment now, Effects& effects);
+  void take_up_due(const StoredJob& stored, Moment now, Effects& effects);
+  void leave_delayed(Job& job, Effects& effects);
+  void leave_delayed(WallTime at, JobId job, Lane& lane, Effects& effects);
+
   // deadlines.cc
-  void note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, JobId first,
-                     std::uint32_t count, Moment now, Effects& effects);
+  void note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, WallTime waits_since,
+                     JobId first, std::uint32_t count, Moment now, Effects& effects);
   void note_deadline(const Job& job, Moment now, Effects& effects);
   [[nodiscard]] bool join_last_deadline(WallTime at, JobId first, std::uint32_t count, Effects& effects);
   void arm_deadlines(Moment now);
@@ -362,6 +376,15 @@ class Scheduler {
     std::unordered_set<JobId> changed;  // became resident since the last ones were asked for
   };
   std::optional<DueJobs> due_;
+
+  struct DelayedJobs {
+    std::optional<WallTime> next;        // when the first one is due
+    Instant timer = Instant::never();    // a timer for this time is set
+    bool claiming = false;               // a claim is under way
+    std::optional<WallTime> added_next;  // of those that came meanwhile
+    std::unordered_set<JobId> ended_meanwhile;
+  };
+  DelayedJobs delayed_;
 
   Deliveries deliveries_;
 

@@ -58,6 +58,7 @@ void Loop::send_batch(Moment moment) {
       work.questions.loads.push_back(std::exchange(effects_.due, {}));
     }
     work.questions.keys = std::exchange(effects_.key_queries, {});
+    work.questions.delayed_claims = std::exchange(effects_.delayed_claims, {});
     work.questions.delivery_claims = std::exchange(effects_.delivery_claims, {});
     work.questions.batches = std::exchange(effects_.batch_queries, {});
     deferred_ = Deferred{std::exchange(effects_.registered, {}),
@@ -127,6 +128,10 @@ void Loop::take_answers(StoreAnswer answer, Moment moment) {
     if (asked.empty()) continue;
     if (!is_sound(answer.loaded[i])) return;
     step(event::Loaded{std::move(asked), std::move(answer.loaded[i]), /*due=*/i == 1}, moment);
+  }
+  for (DelayedAnswer& claimed : answer.delayed_claimed) {
+    if (!is_sound(claimed)) return;
+    step(event::DelayedClaimed{std::move(claimed)}, moment);
   }
   if (!answer.questions.keys.empty()) step(event::KeysFound{std::move(answer.keys)}, moment);
   for (DeliveryClaimAnswer& claimed : answer.deliveries_claimed) {

@@ -251,7 +251,30 @@ ALTER TABLE backlog RENAME COLUMN ord TO first;
 ALTER TABLE backlog ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6};
+// When a job may start, of the few that may not at once; those that still wait for it, neighbours in a row, by that
+// time; and how many these are, so that a start need not count them.
+constexpr const char* kVersion7 = R"sql(
+CREATE TABLE delays (
+  job INTEGER PRIMARY KEY,
+  start_at INTEGER NOT NULL
+);
+CREATE TABLE delayed (
+  at INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  queue INTEGER NOT NULL,
+  pool INTEGER NOT NULL,
+  PRIMARY KEY (at, first)
+) WITHOUT ROWID;
+CREATE TABLE delayed_lanes (
+  queue INTEGER NOT NULL,
+  pool INTEGER NOT NULL,
+  jobs INTEGER NOT NULL,
+  PRIMARY KEY (queue, pool)
+) WITHOUT ROWID;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +

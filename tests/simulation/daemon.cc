@@ -237,6 +237,7 @@ void Daemon::send_batch() {
   loads_ = std::exchange(effects_.loads, {});
   due_ = std::exchange(effects_.due, {});
   keys_ = std::exchange(effects_.key_queries, {});
+  delayed_claims_ = std::exchange(effects_.delayed_claims, {});
   delivery_claims_ = std::exchange(effects_.delivery_claims, {});
   batch_queries_ = std::exchange(effects_.batch_queries, {});
   deferred.registered = std::exchange(effects_.registered, {});
@@ -275,6 +276,11 @@ bool Daemon::commit(Moment now, Disk disk) {
     auto claimed = world_.store.claim(claim);
     if (!claimed.ok()) throw Violation("no claim: " + claimed.error().message);
     answer_->claimed.push_back(std::move(*claimed));
+  }
+  for (const DelayedClaim& claim : std::exchange(delayed_claims_, {})) {
+    auto claimed = world_.store.claim(claim);
+    if (!claimed.ok()) throw Violation("no delayed claim: " + claimed.error().message);
+    answer_->delayed_claimed.push_back(std::move(*claimed));
   }
   for (const DeliveryClaim& claim : std::exchange(delivery_claims_, {})) {
     auto claimed = world_.store.claim(claim);
@@ -325,6 +331,7 @@ void Daemon::take_answer(Moment now) {
   }
   for (ClaimAnswer& claimed : answer.claimed) step(event::Claimed{std::move(claimed)}, now);
   for (event::Loaded& loaded : answer.loaded) step(std::move(loaded), now);
+  for (DelayedAnswer& claimed : answer.delayed_claimed) step(event::DelayedClaimed{std::move(claimed)}, now);
   if (answer.keys) step(*std::move(answer.keys), now);
   for (DeliveryClaimAnswer& claimed : answer.deliveries_claimed) {
     step(event::DeliveriesClaimed{std::move(claimed)}, now);

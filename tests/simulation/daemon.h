@@ -94,6 +94,7 @@ class Daemon {
   std::vector<JobId> loads_;
   std::vector<JobId> due_;
   std::vector<KeyQuery> keys_;
+  std::vector<DelayedClaim> delayed_claims_;
   std::vector<DeliveryClaim> delivery_claims_;
   std::vector<BatchQuery> batch_queries_;
   std::vector<effect::Deliver> with_receivers_;
@@ -102,6 +103,7 @@ class Daemon {
     std::vector<ClaimAnswer> claimed;
     std::vector<event::Loaded> loaded;
     std::optional<event::KeysFound> keys;
+    std::vector<DelayedAnswer> delayed_claimed;
     std::vector<DeliveryClaimAnswer> deliveries_claimed;
     std::vector<BatchAnswer> batches;
   };

@@ -26,6 +26,7 @@ class History {
     if (chance(10)) next_id_ += random_() % 2'000;  // ids that a crash left unused
     for (std::size_t i = random_() % 30; i > 0; --i) end_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) spill_one(batch);
+    for (std::size_t i = random_() % 8; i > 0; --i) release_one(batch);
     for (std::size_t i = random_() % 3; i > 0; --i) cancel_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) fail_attempt(batch);
     if (chance(50)) add_deliveries(batch);
@@ -44,6 +45,7 @@ class History {
     std::uint32_t attempts = 0;
     bool in_backlog = false;
     bool is_cancelled = false;
+    std::int64_t delayed_until = 0;  // 0: it is not
   };
 
   void add_words(Batch& batch) {
@@ -59,6 +61,23 @@ class History {
     const auto discipline = static_cast<Discipline>(queue);
     return {QueueId{queue}, PoolId{static_cast<std::uint32_t>(job.spec % 2 + 1)},
             order_key(discipline, static_cast<std::int32_t>(job.spec % 5) - 2, JobId{job.id})};
+  }
+
+  DelayedKey delay_of(const Live& job) const {
+    const BacklogKey lane = key_of(job);
+    return {WallTime{job.delayed_until}, JobId{job.id}, lane.queue, lane.pool};
+  }
+
+  // Its time has come.
+  void release_one(Batch& batch) {
+    if (live_.empty()) return;
+    Live& job = live_[pick(live_.size())];
+    if (job.delayed_until == 0) return;
+    batch.delayed_removed.push_back(delay_of(job));
+    job.delayed_until = 0;
+    if (chance(50)) return;
+    job.in_backlog = true;
+    batch.backlog_added.push_back(key_of(job));
   }
 
   Ending ending(std::uint32_t attempt) {
@@ -77,8 +96,16 @@ class History {
       batch.jobs.push_back(std::move(row));
       return;
     }
+    if (chance(30)) {
+      // Mostly those of a batch wait for one time.
+      if (chance(20)) time_ = 1 + static_cast<std::int64_t>(pick(50));
+      row.start_at = WallTime{time_};
+      if (chance(80)) job.delayed_until = time_;
+    }
     batch.jobs.push_back(std::move(row));
-    if (chance(50)) {
+    if (job.delayed_until != 0) {
+      batch.delayed_added.push_back(delay_of(job));
+    } else if (chance(50)) {
       job.in_backlog = true;
       batch.backlog_added.push_back(key_of(job));
     }
@@ -116,6 +143,7 @@ class History {
     const Live job = live_[at];
     live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(at));
     batch.outcomes.push_back({JobId{job.id}, ending(job.attempts + 1)});
+    if (job.delayed_until != 0) batch.delayed_removed.push_back(delay_of(job));
     if (job.in_backlog) batch.backlog_removed.push_back(key_of(job));
     if (job.is_cancelled) batch.cancels_removed.push_back(JobId{job.id});
   }
@@ -131,7 +159,7 @@ class History {
   void spill_one(Batch& batch) {
     if (live_.empty()) return;
     Live& job = live_[pick(live_.size())];
-    if (job.in_backlog) return;
+    if (job.in_backlog || job.delayed_until != 0) return;
     job.in_backlog = true;
     batch.backlog_added.push_back(key_of(job));
   }
@@ -150,6 +178,7 @@ class History {
   std::uint64_t next_id_ = 1;
   std::uint64_t next_spec_ = 1;
   std::uint64_t next_later_ = 1;
+  std::int64_t time_ = 1;
   std::vector<Live> live_;
   std::vector<Live> fresh_;
 };
@@ -179,6 +208,9 @@ void expect_same(Store& a, Store& b, History& history) {
       EXPECT_EQ(text(**one), text(**other));
     }
   }
+  const DelayedClaim due{WallTime{static_cast<std::int64_t>(history.pick(60))},
+                         static_cast<std::uint32_t>(1 + history.pick(60)), 1 + history.pick(4'000)};
+  EXPECT_EQ(text(*a.claim(due)), text(*b.claim(due)));
   for (std::uint32_t lane = 0; lane < 3; ++lane) {
     const DeliveryClaim claim{lane, static_cast<std::uint32_t>(1 + history.pick(20))};
     EXPECT_EQ(text(*a.claim(claim)), text(*b.claim(claim)));

@@ -184,7 +184,7 @@ std::string text(const StoredJob& job) {
       << (job.in_backlog ? " in backlog" : "") << " attempts " << job.attempts << " crashes " << job.crashes
       << " spared " << job.spared << " retry at " << job.retry_at.us << " memory " << job.memory_bytes_max
       << (job.started ? " started" : "") << " child of " << job.lineage.parent.value << " at depth "
-      << static_cast<int>(job.lineage.depth);
+      << static_cast<int>(job.lineage.depth) << " start at " << job.start_at.us << (job.delayed ? " delayed" : "");
   return out.str();
 }
 
@@ -245,6 +245,8 @@ std::string text(const Snapshot& snapshot) {
   out << "epoch " << snapshot.epoch.value << " spawner '" << snapshot.spawner_instance << "' ids until "
       << snapshot.ids_reserved_until << " specs until " << snapshot.specs_until << "\n"
       << lines("queues", snapshot.queues) << lines("pools", snapshot.pools) << lines("backlog", snapshot.backlog)
+      << lines("delayed", snapshot.delayed) << "next delayed "
+      << (snapshot.next_delayed ? std::to_string(snapshot.next_delayed->us) : "-") << "\n"
       << lines("resident", snapshot.resident) << lines("cancels", snapshot.cancels) << lines("specs", snapshot.specs)
       << "callbacks until " << snapshot.callbacks_until << "\n"
       << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
@@ -253,6 +255,10 @@ std::string text(const Snapshot& snapshot) {
 }
 
 std::string text(const ClaimAnswer& answer) { return lines("claimed", answer.jobs) + lines("specs", answer.specs); }
+std::string text(const DelayedAnswer& answer) {
+  return lines("due", answer.jobs) + lines("specs", answer.specs) + "next " +
+         (answer.next ? std::to_string(answer.next->us) : "-");
+}
 std::string text(const LoadAnswer& answer) { return lines("loaded", answer.jobs) + lines("specs", answer.specs); }
 std::string text(const std::vector<OutcomeRow>& endings) { return lines("endings", endings); }
 

@@ -47,6 +47,7 @@ namespace futured {
 [[nodiscard]] std::string text(const DeliveryClaimAnswer& answer);
 [[nodiscard]] std::string text(const Snapshot& snapshot);
 [[nodiscard]] std::string text(const ClaimAnswer& answer);
+[[nodiscard]] std::string text(const DelayedAnswer& answer);
 [[nodiscard]] std::string text(const LoadAnswer& answer);
 [[nodiscard]] std::string text(const std::vector<OutcomeRow>& endings);
 

@@ -57,6 +57,9 @@ Lines told(const Effects& effects) {
   for (const BatchQuery& query : effects.batch_queries) {
     lines.push_back("batch " + number(query.number) + "? " + number(query.first.value) + " x" + number(query.count));
   }
+  for (const DelayedClaim& claim : effects.delayed_claims) {
+    lines.push_back("claim delayed x" + number(claim.jobs_max));
+  }
   for (const DeliveryClaim& claim : effects.delivery_claims) lines.push_back("claim lane " + number(claim.lane));
   for (const Claim& claim : effects.claims) {
     lines.push_back("claim after " + (claim.after ? number(job_of(*claim.after).value) : std::string("nothing")));
@@ -89,6 +92,8 @@ Lines told(const Batch& rows) {
   for (const JobId job : rows.cancels_removed) lines.push_back("cancel - " + number(job.value));
   for (const BacklogKey& row : rows.backlog_added) lines.push_back("backlog + " + number(job_of(row.key).value));
   for (const BacklogKey& row : rows.backlog_removed) lines.push_back("backlog - " + number(job_of(row.key).value));
+  for (const DelayedKey& row : rows.delayed_added) lines.push_back("delayed + " + number(row.job.value));
+  for (const DelayedKey& row : rows.delayed_removed) lines.push_back("delayed - " + number(row.job.value));
   for (const KeyRow& row : rows.keys_added) {
     lines.push_back("key " + row.key.key + ": " + number(row.first.value) + " x" + number(row.count));
   }
