@@ -85,6 +85,10 @@ void Scheduler::on(const event::DelayedClaimed& claimed, Moment now, Effects& ef
   std::unordered_set<Lane*> touched;
   for (const StoredJob& stored : answer.jobs) {
     if (delayed_.ended_meanwhile.contains(stored.id)) continue;
+    if (stored.start_at > now.wall) {  // the clock was put back meanwhile
+      note_delayed(stored.start_at, now);
+      continue;
+    }
     take_up_due(stored, now, effects);
     touched.insert(specs_by_id_.at(stored.spec)->lane);
   }

@@ -23,7 +23,7 @@ Daemon::Daemon(World world, Moment now) : world_(std::move(world)) {
   world_.oracle.daemon_started(*snapshot);
   scheduler_ = std::make_unique<Scheduler>(world_.setup, std::move(*snapshot), std::move(*live), now, effects_);
   scheduler_->audit();
-  world_.oracle.gathered(effects_.rows);
+  world_.oracle.gathered(effects_.rows, std::nullopt);
   // Ids are reserved on disk before any leaves.
   const Batch first = std::exchange(effects_.rows, {});
   world_.oracle.sent(first);
@@ -61,7 +61,7 @@ void Daemon::say(const char* what, SlotId slot, const Fence& fence) const {
 void Daemon::step(const Event& event, Moment now) {
   scheduler_->step(event, now, effects_);
   if (++steps_ % world_.audit_every == 0) scheduler_->audit();
-  world_.oracle.gathered(effects_.rows);
+  world_.oracle.gathered(effects_.rows, now.wall);
   if (scheduler_->window_bytes() > world_.window_bytes_max) {
     throw Violation("the window holds " + std::to_string(scheduler_->window_bytes()) + " bytes of " +
                     std::to_string(world_.window_bytes_max));

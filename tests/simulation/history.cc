@@ -30,6 +30,7 @@ struct Temper {
   std::uint64_t submit = 0, callback = 0, cancel = 0, pause = 0, clock = 0, rollback = 0, kill = 0,
                 crash = 0;  // per mille
   bool wall_jumps = false;
+  std::uint64_t delay = 0;  // per mille of submits
   bool slow_disk = false;
   std::uint32_t batch_max = kBatchMax;
 };
@@ -95,6 +96,7 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   temper_.crash = maybe(300, 1, 6);
   temper_.wall_jumps = random_.chance(200);
   temper_.slow_disk = random_.chance(300);
+  temper_.delay = maybe(500, 20, 700);
   temper_.batch_max = random_.chance(500) ? kBatchMax : 5;
   faults_.fail_per_mille = maybe(700, 10, 400);
   faults_.crash_per_mille = maybe(500, 5, 200);
@@ -197,6 +199,15 @@ void History::submit() {
     submit.ends.push_back(end);
   }
   submit.bytes = std::make_shared<const std::string>(end, 'p');
+  if (random_.chance(temper_.delay)) {
+    const Duration after = random_.chance(500) ? random_.duration(microseconds(-500), milliseconds(20))
+                                               : random_.duration(milliseconds(1), seconds(5));
+    if (random_.chance(500)) {
+      submit.start_at = now_.wall + after;
+    } else {
+      submit.start_after = std::max(after, Duration(0));
+    }
+  }
   if (random_.chance(200)) add_keys(submit);
   oracle_.asked_submit(submit.token, static_cast<std::uint32_t>(submit.ends.size()), submit.keys);
   say("submit %lu: %u to %s, task \"%s\"\n", submit.token, count, submit.spec.queue.c_str(), submit.spec.task.c_str());
