@@ -312,6 +312,7 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   }
   const std::vector<CallbackTerms>& callbacks = job.spec->callbacks;
   if (!callbacks.empty() || deliveries_.has_waiting()) deliveries_.ended(job.id, end.state, callbacks, now, effects);
+  if (!schedule_jobs_.empty()) schedule_job_ended(job.id);
   Lane& lane = *job.lane;
   drop(job);
   if (lane.ready_jobs == 0) refill(lane, effects);

@@ -73,6 +73,23 @@ struct PutQueue {
   std::optional<QueueOptions> options;  // all of them, in place of those it has
 };
 
+// Creates a schedule, or puts another in the place of the one with its name.
+struct PutSchedule {
+  Token token = 0;
+  Principal who;
+  ScheduleRow row;  // what is asked; the scheduler adds the rest
+  JobSpec spec;
+  std::shared_ptr<const Zone> zone;  // that of the row
+};
+
+struct ChangeSchedule {
+  enum class What : std::uint8_t { kPause, kResume, kDelete };
+  Token token = 0;
+  Principal who;
+  std::string name;
+  What what = What::kPause;
+};
+
 struct PoolReady {
   PoolId pool;
   std::vector<std::string> tasks;  // in the order of their indices
@@ -237,10 +254,11 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
-                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
-                           event::DelayedClaimed, event::KeysFound, event::BatchRead, event::Record, event::Register,
-                           event::Replay, event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PutSchedule, event::ChangeSchedule,
+                           event::PoolReady, event::SlotReady, event::SlotEnded, event::Adopt, event::Done,
+                           event::Revoked, event::OfferRefused, event::Head, event::Taken, event::Progress,
+                           event::Pulse, event::Claimed, event::Loaded, event::DelayedClaimed, event::KeysFound,
+                           event::BatchRead, event::Record, event::Register, event::Replay, event::Delivered,
+                           event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

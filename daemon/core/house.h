@@ -134,6 +134,15 @@ inline void set_memory_limit(Slot& slot, std::uint64_t bytes_max) {
 
 inline BacklogKey Lane::backlog_key(OrderKey key) const { return {queue->row.id, pool->row.id, key}; }
 
+struct ScheduleState {
+  ScheduleRow row;
+  JobSpec spec;
+  std::optional<Timing> timing;  // empty: its zone or its queue is gone
+  std::optional<WallTime> next;  // its next firing; empty: none, or it is paused
+  WallTime due;                  // when that is made
+  bool last_is_open = false;     // the job of the last firing has not ended
+};
+
 enum class TimerKind : std::uint8_t {
   kQueueTimeout,
   kSoftTimeout,
@@ -144,6 +153,7 @@ enum class TimerKind : std::uint8_t {
   kGrace,
   kBacklogDeadline,  // of no job: the first entry of the backlog's deadlines is due
   kDelayed,          // of no job: the first delayed job may be due
+  kSchedule,         // of no job: the first firing may be due
   kHeadCheck,        // of a slot
   kRestartWorker,    // of a slot
   kGrow,             // of a pool, by its first slot

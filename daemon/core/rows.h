@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "daemon/core/callbacks.h"
 #include "daemon/core/queue_options.h"
+#include "daemon/core/schedule.h"
 #include "daemon/core/types.h"
 
 namespace futured {
@@ -198,6 +199,7 @@ struct Batch {
   std::vector<CallbackRow> callbacks;        // ascending ids
   std::vector<DeliveryRow> deliveries;       // in this order: a later one with the same id holds
   std::vector<WholeBatchRow> whole_batches;  // likewise
+  std::vector<ScheduleRow> schedules;        // in this order: a later one with the same name holds
   std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
@@ -205,7 +207,7 @@ struct Batch {
            starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
            backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
            deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
-           whole_batches.empty() && ids_reserved_until == 0;
+           whole_batches.empty() && schedules.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -326,7 +328,8 @@ struct Snapshot {
   std::optional<WallTime> next_delayed;        // when the first of them is due
   std::vector<StoredJob> resident;             // unfinished, and neither in the backlog nor delayed; ascending ids
   std::vector<CancelRow> cancels;              // of unfinished jobs, wherever they are; ascending ids
-  std::vector<SpecRow> specs;                  // each spec that `resident` names
+  std::vector<StoredSchedule> schedules;       // by name
+  std::vector<SpecRow> specs;                  // each spec that `resident` and `schedules` name
   std::uint64_t callbacks_until = 1;           // numbers of later callbacks below it are taken
   std::vector<DeliveryLane> deliveries;        // lanes with deliveries that are kDelivering
   std::vector<CallbackRow> waiting_callbacks;  // registered later, and kWaiting

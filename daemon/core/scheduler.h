@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -45,8 +46,9 @@ struct SchedulerSetup {
   std::uint64_t seed = 1;       // of the jitter
   std::uint32_t admin_uid = 0;  // besides root, may do anything
   std::vector<PoolSetup> pools;
-  std::vector<QueueSetup> queues;  // created when missing; "default" always exists
-  std::size_t window_bytes = 0;    // 0: limits::kWindowBytesMax
+  std::vector<QueueSetup> queues;                                 // created when missing; "default" always exists
+  std::size_t window_bytes = 0;                                   // 0: limits::kWindowBytesMax
+  std::map<std::string, std::shared_ptr<const Zone>> zones = {};  // of the snapshot's schedules
 };
 
 // What a reader is told of a job that is resident.
@@ -65,6 +67,12 @@ struct LiveJob {
 struct ChildTerms {
   Principal who;
   Lineage lineage;
+};
+
+struct ScheduleView {
+  ScheduleRow row;
+  JobSpec spec;
+  std::optional<WallTime> next;  // empty: it is paused, or fires no more
 };
 
 struct LaneFigures {
@@ -140,6 +148,11 @@ class Scheduler {
   // Of a job that has not ended; `spec` is its own. Counted where that costs little; far from both ends of what is
   // resident, and in the backlog, estimated from its number.
   [[nodiscard]] QueuePlace place_of(JobId id, const JobSpec& spec, PoolId pool) const;
+  [[nodiscard]] std::vector<ScheduleView> schedules() const;  // by name
+  [[nodiscard]] std::optional<ScheduleView> schedule(const std::string& name) const;
+  // When it fires next, jitter included; of one that is paused, as if it were resumed now.
+  [[nodiscard]] Result<std::vector<WallTime>> next_firings(const std::string& name, std::size_t count,
+                                                           WallTime now) const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
   [[nodiscard]] std::uint64_t delayed_jobs() const;  // likewise: their time has not come
@@ -237,6 +250,21 @@ class Scheduler {
   void take_up_due(const StoredJob& stored, Moment now, Effects& effects);
   void leave_delayed(Job& job, Effects& effects);
   void leave_delayed(WallTime at, JobId job, Lane& lane, Effects& effects);
+
+  // schedules.cc
+  void set_up_schedules(const Snapshot& snapshot, Moment now);
+  [[nodiscard]] bool may_change(const ScheduleRow& row, Principal who) const;
+  void on(const event::PutSchedule& put, Moment now, Effects& effects);
+  void on(const event::ChangeSchedule& change, Moment now, Effects& effects);
+  void plan(ScheduleState& schedule, Moment now);
+  void arm_schedules(Moment now);
+  void fire_schedules(Moment now, Effects& effects);
+  void make_waiting(Moment now, Effects& effects);
+  void make_due(Moment now, Effects& effects);
+  void catch_up(ScheduleState& schedule, Moment now, Effects& effects);
+  void decide(ScheduleState& schedule, WallTime firing, Moment now, Effects& effects);
+  void make_firing(ScheduleState& schedule, WallTime firing, Moment now, Effects& effects);
+  void schedule_job_ended(JobId job);
 
   // deadlines.cc
   void note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, WallTime waits_since,
@@ -385,6 +413,12 @@ class Scheduler {
     std::unordered_set<JobId> ended_meanwhile;
   };
   DelayedJobs delayed_;
+
+  std::map<std::string, ScheduleState> schedules_;
+  std::set<std::pair<WallTime, std::string>> schedule_due_;  // their next firings
+  std::unordered_map<JobId, std::string> schedule_jobs_;     // whose last job this is, and it has not ended
+  std::vector<std::string> schedules_freed_;                 // that job has ended, and firings wait
+  Instant schedule_timer_ = Instant::never();                // a timer for this time is set
 
   Deliveries deliveries_;
 

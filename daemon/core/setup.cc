@@ -63,6 +63,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
       take_up(stored, *spec.lane, now, effects);
     }
   }
+  set_up_schedules(snapshot, now);
   load_cancelled(effects);
   for (auto& [key, lane] : lanes_) refill(*lane, effects);
   deliveries_.ask_for_batches(effects);

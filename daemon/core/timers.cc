@@ -40,6 +40,12 @@ void Scheduler::on(const event::TimerDue&, Moment now, Effects& effects) {
       claim_delayed(now, effects);
       continue;
     }
+    if (timer->kind == TimerKind::kSchedule) {
+      if (now.at < schedule_timer_) continue;
+      schedule_timer_ = Instant::never();
+      fire_schedules(now, effects);
+      continue;
+    }
     Job* const job = jobs_.find(JobId{timer->target});
     if (job == nullptr) continue;
     if (job->timers > 0) {
@@ -86,6 +92,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
       return;
     case TimerKind::kBacklogDeadline:
     case TimerKind::kDelayed:
+    case TimerKind::kSchedule:
     case TimerKind::kHeadCheck:
     case TimerKind::kRestartWorker:
     case TimerKind::kGrow:

@@ -53,6 +53,7 @@ struct Rows {
   std::map<CallbackId, CallbackRow> callbacks;
   std::map<CallbackId, DeliveryRow> deliveries;
   std::map<JobId, WholeBatchRow> whole_batches;
+  std::map<std::string, ScheduleRow> schedules;
   std::set<JobId> open;  // unfinished, and neither in the backlog nor delayed
 };
 
@@ -202,6 +203,13 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
   for (const CallbackRow& row : batch.callbacks) rows.callbacks.emplace(row.id, row);
   for (const DeliveryRow& row : batch.deliveries) rows.deliveries.insert_or_assign(row.id, row);
   for (const WholeBatchRow& row : batch.whole_batches) rows.whole_batches.insert_or_assign(row.first, row);
+  for (const ScheduleRow& row : batch.schedules) {
+    if (row.is_removed) {
+      rows.schedules.erase(row.name);
+    } else {
+      rows.schedules.insert_or_assign(row.name, row);
+    }
+  }
   if (batch.ids_reserved_until != 0) rows.ids_reserved_until = batch.ids_reserved_until;
   return std::nullopt;
 }
@@ -232,6 +240,11 @@ Result<Snapshot> MemoryStore::snapshot() {
   for (const JobId id : rows.open) {
     snapshot.resident.push_back(stored(rows, rows.jobs.at(id)));
     specs.insert(snapshot.resident.back().spec);
+  }
+  for (const auto& [name, row] : rows.schedules) {
+    const auto last = rows.jobs.find(row.last_job);
+    snapshot.schedules.push_back({row, last != rows.jobs.end() && !is_terminal(last->second.ending.state)});
+    specs.insert(row.spec);
   }
   snapshot.specs = specs_of(rows, specs);
   for (const auto& [job, row] : rows.cancels) {

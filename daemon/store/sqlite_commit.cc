@@ -126,6 +126,7 @@ int SqliteStore::write_rows(const Batch& batch, std::uint64_t mark) {
   if (code == SQLITE_OK) code = write_deadlines(batch);
   if (code == SQLITE_OK) code = write_keys(batch.keys_added);
   if (code == SQLITE_OK) code = write_callbacks(batch);
+  if (code == SQLITE_OK) code = write_schedules(batch.schedules);
   if (code == SQLITE_OK) code = write_file_uses();
   if (code == SQLITE_OK && batch.ids_reserved_until != 0) {
     code = write_meta("ids_reserved_until", batch.ids_reserved_until);

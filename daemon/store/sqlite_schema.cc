@@ -252,7 +252,7 @@ ALTER TABLE backlog ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 )sql";
 
 // When a job may start, of the few that may not at once; those that still wait for it, neighbours in a row, by that
-// time; and how many these are, so that a start need not count them.
+// time; and how many these are, so that a start need not count them. What fires by itself.
 constexpr const char* kVersion7 = R"sql(
 CREATE TABLE delays (
   job INTEGER PRIMARY KEY,
@@ -271,6 +271,25 @@ CREATE TABLE delayed_lanes (
   pool INTEGER NOT NULL,
   jobs INTEGER NOT NULL,
   PRIMARY KEY (queue, pool)
+) WITHOUT ROWID;
+CREATE TABLE schedules (
+  name TEXT PRIMARY KEY,
+  owner INTEGER NOT NULL,
+  cron TEXT NOT NULL,
+  every_ns INTEGER NOT NULL,
+  zone TEXT NOT NULL,
+  catch_up INTEGER NOT NULL,
+  catch_up_max INTEGER NOT NULL,
+  overlap INTEGER NOT NULL,
+  jitter_ns INTEGER NOT NULL,
+  paused INTEGER NOT NULL,
+  spec INTEGER NOT NULL,
+  anchor INTEGER NOT NULL,
+  seen_at INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  last_job INTEGER NOT NULL,
+  waiting BLOB NOT NULL,
+  payload BLOB NOT NULL
 ) WITHOUT ROWID;
 )sql";
 

@@ -12,6 +12,7 @@ Result<Snapshot> SqliteStore::snapshot() {
   if (const Status read = read_lanes(snapshot); !read) return read.error();
   if (const Status read = read_delayed(snapshot); !read) return read.error();
   if (const Status read = read_resident(snapshot); !read) return read.error();
+  if (const Status read = read_schedules(snapshot); !read) return read.error();
   if (const Status read = read_cancels(snapshot); !read) return read.error();
   if (const Status read = read_callbacks(snapshot); !read) return read.error();
   return snapshot;

@@ -139,6 +139,8 @@ Status SqliteStore::prepare() {
       {&reads_.delayed_run,
        "SELECT at, first, count, queue, pool FROM delayed WHERE at = ? AND first <= ? ORDER BY first DESC LIMIT 1"},
       {&reads_.delayed_next, "SELECT at FROM delayed WHERE (at, first) > (?, ?) ORDER BY at, first LIMIT 1"},
+      {&writes_.schedule, "INSERT OR REPLACE INTO schedules VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.schedule_remove, "DELETE FROM schedules WHERE name = ?"},
       {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
       {&writes_.straggler_remove, "DELETE FROM stragglers WHERE job = ?"},
       {&writes_.callback, "INSERT INTO callbacks VALUES (?,?,?,?,?)"},

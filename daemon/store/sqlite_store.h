@@ -66,7 +66,7 @@ class SqliteStore : public Store {
     Statement backlog_remove, backlog_rest, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use, child;
-    Statement delay, delayed_add, delayed_remove, delayed_lane;
+    Statement delay, delayed_add, delayed_remove, delayed_lane, schedule, schedule_remove;
   };
   struct Reads {
     Statement backlog_up, backlog_down, claim_up, claim_down, load, attempts, spec, key, deliveries, batch;
@@ -134,6 +134,10 @@ class SqliteStore : public Store {
   [[nodiscard]] Result<bool> is_delayed(WallTime at, JobId job);
   [[nodiscard]] Status settle_delayed(OpenJobs& open, std::uint64_t mark);
   [[nodiscard]] Status read_delayed(Snapshot& snapshot);
+
+  // Schedules: sqlite_schedules.cc.
+  [[nodiscard]] int write_schedules(const std::vector<ScheduleRow>& schedules);
+  [[nodiscard]] Status read_schedules(Snapshot& snapshot);
 
   // Reading: sqlite_reads.cc.
   [[nodiscard]] static bool has_attempts(const Execution& row);
