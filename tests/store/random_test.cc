@@ -30,6 +30,7 @@ class History {
     for (std::size_t i = random_() % 3; i > 0; --i) cancel_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) fail_attempt(batch);
     if (chance(50)) add_deliveries(batch);
+    if (chance(30)) add_schedule(batch);
     if (chance(10)) batch.ids_reserved_until = next_id_ + 1'000;
     return batch;
   }
@@ -129,6 +130,29 @@ class History {
       batch.deliveries.push_back({id, job, draw(3), static_cast<DeliveryState>(1 + pick(4))});
     }
     if (chance(30)) batch.whole_batches.push_back({JobId{1 + pick(next_id_)}, 5, draw(6), draw(3)});
+  }
+
+  void add_schedule(Batch& batch) {
+    ScheduleRow row;
+    row.name = "schedule " + std::to_string(pick(6));
+    row.is_removed = chance(20);
+    row.owner = static_cast<std::uint32_t>(pick(5));
+    if (chance(50)) row.cron = "0 8 * * *";
+    if (row.cron.empty()) row.every = Duration(std::chrono::seconds(1 + pick(9)));
+    if (chance(50)) row.zone = "Europe/Berlin";
+    row.catch_up = static_cast<CatchUp>(pick(3));
+    row.catch_up_max = static_cast<std::uint32_t>(pick(9));
+    row.overlap = static_cast<Overlap>(pick(4));
+    row.jitter = Duration(pick(1'000));
+    row.paused = chance(30);
+    row.spec = SpecId{1 + pick(next_spec_ - 1)};
+    row.payload = std::string(pick(200), 'p');
+    row.anchor = WallTime{static_cast<std::int64_t>(pick(1'000))};
+    row.seen_at = WallTime{static_cast<std::int64_t>(pick(1'000))};
+    row.last_at = WallTime{static_cast<std::int64_t>(pick(1'000))};
+    row.last_job = JobId{pick(next_id_)};
+    for (std::uint64_t left = pick(4); left > 0; --left) row.waiting.push_back(row.seen_at);
+    batch.schedules.push_back(std::move(row));
   }
 
   void settle_fresh() {

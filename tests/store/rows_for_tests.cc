@@ -202,6 +202,17 @@ std::string text(const CancelRow& row) {
   return std::to_string(row.job.value) + " asked at " + std::to_string(row.asked_at.ns) + " kill at " +
          std::to_string(row.kill_at.ns) + " '" + row.reason + "'";
 }
+std::string text(const StoredSchedule& schedule) {
+  const ScheduleRow& row = schedule.row;
+  std::ostringstream out;
+  out << row.name << " of " << row.owner << " cron '" << row.cron << "' every " << row.every.count() << " zone '"
+      << row.zone << "' catch up " << static_cast<int>(row.catch_up) << " at most " << row.catch_up_max << " overlap "
+      << static_cast<int>(row.overlap) << " jitter " << row.jitter.count() << (row.paused ? " paused" : "") << " spec "
+      << row.spec.value << " '" << row.payload << "' anchor " << row.anchor.us << " seen " << row.seen_at.us << " last "
+      << row.last_at.us << " job " << row.last_job.value << (schedule.last_is_open ? " open" : "") << " waiting";
+  for (const WallTime time : row.waiting) out << " " << time.us;
+  return out.str();
+}
 std::string text(const LaneBacklog& lane) {
   return std::to_string(lane.queue.value) + "/" + std::to_string(lane.pool.value) + ": " + std::to_string(lane.jobs);
 }
@@ -248,7 +259,7 @@ std::string text(const Snapshot& snapshot) {
       << lines("delayed", snapshot.delayed) << "next delayed "
       << (snapshot.next_delayed ? std::to_string(snapshot.next_delayed->us) : "-") << "\n"
       << lines("resident", snapshot.resident) << lines("cancels", snapshot.cancels) << lines("specs", snapshot.specs)
-      << "callbacks until " << snapshot.callbacks_until << "\n"
+      << lines("schedules", snapshot.schedules) << "callbacks until " << snapshot.callbacks_until << "\n"
       << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
       << lines("whole batches", snapshot.whole_batches);
   return out.str();

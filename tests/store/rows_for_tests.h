@@ -42,6 +42,7 @@ namespace futured {
 [[nodiscard]] std::string text(const DeliveryLane& lane);
 [[nodiscard]] std::string text(const CallbackRow& row);
 [[nodiscard]] std::string text(const WholeBatchRow& row);
+[[nodiscard]] std::string text(const StoredSchedule& schedule);
 [[nodiscard]] std::string text(const CallbackRecord& record);
 [[nodiscard]] std::string text(const CallbackPage& page);
 [[nodiscard]] std::string text(const DeliveryClaimAnswer& answer);
