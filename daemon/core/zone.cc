@@ -93,16 +93,16 @@ class ZoneRule::Reader {
     return length > 0 && value <= most;
   }
   // [+-]hours[:minutes[:seconds]]
-  bool time(std::int32_t& into) {
+  bool hours(std::int32_t& into) {
     const bool negative = take('-');
     if (!negative) take('+');
-    std::int32_t hours = 0;
-    std::int32_t minutes = 0;
-    std::int32_t seconds = 0;
-    if (!number(167, hours)) return false;
-    if (take(':') && !number(59, minutes)) return false;
-    if (take(':') && !number(59, seconds)) return false;
-    into = (hours * 3600 + minutes * 60 + seconds) * (negative ? -1 : 1);
+    std::int32_t hour = 0;
+    std::int32_t minute = 0;
+    std::int32_t second = 0;
+    if (!number(167, hour)) return false;
+    if (take(':') && !number(59, minute)) return false;
+    if (take(':') && !number(59, second)) return false;
+    into = (hour * 3600 + minute * 60 + second) * (negative ? -1 : 1);
     return true;
   }
   bool day(Day& into) {
@@ -117,7 +117,7 @@ class ZoneRule::Reader {
       if (!number(365, into.day)) return false;
       if (into.kind == Day::Kind::kDayOfYearNoLeap && into.day == 0) return false;
     }
-    return !take('/') || time(into.time);
+    return !take('/') || hours(into.time);
   }
 
  private:
@@ -152,13 +152,13 @@ Result<ZoneRule> ZoneRule::parse(std::string_view text) {
   Reader reader(text);
   const Error wrong = damaged("its last line is no rule");
   std::int32_t west = 0;
-  if (!reader.name() || !reader.time(west)) return wrong;
+  if (!reader.name() || !reader.hours(west)) return wrong;
   rule.standard_ = -west;
   if (reader.at_end()) return rule;
   rule.has_summer_ = true;
   rule.summer_ = rule.standard_ + 3600;
   if (!reader.name()) return wrong;
-  if (Reader ahead = reader; ahead.time(west)) {
+  if (Reader ahead = reader; ahead.hours(west)) {
     rule.summer_ = -west;
     reader = ahead;
   }

@@ -86,12 +86,9 @@ def test_a_time_by_the_clock_and_nonsense(daemon):
 
 
 def test_the_api_refuses_a_start_that_cannot_be(api):
-    words = api.words
-    item = [words.Item(command=words.Command(argv=["true"]))]
-
     def refusal(**spec):
         with pytest.raises(grpc.RpcError) as error:
-            api.submit(item, **spec)
+            api.submit_command("true", **spec)
         return error.value.code(), error.value.details()
 
     code, details = refusal(start_at_us=now_us() + 3600 * SECOND, start_after_ms=5)
@@ -124,14 +121,10 @@ def test_delayed_jobs_outlive_kills_and_those_that_were_due_meanwhile_run(daemon
 
 
 def test_a_large_batch_waits_on_disk_and_runs(api):
-    words = api.words
-    packed = words.PackedItems(data=b"x" * 10_000, sizes=[1] * 10_000)
-    spec = words.JobSpec(task="noop", start_after_ms=2_000)
-    answer = api.call("Jobs", "Submit", words.SubmitRequest(spec=spec, packed=packed))
-    first = answer.first_id
-    wanted = words.IdRange(first=first, last=first + 9_999)
-    request = words.WaitRequest(ids=[wanted], results=words.RESULT_DELIVERY_NONE)
-    assert sum(len(m.outcomes) + sum(p.count for p in m.packed) for m in api.stream("Jobs", "Wait", request, seconds=120)) == 10_000
+    jobs = api.submit_tasks("noop", count=5_000, start_after_ms=2_000)
+    outcomes = api.wait(jobs, seconds=120)
+    assert len(outcomes) == 5_000
+    assert {outcome.state for outcome in outcomes.values()} == {api.words.JOB_STATE_SUCCEEDED}
 
 
 # ---- schedules
