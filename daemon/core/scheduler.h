@@ -263,6 +263,7 @@ class Scheduler {
   void make_due(Moment now, Effects& effects);
   void catch_up(ScheduleState& schedule, Moment now, Effects& effects);
   void decide(ScheduleState& schedule, WallTime firing, Moment now, Effects& effects);
+  void cancel_last(const ScheduleState& schedule, Moment now, Effects& effects);
   void make_firing(ScheduleState& schedule, WallTime firing, Moment now, Effects& effects);
   void schedule_job_ended(JobId job);
 

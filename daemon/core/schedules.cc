@@ -31,6 +31,10 @@ void Scheduler::set_up_schedules(const Snapshot& snapshot, Moment now) {
     if (stored.last_is_open) {
       schedule.last_is_open = true;
       schedule_jobs_[stored.row.last_job] = stored.row.name;
+      // That it is to end may be known to nobody else.
+      if (stored.row.overlap == Overlap::kReplace && !stored.row.waiting.empty()) {
+        schedules_freed_.push_back(stored.row.name);
+      }
     } else if (!stored.row.waiting.empty()) {
       schedules_freed_.push_back(stored.row.name);
     }
@@ -154,7 +158,11 @@ void Scheduler::make_waiting(Moment now, Effects& effects) {
     const auto found = schedules_.find(name);
     if (found == schedules_.end()) continue;
     ScheduleState& schedule = found->second;
-    if (schedule.last_is_open || schedule.row.waiting.empty()) continue;
+    if (schedule.row.waiting.empty()) continue;
+    if (schedule.last_is_open) {
+      if (schedule.row.overlap == Overlap::kReplace) cancel_last(schedule, now, effects);
+      continue;
+    }
     const WallTime firing = schedule.row.waiting.front();
     schedule.row.waiting.erase(schedule.row.waiting.begin());
     make_firing(schedule, firing, now, effects);
@@ -212,19 +220,26 @@ void Scheduler::decide(ScheduleState& schedule, WallTime firing, Moment now, Eff
     case Overlap::kReplace: {
       const bool asks = row.waiting.empty();
       row.waiting = {firing};
-      if (!asks || !schedule.last_is_open) return;
-      event::Cancel cancel;  // nobody waits for its answer
-      cancel.job = row.last_job;
-      cancel.reason = "schedule \"" + row.name + "\" fired again";
-      on(cancel, now, effects);
+      if (asks && schedule.last_is_open) cancel_last(schedule, now, effects);
       return;
     }
   }
 }
 
+// Nobody waits for the answer.
+void Scheduler::cancel_last(const ScheduleState& schedule, Moment now, Effects& effects) {
+  event::Cancel cancel;
+  cancel.job = schedule.row.last_job;
+  cancel.reason = "schedule \"" + schedule.row.name + "\" fired again";
+  on(cancel, now, effects);
+}
+
 void Scheduler::make_firing(ScheduleState& schedule, WallTime firing, Moment now, Effects& effects) {
   ScheduleRow& row = schedule.row;
-  const auto spec = intern(schedule.spec, effects);
+  // A task that its pool does not have just now may come back, and the job waits for it.
+  const auto known = specs_.find(schedule.spec);
+  const Result<SpecState*> spec =
+      known != specs_.end() ? Result<SpecState*>(known->second) : intern(schedule.spec, effects);
   event::Submit submit;
   submit.who = {row.owner};
   submit.spec = schedule.spec;

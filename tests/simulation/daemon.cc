@@ -150,7 +150,10 @@ void Daemon::tell(const Notice& notice, Moment now) {
 void Daemon::carry_out(Moment now) {
   Machine& machine = world_.machine;
   while (!effects_.nothing_at_once()) {
-    for (const effect::Refused& refused : std::exchange(effects_.refused, {})) world_.oracle.heard_refused(refused);
+    for (const effect::Refused& refused : std::exchange(effects_.refused, {})) {
+      if (refused.token != 0) world_.oracle.heard_refused(refused);  // 0: a schedule asked, and hears nothing
+    }
+    effects_.schedule_problems.clear();
     for (const effect::StartWorker& start : std::exchange(effects_.starts, {})) {
       machine.start(start.slot, start.memory_bytes_max);
     }
@@ -244,6 +247,7 @@ void Daemon::send_batch() {
   deferred.deliveries = std::exchange(effects_.deliveries, {});
   deferred.accepted = std::exchange(effects_.accepted, {});
   deferred.cancelled = std::exchange(effects_.cancelled, {});
+  deferred.schedules_changed = std::exchange(effects_.schedules_changed, {});
   deferred.queues_put = std::exchange(effects_.queues_put, {});
   deferred.offers = std::exchange(effects_.offers_after_commit, {});
   deferred_ = std::move(deferred);
@@ -315,7 +319,10 @@ void Daemon::take_answer(Moment now) {
   in_flight_.reset();
   const Deferred deferred = std::exchange(deferred_, {});
   for (const effect::Accepted& accepted : deferred.accepted) world_.oracle.heard_accepted(accepted);
-  for (const effect::Cancelled& cancelled : deferred.cancelled) world_.oracle.heard_cancelled(cancelled);
+  for (const effect::Cancelled& cancelled : deferred.cancelled) {
+    if (cancelled.token != 0) world_.oracle.heard_cancelled(cancelled);
+  }
+  for (const effect::ScheduleChanged& changed : deferred.schedules_changed) world_.oracle.heard_schedule(changed.token);
   for (const effect::QueuePut& put : deferred.queues_put) world_.oracle.heard_queue(put.token);
   for (const effect::Registered& registered : deferred.registered) {
     world_.oracle.heard_registered(registered.token);

@@ -108,6 +108,7 @@ void Oracle::told_stopping(const effect::Cancelled& cancelled) {
   facts.must_stop |= std::ranges::any_of(facts.attempts, [](const auto& one) { return one.second.run == Run::kTaken; });
 }
 
+void Oracle::heard_schedule(Token token) { answered(token, "schedule"); }
 void Oracle::heard_queue(Token token) { answered(token, "queue"); }
 void Oracle::heard_registered(Token token) { answered(token, "registered"); }
 
@@ -116,7 +117,7 @@ OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const {
 }
 
 void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
-  if (gathering_ != &rows) jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = 0;
+  if (gathering_ != &rows) jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
   gathering_ = &rows;
   for (const SpecRow& row : rows.specs) specs_[row.id] = std::make_shared<const JobSpec>(row.spec);
   for (const QueueRow& row : rows.queues) queues_.try_emplace(row.name, row.discipline);
@@ -138,6 +139,10 @@ void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
   for (; outcomes_seen_ < rows.outcomes.size(); ++outcomes_seen_) {
     outcomes_gathered_.insert(rows.outcomes[outcomes_seen_].id);
   }
+  for (; schedules_seen_ < rows.schedules.size(); ++schedules_seen_) {
+    const ScheduleRow& row = rows.schedules[schedules_seen_];
+    if (row.overlap == Overlap::kReplace && !row.waiting.empty()) cancels_asked_.insert(row.last_job);
+  }
   for (; released_seen_ < rows.delayed_removed.size(); ++released_seen_) {
     const DelayedKey& key = rows.delayed_removed[released_seen_];
     Facts& facts = facts_.at(key.job);
@@ -150,7 +155,7 @@ void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
 void Oracle::sent(const Batch& rows) {
   in_flight_ = &rows;
   gathering_ = nullptr;
-  jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = 0;
+  jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
 }
 
 bool Oracle::ended_in_core(JobId job) const {
@@ -251,6 +256,17 @@ void Oracle::committed(const Batch& batch) {
     Facts& facts = facts_[row.id];
     facts.is_committed = true;
     ++committed_jobs_;
+  }
+  // A firing is committed with its job, and never again: neither its time nor its job comes back.
+  for (const ScheduleRow& row : batch.schedules) {
+    ScheduleRow& known = schedules_[row.name];
+    if (row.last_job != known.last_job && row.last_job.is_set()) {
+      const auto job = std::ranges::find(batch.jobs, row.last_job, &JobRow::id);
+      hold(job != batch.jobs.end(), "schedule " + row.name + ": the job of a firing comes with it");
+      hold(!clock_is_steady_ || row.last_at > known.last_at, "schedule " + row.name + " fires twice");
+      hold(row.seen_at >= row.last_at || !clock_is_steady_, "schedule " + row.name + " does not know what it made");
+    }
+    known = row;
   }
   for (const DelayedKey& key : batch.delayed_added) {
     facts_[key.job].delayed_on_disk = key.at;

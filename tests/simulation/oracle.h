@@ -27,6 +27,10 @@ class Oracle {
   void asked_submit(Token token, std::uint32_t count, std::vector<event::SubmitKey> keys = {});
   void asked_cancel(Token token, JobId job, bool waits);
   void asked_queue(Token token);
+  void asked_schedule(Token token) { open_queues_.insert(token); }
+  void heard_schedule(Token token);
+  // Its wall clock only goes forward, so that no firing's time comes twice.
+  void clock_is_steady(bool steady) { clock_is_steady_ = steady; }
   void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
   void heard_cancelled(const effect::Cancelled& cancelled);
@@ -150,6 +154,9 @@ class Oracle {
   std::size_t outcomes_seen_ = 0;
   std::size_t delayed_seen_ = 0;
   std::size_t released_seen_ = 0;
+  std::size_t schedules_seen_ = 0;
+  bool clock_is_steady_ = true;
+  std::map<std::string, ScheduleRow> schedules_;  // committed; also what is removed
 };
 
 }  // namespace futured::simulation
