@@ -76,7 +76,7 @@ void Scheduler::on(const event::PutSchedule& put, Moment now, Effects& effects) 
     const ScheduleRow& old = found->second.row;
     row.last_at = old.last_at;
     row.last_job = old.last_job;
-    row.waiting = old.waiting;
+    if (!row.paused) row.waiting = old.waiting;
     if (row.cron.empty() && old.cron.empty() && row.every == old.every) row.anchor = old.anchor;
     timing = Timing::of(row, put.zone);
   }
