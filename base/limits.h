@@ -84,6 +84,25 @@ inline constexpr std::size_t kRetryClassesMax = 32;  // error classes in one lis
 inline constexpr double kMemoryFactorMax = 100;      // of an attempt that follows one out of memory
 inline constexpr std::int64_t kRetryMemoryBytesMax = std::int64_t{1} << 50;  // that it may have, whatever the factor
 
+// Delayed starts.
+inline constexpr std::int64_t kDelayMsMax = 3'653LL * 24 * 3600 * 1000;  // ten years ahead
+inline constexpr std::uint32_t kDelayedClaimJobsMax = 1'024;             // due jobs that are read at once
+inline constexpr std::uint64_t kDelayedClaimBytesMax = 4 * 1024 * 1024;  // payloads of them
+inline constexpr std::int64_t kWallCheckNs =
+    1'000'000'000;  // the clock may be set: while a job waits for it, it is read
+
+// Schedules.
+inline constexpr std::size_t kSchedulesMax = 10'000;
+inline constexpr std::size_t kSchedulePayloadBytesMax = 64 * 1024;  // of one; all of them stay in memory
+inline constexpr std::size_t kCronBytesMax = 1'024;
+inline constexpr std::int64_t kScheduleEveryMsMin = 1'000;
+inline constexpr std::int64_t kScheduleJitterMsMax = 24LL * 3600 * 1000;
+inline constexpr std::uint32_t kCatchUpMax = 100;                // missed firings that are made up for
+inline constexpr std::size_t kScheduleWaitingMax = 100;          // firings that wait for the job before them
+inline constexpr std::int64_t kScheduleLateNs = 10'000'000'000;  // later than this, a firing was missed
+inline constexpr std::uint32_t kNextFiringsMax = 1'000;          // that are told at once
+inline constexpr std::size_t kZoneFileBytesMax = 256 * 1024;
+
 // Core.
 inline constexpr std::size_t kWindowBytesMax = 48 * 1024 * 1024;  // resident jobs of all queues, payloads included
 inline constexpr std::size_t kWindowJobsPerQueueMin = 64;         // each queue keeps at least so many resident

@@ -55,6 +55,7 @@ void JobFlags::add_to(CLI::App& verb) {
       ->check(duration_over_zero("--grace", "write 1ms for next to none"));
   verb.add_flag("--at-most-once", at_most_once, "Never run twice, not even after a crash")->group("Job");
   verb.add_option("--name", name, "Shown in lists")->group("Job");
+  start.add_to(verb);
   callbacks.add_to(verb);
 }
 
@@ -114,6 +115,7 @@ client::JobOptions JobFlags::options() const {
   }
   options.at_most_once = at_most_once;
   options.name = name;
+  start.put_into(options);
   options.callbacks = callbacks.callbacks();
   return options;
 }

@@ -6,6 +6,7 @@
 
 #include "client/cli/callback_flags.h"
 #include "client/cli/cli.h"
+#include "client/cli/start_flags.h"
 
 namespace futured::cli {
 
@@ -28,6 +29,7 @@ struct JobFlags {
   std::string grace;
   bool at_most_once = false;
   std::string name;
+  StartFlags start;
   CallbackFlags callbacks;
 
   void add_to(CLI::App& verb);

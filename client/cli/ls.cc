@@ -51,6 +51,10 @@ client::JobFilter filter_of(const Options& options) {
 std::string age_of(const client::JobInfo& job, std::int64_t now_us) {
   if (job.finished_us != 0) return job.started_us == 0 ? "" : duration_text(job.finished_us - job.started_us);
   if (job.state == client::JobState::kRunning && job.started_us != 0) return duration_text(now_us - job.started_us);
+  if (job.state == client::JobState::kScheduled) {
+    const std::int64_t next_us = job.next_attempt_us != 0 ? job.next_attempt_us : job.start_at_us;
+    if (next_us > now_us) return "in " + duration_text(next_us - now_us);
+  }
   return job.submitted_us == 0 ? "" : duration_text(now_us - job.submitted_us);
 }
 
@@ -124,7 +128,7 @@ void add_ls(CLI::App& app, Globals& globals) {
   verb.add_flag("--all", options->all, "All of them, page by page");
   verb.add_option("--page", options->page, "Go on where an earlier list ended");
   verb.footer(
-      "TIME is how long it ran, or has run, or has waited. STATE is RUNNING (stopping) while a job that was asked to\n"
+      "TIME is how long it ran, or has run, or has waited, or in how long it may start. STATE is RUNNING (stopping) while a job that was asked to\n"
       "stop goes on. WHAT is a task or a command line, cut to the terminal. Of commands behind the first thousand it\n"
       "is left out, and so it is with --json: fut show has it.\n\n"
       "Examples:\n"

@@ -92,6 +92,7 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_cancel(app, globals);
   add_retry(app, globals);
   add_callback(app, globals);
+  add_schedule(app, globals);
   add_queue(app, globals);
   add_pool(app, globals);
   add_worker(app, globals);

@@ -54,6 +54,8 @@ void add_submit(CLI::App& app, Globals& globals) {
       "Examples:\n"
       "  fut submit -- ./nightly.sh\n"
       "  fut submit --key nightly-$(date +%F) -- ./nightly.sh\n"
+      "  fut submit --at 2026-12-01T08:00 -- ./report.sh\n"
+      "  fut submit --in 5m -- ./retry-upload.sh\n"
       "  id=$(fut submit --timeout 1h -- ./long.sh); fut wait $id\n");
   verb.callback([&globals, options] {
     options->argv = command_words("submit", options->argv, globals);

@@ -15,9 +15,10 @@ constexpr Duration kSharedWithin = std::chrono::milliseconds(5);
 constexpr Duration kSharedWhenMany = std::chrono::seconds(1);
 
 // When a job that is not resident must end; nothing if it need not.
-std::optional<WallTime> deadline_of(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at) {
+std::optional<WallTime> deadline_of(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at,
+                                    WallTime waits_since) {
   std::optional<WallTime> at;
-  if (spec.queue_timeout.count() > 0 && attempts == 0) at = submitted_at + spec.queue_timeout;
+  if (spec.queue_timeout.count() > 0 && attempts == 0) at = waits_since + spec.queue_timeout;
   if (spec.total_timeout.count() > 0) {
     const WallTime total = submitted_at + spec.total_timeout;
     at = at ? std::min(*at, total) : total;
@@ -28,9 +29,9 @@ std::optional<WallTime> deadline_of(const JobSpec& spec, std::uint32_t attempts,
 }  // namespace
 
 // `count` jobs from `first` are in the backlog now, and not resident.
-void Scheduler::note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, JobId first,
-                              std::uint32_t count, Moment now, Effects& effects) {
-  const std::optional<WallTime> deadline = deadline_of(spec, attempts, submitted_at);
+void Scheduler::note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, WallTime waits_since,
+                              JobId first, std::uint32_t count, Moment now, Effects& effects) {
+  const std::optional<WallTime> deadline = deadline_of(spec, attempts, submitted_at, waits_since);
   if (!deadline) return;
   const WallTime at = *deadline;
   if (join_last_deadline(at, first, count, effects)) return arm_deadlines(now);
@@ -64,7 +65,7 @@ bool Scheduler::join_last_deadline(WallTime at, JobId first, std::uint32_t count
 }
 
 void Scheduler::note_deadline(const Job& job, Moment now, Effects& effects) {
-  note_deadline(job.spec->spec, job.attempt, job.submitted_at, job.id, 1, now, effects);
+  note_deadline(job.spec->spec, job.attempt, job.submitted_at, job.waits_since(), job.id, 1, now, effects);
 }
 
 void Scheduler::arm_deadlines(Moment now) {
@@ -102,12 +103,14 @@ bool Scheduler::take_due(Moment now) {
 void Scheduler::due_loaded(const event::Loaded& loaded, Moment now, Effects& effects) {
   for (const StoredJob& stored : loaded.answer.jobs) {
     // What was resident since the question was asked was read too early; if it went back it has an entry of its own.
-    if (is_terminal(stored.state) || jobs_.find(stored.id) != nullptr || due_->changed.contains(stored.id)) continue;
+    if (is_terminal(stored.state) || stored.delayed || jobs_.find(stored.id) != nullptr ||
+        due_->changed.contains(stored.id))
+      continue;
     Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);
     job.counted = job.in_backlog;
     if (ends_as_wished(job, now, effects)) continue;
     const JobSpec& spec = job.spec->spec;
-    if (spec.queue_timeout.count() > 0 && job.attempt == 0 && job.submitted_at + spec.queue_timeout <= now.wall) {
+    if (spec.queue_timeout.count() > 0 && job.attempt == 0 && job.waits_since() + spec.queue_timeout <= now.wall) {
       doom(job, Doom::kQueueTimeout, now, effects);
     } else if (spec.total_timeout.count() > 0 && job.submitted_at + spec.total_timeout <= now.wall) {
       doom(job, Doom::kTotalTimeout, now, effects);
@@ -118,9 +121,9 @@ void Scheduler::due_loaded(const event::Loaded& loaded, Moment now, Effects& eff
   load_due(now, effects);
 }
 
-// A resident job that has a row in the backlog, and is counted there, leaves memory.
+// A resident job that has a row in the backlog, and is counted there, leaves memory; or one that is delayed.
 void Scheduler::back_to_backlog(Job& job, Moment now, Effects& effects) {
-  note_deadline(job, now, effects);
+  if (!job.in_delayed) note_deadline(job, now, effects);
   drop(job);
 }
 

@@ -51,6 +51,8 @@ void Scheduler::end_idle_reservation(PoolState& pool) {
 void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   if (!held_.empty()) release_held(now, effects);
   ask_for_keys(effects);
+  claim_delayed(now, effects);
+  if (!schedules_.empty()) fire_schedules(now, effects);
   for (const auto& pool : pools_) {
     if (pool->retiring > 0) replace_retired(*pool, effects);
     if (pool->ready) dispatch(*pool, now, effects);

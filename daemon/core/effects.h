@@ -77,6 +77,18 @@ struct QueuePut {
   QueueRow queue;
 };
 
+struct ScheduleChanged {
+  Token token = 0;
+  ScheduleRow row;
+};
+
+// A firing could not be made into a job, and never will be.
+struct ScheduleProblem {
+  std::string name;
+  WallTime firing;
+  Error error;
+};
+
 struct Registered {
   Token token = 0;
   CallbackId id;
@@ -138,6 +150,7 @@ struct Effects {
   std::vector<Claim> claims;                   // to be read after `rows` is committed
   std::vector<JobId> loads;                    // likewise
   std::vector<JobId> due;                      // likewise: jobs of the backlog that may have timed out
+  std::vector<DelayedClaim> delayed_claims;    // likewise
   std::vector<DeliveryClaim> delivery_claims;  // likewise
   std::vector<KeyQuery> key_queries;           // likewise
   std::vector<BatchQuery> batch_queries;       // likewise
@@ -146,6 +159,7 @@ struct Effects {
   std::vector<effect::Accepted> accepted;
   std::vector<effect::Cancelled> cancelled;
   std::vector<effect::QueuePut> queues_put;
+  std::vector<effect::ScheduleChanged> schedules_changed;
   std::vector<effect::Offer> offers_after_commit;
   std::vector<effect::Change> changes;
   std::vector<effect::Registered> registered;
@@ -161,24 +175,26 @@ struct Effects {
   std::vector<effect::OfSlot> pulses;  // when was the last sign of life? each is answered with event::Pulse
   std::vector<SlotId> inspects;        // answered with event::Head or event::Taken
   std::vector<effect::StartWorker> starts;
+  std::vector<effect::ScheduleProblem> schedule_problems;
 
   // Where the end of `job` is to be written: into its own row if that is not committed yet, else into a new outcome.
   Ending& ending_of(JobId job);
 
   // Nothing is to be read.
   [[nodiscard]] bool asks_nothing() const {
-    return claims.empty() && loads.empty() && due.empty() && key_queries.empty() && delivery_claims.empty() &&
-           batch_queries.empty();
+    return claims.empty() && loads.empty() && due.empty() && delayed_claims.empty() && key_queries.empty() &&
+           delivery_claims.empty() && batch_queries.empty();
   }
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {
-    return accepted.empty() && cancelled.empty() && queues_put.empty() && offers_after_commit.empty() &&
-           changes.empty() && registered.empty() && replayed.empty() && deliveries.empty();
+    return accepted.empty() && cancelled.empty() && queues_put.empty() && schedules_changed.empty() &&
+           offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
+           deliveries.empty();
   }
   // The group that leaves at once is empty.
   [[nodiscard]] bool nothing_at_once() const {
     return refused.empty() && offers.empty() && revokes.empty() && stops.empty() && kills.empty() && pulses.empty() &&
-           inspects.empty() && starts.empty();
+           inspects.empty() && starts.empty() && schedule_problems.empty();
   }
 };
 

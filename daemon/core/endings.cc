@@ -298,6 +298,7 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   ending.result = end.result;
   ending.cause = std::move(end.cause);
   leave_backlog(job, effects);
+  leave_delayed(job, effects);
   const auto wish = cancel_wishes_.empty() ? cancel_wishes_.end() : cancel_wishes_.find(job.id);
   if (wish != cancel_wishes_.end()) {
     for (const Token token : wish->second.waiters) effects.cancelled.push_back({token, job.id, end.state});
@@ -314,6 +315,7 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   }
   const std::vector<CallbackTerms>& callbacks = job.spec->callbacks;
   if (!callbacks.empty() || deliveries_.has_waiting()) deliveries_.ended(job.id, end.state, callbacks, now, effects);
+  if (!schedule_jobs_.empty()) schedule_job_ended(job.id);
   Lane& lane = *job.lane;
   drop(job);
   if (lane.ready_jobs == 0) refill(lane, effects);

@@ -51,6 +51,8 @@ struct Submit {
   CallbackId settles;         // the delivery that this job is; accepted only while that is under way
   bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
   Lineage lineage = {};       // of each job
+  WallTime start_at = {};     // none of them starts before; 0: at once, or
+  Duration start_after{};     // not before so long after now
 };
 
 struct Cancel {
@@ -69,6 +71,23 @@ struct PutQueue {
   std::optional<Discipline> discipline;  // may be left out for a queue that exists; never changes
   std::optional<bool> paused;
   std::optional<QueueOptions> options;  // all of them, in place of those it has
+};
+
+// Creates a schedule, or puts another in the place of the one with its name.
+struct PutSchedule {
+  Token token = 0;
+  Principal who;
+  ScheduleRow row;  // what is asked; the scheduler adds the rest
+  JobSpec spec;
+  std::shared_ptr<const Zone> zone;  // that of the row
+};
+
+struct ChangeSchedule {
+  enum class What : std::uint8_t { kPause, kResume, kDelete };
+  Token token = 0;
+  Principal who;
+  std::string name;
+  What what = What::kPause;
 };
 
 struct PoolReady {
@@ -173,6 +192,11 @@ struct Loaded {
   bool due = false;  // answers Effects::due, else Effects::loads
 };
 
+// The answer to one of Effects::delayed_claims. Behind what was loaded with the same commit.
+struct DelayedClaimed {
+  DelayedAnswer answer;
+};
+
 // The answer to one of Effects::batch_queries.
 struct BatchRead {
   BatchAnswer answer;
@@ -230,10 +254,11 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
-                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
-                           event::KeysFound, event::BatchRead, event::Record, event::Register, event::Replay,
-                           event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PutSchedule, event::ChangeSchedule,
+                           event::PoolReady, event::SlotReady, event::SlotEnded, event::Adopt, event::Done,
+                           event::Revoked, event::OfferRefused, event::Head, event::Taken, event::Progress,
+                           event::Pulse, event::Claimed, event::Loaded, event::DelayedClaimed, event::KeysFound,
+                           event::BatchRead, event::Record, event::Register, event::Replay, event::Delivered,
+                           event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

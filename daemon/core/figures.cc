@@ -87,7 +87,7 @@ std::vector<LaneFigures> Scheduler::lanes() const {
     LaneFigures lane_figures{lane->queue->row.name, lane->pool->row.name, lane->queue->row.discipline,
                              lane->queue->row.paused, lane->ready_jobs + lane->backlog_jobs};
     lane_figures.running = running[lane.get()];
-    lane_figures.delayed = lane->resident_jobs - lane->ready_jobs - lane_figures.running;
+    lane_figures.delayed = lane->resident_jobs - lane->ready_jobs - lane_figures.running + lane->delayed_jobs;
     figures.push_back(std::move(lane_figures));
   }
   // A queue that nothing was ever submitted to has no lane yet, but people expect to see it.
@@ -120,6 +120,12 @@ std::vector<SlotFigures> Scheduler::slots() const {
 std::uint64_t Scheduler::backlog_jobs() const {
   std::uint64_t jobs = 0;
   for (const auto& [key, lane] : lanes_) jobs += lane->backlog_jobs;
+  return jobs;
+}
+
+std::uint64_t Scheduler::delayed_jobs() const {
+  std::uint64_t jobs = 0;
+  for (const auto& [key, lane] : lanes_) jobs += lane->delayed_jobs;
   return jobs;
 }
 
@@ -166,6 +172,7 @@ void Scheduler::audit() const {
     FUTURED_CHECK(!is_of_attempt(job.doom) || job.phase == Phase::kTaken, "an attempt that runs is what times out");
     in_slots += in_slot ? 1 : 0;
   });
+  FUTURED_CHECK(delayed_.claiming || delayed_jobs() == 0 || delayed_.next, "what is delayed has a time to wait for");
   FUTURED_CHECK(bytes == window_bytes_, "the window counts every resident byte");
 
   for (const auto& [key, lane] : lanes_) {

@@ -47,7 +47,8 @@ struct Lane {
   std::map<std::int64_t, JobList> ready;  // by rank; in a list by order
   Job* came_back = nullptr;  // the last job put among others, not behind them: the next such job belongs near it
   std::size_t ready_jobs = 0;
-  std::size_t resident_jobs = 0;  // ready, delayed, offered or taken
+  std::size_t resident_jobs = 0;   // ready, delayed, offered or taken
+  std::uint64_t delayed_jobs = 0;  // on disk, until their time comes
 
   std::uint64_t backlog_jobs = 0;       // rows in the store that no claim has brought in
   std::optional<OrderKey> boundary;     // backlog_jobs > 0: nothing resident lies beyond it; empty: nothing is resident
@@ -134,6 +135,15 @@ inline void set_memory_limit(Slot& slot, std::uint64_t bytes_max) {
 
 inline BacklogKey Lane::backlog_key(OrderKey key) const { return {queue->row.id, pool->row.id, key}; }
 
+struct ScheduleState {
+  ScheduleRow row;
+  JobSpec spec;
+  std::optional<Timing> timing;  // empty: its zone or its queue is gone
+  std::optional<WallTime> next;  // its next firing; empty: none, or it is paused
+  WallTime due;                  // when that is made
+  bool last_is_open = false;     // the job of the last firing has not ended
+};
+
 enum class TimerKind : std::uint8_t {
   kQueueTimeout,
   kSoftTimeout,
@@ -143,6 +153,8 @@ enum class TimerKind : std::uint8_t {
   kRetry,
   kGrace,
   kBacklogDeadline,  // of no job: the first entry of the backlog's deadlines is due
+  kDelayed,          // of no job: the first delayed job may be due
+  kSchedule,         // of no job: the first firing may be due
   kHeadCheck,        // of a slot
   kRestartWorker,    // of a slot
   kGrow,             // of a pool, by its first slot

@@ -48,7 +48,8 @@ struct Job {
   Job* previous = nullptr;  // neighbours in the lane's list or the slot's offers
   Job* next = nullptr;
   WallTime submitted_at;
-  Instant taken_at;  // kTaken
+  WallTime start_at;  // not before; 0: none was asked for
+  Instant taken_at;   // kTaken
   std::uint32_t owner = 0;
   std::uint32_t attempt = 0;  // number of the current attempt, or of the last one
   Epoch epoch;                // of the current attempt's offer
@@ -64,12 +65,15 @@ struct Job {
   std::uint64_t memory_bytes_max = 0;  // of the current attempt, or of the next one; 0: its pool's
   bool in_backlog = false;             // has a row in the store's backlog
   bool counted = false;                // that row is still counted in Lane::backlog_jobs
+  bool in_delayed = false;             // has a row among the store's delayed jobs: it is resident only to end
 
   // Attempts charged to max_attempts, the current one included.
   [[nodiscard]] std::uint32_t failures() const {
     const std::uint32_t others = std::uint32_t{crashes} + spared;
     return attempt - (others < attempt ? others : attempt);
   }
+  // What its queue_timeout counts from.
+  [[nodiscard]] WallTime waits_since() const { return submitted_at < start_at ? start_at : submitted_at; }
   [[nodiscard]] Fence fence() const { return {id, epoch, attempt}; }
   [[nodiscard]] std::size_t cost() const { return sizeof(Job) + payload.size; }
 };

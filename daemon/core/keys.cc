@@ -101,7 +101,7 @@ void Scheduler::accept_keyed(const event::Submit& submit, KnownKeys& known, Mome
       effects.refused.push_back({submit.token, spec.error()});
       return;
     }
-    if (const Status sound = check_submit(submit, **spec); !sound.ok()) {
+    if (const Status sound = check_submit(submit, **spec, now); !sound.ok()) {
       effects.refused.push_back({submit.token, sound.error()});
       return;
     }

@@ -32,12 +32,13 @@ Status Scheduler::check_callbacks(const std::string& encoded,
   return {};
 }
 
-Status Scheduler::check_submit(const event::Submit& submit, const SpecState& spec) const {
+Status Scheduler::check_submit(const event::Submit& submit, const SpecState& spec, Moment now) const {
   if (spec.has_whole_batch() && !deliveries_.has_room_for_batch()) {
     return Error{ErrorCode::kResourceExhausted, "spec.callbacks: " + std::to_string(limits::kBatchesWatchedMax) +
                                                     " batches with a callback for the whole have not ended; try again"};
   }
   if (const Status fits = check_memory(spec.spec, *spec.lane->pool); !fits.ok()) return fits.error();
+  if (const Status fits = check_start(submit, spec.spec, now); !fits.ok()) return fits.error();
   // The job and the record that its delivery is done are one commit: so it is made exactly once.
   if (submit.settles.is_set() && !deliveries_.is_under_way(submit.settles)) {
     return Error{ErrorCode::kFailedPrecondition,

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "daemon/core/callbacks.h"
 #include "daemon/core/queue_options.h"
+#include "daemon/core/schedule.h"
 #include "daemon/core/types.h"
 
 namespace futured {
@@ -37,6 +38,7 @@ struct JobRow {
   SharedBytes payload;
   Ending ending;
   Lineage lineage = {};
+  WallTime start_at = {};  // not before; 0: none was asked for
 };
 
 // The end of a job whose row was committed earlier.
@@ -112,6 +114,16 @@ struct BacklogKey {
   auto operator<=>(const BacklogKey&) const = default;
 };
 
+// A job whose time has not come: it lies on disk, and in no lane's order.
+struct DelayedKey {
+  WallTime at;
+  JobId job;
+  QueueId queue;
+  PoolId pool;
+
+  auto operator<=>(const DelayedKey&) const = default;
+};
+
 // `count` jobs from `first` went to the backlog; those that are still there at `at` have timed out, as their specs say.
 struct DeadlineRow {
   WallTime at;
@@ -178,20 +190,24 @@ struct Batch {
   std::vector<CancelRow> cancels_added;  // in this order: a later one of the same job holds
   std::vector<JobId> cancels_removed;    // after them: these jobs end with this batch
   std::vector<BacklogKey> backlog_added;
-  std::vector<BacklogKey> backlog_removed;   // those of a batch never meet its own backlog_added
+  std::vector<BacklogKey> backlog_removed;  // those of a batch never meet its own backlog_added
+  std::vector<DelayedKey> delayed_added;
+  std::vector<DelayedKey> delayed_removed;   // each is stored: its job may run, or ends with this batch
   std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
   std::vector<DeadlineRow> deadlines_removed;
   std::vector<KeyRow> keys_added;            // none of them is known
   std::vector<CallbackRow> callbacks;        // ascending ids
   std::vector<DeliveryRow> deliveries;       // in this order: a later one with the same id holds
   std::vector<WholeBatchRow> whole_batches;  // likewise
+  std::vector<ScheduleRow> schedules;        // in this order: a later one with the same name holds
   std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
            starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
-           backlog_removed.empty() && deadlines_added.empty() && deadlines_removed.empty() && keys_added.empty() &&
-           callbacks.empty() && deliveries.empty() && whole_batches.empty() && ids_reserved_until == 0;
+           backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
+           deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
+           whole_batches.empty() && schedules.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -212,6 +228,8 @@ struct StoredJob {
   std::uint64_t memory_bytes_max = 0;  // of the next attempt; 0: its pool's
   bool started = false;                // at most once: a `starts` row exists
   Lineage lineage = {};
+  WallTime start_at = {};  // not before; 0: none was asked for
+  bool delayed = false;    // it waits for that time, and is neither resident nor in the backlog
 
   // One more attempt with a row, in ascending order.
   void count_attempt(std::uint32_t number, Charge charge, WallTime next_at, std::uint64_t next_memory_bytes_max = 0) {
@@ -241,6 +259,20 @@ struct ClaimAnswer {
   Claim claim;
   std::vector<ClaimedJob> jobs;  // ascending keys
   std::vector<SpecRow> specs;    // each spec that the jobs name
+};
+
+// The first delayed jobs by (at, id), as far as they are due by `until`.
+struct DelayedClaim {
+  WallTime until;
+  std::uint32_t jobs_max = 0;
+  std::uint64_t bytes_max = 0;  // of payloads; at least one job comes however large it is
+};
+
+struct DelayedAnswer {
+  DelayedClaim claim;
+  std::vector<StoredJob> jobs;
+  std::vector<SpecRow> specs;    // each spec that the jobs name
+  std::optional<WallTime> next;  // when the first one behind these is due
 };
 
 // The first deliveries of a lane that are kDelivering, by (at, id).
@@ -292,9 +324,12 @@ struct Snapshot {
   std::vector<PoolRow> pools;
   std::vector<LaneBacklog> backlog;
   std::vector<DeadlineRow> deadlines;
-  std::vector<StoredJob> resident;             // unfinished and not in the backlog; ascending ids
+  std::vector<LaneBacklog> delayed;            // jobs whose time has not come, by lane
+  std::optional<WallTime> next_delayed;        // when the first of them is due
+  std::vector<StoredJob> resident;             // unfinished, and neither in the backlog nor delayed; ascending ids
   std::vector<CancelRow> cancels;              // of unfinished jobs, wherever they are; ascending ids
-  std::vector<SpecRow> specs;                  // each spec that `resident` names
+  std::vector<StoredSchedule> schedules;       // by name
+  std::vector<SpecRow> specs;                  // each spec that `resident` and `schedules` name
   std::uint64_t callbacks_until = 1;           // numbers of later callbacks below it are taken
   std::vector<DeliveryLane> deliveries;        // lanes with deliveries that are kDelivering
   std::vector<CallbackRow> waiting_callbacks;  // registered later, and kWaiting

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -45,8 +46,9 @@ struct SchedulerSetup {
   std::uint64_t seed = 1;       // of the jitter
   std::uint32_t admin_uid = 0;  // besides root, may do anything
   std::vector<PoolSetup> pools;
-  std::vector<QueueSetup> queues;  // created when missing; "default" always exists
-  std::size_t window_bytes = 0;    // 0: limits::kWindowBytesMax
+  std::vector<QueueSetup> queues;                                 // created when missing; "default" always exists
+  std::size_t window_bytes = 0;                                   // 0: limits::kWindowBytesMax
+  std::map<std::string, std::shared_ptr<const Zone>> zones = {};  // of the snapshot's schedules
 };
 
 // A stop that is under way: the attempt runs, and is to end.
@@ -75,6 +77,12 @@ struct LiveJob {
 struct ChildTerms {
   Principal who;
   Lineage lineage;
+};
+
+struct ScheduleView {
+  ScheduleRow row;
+  JobSpec spec;
+  std::optional<WallTime> next;  // empty: it is paused, or fires no more
 };
 
 struct LaneFigures {
@@ -155,8 +163,14 @@ class Scheduler {
   // Of a job that has not ended; `spec` is its own. Counted where that costs little; far from both ends of what is
   // resident, and in the backlog, estimated from its number.
   [[nodiscard]] QueuePlace place_of(JobId id, const JobSpec& spec, PoolId pool) const;
+  [[nodiscard]] std::vector<ScheduleView> schedules() const;  // by name
+  [[nodiscard]] std::optional<ScheduleView> schedule(const std::string& name) const;
+  // When it fires next, jitter included; of one that is paused, as if it were resumed now.
+  [[nodiscard]] Result<std::vector<WallTime>> next_firings(const std::string& name, std::size_t count,
+                                                           WallTime now) const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
+  [[nodiscard]] std::uint64_t delayed_jobs() const;  // likewise: their time has not come
   // Submitted with a key, and not accepted or refused yet.
   [[nodiscard]] std::size_t keyed_jobs() const { return keyed_.jobs; }
   [[nodiscard]] std::size_t window_bytes() const { return window_bytes_; }
@@ -216,7 +230,7 @@ class Scheduler {
   // `field` names the callback at an index of `encoded`.
   [[nodiscard]] Status check_callbacks(const std::string& encoded,
                                        const std::function<std::string(std::size_t)>& field) const;
-  [[nodiscard]] Status check_submit(const event::Submit& submit, const SpecState& spec) const;
+  [[nodiscard]] Status check_submit(const event::Submit& submit, const SpecState& spec, Moment now) const;
   void on(const event::Register& asked, Moment now, Effects& effects);
   void on(const event::BatchRead& read, Moment now, Effects& effects) {
     deliveries_.on(read, setup_.admin_uid, now, effects);
@@ -239,9 +253,38 @@ class Scheduler {
   void on(const event::Claimed& claimed, Moment now, Effects& effects);
   void leave_backlog(Job& job, Effects& effects);
 
+  // delayed.cc
+  [[nodiscard]] static WallTime start_of(const event::Submit& submit, Moment now);
+  [[nodiscard]] static Status check_start(const event::Submit& submit, const JobSpec& spec, Moment now);
+  void delay(const event::Submit& submit, const std::vector<std::uint32_t>& items, SpecState& spec, JobId first,
+             Moment now, Effects& effects);
+  void note_delayed(WallTime at, Moment now);
+  void arm_delayed(Moment now);
+  void claim_delayed(Moment now, Effects& effects);
+  void on(const event::DelayedClaimed& claimed, Moment now, Effects& effects);
+  void take_up_due(const StoredJob& stored, Moment now, Effects& effects);
+  void leave_delayed(Job& job, Effects& effects);
+  void leave_delayed(WallTime at, JobId job, Lane& lane, Effects& effects);
+
+  // schedules.cc
+  void set_up_schedules(const Snapshot& snapshot, Moment now);
+  [[nodiscard]] bool may_change(const ScheduleRow& row, Principal who) const;
+  void on(const event::PutSchedule& put, Moment now, Effects& effects);
+  void on(const event::ChangeSchedule& change, Moment now, Effects& effects);
+  void plan(ScheduleState& schedule, Moment now);
+  void arm_schedules(Moment now);
+  void fire_schedules(Moment now, Effects& effects);
+  void make_waiting(Moment now, Effects& effects);
+  void make_due(Moment now, Effects& effects);
+  void catch_up(ScheduleState& schedule, Moment now, Effects& effects);
+  void decide(ScheduleState& schedule, WallTime firing, Moment now, Effects& effects);
+  void cancel_last(const ScheduleState& schedule, Moment now, Effects& effects);
+  void make_firing(ScheduleState& schedule, WallTime firing, Moment now, Effects& effects);
+  void schedule_job_ended(JobId job);
+
   // deadlines.cc
-  void note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, JobId first,
-                     std::uint32_t count, Moment now, Effects& effects);
+  void note_deadline(const JobSpec& spec, std::uint32_t attempts, WallTime submitted_at, WallTime waits_since,
+                     JobId first, std::uint32_t count, Moment now, Effects& effects);
   void note_deadline(const Job& job, Moment now, Effects& effects);
   [[nodiscard]] bool join_last_deadline(WallTime at, JobId first, std::uint32_t count, Effects& effects);
   void arm_deadlines(Moment now);
@@ -382,6 +425,21 @@ class Scheduler {
     std::unordered_set<JobId> changed;  // became resident since the last ones were asked for
   };
   std::optional<DueJobs> due_;
+
+  struct DelayedJobs {
+    std::optional<WallTime> next;        // when the first one is due
+    Instant timer = Instant::never();    // a timer for this time is set
+    bool claiming = false;               // a claim is under way
+    std::optional<WallTime> added_next;  // of those that came meanwhile
+    std::unordered_set<JobId> ended_meanwhile;
+  };
+  DelayedJobs delayed_;
+
+  std::map<std::string, ScheduleState> schedules_;
+  std::set<std::pair<WallTime, std::string>> schedule_due_;  // their next firings
+  std::unordered_map<JobId, std::string> schedule_jobs_;     // whose last job this is, and it has not ended
+  std::vector<std::string> schedules_freed_;                 // that job has ended, and firings wait
+  Instant schedule_timer_ = Instant::never();                // a timer for this time is set
 
   Deliveries deliveries_;
 

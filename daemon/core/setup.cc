@@ -29,6 +29,15 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     lane_of(*queue->second, *pool->second).backlog_jobs = backlog.jobs;
   }
 
+  for (const LaneBacklog& delayed : snapshot.delayed) {
+    const auto queue = queue_by_id.find(delayed.queue);
+    const auto pool = pool_by_id.find(delayed.pool);
+    FUTURED_CHECK(queue != queue_by_id.end() && pool != pool_by_id.end(), "the store knows its queues and pools");
+    lane_of(*queue->second, *pool->second).delayed_jobs = delayed.jobs;
+  }
+  delayed_.next = snapshot.next_delayed;
+  arm_delayed(now);
+
   for (const DeadlineRow& row : snapshot.deadlines) deadlines_[{row.at, row.first}] = row.count;
   arm_deadlines(now);
 
@@ -39,6 +48,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     if (is_terminal(stored.state)) continue;
     Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);
     job.counted = job.in_backlog;
+    leave_delayed(job, effects);  // it was started, and that its time had come was not on disk
     held_.push_back(stored);
   }
   for (const StoredJob& stored : snapshot.resident) {
@@ -47,11 +57,13 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     // A lane that has a backlog starts wholly from it: that keeps its order without a merge.
     if (spec.lane->backlog_jobs > 0 && !stored.started && !cancel_wishes_.contains(stored.id)) {
       spill(*spec.lane, order_key(spec.lane->queue->row.discipline, spec.spec.priority, stored.id), false, effects);
-      note_deadline(spec.spec, stored.attempts, stored.submitted_at, stored.id, 1, now, effects);
+      note_deadline(spec.spec, stored.attempts, stored.submitted_at, std::max(stored.submitted_at, stored.start_at),
+                    stored.id, 1, now, effects);
     } else {
       take_up(stored, *spec.lane, now, effects);
     }
   }
+  set_up_schedules(snapshot, now);
   load_cancelled(effects);
   for (auto& [key, lane] : lanes_) refill(*lane, effects);
   deliveries_.ask_for_batches(effects);

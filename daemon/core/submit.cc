@@ -26,7 +26,7 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
     effects.refused.push_back({submit.token, spec.error()});
     return;
   }
-  if (const Status sound = check_submit(submit, **spec); !sound.ok()) {
+  if (const Status sound = check_submit(submit, **spec, now); !sound.ok()) {
     effects.refused.push_back({submit.token, sound.error()});
     return;
   }
@@ -43,6 +43,10 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
   const JobId first = take_ids(count, effects);
   if (spec.has_whole_batch()) deliveries_.watch_batch(first, count, effects);
   if (submit.settles.is_set()) deliveries_.on(event::Delivered{submit.settles, /*ok=*/true, {}, {}}, now, effects);
+  if (start_of(submit, now) > now.wall) {
+    delay(submit, items, spec, first, now, effects);
+    return first;
+  }
   std::uint32_t spilled = 0;
   JobId first_spilled;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -56,6 +60,7 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
       Job& job = add_job(id, spec, lane, payload);
       job.owner = submit.who.uid;
       job.submitted_at = now.wall;
+      job.start_at = start_of(submit, now);
       job.depth = submit.lineage.depth;
       arm_submit_timers(job, now);
       make_ready(job);
@@ -69,12 +74,19 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
       const effect::JobChange queued{.job = id, .owner = submit.who.uid, .spec = spec.shared};
       effects.changes.push_back({now.wall, queued});
     }
-    effects.rows.jobs.push_back(
-        {id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}, submit.lineage});
+    effects.rows.jobs.push_back({id,
+                                 spec.id,
+                                 submit.who.uid,
+                                 submit.retry_of,
+                                 now.wall,
+                                 std::move(payload),
+                                 {},
+                                 submit.lineage,
+                                 start_of(submit, now)});
   }
   if (spilled != 0) {
     const auto run = static_cast<std::uint32_t>(first.value + spilled - first_spilled.value);
-    note_deadline(spec.spec, 0, now.wall, first_spilled, run, now, effects);
+    note_deadline(spec.spec, 0, now.wall, now.wall, first_spilled, run, now, effects);
   }
   spill_excess(lane, now, effects);
   refill(lane, effects);
@@ -95,8 +107,8 @@ void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
     }
     std::uint32_t next = 1;
     for (const auto& queue : queues_) next = std::max(next, queue->row.id.value + 1);
-    const QueueState& queue = add_queue({QueueId{next}, put.name, *put.discipline, put.paused.value_or(false),
-                                         put.options.value_or(QueueOptions{})});
+    const QueueState& queue = add_queue(
+        {QueueId{next}, put.name, *put.discipline, put.paused.value_or(false), put.options.value_or(QueueOptions{})});
     effects.rows.queues.push_back(queue.row);
     note_queue(queue.row, now, effects);
     effects.queues_put.push_back({put.token, queue.row});
@@ -108,8 +120,8 @@ void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
                                                  std::string(to_string(queue.row.discipline)) +
                                                  "; the order of a queue never changes");
   }
-  const bool is_changed = (put.paused && *put.paused != queue.row.paused) ||
-                          (put.options && *put.options != queue.row.options);
+  const bool is_changed =
+      (put.paused && *put.paused != queue.row.paused) || (put.options && *put.options != queue.row.options);
   if (is_changed) {
     queue.row.paused = put.paused.value_or(queue.row.paused);
     if (put.options) queue.row.options = *put.options;
@@ -258,6 +270,8 @@ Job& Scheduler::take_up_held(const StoredJob& stored, Lane& lane) {
   Job& job = add_job(stored.id, *specs_by_id_.at(stored.spec), lane, stored.payload);
   job.owner = stored.owner;
   job.submitted_at = stored.submitted_at;
+  job.start_at = stored.start_at;
+  job.in_delayed = stored.delayed;
   job.depth = stored.lineage.depth;
   job.attempt = stored.attempts;
   job.crashes = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.crashes, 255));
@@ -304,11 +318,13 @@ void Scheduler::release_held(Moment now, Effects& effects) {
 
 void Scheduler::arm_submit_timers(Job& job, Moment now) {
   const JobSpec& spec = job.spec->spec;
-  const auto at = [&](Duration after_submit) { return now.at + (job.submitted_at + after_submit - now.wall); };
+  const auto instant_of = [&](WallTime at) { return now.at + (at - now.wall); };
   if (spec.queue_timeout.count() > 0 && job.attempt == 0) {
-    add_job_timer(job, TimerKind::kQueueTimeout, at(spec.queue_timeout));
+    add_job_timer(job, TimerKind::kQueueTimeout, instant_of(job.waits_since() + spec.queue_timeout));
   }
-  if (spec.total_timeout.count() > 0) add_job_timer(job, TimerKind::kTotalTimeout, at(spec.total_timeout));
+  if (spec.total_timeout.count() > 0) {
+    add_job_timer(job, TimerKind::kTotalTimeout, instant_of(job.submitted_at + spec.total_timeout));
+  }
 }
 
 }  // namespace futured

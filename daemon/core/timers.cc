@@ -34,6 +34,18 @@ void Scheduler::on(const event::TimerDue&, Moment now, Effects& effects) {
       if (!due_) load_due(now, effects);
       continue;
     }
+    if (timer->kind == TimerKind::kDelayed) {
+      if (now.at < delayed_.timer) continue;
+      delayed_.timer = Instant::never();
+      claim_delayed(now, effects);
+      continue;
+    }
+    if (timer->kind == TimerKind::kSchedule) {
+      if (now.at < schedule_timer_) continue;
+      schedule_timer_ = Instant::never();
+      fire_schedules(now, effects);
+      continue;
+    }
     Job* const job = jobs_.find(JobId{timer->target});
     if (job == nullptr) continue;
     if (job->timers > 0) {
@@ -79,6 +91,8 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
       if (running && job.attempt == timer.attempt && job.doom != Doom::kNone) kill_taken(job, effects);
       return;
     case TimerKind::kBacklogDeadline:
+    case TimerKind::kDelayed:
+    case TimerKind::kSchedule:
     case TimerKind::kHeadCheck:
     case TimerKind::kRestartWorker:
     case TimerKind::kGrow:

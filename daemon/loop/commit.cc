@@ -65,6 +65,7 @@ void Loop::send_batch(Moment moment) {
       work.questions.loads.push_back(std::exchange(effects_.due, {}));
     }
     work.questions.keys = std::exchange(effects_.key_queries, {});
+    work.questions.delayed_claims = std::exchange(effects_.delayed_claims, {});
     work.questions.delivery_claims = std::exchange(effects_.delivery_claims, {});
     work.questions.batches = std::exchange(effects_.batch_queries, {});
     if (trims) {
@@ -77,6 +78,7 @@ void Loop::send_batch(Moment moment) {
                          std::exchange(effects_.accepted, {}),
                          std::exchange(effects_.cancelled, {}),
                          std::exchange(effects_.queues_put, {}),
+                         std::exchange(effects_.schedules_changed, {}),
                          std::exchange(effects_.offers_after_commit, {}),
                          std::exchange(effects_.changes, {}),
                          parts_.pools->cursors(),
@@ -156,6 +158,10 @@ void Loop::take_answers(StoreAnswer answer, Moment moment) {
     if (!is_sound(answer.loaded[i])) return;
     step(event::Loaded{std::move(asked), std::move(answer.loaded[i]), /*due=*/i == 1}, moment);
   }
+  for (DelayedAnswer& claimed : answer.delayed_claimed) {
+    if (!is_sound(claimed)) return;
+    step(event::DelayedClaimed{std::move(claimed)}, moment);
+  }
   if (!answer.questions.keys.empty()) step(event::KeysFound{std::move(answer.keys)}, moment);
   for (DeliveryClaimAnswer& claimed : answer.deliveries_claimed) {
     step(event::DeliveriesClaimed{std::move(claimed)}, moment);
@@ -208,6 +214,9 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   if (!deferred.changes.empty() && !events_.append(std::move(deferred.changes))) step(event::Record{false}, moment);
   for (const effect::QueuePut& put : deferred.queues_put) {
     if (const auto owed = owed_queues_.extract(put.token)) owed.mapped()(put.queue);
+  }
+  for (const effect::ScheduleChanged& changed : deferred.schedules_changed) {
+    if (const auto owed = owed_schedules_.extract(changed.token)) owed.mapped()(changed.row);
   }
   for (const effect::Registered& registered : deferred.registered) {
     if (const auto owed = owed_registers_.extract(registered.token)) owed.mapped()(registered.id);

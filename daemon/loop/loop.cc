@@ -249,6 +249,22 @@ void Loop::put_queue(event::PutQueue put, QueueReply reply) {
   });
 }
 
+void Loop::put_schedule(event::PutSchedule put, ScheduleReply reply) {
+  post([this, put = std::move(put), reply = std::move(reply)]() mutable {
+    put.token = next_token_++;
+    owed_schedules_.emplace(put.token, std::move(reply));
+    step(put, now());
+  });
+}
+
+void Loop::change_schedule(event::ChangeSchedule change, ScheduleReply reply) {
+  post([this, change = std::move(change), reply = std::move(reply)]() mutable {
+    change.token = next_token_++;
+    owed_schedules_.emplace(change.token, std::move(reply));
+    step(change, now());
+  });
+}
+
 void Loop::reload_pool(std::string pool, ReloadReply reply) {
   post([this, pool = std::move(pool), reply = std::move(reply)] {
     if (const Status begun = parts_.pools->reload(pool); !begun.ok()) return reply(begun);
@@ -347,6 +363,9 @@ void Loop::stop(Spawner spawner) {
 void Loop::carry_out(Moment moment) {
   while (!effects_.nothing_at_once()) {
     for (const effect::Refused& refused : std::exchange(effects_.refused, {})) answer(refused);
+    for (const effect::ScheduleProblem& problem : std::exchange(effects_.schedule_problems, {})) {
+      parts_.log("schedule \"" + problem.name + "\": a firing is lost: " + problem.error.message);
+    }
     for (const effect::StartWorker& start : std::exchange(effects_.starts, {})) {
       parts_.pools->start_worker(scheduler_->pool_name(start.pool), start.slot, start.memory_bytes_max);
     }
@@ -381,6 +400,8 @@ void Loop::answer(const effect::Refused& refused) {
     cancel.mapped()(refused.error);
   } else if (const auto queue = owed_queues_.extract(refused.token)) {
     queue.mapped()(refused.error);
+  } else if (const auto schedule = owed_schedules_.extract(refused.token)) {
+    schedule.mapped()(refused.error);
   } else if (const auto asked = owed_registers_.extract(refused.token)) {
     asked.mapped()(refused.error);
   }

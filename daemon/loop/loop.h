@@ -115,6 +115,9 @@ class Loop {
   [[nodiscard]] bool store_is_failing() const { return store_failing_.load(std::memory_order_relaxed); }
   void cancel(event::Cancel cancel, CancelReply reply);
   void put_queue(event::PutQueue put, QueueReply reply);
+  // Answered with the schedule as it is on disk.
+  void put_schedule(event::PutSchedule put, ScheduleReply reply);
+  void change_schedule(event::ChangeSchedule change, ScheduleReply reply);
   // Loads the pool's plugins anew. Answered when its next workers will have them, or why they will not.
   using ReloadReply = std::function<void(const Status&)>;
   void reload_pool(std::string pool, ReloadReply reply);
@@ -184,6 +187,7 @@ class Loop {
     std::vector<effect::Accepted> accepted;
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
+    std::vector<effect::ScheduleChanged> schedules_changed;
     std::vector<effect::Offer> offers;
     std::vector<effect::Change> changes;
     std::vector<pool::SlotCursor> cursors;
@@ -262,6 +266,7 @@ class Loop {
   std::unordered_map<Token, OwedSubmit> owed_submits_;
   std::unordered_map<Token, CancelReply> owed_cancels_;
   std::unordered_map<Token, QueueReply> owed_queues_;
+  std::unordered_map<Token, ScheduleReply> owed_schedules_;
   std::unordered_map<Token, RegisterReply> owed_registers_;
   std::unordered_map<Token, ReplayReply> owed_replays_;
   std::map<std::string, ReloadReply> owed_reloads_;  // by pool

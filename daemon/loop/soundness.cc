@@ -36,7 +36,9 @@ Status check(const Snapshot& snapshot) {
   std::unordered_set<PoolId> pools;
   for (const QueueRow& row : snapshot.queues) queues.insert(row.id);
   for (const PoolRow& row : snapshot.pools) pools.insert(row.id);
-  for (const LaneBacklog& lane : snapshot.backlog) {
+  std::vector<LaneBacklog> lanes = snapshot.backlog;
+  lanes.insert(lanes.end(), snapshot.delayed.begin(), snapshot.delayed.end());
+  for (const LaneBacklog& lane : lanes) {
     if (queues.contains(lane.queue) && pools.contains(lane.pool)) continue;
     return damaged(std::to_string(lane.jobs) + " jobs wait in queue number " + std::to_string(lane.queue.value) +
                    " for pool number " + std::to_string(lane.pool.value) + ", one of which is not in it");
@@ -53,6 +55,17 @@ Status check(const ClaimAnswer& answer, const HasQueue& has_queue) {
   const Specs specs(answer.specs);
   for (const ClaimedJob& claimed : answer.jobs) {
     if (const Status sound = specs.check(claimed.job, has_queue); !sound.ok()) return sound;
+  }
+  return {};
+}
+
+Status check(const DelayedAnswer& answer, const HasQueue& has_queue) {
+  const Specs specs(answer.specs);
+  for (const StoredJob& job : answer.jobs) {
+    const Status sound = is_terminal(job.state)
+                             ? damaged("job " + std::to_string(job.id.value) + " waits and has ended")
+                             : specs.check(job, has_queue);
+    if (!sound.ok()) return sound;
   }
   return {};
 }

@@ -15,6 +15,7 @@ using HasQueue = std::function<bool(const std::string&)>;
 [[nodiscard]] Status check(const Snapshot& snapshot);
 // Of unfinished jobs only: an ended one may outlive its queue.
 [[nodiscard]] Status check(const ClaimAnswer& answer, const HasQueue& has_queue);
+[[nodiscard]] Status check(const DelayedAnswer& answer, const HasQueue& has_queue);
 [[nodiscard]] Status check(const LoadAnswer& answer, const HasQueue& has_queue);
 
 // The queues of a daemon that starts from it.

@@ -6,6 +6,7 @@
 
 #include "daemon/loop/pool_events.h"
 #include "daemon/loop/soundness.h"
+#include "daemon/loop/zone_files.h"
 
 namespace futured {
 
@@ -35,6 +36,12 @@ Status Loop::start() {
   auto live = load_recovered(recovered);
   if (!live.ok()) return live.error();
   if (const Status sound = check(*live, queues_of(*snapshot)); !sound.ok()) return sound;
+  parts_.setup.zones = zones_of(*snapshot);
+  for (const StoredSchedule& schedule : snapshot->schedules) {
+    if (parts_.setup.zones.contains(schedule.row.zone)) continue;
+    parts_.log("schedule \"" + schedule.row.name + "\" does not fire: this machine has no time zone \"" +
+               schedule.row.zone + "\" any more");
+  }
   const Moment moment = now();
   scheduler_ = std::make_unique<Scheduler>(parts_.setup, std::move(*snapshot), std::move(*live), moment, effects_);
   set_up_slots(recovered, moment);

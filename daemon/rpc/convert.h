@@ -36,7 +36,15 @@ namespace api = futured::v1;
 // A name as types.proto defines it. An empty one is refused.
 [[nodiscard]] Status check_name(std::string_view name, std::string_view field);
 
+// All but when it may start.
 [[nodiscard]] Result<JobSpec> to_spec(const api::JobSpec& spec, const CallbackNames& names = {});
+
+// When the jobs of a batch may start. At most one of the two is set.
+struct Start {
+  WallTime at;       // 0: at once
+  Duration after{};  // the submit
+};
+[[nodiscard]] Result<Start> to_start(const api::JobSpec& spec);
 
 // The payloads of a batch, encoded one after another: what event::Submit takes.
 struct Payloads {

@@ -198,8 +198,6 @@ Status refuse_unbuilt_options(const api::JobSpec& spec) {
   const Unbuilt fields[] = {
       {!spec.labels().empty(), "spec.labels"},
       {spec.front(), "spec.front"},
-      {spec.start_at_us() != 0, "spec.start_at_us"},
-      {spec.start_after_ms() != 0, "spec.start_after_ms"},
       {!spec.fairness_key().empty(), "spec.fairness_key"},
       {!spec.limit_key().empty(), "spec.limit_key"},
       {!spec.needs().empty(), "spec.needs"},
@@ -248,6 +246,17 @@ Status check_name(std::string_view name, std::string_view field) {
   }
   if (!is_plain_text(name)) return invalid(field, "a name is UTF-8 without control characters");
   return {};
+}
+
+// What lies too far ahead is refused by the scheduler, which knows what time it is.
+Result<Start> to_start(const api::JobSpec& spec) {
+  if (spec.start_at_us() < 0) return invalid("spec.start_at_us", "it is microseconds since 1970, and negative");
+  const auto after = to_duration(spec.start_after_ms(), limits::kDelayMsMax, "spec.start_after_ms");
+  if (!after.ok()) return after.error();
+  if (spec.start_at_us() != 0 && spec.start_after_ms() != 0) {
+    return invalid("spec.start_after_ms", "refused beside start_at_us: say one of the two");
+  }
+  return Start{WallTime{spec.start_at_us()}, *after};
 }
 
 Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {

@@ -159,6 +159,7 @@ void to_api(const JobView& view, bool details, api::Job& out) {
   out.set_priority(record.spec.priority);
   out.set_owner_uid(record.job.owner);
   out.set_submitted_us(record.job.submitted_at.us);
+  out.set_start_at_us(record.job.start_at.us);
   out.set_attempts(attempts_of(view));
   out.set_retry_of(record.job.retry_of.value);
   out.set_parent_id(record.job.lineage.parent.value);
@@ -194,6 +195,7 @@ void to_api(const JobView& view, bool details, api::Job& out) {
     return;
   }
   to_api(record.spec, *out.mutable_spec());
+  out.mutable_spec()->set_start_at_us(record.job.start_at.us);
   add_attempts(view, outcome, out);
 }
 
@@ -206,6 +208,7 @@ void add_live(Front& front, std::vector<JobRecord> records, ViewsReady done) {
       view.pool = pool_of(front, loop, view.record.spec);
       if (is_terminal(view.record.ending.state)) continue;
       view.live = live_view(loop, view.record.job.id);
+      view.is_delayed = !view.live && view.record.job.start_at > wall_now();
       if (!view.live) lost.push_back(view.record.job.id);
     }
     const bool asked = front.reader.ask([views, lost = std::move(lost), done](StoreReader& reader) {

@@ -39,10 +39,12 @@ struct JobView {
   JobRecord record;
   std::string pool;
   std::optional<LiveView> live;  // of a job that has not ended
+  bool is_delayed = false;       // it waits on disk for its time
 
   [[nodiscard]] JobState state() const {
     if (is_terminal(record.ending.state)) return record.ending.state;
-    return live ? live->state : JobState::kQueued;
+    if (live) return live->state;
+    return is_delayed ? JobState::kScheduled : JobState::kQueued;
   }
 };
 

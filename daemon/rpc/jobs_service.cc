@@ -24,13 +24,15 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   const auto spec = to_spec(request->spec(), front_.setup.callback_names);
   if (!spec.ok()) return answer_now(context, spec.error());
+  const auto start = to_start(request->spec());
+  if (!start.ok()) return answer_now(context, start.error());
   if (front_.loop.store_is_failing()) return answer_now(context, store_failing_error());
   if (front_.loop.is_full()) {
     return answer_now(context, Error{ErrorCode::kResourceExhausted, "too many jobs wait to be accepted; try again"});
   }
-  auto batch =
-      check_batch(front_.segments, front_.who(*context), *spec,
-                  {request->items(), request->has_packed() ? &request->packed() : nullptr, request->idempotency_key()});
+  auto batch = check_batch(
+      front_.segments, front_.who(*context), *spec,
+      {request->items(), request->has_packed() ? &request->packed() : nullptr, request->idempotency_key(), *start});
   if (!batch.ok()) return answer_now(context, batch.error());
   auto answer = Answer<api::SubmitResponse>::open(front_, context, response);
   const auto hand_over = [&front = front_, answer](CheckedBatch checked, Result<PayloadHold> kept) {

@@ -23,6 +23,7 @@
 #include "daemon/rpc/one_poller.h"
 #include "daemon/rpc/pools_service.h"
 #include "daemon/rpc/queues_service.h"
+#include "daemon/rpc/schedules_service.h"
 #include "daemon/rpc/segment_server.h"
 #include "daemon/rpc/segments_service.h"
 #include "daemon/rpc/unbuilt_service.h"
@@ -115,6 +116,7 @@ class Server::Impl {
     grpc::ServerBuilder builder;
     builder.RegisterService(&jobs_);
     builder.RegisterService(&queues_);
+    builder.RegisterService(&schedules_);
     builder.RegisterService(&pools_);
     builder.RegisterService(&workers_);
     builder.RegisterService(&admin_);
@@ -193,6 +195,7 @@ class Server::Impl {
   Front front_;
   JobsService jobs_{front_};
   QueuesService queues_{front_};
+  SchedulesService schedules_{front_};
   PoolsService pools_{front_};
   WorkersService workers_{front_};
   AdminService admin_{front_};

@@ -63,6 +63,8 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const Jo
   }
   batch.submit.who = who;
   batch.submit.spec = spec;
+  batch.submit.start_at = asked.start.at;
+  batch.submit.start_after = asked.start.after;
   batch.submit.has_segments = payloads->has_segments;
   batch.submit.bytes = std::move(payloads->bytes);
   batch.submit.ends = std::move(payloads->ends);

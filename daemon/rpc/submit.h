@@ -19,6 +19,7 @@ struct AskedBatch {
   const google::protobuf::RepeatedPtrField<api::Item>& items;
   const api::PackedItems* packed = nullptr;  // null: none
   const std::string& idempotency_key;
+  Start start = {};
 };
 
 [[nodiscard]] Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const JobSpec& spec,

@@ -77,6 +77,7 @@ class SubmitStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   grpc::ByteBuffer in_;
   api::SubmitStreamRequest request_;
   JobSpec spec_;
+  Start start_;
   std::optional<Error> spec_error_;  // of the last message that had one
 
   // The writer's role.

@@ -1,6 +1,8 @@
 #include "daemon/rpc/why.h"
 
 #include <algorithm>
+#include <array>
+#include <ctime>
 #include <utility>
 
 #include "daemon/rpc/job_view.h"
@@ -96,6 +98,17 @@ std::string why_running(const LiveView& live) {
   return since + then + " (" + cause_of_stop(stop) + "); " + attempt;
 }
 
+std::string why_delayed(const JobView& view) {
+  const WallTime at = view.record.job.start_at;
+  const std::int64_t left_ms = std::max<std::int64_t>((at - wall_now()).count() / 1'000'000, 0);
+  const auto second = static_cast<std::time_t>(at.us / 1'000'000);
+  std::tm utc{};
+  gmtime_r(&second, &utc);
+  std::array<char, 32> text{};
+  (void)std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return "scheduled: it may not start before " + std::string(text.data()) + ", in " + std::to_string(left_ms) + " ms";
+}
+
 std::string why(const JobView& view, const Waiting& waiting) {
   const JobRecord& record = view.record;
   if (is_terminal(record.ending.state)) {
@@ -113,6 +126,7 @@ std::string why(const JobView& view, const Waiting& waiting) {
     case JobState::kRunning:
       return why_running(*view.live);
     case JobState::kScheduled: {
+      if (!view.live) return why_delayed(view);
       const std::string failed = std::to_string(view.live->attempt);
       std::string text = "scheduled: attempt " + failed + " failed, attempt " + std::to_string(view.live->attempt + 1);
       if (record.job.retry_at.us == 0) return text + " begins after its backoff";

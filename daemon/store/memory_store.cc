@@ -46,12 +46,15 @@ struct Rows {
   std::map<JobId, CancelRow> cancels;
   std::set<BacklogKey> backlog;
   std::set<JobId> in_backlog;
+  std::set<DelayedKey> delayed;
+  std::set<JobId> waiting;  // of them
   std::map<std::pair<WallTime, JobId>, std::uint32_t> deadlines;
   std::map<KeyQuery, KeyRow> keys;
   std::map<CallbackId, CallbackRow> callbacks;
   std::map<CallbackId, DeliveryRow> deliveries;
   std::map<JobId, WholeBatchRow> whole_batches;
-  std::set<JobId> open;             // unfinished and not in the backlog
+  std::map<std::string, ScheduleRow> schedules;
+  std::set<JobId> open;             // unfinished, and neither in the backlog nor delayed
   JobId newest;                     // that ever was
   std::uint64_t trimmed_until = 0;  // as SQLite would have it: no job below it is due that may go
 };
@@ -72,6 +75,7 @@ StoredJob stored(const Rows& rows, const Job& job) {
   StoredJob read = job.row;
   read.state = job.ending.state;
   read.in_backlog = rows.in_backlog.contains(read.id);
+  read.delayed = rows.waiting.contains(read.id);
   read.started = rows.started.contains(read.id);
   count_attempts(job, read);
   return read;
@@ -115,6 +119,7 @@ class MemoryStore : public Store {
   Result<ClaimAnswer> claim(const Claim& claim) override;
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
+  Result<DelayedAnswer> claim(const DelayedClaim& claim) override;
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
   Result<BatchAnswer> read_batch(const BatchQuery& query) override;
   Result<TrimAnswer> trim(const TrimQuestion& question) override;
@@ -147,6 +152,8 @@ bool contradicts(const Rows& rows, const Batch& batch) {
     const bool ended_before = job != rows.jobs.end() && is_terminal(job->second.ending.state);
     if (ended_before || !ended.insert(row.id).second) return true;
   }
+  const auto has_no_delay = [&](const DelayedKey& key) { return !rows.delayed.contains(key); };
+  if (std::ranges::any_of(batch.delayed_removed, has_no_delay)) return true;
   const auto has_key = [&](const BacklogKey& key) { return rows.backlog.contains(key); };
   const auto has_callback = [&](const CallbackRow& row) { return rows.callbacks.contains(row.id); };
   if (std::ranges::any_of(batch.callbacks, has_callback)) return true;
@@ -173,10 +180,21 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
                .retry_of = row.retry_of,
                .submitted_at = row.submitted_at,
                .payload = SharedBytes::of(std::string(row.payload.view())),
-               .lineage = row.lineage};
+               .lineage = row.lineage,
+               .start_at = row.start_at};
     job.ending = copy_of(row.ending);
     if (!is_terminal(job.ending.state)) rows.open.insert(row.id);
     rows.newest = row.id;
+  }
+  for (const DelayedKey& key : batch.delayed_added) {
+    rows.delayed.insert(key);
+    rows.waiting.insert(key.job);
+    rows.open.erase(key.job);
+  }
+  for (const DelayedKey& key : batch.delayed_removed) {
+    rows.delayed.erase(key);
+    rows.waiting.erase(key.job);
+    rows.open.insert(key.job);
   }
   for (const OutcomeRow& row : batch.outcomes) {
     FUTURED_CHECK(is_terminal(row.ending.state), "only what has ended has an ending");
@@ -204,6 +222,13 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
   for (const CallbackRow& row : batch.callbacks) rows.callbacks.emplace(row.id, row);
   for (const DeliveryRow& row : batch.deliveries) rows.deliveries.insert_or_assign(row.id, row);
   for (const WholeBatchRow& row : batch.whole_batches) rows.whole_batches.insert_or_assign(row.first, row);
+  for (const ScheduleRow& row : batch.schedules) {
+    if (row.is_removed) {
+      rows.schedules.erase(row.name);
+    } else {
+      rows.schedules.insert_or_assign(row.name, row);
+    }
+  }
   if (batch.ids_reserved_until != 0) rows.ids_reserved_until = batch.ids_reserved_until;
   return std::nullopt;
 }
@@ -225,11 +250,20 @@ Result<Snapshot> MemoryStore::snapshot() {
     }
     ++snapshot.backlog.back().jobs;
   }
+  std::map<std::pair<QueueId, PoolId>, std::uint64_t> delayed;
+  for (const DelayedKey& key : rows.delayed) ++delayed[{key.queue, key.pool}];
+  for (const auto& [lane, jobs] : delayed) snapshot.delayed.push_back({lane.first, lane.second, jobs});
+  if (!rows.delayed.empty()) snapshot.next_delayed = rows.delayed.begin()->at;
   for (const auto& [key, count] : rows.deadlines) snapshot.deadlines.push_back({key.first, key.second, count});
   std::set<SpecId> specs;
   for (const JobId id : rows.open) {
     snapshot.resident.push_back(stored(rows, rows.jobs.at(id)));
     specs.insert(snapshot.resident.back().spec);
+  }
+  for (const auto& [name, row] : rows.schedules) {
+    const auto last = rows.jobs.find(row.last_job);
+    snapshot.schedules.push_back({row, last != rows.jobs.end() && !is_terminal(last->second.ending.state)});
+    specs.insert(row.spec);
   }
   snapshot.specs = specs_of(rows, specs);
   for (const auto& [job, row] : rows.cancels) {
@@ -272,6 +306,27 @@ Result<ClaimAnswer> MemoryStore::claim(const Claim& claim) {
     if (bytes > claim.bytes_max && !answer.jobs.empty()) break;
     specs.insert(job.spec);
     answer.jobs.push_back({at->key, std::move(job)});
+  }
+  answer.specs = specs_of(rows, specs);
+  return answer;
+}
+
+Result<DelayedAnswer> MemoryStore::claim(const DelayedClaim& claim) {
+  Rows& rows = *rows_;
+  const std::lock_guard lock(rows.mutex);
+  DelayedAnswer answer{claim, {}, {}, {}};
+  std::set<SpecId> specs;
+  std::uint64_t bytes = 0;
+  for (const DelayedKey& key : rows.delayed) {
+    StoredJob job = stored(rows, rows.jobs.at(key.job));
+    bytes += job.payload.size;
+    const bool is_full = answer.jobs.size() == claim.jobs_max || (bytes > claim.bytes_max && !answer.jobs.empty());
+    if (key.at > claim.until || is_full) {
+      answer.next = key.at;
+      break;
+    }
+    specs.insert(job.spec);
+    answer.jobs.push_back(std::move(job));
   }
   answer.specs = specs_of(rows, specs);
   return answer;

@@ -1,6 +1,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "daemon/store/backlog_runs.h"
 #include "daemon/store/sqlite_rows.h"
@@ -27,9 +28,12 @@ int SqliteStore::write_backlog(const Batch& batch) {
     if (const int code = remove_from_backlog(run); code != SQLITE_OK) return code;
   }
   const std::vector<BacklogRun> added = runs_of(batch.backlog_added);
+  std::unordered_set<std::uint64_t> were_delayed;
+  for (const DelayedKey& key : batch.delayed_removed) were_delayed.insert(key.job.value);
   for (const BacklogRun& run : added) {
     for (std::uint64_t id = run.smallest_id(); id <= run.largest_id(); ++id) {
-      if (id <= open_jobs_.newest() && !open_jobs_.contains(id)) return SQLITE_CONSTRAINT;  // it is there, or has ended
+      const bool waits = id > open_jobs_.newest() || open_jobs_.contains(id) || were_delayed.contains(id);
+      if (!waits) return SQLITE_CONSTRAINT;  // it is there, or has ended
     }
   }
   return writes_.backlog_add.run(std::span(added), [](Statement& statement, int first, const BacklogRun& run) {

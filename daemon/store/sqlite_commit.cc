@@ -104,7 +104,7 @@ int SqliteStore::write(const Batch& batch, const MarkStep& step) {
   int code = writes_.begin.run();
   if (code != SQLITE_OK) return code;
   code = write_mark(step);
-  if (code == SQLITE_OK) code = write_rows(batch);
+  if (code == SQLITE_OK) code = write_rows(batch, step.mark);
   if (code == SQLITE_OK) code = remove_stragglers(batch, step.mark);
   if (code == SQLITE_OK) code = writes_.commit.run();
   if (code == SQLITE_OK) return code;
@@ -113,7 +113,7 @@ int SqliteStore::write(const Batch& batch, const MarkStep& step) {
   return code;
 }
 
-int SqliteStore::write_rows(const Batch& batch) {
+int SqliteStore::write_rows(const Batch& batch, std::uint64_t mark) {
   int code = write_words(batch);
   if (code == SQLITE_OK) code = write_jobs(batch.jobs);
   if (code == SQLITE_OK) code = write_children(batch.jobs);
@@ -123,9 +123,11 @@ int SqliteStore::write_rows(const Batch& batch) {
   if (code == SQLITE_OK) code = write_starts(batch.starts);
   if (code == SQLITE_OK) code = write_cancels(batch);
   if (code == SQLITE_OK) code = write_backlog(batch);
+  if (code == SQLITE_OK) code = write_delayed(batch, mark);
   if (code == SQLITE_OK) code = write_deadlines(batch);
   if (code == SQLITE_OK) code = write_keys(batch.keys_added);
   if (code == SQLITE_OK) code = write_callbacks(batch);
+  if (code == SQLITE_OK) code = write_schedules(batch.schedules);
   if (code == SQLITE_OK) code = write_file_uses();
   if (code == SQLITE_OK && batch.ids_reserved_until != 0) {
     code = write_meta("ids_reserved_until", batch.ids_reserved_until);
@@ -392,6 +394,8 @@ void SqliteStore::remember(const Batch& batch) {
       open_jobs_.open(row.id.value);
     }
   }
+  for (const DelayedKey& key : batch.delayed_added) open_jobs_.settle(key.job.value);
+  for (const DelayedKey& key : batch.delayed_removed) open_jobs_.open(key.job.value);
   for (const OutcomeRow& row : batch.outcomes) open_jobs_.settle(row.id.value);
   for (const BacklogKey& key : batch.backlog_added) open_jobs_.settle(job_of(key.key).value);
 }

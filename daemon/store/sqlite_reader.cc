@@ -16,8 +16,10 @@ constexpr std::size_t kSpecsKeptMax = 1024;
 constexpr std::int64_t kReaderCacheKib = 4 * 1024;
 
 // Of each statement that gives jobs, and where their ending follows.
-constexpr const char* kHeadColumns = "SELECT id, spec, owner, retry_of, submitted_at, parent, depth, ";
-constexpr int kEndingColumn = 7;
+constexpr const char* kHeadColumns =
+    "SELECT id, spec, owner, retry_of, submitted_at, parent, depth, "
+    "(SELECT start_at FROM delays d WHERE d.job = id), ";
+constexpr int kEndingColumn = 8;
 
 void read_head(const Execution& row, StoredJob& job) {
   job.id = JobId{row.number(0)};
@@ -26,6 +28,7 @@ void read_head(const Execution& row, StoredJob& job) {
   job.retry_of = JobId{row.number(3)};
   job.submitted_at = WallTime{row.integer(4)};
   job.lineage = read_lineage(row, 5);
+  job.start_at = WallTime{row.integer(7)};  // NULL reads as 0
 }
 
 bool matches(const JobQuery& query, JobState state) {
@@ -98,7 +101,7 @@ Result<std::optional<JobRecord>> SqliteReader::read_job(JobId id, bool with_payl
   record.ending = *std::move(ending);
   record.job.state = record.ending.state;
   if (with_payload) {
-    Result<std::string> payload = restore(row.bytes(14), *files_);
+    Result<std::string> payload = restore(row.bytes(kEndingColumn + 7), *files_);
     if (!payload) return payload.error();
     record.job.payload = SharedBytes::of(*std::move(payload));
   }

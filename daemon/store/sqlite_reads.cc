@@ -23,6 +23,7 @@ Result<StoredJob> SqliteStore::read_job(const Execution& row) {
   job.state = static_cast<JobState>(row.integer(6));
   job.started = row.integer(8) != 0;
   job.lineage = read_lineage(row, 9);
+  job.start_at = WallTime{row.integer(11)};  // NULL reads as 0
   return job;
 }
 
@@ -60,7 +61,12 @@ Result<LoadAnswer> SqliteStore::load(const std::vector<JobId>& ids) {
     Result<std::optional<StoredJob>> job = load_one(id.value);
     if (!job) return job.error();
     if (!*job) continue;
-    (*job)->in_backlog = !is_terminal((*job)->state) && !open_jobs_.contains(id.value);
+    if (!is_terminal((*job)->state) && !open_jobs_.contains(id.value)) {
+      const Result<bool> delayed = is_delayed((*job)->start_at, id);
+      if (!delayed) return delayed.error();
+      (*job)->delayed = *delayed;
+      (*job)->in_backlog = !*delayed;
+    }
     specs.push_back((*job)->spec);
     answer.jobs.push_back(**std::move(job));
   }

@@ -265,6 +265,45 @@ CREATE TABLE kept (
 CREATE INDEX kept_due ON kept (at) WHERE at IS NOT NULL;
 CREATE INDEX kept_ended ON kept (job) WHERE at IS NOT NULL;
 CREATE INDEX callbacks_of_batch ON callbacks (job) WHERE batch_jobs > 0;
+-- When a job may start, of the few that may not at once; those that still wait for it, neighbours in a row, by that
+-- time; and how many these are, so that a start need not count them. What fires by itself.
+CREATE TABLE delays (
+  job INTEGER PRIMARY KEY,
+  start_at INTEGER NOT NULL
+);
+CREATE TABLE delayed (
+  at INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  queue INTEGER NOT NULL,
+  pool INTEGER NOT NULL,
+  PRIMARY KEY (at, first)
+) WITHOUT ROWID;
+CREATE TABLE delayed_lanes (
+  queue INTEGER NOT NULL,
+  pool INTEGER NOT NULL,
+  jobs INTEGER NOT NULL,
+  PRIMARY KEY (queue, pool)
+) WITHOUT ROWID;
+CREATE TABLE schedules (
+  name TEXT PRIMARY KEY,
+  owner INTEGER NOT NULL,
+  cron TEXT NOT NULL,
+  every_ns INTEGER NOT NULL,
+  zone TEXT NOT NULL,
+  catch_up INTEGER NOT NULL,
+  catch_up_max INTEGER NOT NULL,
+  overlap INTEGER NOT NULL,
+  jitter_ns INTEGER NOT NULL,
+  paused INTEGER NOT NULL,
+  spec INTEGER NOT NULL,
+  anchor INTEGER NOT NULL,
+  seen_at INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  last_job INTEGER NOT NULL,
+  waiting BLOB NOT NULL,
+  payload BLOB NOT NULL
+) WITHOUT ROWID;
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};

@@ -10,7 +10,9 @@ Result<Snapshot> SqliteStore::snapshot() {
   if (const Status found = find_open_jobs(); !found) return found.error();
   if (const Status read = read_meta(snapshot); !read) return read.error();
   if (const Status read = read_lanes(snapshot); !read) return read.error();
+  if (const Status read = read_delayed(snapshot); !read) return read.error();
   if (const Status read = read_resident(snapshot); !read) return read.error();
+  if (const Status read = read_schedules(snapshot); !read) return read.error();
   if (const Status read = read_cancels(snapshot); !read) return read.error();
   if (const Status read = read_callbacks(snapshot); !read) return read.error();
   return snapshot;
@@ -43,6 +45,7 @@ Status SqliteStore::find_open_jobs() {
   if (read) {
     read = settle_backlog(found, static_cast<std::uint64_t>(*mark));
   }
+  if (read) read = settle_delayed(found, static_cast<std::uint64_t>(*mark));
   if (!read) return read.error().in("database " + path_);
 
   found.note(static_cast<std::uint64_t>(*newest));

@@ -111,7 +111,8 @@ Status SqliteStore::prepare() {
   const std::string claim =
       "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, 3,"
       " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
-      " coalesce(c.parent, 0), coalesce(c.depth, 0) FROM jobs j LEFT JOIN children c ON c.job = j.id"
+      " coalesce(c.parent, 0), coalesce(c.depth, 0), (SELECT start_at FROM delays d WHERE d.job = j.id)"
+      " FROM jobs j LEFT JOIN children c ON c.job = j.id"
       " WHERE j.id BETWEEN ? AND ?";
   const std::pair<Statement*, std::string> statements[] = {
       {&writes_.begin, "BEGIN IMMEDIATE"},
@@ -129,6 +130,17 @@ Status SqliteStore::prepare() {
       {&writes_.backlog_rest, "INSERT INTO backlog VALUES (?,?,?,?,?)"},
       {&writes_.deadline_add, "INSERT OR REPLACE INTO deadlines VALUES (?,?,?)"},
       {&writes_.deadline_remove, "DELETE FROM deadlines WHERE at = ? AND first = ?"},
+      {&writes_.delay, "INSERT INTO delays VALUES (?,?)"},
+      {&writes_.delayed_add, "INSERT INTO delayed VALUES (?,?,?,?,?)"},
+      {&writes_.delayed_remove, "DELETE FROM delayed WHERE at = ? AND first = ?"},
+      {&writes_.delayed_lane,
+       "INSERT INTO delayed_lanes VALUES (?,?,?) ON CONFLICT (queue, pool) DO UPDATE SET jobs = jobs + excluded.jobs"},
+      {&reads_.delayed, "SELECT at, first, count, queue, pool FROM delayed WHERE at <= ? ORDER BY at, first LIMIT ?"},
+      {&reads_.delayed_run,
+       "SELECT at, first, count, queue, pool FROM delayed WHERE at = ? AND first <= ? ORDER BY first DESC LIMIT 1"},
+      {&reads_.delayed_next, "SELECT at FROM delayed WHERE (at, first) > (?, ?) ORDER BY at, first LIMIT 1"},
+      {&writes_.schedule, "INSERT OR REPLACE INTO schedules VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.schedule_remove, "DELETE FROM schedules WHERE name = ?"},
       {&writes_.straggler_add, "INSERT OR IGNORE INTO stragglers VALUES (?)"},
       {&writes_.straggler_remove, "DELETE FROM stragglers WHERE job = ?"},
       {&writes_.callback, "INSERT INTO callbacks VALUES (?,?,?,?,?)"},
@@ -156,7 +168,7 @@ Status SqliteStore::prepare() {
       {&reads_.load,
        "SELECT j.id, j.spec, j.owner, j.retry_of, j.submitted_at, j.payload, j.state,"
        " EXISTS (SELECT 1 FROM attempts a WHERE a.job = j.id), EXISTS (SELECT 1 FROM starts s WHERE s.job = j.id),"
-       " j.parent, j.depth FROM job_state j WHERE j.id = ?"},
+       " j.parent, j.depth, (SELECT start_at FROM delays d WHERE d.job = j.id) FROM job_state j WHERE j.id = ?"},
       {&reads_.attempts,
        "SELECT attempt, charge, retry_at, next_memory_bytes_max FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
       {&reads_.spec, "SELECT * FROM specs WHERE id = ?"},

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/store/backlog_runs.h"
+#include "daemon/store/delayed_runs.h"
 #include "daemon/store/key_filter.h"
 #include "daemon/store/lock_file.h"
 #include "daemon/store/open_jobs.h"
@@ -48,6 +49,7 @@ class SqliteStore : public Store {
   Result<ClaimAnswer> claim(const Claim& claim) override;
   Result<LoadAnswer> load(const std::vector<JobId>& ids) override;
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override;
+  Result<DelayedAnswer> claim(const DelayedClaim& claim) override;
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
   Result<BatchAnswer> read_batch(const BatchQuery& query) override;
   Result<TrimAnswer> trim(const TrimQuestion& question) override;
@@ -67,9 +69,11 @@ class SqliteStore : public Store {
     Statement backlog_remove, backlog_rest, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use, child;
+    Statement delay, delayed_add, delayed_remove, delayed_lane, schedule, schedule_remove;
   };
   struct Reads {
     Statement backlog_up, backlog_down, claim_up, claim_down, load, attempts, spec, key, deliveries, batch;
+    Statement delayed, delayed_run, delayed_next;
   };
   // How far the low-water mark can rise with a commit, and which open jobs it passes over.
   struct MarkStep {
@@ -97,7 +101,7 @@ class SqliteStore : public Store {
   // Committing: sqlite_commit.cc. The ints are SQLite's codes.
   [[nodiscard]] Status write_files(const Batch& batch);
   [[nodiscard]] int write(const Batch& batch, const MarkStep& step);
-  [[nodiscard]] int write_rows(const Batch& batch);
+  [[nodiscard]] int write_rows(const Batch& batch, std::uint64_t mark);
   [[nodiscard]] int write_words(const Batch& batch);  // specs, queues, pools
   [[nodiscard]] int write_jobs(const std::vector<JobRow>& jobs);
   [[nodiscard]] int write_children(const std::vector<JobRow>& jobs);
@@ -123,6 +127,20 @@ class SqliteStore : public Store {
   [[nodiscard]] int remove_from_backlog(const BacklogRun& run);
   [[nodiscard]] Result<std::vector<BacklogRun>> runs_for(const Claim& claim);
   [[nodiscard]] Status settle_backlog(OpenJobs& open, std::uint64_t mark);
+
+  // Delayed jobs: sqlite_delayed.cc.
+  [[nodiscard]] int write_delayed(const Batch& batch, std::uint64_t mark);
+  [[nodiscard]] int remove_delayed(const DelayedRun& run);
+  [[nodiscard]] int count_delayed(const Batch& batch);
+  [[nodiscard]] int write_stragglers(const Batch& batch, std::uint64_t mark);
+  [[nodiscard]] Result<std::optional<DelayedRun>> delayed_run_of(WallTime at, JobId job);
+  [[nodiscard]] Result<bool> is_delayed(WallTime at, JobId job);
+  [[nodiscard]] Status settle_delayed(OpenJobs& open, std::uint64_t mark);
+  [[nodiscard]] Status read_delayed(Snapshot& snapshot);
+
+  // Schedules: sqlite_schedules.cc.
+  [[nodiscard]] int write_schedules(const std::vector<ScheduleRow>& schedules);
+  [[nodiscard]] Status read_schedules(Snapshot& snapshot);
 
   // Reading: sqlite_reads.cc.
   [[nodiscard]] static bool has_attempts(const Execution& row);

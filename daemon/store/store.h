@@ -148,6 +148,7 @@ class Store {
   [[nodiscard]] virtual Result<ClaimAnswer> claim(const Claim& claim) = 0;
   [[nodiscard]] virtual Result<LoadAnswer> load(const std::vector<JobId>& ids) = 0;
   [[nodiscard]] virtual Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) = 0;
+  [[nodiscard]] virtual Result<DelayedAnswer> claim(const DelayedClaim& claim) = 0;
   [[nodiscard]] virtual Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) = 0;
   [[nodiscard]] virtual Result<BatchAnswer> read_batch(const BatchQuery& query) = 0;
 

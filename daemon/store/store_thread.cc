@@ -101,6 +101,11 @@ void StoreThread::execute(StoreAnswer& answer) {
     if (!loaded) return cannot_read(loaded.error());
     answer.loaded.push_back(*std::move(loaded));
   }
+  for (const DelayedClaim& claim : answer.questions.delayed_claims) {
+    Result<DelayedAnswer> claimed = store_->claim(claim);
+    if (!claimed) return cannot_read(claimed.error());
+    answer.delayed_claimed.push_back(*std::move(claimed));
+  }
   for (const DeliveryClaim& claim : answer.questions.delivery_claims) {
     Result<DeliveryClaimAnswer> claimed = store_->claim(claim);
     if (!claimed) return cannot_read(claimed.error());

@@ -22,12 +22,14 @@ struct StoreQuestions {
   std::vector<Claim> claims;
   std::vector<std::vector<JobId>> loads;
   std::vector<KeyQuery> keys;
+  std::vector<DelayedClaim> delayed_claims;
   std::vector<DeliveryClaim> delivery_claims;
   std::vector<BatchQuery> batches;
   std::optional<TrimQuestion> trim;  // one step; it never makes the answers to a batch wait
 
   [[nodiscard]] bool empty() const {
-    return claims.empty() && loads.empty() && keys.empty() && delivery_claims.empty() && batches.empty() && !trim;
+    return claims.empty() && loads.empty() && keys.empty() && delayed_claims.empty() && delivery_claims.empty() &&
+           batches.empty() && !trim;
   }
 };
 
@@ -41,6 +43,7 @@ struct StoreAnswer {
   std::vector<ClaimAnswer> claimed;
   std::vector<LoadAnswer> loaded;
   KeyAnswer keys;
+  std::vector<DelayedAnswer> delayed_claimed;
   std::vector<DeliveryClaimAnswer> deliveries_claimed;
   std::vector<BatchAnswer> batches;
   bool short_of_space = false;  // Store::short_of_space

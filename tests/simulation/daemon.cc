@@ -23,7 +23,7 @@ Daemon::Daemon(World world, Moment now) : world_(std::move(world)) {
   world_.oracle.daemon_started(*snapshot);
   scheduler_ = std::make_unique<Scheduler>(world_.setup, std::move(*snapshot), std::move(*live), now, effects_);
   scheduler_->audit();
-  world_.oracle.gathered(effects_.rows);
+  world_.oracle.gathered(effects_.rows, std::nullopt);
   // Ids are reserved on disk before any leaves.
   const Batch first = std::exchange(effects_.rows, {});
   world_.oracle.sent(first);
@@ -61,7 +61,7 @@ void Daemon::say(const char* what, SlotId slot, const Fence& fence) const {
 void Daemon::step(const Event& event, Moment now) {
   scheduler_->step(event, now, effects_);
   if (++steps_ % world_.audit_every == 0) scheduler_->audit();
-  world_.oracle.gathered(effects_.rows);
+  world_.oracle.gathered(effects_.rows, now.wall);
   if (scheduler_->window_bytes() > world_.window_bytes_max) {
     throw Violation("the window holds " + std::to_string(scheduler_->window_bytes()) + " bytes of " +
                     std::to_string(world_.window_bytes_max));
@@ -150,7 +150,10 @@ void Daemon::tell(const Notice& notice, Moment now) {
 void Daemon::carry_out(Moment now) {
   Machine& machine = world_.machine;
   while (!effects_.nothing_at_once()) {
-    for (const effect::Refused& refused : std::exchange(effects_.refused, {})) world_.oracle.heard_refused(refused);
+    for (const effect::Refused& refused : std::exchange(effects_.refused, {})) {
+      if (refused.token != 0) world_.oracle.heard_refused(refused);  // 0: a schedule asked, and hears nothing
+    }
+    effects_.schedule_problems.clear();
     for (const effect::StartWorker& start : std::exchange(effects_.starts, {})) {
       machine.start(start.slot, start.memory_bytes_max);
     }
@@ -237,12 +240,14 @@ void Daemon::send_batch() {
   loads_ = std::exchange(effects_.loads, {});
   due_ = std::exchange(effects_.due, {});
   keys_ = std::exchange(effects_.key_queries, {});
+  delayed_claims_ = std::exchange(effects_.delayed_claims, {});
   delivery_claims_ = std::exchange(effects_.delivery_claims, {});
   batch_queries_ = std::exchange(effects_.batch_queries, {});
   deferred.registered = std::exchange(effects_.registered, {});
   deferred.deliveries = std::exchange(effects_.deliveries, {});
   deferred.accepted = std::exchange(effects_.accepted, {});
   deferred.cancelled = std::exchange(effects_.cancelled, {});
+  deferred.schedules_changed = std::exchange(effects_.schedules_changed, {});
   deferred.queues_put = std::exchange(effects_.queues_put, {});
   deferred.offers = std::exchange(effects_.offers_after_commit, {});
   deferred_ = std::move(deferred);
@@ -275,6 +280,11 @@ bool Daemon::commit(Moment now, Disk disk) {
     auto claimed = world_.store.claim(claim);
     if (!claimed.ok()) throw Violation("no claim: " + claimed.error().message);
     answer_->claimed.push_back(std::move(*claimed));
+  }
+  for (const DelayedClaim& claim : std::exchange(delayed_claims_, {})) {
+    auto claimed = world_.store.claim(claim);
+    if (!claimed.ok()) throw Violation("no delayed claim: " + claimed.error().message);
+    answer_->delayed_claimed.push_back(std::move(*claimed));
   }
   for (const DeliveryClaim& claim : std::exchange(delivery_claims_, {})) {
     auto claimed = world_.store.claim(claim);
@@ -309,7 +319,10 @@ void Daemon::take_answer(Moment now) {
   in_flight_.reset();
   const Deferred deferred = std::exchange(deferred_, {});
   for (const effect::Accepted& accepted : deferred.accepted) world_.oracle.heard_accepted(accepted);
-  for (const effect::Cancelled& cancelled : deferred.cancelled) world_.oracle.heard_cancelled(cancelled);
+  for (const effect::Cancelled& cancelled : deferred.cancelled) {
+    if (cancelled.token != 0) world_.oracle.heard_cancelled(cancelled);
+  }
+  for (const effect::ScheduleChanged& changed : deferred.schedules_changed) world_.oracle.heard_schedule(changed.token);
   for (const effect::QueuePut& put : deferred.queues_put) world_.oracle.heard_queue(put.token);
   for (const effect::Registered& registered : deferred.registered) {
     world_.oracle.heard_registered(registered.token);
@@ -325,6 +338,7 @@ void Daemon::take_answer(Moment now) {
   }
   for (ClaimAnswer& claimed : answer.claimed) step(event::Claimed{std::move(claimed)}, now);
   for (event::Loaded& loaded : answer.loaded) step(std::move(loaded), now);
+  for (DelayedAnswer& claimed : answer.delayed_claimed) step(event::DelayedClaimed{std::move(claimed)}, now);
   if (answer.keys) step(*std::move(answer.keys), now);
   for (DeliveryClaimAnswer& claimed : answer.deliveries_claimed) {
     step(event::DeliveriesClaimed{std::move(claimed)}, now);

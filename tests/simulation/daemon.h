@@ -62,6 +62,7 @@ class Daemon {
     std::vector<effect::Accepted> accepted;
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
+    std::vector<effect::ScheduleChanged> schedules_changed;
     std::vector<effect::Registered> registered;
     std::vector<effect::Deliver> deliveries;
     std::vector<effect::Offer> offers;
@@ -94,6 +95,7 @@ class Daemon {
   std::vector<JobId> loads_;
   std::vector<JobId> due_;
   std::vector<KeyQuery> keys_;
+  std::vector<DelayedClaim> delayed_claims_;
   std::vector<DeliveryClaim> delivery_claims_;
   std::vector<BatchQuery> batch_queries_;
   std::vector<effect::Deliver> with_receivers_;
@@ -102,6 +104,7 @@ class Daemon {
     std::vector<ClaimAnswer> claimed;
     std::vector<event::Loaded> loaded;
     std::optional<event::KeysFound> keys;
+    std::vector<DelayedAnswer> delayed_claimed;
     std::vector<DeliveryClaimAnswer> deliveries_claimed;
     std::vector<BatchAnswer> batches;
   };

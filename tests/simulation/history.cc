@@ -30,6 +30,8 @@ struct Temper {
   std::uint64_t submit = 0, callback = 0, cancel = 0, pause = 0, clock = 0, rollback = 0, kill = 0,
                 crash = 0;  // per mille
   bool wall_jumps = false;
+  std::uint64_t delay = 0;  // per mille of submits
+  std::uint64_t schedule = 0;
   bool slow_disk = false;
   std::uint32_t batch_max = kBatchMax;
 };
@@ -51,6 +53,7 @@ class History {
   void register_callback();
   [[nodiscard]] CallbackSpec draw_callback();
   void put_queue();
+  void put_schedule();
   void pass_time();
   void end_daemon(bool whole_machine);
   void come_to_rest();
@@ -95,6 +98,10 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   temper_.crash = maybe(300, 1, 6);
   temper_.wall_jumps = random_.chance(200);
   temper_.slow_disk = random_.chance(300);
+  temper_.delay = maybe(500, 20, 700);
+  temper_.schedule = maybe(400, 5, 40);
+  setup_.zones = {{"", std::make_shared<const Zone>()}};
+  oracle_.clock_is_steady(!temper_.wall_jumps);
   temper_.batch_max = random_.chance(500) ? kBatchMax : 5;
   faults_.fail_per_mille = maybe(700, 10, 400);
   faults_.crash_per_mille = maybe(500, 5, 200);
@@ -197,6 +204,15 @@ void History::submit() {
     submit.ends.push_back(end);
   }
   submit.bytes = std::make_shared<const std::string>(end, 'p');
+  if (random_.chance(temper_.delay)) {
+    const Duration after = random_.chance(500) ? random_.duration(microseconds(-500), milliseconds(20))
+                                               : random_.duration(milliseconds(1), seconds(5));
+    if (random_.chance(500)) {
+      submit.start_at = now_.wall + after;
+    } else {
+      submit.start_after = std::max(after, Duration(0));
+    }
+  }
   if (random_.chance(200)) add_keys(submit);
   oracle_.asked_submit(submit.token, static_cast<std::uint32_t>(submit.ends.size()), submit.keys);
   say("submit %lu: %u to %s, task \"%s\"\n", submit.token, count, submit.spec.queue.c_str(), submit.spec.task.c_str());
@@ -276,6 +292,34 @@ void History::put_queue() {
   daemon_->request(std::move(put));
 }
 
+constexpr std::uint64_t kSchedules = 4;
+
+void History::put_schedule() {
+  oracle_.asked_schedule(++token_);
+  const std::string name = "schedule " + std::to_string(random_.below(kSchedules));
+  if (random_.chance(400)) {
+    const auto what = static_cast<event::ChangeSchedule::What>(random_.below(3));
+    say("schedule %s: change %d\n", name.c_str(), static_cast<int>(what));
+    daemon_->request(event::ChangeSchedule{token_, {1000}, name, what});
+    return;
+  }
+  event::PutSchedule put;
+  put.token = token_;
+  put.who = {1000};
+  put.row.name = name;
+  put.row.every = random_.duration(milliseconds(200), seconds(5));
+  put.row.catch_up = static_cast<CatchUp>(random_.below(3));
+  put.row.catch_up_max = static_cast<std::uint32_t>(random_.between(1, 5));
+  put.row.overlap = static_cast<Overlap>(random_.below(4));
+  if (random_.chance(300)) put.row.jitter = random_.duration(milliseconds(1), seconds(2));
+  put.row.paused = random_.chance(50);
+  put.row.payload = "p";
+  put.spec = specs_[random_.below(specs_.size())];
+  put.zone = setup_.zones.at("");
+  say("schedule %s: put\n", name.c_str());
+  daemon_->request(std::move(put));
+}
+
 void History::move_clock(Duration by) {
   // Whole microseconds of the sum: many steps below one must not stop the wall clock.
   const std::int64_t before = now_.at.ns / 1000;
@@ -318,6 +362,7 @@ void History::act() {
   if (is(temper_.cancel)) return cancel();
   if (is(temper_.callback)) return register_callback();
   if (is(temper_.pause)) return put_queue();
+  if (is(temper_.schedule)) return put_schedule();
   if (is(temper_.kill)) return end_daemon(false);
   if (is(temper_.crash)) return end_daemon(true);
   if (is(temper_.clock)) return pass_time();
@@ -336,6 +381,11 @@ void History::come_to_rest() {
   for (const char* const name : kQueueNames) {
     oracle_.asked_queue(++token_);
     daemon_->request(event::PutQueue{token_, name, std::nullopt, false});
+  }
+  for (std::uint64_t i = 0; i < kSchedules; ++i) {
+    oracle_.asked_schedule(++token_);
+    const std::string name = "schedule " + std::to_string(i);
+    daemon_->request(event::ChangeSchedule{token_, {1000}, name, event::ChangeSchedule::What::kDelete});
   }
   for (std::uint64_t round = 0; round < 1'000'000; ++round) {
     daemon_->turn(now_, true);

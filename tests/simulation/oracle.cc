@@ -108,6 +108,7 @@ void Oracle::told_stopping(const effect::Cancelled& cancelled) {
   facts.must_stop |= std::ranges::any_of(facts.attempts, [](const auto& one) { return one.second.run == Run::kTaken; });
 }
 
+void Oracle::heard_schedule(Token token) { answered(token, "schedule"); }
 void Oracle::heard_queue(Token token) { answered(token, "queue"); }
 void Oracle::heard_registered(Token token) { answered(token, "registered"); }
 
@@ -115,8 +116,8 @@ OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const {
   return order_key(queues_.at(spec.queue), spec.priority, job);
 }
 
-void Oracle::gathered(const Batch& rows) {
-  if (gathering_ != &rows) jobs_seen_ = outcomes_seen_ = 0;
+void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
+  if (gathering_ != &rows) jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
   gathering_ = &rows;
   for (const SpecRow& row : rows.specs) specs_[row.id] = std::make_shared<const JobSpec>(row.spec);
   for (const QueueRow& row : rows.queues) queues_.try_emplace(row.name, row.discipline);
@@ -130,15 +131,31 @@ void Oracle::gathered(const Batch& rows) {
     const JobSpec& spec = *facts.spec;
     waiting_[{spec.queue, spec.pool}].emplace(key_of(spec, row.id), row.id);
   }
+  for (; delayed_seen_ < rows.delayed_added.size(); ++delayed_seen_) {
+    const DelayedKey& key = rows.delayed_added[delayed_seen_];
+    facts_.at(key.job).delayed_until = key.at;
+    waiting_forget(key.job);  // when its time comes it may be late, and then goes first
+  }
   for (; outcomes_seen_ < rows.outcomes.size(); ++outcomes_seen_) {
     outcomes_gathered_.insert(rows.outcomes[outcomes_seen_].id);
+  }
+  for (; schedules_seen_ < rows.schedules.size(); ++schedules_seen_) {
+    const ScheduleRow& row = rows.schedules[schedules_seen_];
+    if (row.overlap == Overlap::kReplace && !row.waiting.empty()) cancels_asked_.insert(row.last_job);
+  }
+  for (; released_seen_ < rows.delayed_removed.size(); ++released_seen_) {
+    const DelayedKey& key = rows.delayed_removed[released_seen_];
+    Facts& facts = facts_.at(key.job);
+    hold(facts.delayed_until == key.at, name(key.job) + " is released, and was not delayed until that time");
+    hold(!now || *now >= key.at || ended_in_core(key.job), name(key.job) + " is released before its time");
+    facts.delayed_until.reset();
   }
 }
 
 void Oracle::sent(const Batch& rows) {
   in_flight_ = &rows;
   gathering_ = nullptr;
-  jobs_seen_ = outcomes_seen_ = 0;
+  jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
 }
 
 bool Oracle::ended_in_core(JobId job) const {
@@ -183,6 +200,7 @@ void Oracle::handed_out(const std::vector<effect::Offer>& at_once, const std::ve
 
 void Oracle::offered(const effect::Offer& offer) {
   const Facts& facts = facts_.at(offer.fence.job);
+  hold(!facts.delayed_until, name(offer.fence) + " is offered before its time");
   hold(!ended_in_core(offer.fence.job), name(offer.fence) + " is offered after the job ended");
   hold(!facts.spec->at_most_once || starts_.contains(offer.fence),
        name(offer.fence) + ": at most once, offered before its start is on disk");
@@ -239,6 +257,22 @@ void Oracle::committed(const Batch& batch) {
     facts.is_committed = true;
     ++committed_jobs_;
   }
+  // A firing is committed with its job, and never again: neither its time nor its job comes back.
+  for (const ScheduleRow& row : batch.schedules) {
+    ScheduleRow& known = schedules_[row.name];
+    if (row.last_job != known.last_job && row.last_job.is_set()) {
+      const auto job = std::ranges::find(batch.jobs, row.last_job, &JobRow::id);
+      hold(job != batch.jobs.end(), "schedule " + row.name + ": the job of a firing comes with it");
+      hold(!clock_is_steady_ || row.last_at > known.last_at, "schedule " + row.name + " fires twice");
+      hold(row.seen_at >= row.last_at || !clock_is_steady_, "schedule " + row.name + " does not know what it made");
+    }
+    known = row;
+  }
+  for (const DelayedKey& key : batch.delayed_added) {
+    facts_[key.job].delayed_on_disk = key.at;
+    facts_[key.job].was_delayed = true;
+  }
+  for (const DelayedKey& key : batch.delayed_removed) facts_[key.job].delayed_on_disk.reset();
   for (const AttemptRow& row : batch.attempts) went_on(row);
   for (const JobRow& row : batch.jobs) {
     if (is_terminal(row.ending.state)) ended(facts_[row.id], row.id, row.ending);
@@ -392,8 +426,9 @@ void Oracle::daemon_died() {
 
 void Oracle::daemon_started(const Snapshot&) {
   ++life_;
-  for (const auto& [job, facts] : facts_) {
-    if (!facts.is_committed || facts.end) continue;
+  for (auto& [job, facts] : facts_) {
+    facts.delayed_until = facts.delayed_on_disk;
+    if (!facts.is_committed || facts.end || facts.delayed_until || facts.was_delayed) continue;
     const JobSpec& spec = *facts.spec;
     // One that ran before may be waiting for its next attempt.
     if (facts.takes > 0) continue;

@@ -27,6 +27,10 @@ class Oracle {
   void asked_submit(Token token, std::uint32_t count, std::vector<event::SubmitKey> keys = {});
   void asked_cancel(Token token, JobId job, bool waits);
   void asked_queue(Token token);
+  void asked_schedule(Token token) { open_queues_.insert(token); }
+  void heard_schedule(Token token);
+  // Its wall clock only goes forward, so that no firing's time comes twice.
+  void clock_is_steady(bool steady) { clock_is_steady_ = steady; }
   void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
   void heard_cancelled(const effect::Cancelled& cancelled);
@@ -35,8 +39,9 @@ class Oracle {
   void heard_registered(Token token);
 
   // The scheduler, as its effects show it.
-  void gathered(const Batch& rows);  // new rows of the batch that is being gathered
-  void sent(const Batch& rows);      // that batch is complete now, and another begins
+  // New rows of the batch that is being gathered; at that time, but for what a start of the daemon does.
+  void gathered(const Batch& rows, std::optional<WallTime> now);
+  void sent(const Batch& rows);  // that batch is complete now, and another begins
   void handed_out(const std::vector<effect::Offer>& at_once, const std::vector<effect::Offer>& after_commit,
                   std::size_t seen_after_commit);  // by one step
   void offered(const effect::Offer& offer);        // to a worker
@@ -95,6 +100,9 @@ class Oracle {
     std::set<std::uint64_t> memory;    // limits that attempts may have, by what those before them ran into
     std::uint64_t memory_on_disk = 0;  // the least of the next attempt
     std::map<Fence, Attempt> attempts;
+    std::optional<WallTime> delayed_until;    // it waits for that time
+    std::optional<WallTime> delayed_on_disk;  // as committed
+    bool was_delayed = false;
     std::optional<Told> end;
   };
   using LaneName = std::pair<std::string, std::string>;
@@ -144,6 +152,11 @@ class Oracle {
   const Batch* in_flight_ = nullptr;
   std::size_t jobs_seen_ = 0;
   std::size_t outcomes_seen_ = 0;
+  std::size_t delayed_seen_ = 0;
+  std::size_t released_seen_ = 0;
+  std::size_t schedules_seen_ = 0;
+  bool clock_is_steady_ = true;
+  std::map<std::string, ScheduleRow> schedules_;  // committed; also what is removed
 };
 
 }  // namespace futured::simulation

@@ -26,9 +26,11 @@ class History {
     if (chance(10)) next_id_ += random_() % 2'000;  // ids that a crash left unused
     for (std::size_t i = random_() % 30; i > 0; --i) end_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) spill_one(batch);
+    for (std::size_t i = random_() % 8; i > 0; --i) release_one(batch);
     for (std::size_t i = random_() % 3; i > 0; --i) cancel_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) fail_attempt(batch);
     if (chance(50)) add_deliveries(batch);
+    if (chance(30)) add_schedule(batch);
     if (chance(10)) batch.ids_reserved_until = next_id_ + 1'000;
     return batch;
   }
@@ -44,6 +46,7 @@ class History {
     std::uint32_t attempts = 0;
     bool in_backlog = false;
     bool is_cancelled = false;
+    std::int64_t delayed_until = 0;  // 0: it is not
   };
 
   void add_words(Batch& batch) {
@@ -59,6 +62,23 @@ class History {
     const auto discipline = static_cast<Discipline>(queue);
     return {QueueId{queue}, PoolId{static_cast<std::uint32_t>(job.spec % 2 + 1)},
             order_key(discipline, static_cast<std::int32_t>(job.spec % 5) - 2, JobId{job.id})};
+  }
+
+  DelayedKey delay_of(const Live& job) const {
+    const BacklogKey lane = key_of(job);
+    return {WallTime{job.delayed_until}, JobId{job.id}, lane.queue, lane.pool};
+  }
+
+  // Its time has come.
+  void release_one(Batch& batch) {
+    if (live_.empty()) return;
+    Live& job = live_[pick(live_.size())];
+    if (job.delayed_until == 0) return;
+    batch.delayed_removed.push_back(delay_of(job));
+    job.delayed_until = 0;
+    if (chance(50)) return;
+    job.in_backlog = true;
+    batch.backlog_added.push_back(key_of(job));
   }
 
   Ending ending(std::uint32_t attempt) {
@@ -77,8 +97,16 @@ class History {
       batch.jobs.push_back(std::move(row));
       return;
     }
+    if (chance(30)) {
+      // Mostly those of a batch wait for one time.
+      if (chance(20)) time_ = 1 + static_cast<std::int64_t>(pick(50));
+      row.start_at = WallTime{time_};
+      if (chance(80)) job.delayed_until = time_;
+    }
     batch.jobs.push_back(std::move(row));
-    if (chance(50)) {
+    if (job.delayed_until != 0) {
+      batch.delayed_added.push_back(delay_of(job));
+    } else if (chance(50)) {
       job.in_backlog = true;
       batch.backlog_added.push_back(key_of(job));
     }
@@ -104,6 +132,29 @@ class History {
     if (chance(30)) batch.whole_batches.push_back({JobId{1 + pick(next_id_)}, 5, draw(6), draw(3)});
   }
 
+  void add_schedule(Batch& batch) {
+    ScheduleRow row;
+    row.name = "schedule " + std::to_string(pick(6));
+    row.is_removed = chance(20);
+    row.owner = static_cast<std::uint32_t>(pick(5));
+    if (chance(50)) row.cron = "0 8 * * *";
+    if (row.cron.empty()) row.every = Duration(std::chrono::seconds(1 + pick(9)));
+    if (chance(50)) row.zone = "Europe/Berlin";
+    row.catch_up = static_cast<CatchUp>(pick(3));
+    row.catch_up_max = static_cast<std::uint32_t>(pick(9));
+    row.overlap = static_cast<Overlap>(pick(4));
+    row.jitter = Duration(pick(1'000));
+    row.paused = chance(30);
+    row.spec = SpecId{1 + pick(next_spec_ - 1)};
+    row.payload = std::string(pick(200), 'p');
+    row.anchor = WallTime{static_cast<std::int64_t>(pick(1'000))};
+    row.seen_at = WallTime{static_cast<std::int64_t>(pick(1'000))};
+    row.last_at = WallTime{static_cast<std::int64_t>(pick(1'000))};
+    row.last_job = JobId{pick(next_id_)};
+    for (std::uint64_t left = pick(4); left > 0; --left) row.waiting.push_back(row.seen_at);
+    batch.schedules.push_back(std::move(row));
+  }
+
   void settle_fresh() {
     live_.insert(live_.end(), fresh_.begin(), fresh_.end());
     fresh_.clear();
@@ -116,6 +167,7 @@ class History {
     const Live job = live_[at];
     live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(at));
     batch.outcomes.push_back({JobId{job.id}, ending(job.attempts + 1)});
+    if (job.delayed_until != 0) batch.delayed_removed.push_back(delay_of(job));
     if (job.in_backlog) batch.backlog_removed.push_back(key_of(job));
     if (job.is_cancelled) batch.cancels_removed.push_back(JobId{job.id});
   }
@@ -131,7 +183,7 @@ class History {
   void spill_one(Batch& batch) {
     if (live_.empty()) return;
     Live& job = live_[pick(live_.size())];
-    if (job.in_backlog) return;
+    if (job.in_backlog || job.delayed_until != 0) return;
     job.in_backlog = true;
     batch.backlog_added.push_back(key_of(job));
   }
@@ -150,6 +202,7 @@ class History {
   std::uint64_t next_id_ = 1;
   std::uint64_t next_spec_ = 1;
   std::uint64_t next_later_ = 1;
+  std::int64_t time_ = 1;
   std::vector<Live> live_;
   std::vector<Live> fresh_;
 };
@@ -179,6 +232,9 @@ void expect_same(Store& a, Store& b, History& history) {
       EXPECT_EQ(text(**one), text(**other));
     }
   }
+  const DelayedClaim due{WallTime{static_cast<std::int64_t>(history.pick(60))},
+                         static_cast<std::uint32_t>(1 + history.pick(60)), 1 + history.pick(4'000)};
+  EXPECT_EQ(text(*a.claim(due)), text(*b.claim(due)));
   for (std::uint32_t lane = 0; lane < 3; ++lane) {
     const DeliveryClaim claim{lane, static_cast<std::uint32_t>(1 + history.pick(20))};
     EXPECT_EQ(text(*a.claim(claim)), text(*b.claim(claim)));

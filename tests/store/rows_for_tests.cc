@@ -185,7 +185,7 @@ std::string text(const StoredJob& job) {
       << (job.in_backlog ? " in backlog" : "") << " attempts " << job.attempts << " crashes " << job.crashes
       << " spared " << job.spared << " retry at " << job.retry_at.us << " memory " << job.memory_bytes_max
       << (job.started ? " started" : "") << " child of " << job.lineage.parent.value << " at depth "
-      << static_cast<int>(job.lineage.depth);
+      << static_cast<int>(job.lineage.depth) << " start at " << job.start_at.us << (job.delayed ? " delayed" : "");
   return out.str();
 }
 
@@ -202,6 +202,17 @@ std::string text(const PoolRow& row) { return std::to_string(row.id.value) + " "
 std::string text(const CancelRow& row) {
   return std::to_string(row.job.value) + " asked at " + std::to_string(row.asked_at.ns) + " kill at " +
          std::to_string(row.kill_at.ns) + " '" + row.reason + "'";
+}
+std::string text(const StoredSchedule& schedule) {
+  const ScheduleRow& row = schedule.row;
+  std::ostringstream out;
+  out << row.name << " of " << row.owner << " cron '" << row.cron << "' every " << row.every.count() << " zone '"
+      << row.zone << "' catch up " << static_cast<int>(row.catch_up) << " at most " << row.catch_up_max << " overlap "
+      << static_cast<int>(row.overlap) << " jitter " << row.jitter.count() << (row.paused ? " paused" : "") << " spec "
+      << row.spec.value << " '" << row.payload << "' anchor " << row.anchor.us << " seen " << row.seen_at.us << " last "
+      << row.last_at.us << " job " << row.last_job.value << (schedule.last_is_open ? " open" : "") << " waiting";
+  for (const WallTime time : row.waiting) out << " " << time.us;
+  return out.str();
 }
 std::string text(const LaneBacklog& lane) {
   return std::to_string(lane.queue.value) + "/" + std::to_string(lane.pool.value) + ": " + std::to_string(lane.jobs);
@@ -246,14 +257,20 @@ std::string text(const Snapshot& snapshot) {
   out << "epoch " << snapshot.epoch.value << " spawner '" << snapshot.spawner_instance << "' ids until "
       << snapshot.ids_reserved_until << " specs until " << snapshot.specs_until << "\n"
       << lines("queues", snapshot.queues) << lines("pools", snapshot.pools) << lines("backlog", snapshot.backlog)
+      << lines("delayed", snapshot.delayed) << "next delayed "
+      << (snapshot.next_delayed ? std::to_string(snapshot.next_delayed->us) : "-") << "\n"
       << lines("resident", snapshot.resident) << lines("cancels", snapshot.cancels) << lines("specs", snapshot.specs)
-      << "callbacks until " << snapshot.callbacks_until << "\n"
+      << lines("schedules", snapshot.schedules) << "callbacks until " << snapshot.callbacks_until << "\n"
       << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
       << lines("whole batches", snapshot.whole_batches);
   return out.str();
 }
 
 std::string text(const ClaimAnswer& answer) { return lines("claimed", answer.jobs) + lines("specs", answer.specs); }
+std::string text(const DelayedAnswer& answer) {
+  return lines("due", answer.jobs) + lines("specs", answer.specs) + "next " +
+         (answer.next ? std::to_string(answer.next->us) : "-");
+}
 std::string text(const LoadAnswer& answer) { return lines("loaded", answer.jobs) + lines("specs", answer.specs); }
 std::string text(const std::vector<OutcomeRow>& endings) { return lines("endings", endings); }
 

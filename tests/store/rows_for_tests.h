@@ -42,11 +42,13 @@ namespace futured {
 [[nodiscard]] std::string text(const DeliveryLane& lane);
 [[nodiscard]] std::string text(const CallbackRow& row);
 [[nodiscard]] std::string text(const WholeBatchRow& row);
+[[nodiscard]] std::string text(const StoredSchedule& schedule);
 [[nodiscard]] std::string text(const CallbackRecord& record);
 [[nodiscard]] std::string text(const CallbackPage& page);
 [[nodiscard]] std::string text(const DeliveryClaimAnswer& answer);
 [[nodiscard]] std::string text(const Snapshot& snapshot);
 [[nodiscard]] std::string text(const ClaimAnswer& answer);
+[[nodiscard]] std::string text(const DelayedAnswer& answer);
 [[nodiscard]] std::string text(const LoadAnswer& answer);
 [[nodiscard]] std::string text(const std::vector<OutcomeRow>& endings);
 

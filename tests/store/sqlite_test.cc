@@ -155,7 +155,7 @@ TEST(SqliteFile, DamagedPagesAreDataLossWhenTheyAreRead) {
   {
     std::fstream file(scratch.database(), std::ios::in | std::ios::out | std::ios::binary);
     const std::string zeros(4'096, '\xee');
-    for (std::uintmax_t at = 28 * 4096; at + 4096 <= fs::file_size(scratch.database()); at += 4096) {
+    for (std::uintmax_t at = 36 * 4096; at + 4096 <= fs::file_size(scratch.database()); at += 4096) {
       file.seekp(static_cast<std::streamoff>(at));
       file << zeros;
     }

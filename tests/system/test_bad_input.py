@@ -74,7 +74,7 @@ def test_a_field_that_is_not_built_is_refused_by_name(api):
 
 def test_a_call_that_is_not_built_is_refused_by_name(api):
     words = api.words
-    refused(lambda: api.call("Schedules", "List", words.ListSchedulesRequest()), UNIMPLEMENTED, "Schedules")
+    refused(lambda: api.call("Cache", "Stats", words.CacheStatsRequest()), UNIMPLEMENTED, "Cache")
 
 
 UNKNOWN = b"\x98\x06\x01"  # field 99, which no message of the API has: 1

@@ -47,6 +47,8 @@ Lines told(const Effects& effects) {
     lines.push_back("cancelled " + number(e.token) + ": " + number(e.job.value) + " " +
                     std::string(to_string(e.state)));
   }
+  for (const auto& e : effects.schedule_problems) lines.push_back("lost firing of " + e.name + ": " + e.error.message);
+  for (const auto& e : effects.schedules_changed) lines.push_back("schedule " + number(e.token) + ": " + e.row.name);
   for (const auto& e : effects.queues_put) lines.push_back("queue " + number(e.token) + ": " + e.queue.name);
   for (const auto& e : effects.offers_after_commit) lines.push_back("committed offer " + at_slot(e.slot, e.fence));
   for (const auto& e : effects.registered) lines.push_back("registered " + number(e.token) + ": " + number(e.id.value));
@@ -56,6 +58,9 @@ Lines told(const Effects& effects) {
   }
   for (const BatchQuery& query : effects.batch_queries) {
     lines.push_back("batch " + number(query.number) + "? " + number(query.first.value) + " x" + number(query.count));
+  }
+  for (const DelayedClaim& claim : effects.delayed_claims) {
+    lines.push_back("claim delayed x" + number(claim.jobs_max));
   }
   for (const DeliveryClaim& claim : effects.delivery_claims) lines.push_back("claim lane " + number(claim.lane));
   for (const Claim& claim : effects.claims) {
@@ -89,6 +94,8 @@ Lines told(const Batch& rows) {
   for (const JobId job : rows.cancels_removed) lines.push_back("cancel - " + number(job.value));
   for (const BacklogKey& row : rows.backlog_added) lines.push_back("backlog + " + number(job_of(row.key).value));
   for (const BacklogKey& row : rows.backlog_removed) lines.push_back("backlog - " + number(job_of(row.key).value));
+  for (const DelayedKey& row : rows.delayed_added) lines.push_back("delayed + " + number(row.job.value));
+  for (const DelayedKey& row : rows.delayed_removed) lines.push_back("delayed - " + number(row.job.value));
   for (const KeyRow& row : rows.keys_added) {
     lines.push_back("key " + row.key.key + ": " + number(row.first.value) + " x" + number(row.count));
   }
@@ -97,8 +104,9 @@ Lines told(const Batch& rows) {
 }
 
 Stage::Stage(StageSetup setup) {
+  now = setup.now;
   epoch_ = Epoch{setup.snapshot.epoch.value + 1};
-  SchedulerSetup core{epoch_, 7, 0, setup.pools, setup.queues, setup.window_bytes};
+  SchedulerSetup core{epoch_, 7, 0, setup.pools, setup.queues, setup.window_bytes, setup.zones};
   scheduler = std::make_unique<Scheduler>(core, std::move(setup.snapshot), std::move(setup.live), now, effects);
   generations_.resize(scheduler->slot_count() + 1);
   if (!setup.workers_ready) return;

@@ -22,6 +22,8 @@ struct StageSetup {
   Snapshot snapshot{};
   LoadAnswer live{};
   bool workers_ready = true;
+  std::map<std::string, std::shared_ptr<const Zone>> zones{};  // of the snapshot's schedules
+  Moment now{{1'000'000'000}, {1'700'000'000'000'000}};
 };
 
 class Stage {

@@ -112,8 +112,6 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
   const Wrong fields[] = {
       {"spec.labels", ErrorCode::kUnimplemented, [](auto& s) { (*s.mutable_labels())["a"] = "b"; }},
       {"spec.front", ErrorCode::kUnimplemented, [](auto& s) { s.set_front(true); }},
-      {"spec.start_at_us", ErrorCode::kUnimplemented, [](auto& s) { s.set_start_at_us(1); }},
-      {"spec.start_after_ms", ErrorCode::kUnimplemented, [](auto& s) { s.set_start_after_ms(1); }},
       {"spec.fairness_key", ErrorCode::kUnimplemented, [](auto& s) { s.set_fairness_key("k"); }},
       {"spec.limit_key", ErrorCode::kUnimplemented, [](auto& s) { s.set_limit_key("k"); }},
       {"spec.needs", ErrorCode::kUnimplemented, [](auto& s) { s.add_needs(); }},
@@ -131,10 +129,29 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
   for (const Wrong& field : fields) expect_refused(field);
 }
 
+TEST(Start, IsATimeOrADelayAndNotBoth) {
+  api::JobSpec asked;
+  EXPECT_EQ(to_start(asked)->at, WallTime{});
+  asked.set_start_at_us(5);
+  EXPECT_EQ(to_start(asked)->at, WallTime{5});
+  asked.set_start_after_ms(7);
+  EXPECT_EQ(field_of(to_start(asked).error()), "spec.start_after_ms");
+  asked.clear_start_at_us();
+  EXPECT_EQ(to_start(asked)->after, Duration(std::chrono::milliseconds(7)));
+  asked.set_start_after_ms(-1);
+  EXPECT_EQ(to_start(asked).error().code, ErrorCode::kInvalidArgument);
+  asked.set_start_after_ms(INT64_MAX);
+  EXPECT_EQ(to_start(asked).error().code, ErrorCode::kResourceExhausted);
+  asked.clear_start_after_ms();
+  asked.set_start_at_us(-1);
+  EXPECT_EQ(field_of(to_start(asked).error()), "spec.start_at_us");
+}
+
 // A field that is added to the API must be taken up here or be refused: silence would be a lie.
 TEST(Spec, EveryFieldOfTheMessageIsEitherBuiltOrRefused) {
-  const std::set<std::string> built = {"queue",   "pool",     "task",         "name",        "priority",
-                                       "retries", "timeouts", "at_most_once", "crashes_max", "callbacks"};
+  const std::set<std::string> built = {"queue",       "pool",      "task",        "name",
+                                       "priority",    "retries",   "timeouts",    "at_most_once",
+                                       "crashes_max", "callbacks", "start_at_us", "start_after_ms"};  // to_start
   const auto* descriptor = api::JobSpec::descriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const auto* field = descriptor->field(i);

@@ -39,6 +39,7 @@ class TestStore : public Store {
     return under_->load(ids);
   }
   Result<KeyAnswer> find_keys(const std::vector<KeyQuery>& keys) override { return under_->find_keys(keys); }
+  Result<DelayedAnswer> claim(const DelayedClaim& claim) override { return under_->claim(claim); }
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override { return under_->claim(claim); }
   Result<BatchAnswer> read_batch(const BatchQuery& query) override { return under_->read_batch(query); }
   Result<TrimAnswer> trim(const TrimQuestion&) override { return TrimAnswer{.trimmed_until = 7}; }

@@ -22,6 +22,7 @@
 #include "futured/errors.h"
 #include "futured/executor.h"
 #include "futured/future.h"
+#include "futured/schedule.h"
 #include "futured/segments.h"
 #include "futured/types.h"
 
@@ -277,6 +278,16 @@ class Client {
   QueueInfo create_queue(const std::string& name, const RateLimit& rate) const;
   QueueInfo pause_queue(const std::string& name) const;
   QueueInfo resume_queue(const std::string& name) const;
+  // ---- Schedules. Those that name one throw Error(kNotFound) when there is none.
+  Schedule put_schedule(const Schedule& schedule) const;  // new, or in the place of the one with its name
+  [[nodiscard]] Schedule schedule(const std::string& name) const;
+  [[nodiscard]] std::vector<Schedule> schedules() const;
+  Schedule pause_schedule(const std::string& name) const;
+  Schedule resume_schedule(const std::string& name) const;
+  void delete_schedule(const std::string& name) const;
+  // µs since 1970; at most 1,000.
+  [[nodiscard]] std::vector<std::int64_t> next_firings(const std::string& name, std::uint32_t count) const;
+
   [[nodiscard]] std::vector<PoolInfo> pools() const;
   // Loads its plugins anew; running jobs finish on those of before. Returns when the pool's next workers have the new
   // ones. Throws Error(kFailedPrecondition) when they do not load: then all is as it was.
