@@ -326,7 +326,12 @@ QueueInfo from_queue(const api::Queue& queue) {
                        : word_of(api::QueueDiscipline_Name(queue.options().discipline()), sizeof("QUEUE_DISCIPLINE"));
   out.paused = queue.paused();
   out.draining = queue.draining();
-  out.concurrency_max = queue.options().concurrency_max();
+  out.options = from_options(queue.options());
+  out.options.discipline = out.discipline;
+  out.queued_bytes = queue.queued_bytes();
+  out.wait_p50_us = queue.wait_p50_us();
+  out.wait_p99_us = queue.wait_p99_us();
+  out.created_us = queue.created_us();
   out.scheduled = queue.scheduled();
   out.blocked = queue.blocked();
   out.queued = queue.queued();

@@ -54,6 +54,8 @@ using CancelReply = std::function<void(const Result<JobState>&)>;
 using RegisterReply = std::function<void(const Result<CallbackId>&)>;
 using ReplayReply = std::function<void(std::uint64_t)>;
 using QueueReply = std::function<void(const Result<QueueRow>&)>;
+using PurgeReply = std::function<void(const Result<std::uint64_t>&)>;  // how many were cancelled
+using DeleteReply = std::function<void(const Status&)>;
 
 // Output of a running job, as it comes.
 struct OutputChunk {

@@ -58,6 +58,7 @@ SpecRow read_spec(const Execution& row) {
   spec.heartbeat_timeout = Duration(row.integer(21));
   spec.retry_memory_factor = row.real(22);
   spec.retry_memory_bytes_max = row.number(23);
+  spec.front = row.integer(24) != 0;
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 

@@ -112,7 +112,7 @@ void Oracle::heard_queue(Token token) { answered(token, "queue"); }
 void Oracle::heard_registered(Token token) { answered(token, "registered"); }
 
 OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const {
-  return order_key(queues_.at(spec.queue), spec.priority, job);
+  return order_key(queues_.at(spec.queue), spec, job);
 }
 
 void Oracle::gathered(const Batch& rows) {
