@@ -1,8 +1,4 @@
 // Queues.
-#include <algorithm>
-#include <cctype>
-#include <utility>
-
 #include "client/cpp/client_state.h"
 #include "futured/client.h"
 
