@@ -125,7 +125,8 @@ void print_queue(const client::QueueInfo& queue) {
   add("rate", rate_text(options.rate));
   add("rate by key", rate_text(options.rate_per_key));
   add("jobs at most", counted(options.queued_jobs_max));
-  if (options.queued_bytes_max != 0) add("bytes at most", bytes_text(static_cast<std::int64_t>(options.queued_bytes_max)));
+  if (options.queued_bytes_max != 0)
+    add("bytes at most", bytes_text(static_cast<std::int64_t>(options.queued_bytes_max)));
   add("pools", pools_text(options.pools));
   if (options.weight > 1) add("weight", std::to_string(options.weight));
   if (options.fair) add("fair", "by fairness key");
@@ -228,7 +229,8 @@ void add_set(CLI::App& queue, Globals& globals) {
 
 void add_purge(CLI::App& queue, Globals& globals) {
   const auto options = std::make_shared<Options>();
-  CLI::App& purge = add_named(queue, "purge", "Cancel all jobs of this queue that are queued; running jobs go on", options);
+  CLI::App& purge =
+      add_named(queue, "purge", "Cancel all jobs of this queue that are queued; running jobs go on", options);
   purge.footer(
       "For root and the daemon's own user. Until it is done nothing of the queue starts and new jobs wait. When the\n"
       "daemon ends meanwhile, the rest is still queued: purge again.\n\n"
@@ -252,8 +254,9 @@ void add_purge(CLI::App& queue, Globals& globals) {
 void add_remove(CLI::App& queue, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& remove = add_named(queue, "rm", "Delete a queue that has no unfinished jobs", options);
-  remove.footer("Jobs that have ended are still listed. One of the daemon's configuration comes back with its next start.\n\n"
-                "Examples:\n  fut queue rm nightly\n");
+  remove.footer(
+      "Jobs that have ended are still listed. One of the daemon's configuration comes back with its next start.\n\n"
+      "Examples:\n  fut queue rm nightly\n");
   remove.callback([&globals, options] {
     globals.action = [&globals, options] {
       require_utf8("name", options->name);

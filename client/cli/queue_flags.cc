@@ -33,7 +33,8 @@ void QueueFlags::add_to(CLI::App& verb) {
   add("rate", kGroup, "--burst", burst_, "Starts at once after a pause (default: 1)");
   add("rate_per_key", kGroup, "--rate-per-key", rate_per_key_, "Likewise, of jobs with one limit key");
   add("rate_per_key", kGroup, "--burst-per-key", burst_per_key_, "Likewise");
-  add("queued_jobs_max", kGroup, "--max-jobs", max_jobs_, "Jobs that have not ended; over it submits wait; 0 = no limit");
+  add("queued_jobs_max", kGroup, "--max-jobs", max_jobs_,
+      "Jobs that have not ended; over it submits wait; 0 = no limit");
   add("queued_bytes_max", kGroup, "--max-bytes", max_bytes_, "Bytes of their payloads, such as 1GiB; none = no limit");
   all_.push_back({verb.add_option("--pool", pools_,
                                   "Pool that its jobs may name, the first is theirs by default; may be given again; "
@@ -123,9 +124,12 @@ void QueueFlags::apply_timeouts(client::Timeouts& timeouts) const {
     const std::string& word;
     client::Milliseconds& into;
   } all[] = {
-      {"--run-timeout", run_timeout_, timeouts.run},       {"--soft-timeout", soft_timeout_, timeouts.soft},
-      {"--queue-timeout", queue_timeout_, timeouts.queue}, {"--heartbeat-timeout", heartbeat_timeout_, timeouts.heartbeat},
-      {"--total-timeout", total_timeout_, timeouts.total}, {"--grace", grace_, timeouts.grace},
+      {"--run-timeout", run_timeout_, timeouts.run},
+      {"--soft-timeout", soft_timeout_, timeouts.soft},
+      {"--queue-timeout", queue_timeout_, timeouts.queue},
+      {"--heartbeat-timeout", heartbeat_timeout_, timeouts.heartbeat},
+      {"--total-timeout", total_timeout_, timeouts.total},
+      {"--grace", grace_, timeouts.grace},
   };
   for (const auto& one : all) {
     if (is_given(one.option)) one.into = duration_of(one.word, one.option);

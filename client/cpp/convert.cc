@@ -84,7 +84,8 @@ Timeouts from_timeouts(const api::Timeouts& timeouts) {
 }
 
 api::QueueDiscipline to_discipline(std::string word) {
-  std::ranges::transform(word, word.begin(), [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+  std::ranges::transform(word, word.begin(),
+                         [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
   if (word.empty() || word == "fifo") return api::QUEUE_DISCIPLINE_FIFO;
   if (word == "lifo") return api::QUEUE_DISCIPLINE_LIFO;
   if (word == "priority") return api::QUEUE_DISCIPLINE_PRIORITY;

@@ -37,15 +37,17 @@ std::vector<QueueInfo> Client::queues() const {
 }
 
 QueueInfo Client::queue(const std::string& name) const {
-  return ask(*state_, of_name<api::GetQueueRequest>(name),
-             [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Get(context, asked, queue); });
+  return ask(
+      *state_, of_name<api::GetQueueRequest>(name),
+      [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Get(context, asked, queue); });
 }
 
 QueueInfo Client::create_queue(const std::string& name, const QueueOptions& options) const {
   api::CreateQueueRequest request = of_name<api::CreateQueueRequest>(name);
   to_queue_options(options, *request.mutable_options());
-  return ask(*state_, request,
-             [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Create(context, asked, queue); });
+  return ask(*state_, request, [](auto& queues, auto* context, const auto& asked, auto* queue) {
+    return queues.Create(context, asked, queue);
+  });
 }
 
 QueueInfo Client::update_queue(const std::string& name, const QueueOptions& options,
@@ -54,30 +56,35 @@ QueueInfo Client::update_queue(const std::string& name, const QueueOptions& opti
   to_queue_options(options, *request.mutable_options());
   if (options.discipline.empty()) request.mutable_options()->clear_discipline();
   for (const std::string& field : fields) request.add_fields(field);
-  return ask(*state_, request,
-             [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Update(context, asked, queue); });
+  return ask(*state_, request, [](auto& queues, auto* context, const auto& asked, auto* queue) {
+    return queues.Update(context, asked, queue);
+  });
 }
 
 QueueInfo Client::pause_queue(const std::string& name) const {
-  return ask(*state_, of_name<api::PauseQueueRequest>(name),
-             [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Pause(context, asked, queue); });
+  return ask(
+      *state_, of_name<api::PauseQueueRequest>(name),
+      [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Pause(context, asked, queue); });
 }
 
 QueueInfo Client::resume_queue(const std::string& name) const {
-  return ask(*state_, of_name<api::ResumeQueueRequest>(name),
-             [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Resume(context, asked, queue); });
+  return ask(
+      *state_, of_name<api::ResumeQueueRequest>(name),
+      [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Resume(context, asked, queue); });
 }
 
 QueueInfo Client::drain_queue(const std::string& name) const {
-  return ask(*state_, of_name<api::DrainQueueRequest>(name),
-             [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Drain(context, asked, queue); });
+  return ask(
+      *state_, of_name<api::DrainQueueRequest>(name),
+      [](auto& queues, auto* context, const auto& asked, auto* queue) { return queues.Drain(context, asked, queue); });
 }
 
 // Repeated after a lost connection, it would tell how many were left.
 std::uint64_t Client::purge_queue(const std::string& name) const {
   const auto request = of_name<api::PurgeQueueRequest>(name);
   api::PurgeQueueResponse response;
-  state_->call([&](grpc::ClientContext& context) { return state_->queues->Purge(&context, request, &response); }, false);
+  state_->call([&](grpc::ClientContext& context) { return state_->queues->Purge(&context, request, &response); },
+               false);
   return response.cancelled();
 }
 

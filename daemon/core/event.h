@@ -70,7 +70,7 @@ struct PutQueue {
   std::string name;
   std::optional<Discipline> discipline;  // never changes
   std::optional<bool> paused;
-  std::optional<QueueOptions> options;      // of a queue that is created, all of them: one that exists must have the same
+  std::optional<QueueOptions> options;  // of a queue that is created, all of them: one that exists must have the same
   std::vector<QueueField> changed_options;  // of a queue that exists, those of `options` that it gets
   std::optional<bool> draining;
 };
@@ -247,11 +247,11 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue,
-                           event::PoolReady, event::SlotReady,
-                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
-                           event::KeysFound, event::BatchRead, event::Record, event::Register, event::Replay,
-                           event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+using Event =
+    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue, event::PoolReady,
+                 event::SlotReady, event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
+                 event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
+                 event::KeysFound, event::BatchRead, event::Record, event::Register, event::Replay, event::Delivered,
+                 event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

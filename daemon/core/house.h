@@ -83,12 +83,12 @@ struct HeldSubmit {
 
 struct QueueState {
   QueueRow row;
-  std::uint64_t jobs = 0;        // unfinished
-  std::uint64_t bytes = 0;       // of their payloads
-  std::size_t bytes_at = 0;      // place among Batch::queue_bytes, while the last entry of this queue is there
-  std::list<HeldSubmit> held;    // wait for room, in this order
-  bool purging = false;          // Scheduler::purges_ has it
-  std::uint64_t succeeded = 0;   // since the start, as the three below
+  std::uint64_t jobs = 0;       // unfinished
+  std::uint64_t bytes = 0;      // of their payloads
+  std::size_t bytes_at = 0;     // place among Batch::queue_bytes, while the last entry of this queue is there
+  std::list<HeldSubmit> held;   // wait for room, in this order
+  bool purging = false;         // Scheduler::purges_ has it
+  std::uint64_t succeeded = 0;  // since the start, as the three below
   std::uint64_t failed = 0;
   std::uint64_t cancelled = 0;
   std::uint64_t timed_out = 0;

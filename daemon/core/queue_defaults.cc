@@ -37,10 +37,10 @@ Status settle_timeouts(const QueueRow& queue, JobSpec& spec) {
   fill(spec.grace, defaults.grace);
   if (spec.run_timeout.count() == 0 || spec.soft_timeout < spec.run_timeout) return {};
   if (says_soft) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "spec.timeouts.soft_ms: it is not under the run_ms of " +
-                     std::to_string(spec.run_timeout.count() / 1'000'000) + " that queue \"" + queue.name +
-                     "\" gives, which kills: say a longer run_ms, too"};
+    return Error{ErrorCode::kInvalidArgument, "spec.timeouts.soft_ms: it is not under the run_ms of " +
+                                                  std::to_string(spec.run_timeout.count() / 1'000'000) +
+                                                  " that queue \"" + queue.name +
+                                                  "\" gives, which kills: say a longer run_ms, too"};
   }
   spec.soft_timeout = Duration(0);
   return {};

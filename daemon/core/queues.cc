@@ -130,8 +130,8 @@ Status Scheduler::check_deletable(const QueueState& queue) const {
                      " jobs that have not ended; fut queue drain and wait, or fut queue purge cancels what is queued"};
   }
   // An answer of the store that is under way may still speak of its jobs.
-  const bool is_claiming =
-      std::ranges::any_of(lanes_, [&](const auto& lane) { return lane.second->queue == &queue && lane.second->claiming; });
+  const bool is_claiming = std::ranges::any_of(
+      lanes_, [&](const auto& lane) { return lane.second->queue == &queue && lane.second->claiming; });
   if (queue.purging || is_claiming || due_ || !loading_.empty()) {
     return Error{ErrorCode::kResourceExhausted, name + ": jobs are just being read from the store; try again"};
   }

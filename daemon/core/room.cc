@@ -49,7 +49,8 @@ Status check_size(const QueueState& queue, std::uint64_t jobs, std::uint64_t byt
                                                   " and never fit; submit fewer at once"};
   }
   if (!fits(0, bytes, options.queued_bytes_max)) {
-    return Error{ErrorCode::kInvalidArgument, std::to_string(bytes) + " bytes at once are over the queued_bytes_max of " +
+    return Error{ErrorCode::kInvalidArgument, std::to_string(bytes) +
+                                                  " bytes at once are over the queued_bytes_max of " +
                                                   std::to_string(options.queued_bytes_max) + name +
                                                   " and never fit; submit fewer or smaller jobs at once"};
   }

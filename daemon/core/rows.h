@@ -95,9 +95,10 @@ struct QueueRow {
   Discipline discipline = Discipline::kFifo;
   bool paused = false;
   QueueOptions options;
-  bool draining = false;     // refuses new jobs
-  WallTime created_at;       // 0: by an earlier version, which did not note it
-  std::uint64_t bytes = 0;   // payloads of its unfinished jobs, as a snapshot has them; a commit tells them in QueueBytes
+  bool draining = false;  // refuses new jobs
+  WallTime created_at;    // 0: by an earlier version, which did not note it
+  std::uint64_t bytes =
+      0;  // payloads of its unfinished jobs, as a snapshot has them; a commit tells them in QueueBytes
 };
 
 // What the payloads of a queue's unfinished jobs come to once the batch is committed.
@@ -199,10 +200,11 @@ struct Batch {
   std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
-    return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
-           starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
-           backlog_removed.empty() && deadlines_added.empty() && deadlines_removed.empty() && keys_added.empty() &&
-           callbacks.empty() && deliveries.empty() && whole_batches.empty() && ids_reserved_until == 0;
+    return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && pools.empty() &&
+           jobs.empty() && outcomes.empty() && attempts.empty() && starts.empty() && cancels_added.empty() &&
+           cancels_removed.empty() && backlog_added.empty() && backlog_removed.empty() && deadlines_added.empty() &&
+           deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
+           whole_batches.empty() && ids_reserved_until == 0;
   }
 };
 

@@ -153,8 +153,8 @@ Status add_timeouts(const api::Timeouts& timeouts, QueueDefaults& defaults) {
 Status add_limits(const api::QueueOptions& asked, QueueOptions& options) {
   Status sound = check_bound(asked.concurrency_max(), limits::kQueueConcurrencyMax, "options.concurrency_max");
   if (sound.ok()) {
-    sound = check_bound(asked.concurrency_per_key_max(), limits::kQueueConcurrencyMax,
-                        "options.concurrency_per_key_max");
+    sound =
+        check_bound(asked.concurrency_per_key_max(), limits::kQueueConcurrencyMax, "options.concurrency_per_key_max");
   }
   if (sound.ok()) {
     sound = check_bound<std::uint64_t>(asked.queued_jobs_max(), limits::kQueuedJobsMax, "options.queued_jobs_max");

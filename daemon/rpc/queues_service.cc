@@ -65,8 +65,7 @@ void QueuesService::tell(Front& front, const std::shared_ptr<Answer<api::Queue>>
   front.loop.look([&front, answer, name](const Loop& loop) {
     front.pump.post([answer, name, figures = loop.scheduler().queue(name, monotonic_now())] {
       if (!figures) {
-        return answer->refuse(
-            {ErrorCode::kNotFound, "no queue \"" + name + "\"; fut queue ls shows those that exist"});
+        return answer->refuse({ErrorCode::kNotFound, "no queue \"" + name + "\"; fut queue ls shows those that exist"});
       }
       answer->give([&](api::Queue& out) { to_api(*figures, out); });
     });

@@ -157,7 +157,8 @@ bool SubmitStream::hand_over(CheckedBatch batch, PayloadHold hold) {
       });
 
   Lock lock(mutex_);
-  if (intake == Intake::kPause && !is_slowed && deliver && resumes_ != resumes_before) return true;  // the loop was quicker than we
+  if (intake == Intake::kPause && !is_slowed && deliver && resumes_ != resumes_before)
+    return true;  // the loop was quicker than we
   if (intake == Intake::kPause && !is_slowed && is_told_of_room) {
     pause(std::move(lock));
     return false;

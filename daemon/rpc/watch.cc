@@ -35,9 +35,7 @@ void fill(const effect::JobChange& change, api::JobEvent& job) {
   job.set_progress_message(as_utf8(change.report->message));
 }
 
-void fill(const QueueRow& row, api::QueueEvent& event) {
-  rpc::to_api(row, *event.mutable_queue());
-}
+void fill(const QueueRow& row, api::QueueEvent& event) { rpc::to_api(row, *event.mutable_queue()); }
 
 void fill(const effect::QueueGone& gone, api::QueueEvent& event) {
   event.mutable_queue()->set_name(gone.name);

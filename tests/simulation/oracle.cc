@@ -111,9 +111,7 @@ void Oracle::told_stopping(const effect::Cancelled& cancelled) {
 void Oracle::heard_queue(Token token) { answered(token, "queue"); }
 void Oracle::heard_registered(Token token) { answered(token, "registered"); }
 
-OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const {
-  return order_key(queues_.at(spec.queue), spec, job);
-}
+OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const { return order_key(queues_.at(spec.queue), spec, job); }
 
 void Oracle::gathered(const Batch& rows) {
   if (gathering_ != &rows) jobs_seen_ = outcomes_seen_ = 0;

@@ -47,7 +47,8 @@ TEST(Room, BytesOfPayloadsAreBoundedToo) {
 TEST(Room, WhatNeverFitsIsSaidToBeWrong) {
   Stage stage;
   stage.turn({bounded(100, 3)});
-  EXPECT_THAT(stage.turn({waiting(stage, 4)}), ElementsAre(HasSubstr("4 jobs at once are over the queued_jobs_max of 3")));
+  EXPECT_THAT(stage.turn({waiting(stage, 4)}),
+              ElementsAre(HasSubstr("4 jobs at once are over the queued_jobs_max of 3")));
   EXPECT_EQ(stage.history.back().refused.at(0).error.code, ErrorCode::kInvalidArgument);
 }
 
@@ -101,7 +102,8 @@ TEST(Room, IsCountedAcrossARestart) {
   setup.snapshot.backlog = {{QueueId{2}, PoolId{1}, 4}};
   Stage stage(setup);
   EXPECT_THAT(stage.turn({stage.submit(Stage::in_queue("q"), 2)}), Contains(HasSubstr("it has 4 jobs")));
-  EXPECT_THAT(stage.turn({stage.submit(Stage::in_queue("q"), 1, 11)}), ElementsAre(HasSubstr("it has 90 bytes of jobs")));
+  EXPECT_THAT(stage.turn({stage.submit(Stage::in_queue("q"), 1, 11)}),
+              ElementsAre(HasSubstr("it has 90 bytes of jobs")));
   EXPECT_THAT(stage.turn({stage.submit(Stage::in_queue("q"), 1, 10)}), Contains(HasSubstr("accepted 3")));
 }
 

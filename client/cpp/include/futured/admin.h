@@ -178,15 +178,15 @@ struct CallbackPage {
 
 // `starts` in each `per`, and at most `burst` at once after a pause.
 struct RateLimit {
-  double starts = 0;      // 0 = no limit
-  Milliseconds per{0};    // 0 = a second
+  double starts = 0;        // 0 = no limit
+  Milliseconds per{0};      // 0 = a second
   std::uint32_t burst = 0;  // 0 = 1
 };
 
 // Zero values mean: no limit, nothing.
 struct QueueOptions {
-  std::string discipline;             // "fifo", "lifo", "priority", in any case; "" = fifo. Never changes
-  std::uint32_t concurrency_max = 0;  // running at once
+  std::string discipline;                     // "fifo", "lifo", "priority", in any case; "" = fifo. Never changes
+  std::uint32_t concurrency_max = 0;          // running at once
   std::uint32_t concurrency_per_key_max = 0;  // by limit_key
   RateLimit rate;
   RateLimit rate_per_key;
@@ -210,7 +210,7 @@ struct QueueInfo {
   std::uint64_t queued_bytes = 0;  // payloads of unfinished jobs
   std::int64_t wait_p50_us = 0;    // from the submit to the first start, of the last 1024
   std::int64_t wait_p99_us = 0;
-  std::int64_t created_us = 0;        // 0 = not known
+  std::int64_t created_us = 0;  // 0 = not known
   std::uint64_t scheduled = 0;
   std::uint64_t blocked = 0;
   std::uint64_t queued = 0;
