@@ -29,13 +29,15 @@ void settle_retries(const QueueDefaults& defaults, JobSpec& spec) {
 Status settle_timeouts(const QueueRow& queue, JobSpec& spec) {
   const QueueDefaults& defaults = queue.options.defaults;
   const bool says_soft = spec.soft_timeout.count() != 0;
+  const bool says_run = spec.run_timeout.count() != 0;
   fill(spec.queue_timeout, defaults.queue_timeout);
   fill(spec.soft_timeout, defaults.soft_timeout);
   fill(spec.run_timeout, defaults.run_timeout);
   fill(spec.heartbeat_timeout, defaults.heartbeat_timeout);
   fill(spec.total_timeout, defaults.total_timeout);
   fill(spec.grace, defaults.grace);
-  if (spec.run_timeout.count() == 0 || spec.soft_timeout < spec.run_timeout) return {};
+  const bool both_said = says_soft && says_run;  // and looked at by who asked
+  if (both_said || spec.run_timeout.count() == 0 || spec.soft_timeout < spec.run_timeout) return {};
   if (says_soft) {
     return Error{ErrorCode::kInvalidArgument, "spec.timeouts.soft_ms: it is not under the run_ms of " +
                                                   std::to_string(spec.run_timeout.count() / 1'000'000) +
@@ -67,10 +69,11 @@ Status settle_pool(const QueueRow& queue, JobSpec& spec) {
 }  // namespace
 
 Result<JobSpec> Scheduler::settle(JobSpec spec, const QueueRow& queue) {
+  const bool says_attempts = spec.max_attempts != 0;
   settle_retries(queue.options.defaults, spec);
   if (const Status sound = settle_timeouts(queue, spec); !sound.ok()) return sound.error();
   if (const Status sound = settle_pool(queue, spec); !sound.ok()) return sound.error();
-  if (spec.retry_memory_factor != 0 && spec.max_attempts == 1) {
+  if (!says_attempts && spec.retry_memory_factor != 0 && spec.max_attempts == 1) {
     return Error{ErrorCode::kInvalidArgument,
                  "spec.retries.memory_factor: one attempt is followed by none that could get more: raise max_attempts"};
   }

@@ -30,13 +30,26 @@ QueueFigures figures_of(const QueueState& queue, Instant now) {
 
 }  // namespace
 
+void Scheduler::add_lanes(const std::map<const QueueState*, QueueFigures*>& wanted) const {
+  std::map<const Lane*, std::uint64_t> running;
+  for (const auto& slot : slots_) {
+    for (const Job* job = slot->offers.front(); job != nullptr; job = job->next) ++running[job->lane];
+  }
+  for (const auto& [key, lane] : lanes_) {
+    const auto found = wanted.find(lane->queue);
+    if (found == wanted.end()) continue;
+    const std::uint64_t runs = running[lane.get()];
+    found->second->queued += lane->ready_jobs + lane->backlog_jobs;
+    found->second->running += runs;
+    found->second->delayed += lane->resident_jobs - lane->ready_jobs - runs;
+  }
+}
+
 std::optional<QueueFigures> Scheduler::queue(const std::string& name, Instant now) const {
   const auto found = queue_by_name_.find(name);
   if (found == queue_by_name_.end()) return std::nullopt;
   QueueFigures figures = figures_of(*found->second, now);
-  for (const LaneFigures& lane : lanes()) {
-    if (lane.queue == name) figures.add(lane);
-  }
+  add_lanes({{found->second, &figures}});
   return figures;
 }
 
@@ -47,15 +60,11 @@ std::vector<QueueFigures> Scheduler::queues(const std::string& after, std::size_
   }
   std::ranges::sort(chosen, {}, [](const QueueState* queue) { return queue->row.name; });
   if (chosen.size() > most) chosen.resize(most);
-  std::map<std::string, std::size_t> place;
   std::vector<QueueFigures> all;
-  for (const QueueState* const queue : chosen) {
-    place[queue->row.name] = all.size();
-    all.push_back(figures_of(*queue, now));
-  }
-  for (const LaneFigures& lane : lanes()) {
-    if (const auto found = place.find(lane.queue); found != place.end()) all[found->second].add(lane);
-  }
+  for (const QueueState* const queue : chosen) all.push_back(figures_of(*queue, now));
+  std::map<const QueueState*, QueueFigures*> wanted;
+  for (std::size_t i = 0; i < chosen.size(); ++i) wanted[chosen[i]] = &all[i];
+  add_lanes(wanted);
   return all;
 }
 

@@ -91,12 +91,6 @@ struct QueueFigures {
   double starts_per_second = 0;  // over the last 10 s
   Duration wait_p50{0};          // from the submit to the first start, of the last ones
   Duration wait_p99{0};
-
-  void add(const LaneFigures& lane) {
-    queued += lane.queued;
-    delayed += lane.delayed;
-    running += lane.running;
-  }
 };
 
 // Of a job that waits, among those of its queue that go to the same pool.
@@ -241,6 +235,9 @@ class Scheduler {
   static void count_added(QueueState& queue, std::uint64_t jobs, std::uint64_t bytes, Effects& effects);
   static void count_ended(const Job& job, JobState state, Effects& effects);
   static void count_start(const Job& job, Instant started, Moment now);
+
+  // queue_figures.cc
+  void add_lanes(const std::map<const QueueState*, QueueFigures*>& wanted) const;
 
   // purge.cc
   void on(const event::PurgeQueue& asked, Moment now, Effects& effects);

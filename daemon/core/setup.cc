@@ -37,6 +37,9 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
   know_specs(live.specs);
   know_specs(snapshot.specs);
   for (const StoredJob& stored : snapshot.resident) ++specs_by_id_.at(stored.spec)->lane->queue->jobs;
+  for (const auto& queue : queues_) {
+    if (queue->jobs == 0) queue->bytes = 0;
+  }
   for (const StoredJob& stored : live.jobs) {
     if (is_terminal(stored.state)) continue;
     Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);

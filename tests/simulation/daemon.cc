@@ -244,6 +244,7 @@ void Daemon::send_batch() {
   deferred.accepted = std::exchange(effects_.accepted, {});
   deferred.cancelled = std::exchange(effects_.cancelled, {});
   deferred.queues_put = std::exchange(effects_.queues_put, {});
+  deferred.queues_purged = std::exchange(effects_.queues_purged, {});
   deferred.offers = std::exchange(effects_.offers_after_commit, {});
   deferred_ = std::move(deferred);
 }
@@ -311,6 +312,7 @@ void Daemon::take_answer(Moment now) {
   for (const effect::Accepted& accepted : deferred.accepted) world_.oracle.heard_accepted(accepted);
   for (const effect::Cancelled& cancelled : deferred.cancelled) world_.oracle.heard_cancelled(cancelled);
   for (const effect::QueuePut& put : deferred.queues_put) world_.oracle.heard_queue(put.token);
+  for (const effect::QueuePurged& purged : deferred.queues_purged) world_.oracle.heard_queue(purged.token);
   for (const effect::Registered& registered : deferred.registered) {
     world_.oracle.heard_registered(registered.token);
     world_.receivers.heard_registered(registered);

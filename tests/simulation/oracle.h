@@ -27,6 +27,7 @@ class Oracle {
   void asked_submit(Token token, std::uint32_t count, std::vector<event::SubmitKey> keys = {});
   void asked_cancel(Token token, JobId job, bool waits);
   void asked_queue(Token token);
+  void asked_purge(Token token, const std::string& queue);
   void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
   void heard_cancelled(const effect::Cancelled& cancelled);
@@ -120,6 +121,7 @@ class Oracle {
   std::map<std::string, KeyRow> keys_;  // committed
   std::unordered_map<Token, JobId> open_cancels_;
   std::set<Token> open_queues_;
+  std::set<std::string> purged_;  // at some time
   std::set<Token> open_registers_;
 
   std::map<std::string, std::uint64_t> pool_memory_;
