@@ -89,7 +89,7 @@ TEST(Room, WhatWaitsIsBounded) {
     ASSERT_THAT(stage.turn({waiting(stage, 10'000)}), IsEmpty());
     held += 10'000;
   }
-  EXPECT_THAT(stage.turn({waiting(stage, 10'000)}), ElementsAre(HasSubstr("others wait for room in it already")));
+  EXPECT_THAT(stage.turn({waiting(stage, 10'000)}), ElementsAre(HasSubstr("queue \"q\" is full")));
 }
 
 TEST(Room, IsCountedAcrossARestart) {
