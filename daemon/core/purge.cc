@@ -41,6 +41,8 @@ void Scheduler::on(const event::PurgeQueue& asked, Moment now, Effects& effects)
 void Scheduler::purge_step(QueueId id, Moment now, Effects& effects) {
   const auto purge = purges_.find(id);
   if (purge == purges_.end()) return;
+  const auto again = [&] { timers_.add({now.at + Duration(limits::kPurgeStepNs), TimerKind::kPurge, 0, id.value}); };
+  if (!held_.empty()) return again();  // which of them run is not known before the first turn ends
   const auto found = std::ranges::find_if(queues_, [&](const auto& queue) { return queue->row.id == id; });
   FUTURED_CHECK(found != queues_.end(), "a queue that is purged is not deleted");
   QueueState& queue = **found;
@@ -57,8 +59,7 @@ void Scheduler::purge_step(QueueId id, Moment now, Effects& effects) {
     for (auto& [key, lane] : lanes_) {
       if (lane->queue == &queue) refill(*lane, effects);
     }
-    timers_.add({now.at + Duration(limits::kPurgeStepNs), TimerKind::kPurge, 0, id.value});
-    return;
+    return again();
   }
   for (const Token token : purge->second.tokens) effects.queues_purged.push_back({token, purge->second.cancelled});
   purges_.erase(purge);
