@@ -62,6 +62,12 @@ double hand_over_seconds(std::uint32_t switches) {
   });
 }
 
+client::QueueOptions at_most(std::uint32_t starts_per_second) {
+  client::QueueOptions options;
+  options.rate = {.starts = static_cast<double>(starts_per_second), .per = client::Milliseconds(1'000), .burst = 1};
+  return options;
+}
+
 std::string times(std::uint64_t count, const std::string& what) { return std::to_string(count) + " " + what; }
 
 }  // namespace
@@ -284,7 +290,7 @@ void Cheatsheet::rate() {
   Row& row = measure_on("PROCESS",
                         {.name = "rate", .title = "rate limit, kept to", .amount = times(sizes_.rate_jobs, "starts")},
                         [&](Row& kept, const Executor&) {
-                          static_cast<void>(client_.create_queue(kQueue, {.rate = sizes_.rate_per_second, .burst = 1}));
+                          static_cast<void>(client_.create_queue(kQueue, at_most(sizes_.rate_per_second)));
                           const Executor executor = client_.executor({.queue = kQueue, .pool = kept.more["pool"]});
                           std::vector<Future> futures;
                           for (std::uint32_t i = 0; i < sizes_.rate_jobs; ++i)

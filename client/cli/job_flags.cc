@@ -18,6 +18,7 @@ void JobFlags::add_to(CLI::App& verb) {
   verb.add_option("-q,--queue", queue, "Queue (default: default)")->group("Job");
   verb.add_option("--pool", pool, "Pool of workers (default: the queue's)")->group("Job");
   verb.add_option("--priority", priority, "Higher goes first, in queues of discipline priority")->group("Job");
+  verb.add_flag("--front", front, "Ahead of its equals in the queue")->group("Job");
   verb.add_option("--attempts", attempts, "Runs in all before it fails (default: the queue's, else 1)")
       ->group("Job")
       ->check(at_least_one());
@@ -94,6 +95,7 @@ client::JobOptions JobFlags::options() const {
   options.queue = queue;
   options.pool = pool;
   options.priority = priority;
+  options.front = front;
   options.retries.max_attempts = attempts;
   options.retries.backoff = given(backoff, "--backoff");
   for (const std::string& entry : retry_only) check_retry_class("--retry-only", entry);

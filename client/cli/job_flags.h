@@ -14,6 +14,7 @@ struct JobFlags {
   std::string queue;
   std::string pool;
   int priority = 0;
+  bool front = false;
   std::uint32_t attempts = 0;
   std::string backoff;
   std::vector<std::string> retry_only;

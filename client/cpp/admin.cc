@@ -1,4 +1,4 @@
-// Queues, pools, workers, and the daemon itself.
+// Pools, workers, and the daemon itself.
 #include <utility>
 
 #include "client/cpp/client_state.h"
@@ -26,13 +26,6 @@ std::map<std::string, std::int64_t> figures_of(const api::StatsResponse& stats) 
   return figures;
 }
 
-api::QueueDiscipline to_discipline(const std::string& word) {
-  if (word.empty() || word == "fifo") return api::QUEUE_DISCIPLINE_FIFO;
-  if (word == "lifo") return api::QUEUE_DISCIPLINE_LIFO;
-  if (word == "priority") return api::QUEUE_DISCIPLINE_PRIORITY;
-  throw Error(ErrorKind::kInvalidArgument, "discipline: \"" + word + "\" is not fifo, lifo or priority");
-}
-
 std::optional<std::int64_t> known(std::int64_t us) { return us < 0 ? std::nullopt : std::optional(us); }
 
 LoopInfo from_loop(const api::LoopDebug& loop) {
@@ -51,59 +44,6 @@ LoopInfo from_loop(const api::LoopDebug& loop) {
 }
 
 }  // namespace
-
-std::vector<QueueInfo> Client::queues() const {
-  std::vector<QueueInfo> queues;
-  api::ListQueuesRequest request;
-  do {
-    api::ListQueuesResponse response;
-    state_->call([&](grpc::ClientContext& context) { return state_->queues->List(&context, request, &response); },
-                 true);
-    for (const api::Queue& queue : response.queues()) queues.push_back(from_queue(queue));
-    request.set_page_token(response.next_page_token());
-  } while (!request.page_token().empty());
-  return queues;
-}
-
-QueueInfo Client::create_queue(const std::string& name, const std::string& discipline,
-                               std::uint32_t concurrency_max) const {
-  api::CreateQueueRequest request;
-  request.set_name(name);
-  request.mutable_options()->set_discipline(to_discipline(discipline));
-  request.mutable_options()->set_concurrency_max(concurrency_max);
-  api::Queue queue;
-  state_->call([&](grpc::ClientContext& context) { return state_->queues->Create(&context, request, &queue); }, true);
-  return from_queue(queue);
-}
-
-QueueInfo Client::create_queue(const std::string& name, const RateLimit& rate) const {
-  api::CreateQueueRequest request;
-  request.set_name(name);
-  request.mutable_options()->set_discipline(api::QUEUE_DISCIPLINE_FIFO);
-  api::RateLimit& limit = *request.mutable_options()->mutable_rate();
-  limit.set_rate(rate.rate);
-  limit.set_per_ms(rate.per.count());
-  limit.set_burst(rate.burst);
-  api::Queue queue;
-  state_->call([&](grpc::ClientContext& context) { return state_->queues->Create(&context, request, &queue); }, true);
-  return from_queue(queue);
-}
-
-QueueInfo Client::pause_queue(const std::string& name) const {
-  api::PauseQueueRequest request;
-  request.set_name(name);
-  api::Queue queue;
-  state_->call([&](grpc::ClientContext& context) { return state_->queues->Pause(&context, request, &queue); }, true);
-  return from_queue(queue);
-}
-
-QueueInfo Client::resume_queue(const std::string& name) const {
-  api::ResumeQueueRequest request;
-  request.set_name(name);
-  api::Queue queue;
-  state_->call([&](grpc::ClientContext& context) { return state_->queues->Resume(&context, request, &queue); }, true);
-  return from_queue(queue);
-}
 
 std::vector<PoolInfo> Client::pools() const {
   api::ListPoolsResponse response;

@@ -1,6 +1,7 @@
 #include "client/cpp/convert.h"
 
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 namespace futured::client {
@@ -57,30 +58,81 @@ void add_dependencies(const std::vector<std::uint64_t>& ids, api::DependencyCond
   }
 }
 
+Retries from_retries(const api::Retries& retries) {
+  Retries out;
+  out.max_attempts = retries.max_attempts();
+  out.backoff = Milliseconds(retries.backoff_ms());
+  out.factor = retries.factor();
+  out.backoff_max = Milliseconds(retries.backoff_ms_max());
+  out.jitter = retries.jitter();
+  out.only_classes.assign(retries.only_classes().begin(), retries.only_classes().end());
+  out.except_classes.assign(retries.except_classes().begin(), retries.except_classes().end());
+  out.memory_factor = retries.memory_factor();
+  out.memory_bytes_max = retries.memory_bytes_max();
+  return out;
+}
+
+Timeouts from_timeouts(const api::Timeouts& timeouts) {
+  Timeouts out;
+  out.queue = Milliseconds(timeouts.queue_ms());
+  out.soft = Milliseconds(timeouts.soft_ms());
+  out.run = Milliseconds(timeouts.run_ms());
+  out.heartbeat = Milliseconds(timeouts.heartbeat_ms());
+  out.total = Milliseconds(timeouts.total_ms());
+  out.grace = Milliseconds(timeouts.grace_ms());
+  return out;
+}
+
+api::QueueDiscipline to_discipline(std::string word) {
+  std::ranges::transform(word, word.begin(),
+                         [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+  if (word.empty() || word == "fifo") return api::QUEUE_DISCIPLINE_FIFO;
+  if (word == "lifo") return api::QUEUE_DISCIPLINE_LIFO;
+  if (word == "priority") return api::QUEUE_DISCIPLINE_PRIORITY;
+  throw Error(ErrorKind::kInvalidArgument, "discipline: \"" + word + "\" is not fifo, lifo or priority");
+}
+
+void to_rate(const RateLimit& rate, api::RateLimit& out) {
+  out.set_rate(rate.starts);
+  out.set_per_ms(rate.per.count());
+  out.set_burst(rate.burst);
+}
+
+RateLimit from_rate(const api::RateLimit& rate) { return {rate.rate(), Milliseconds(rate.per_ms()), rate.burst()}; }
+
+// Whether anything of it is said.
+bool is_said(const RateLimit& rate) { return rate.starts != 0 || rate.per.count() != 0 || rate.burst != 0; }
+
+QueueOptions from_options(const api::QueueOptions& options) {
+  QueueOptions out;
+  out.concurrency_max = options.concurrency_max();
+  out.concurrency_per_key_max = options.concurrency_per_key_max();
+  out.rate = from_rate(options.rate());
+  out.rate_per_key = from_rate(options.rate_per_key());
+  out.queued_jobs_max = options.queued_jobs_max();
+  out.queued_bytes_max = options.queued_bytes_max();
+  out.pools.assign(options.pools().begin(), options.pools().end());
+  out.weight = options.weight();
+  out.fair = options.fair();
+  out.ageing = Milliseconds(options.ageing_ms());
+  out.retries = from_retries(options.default_retries());
+  out.timeouts = from_timeouts(options.default_timeouts());
+  out.retention = Milliseconds(options.default_retention_ms());
+  return out;
+}
+
 // As far as this server serves them.
 JobOptions from_spec(const api::JobSpec& spec) {
   JobOptions out;
   out.queue = spec.queue();
   out.pool = spec.pool();
   out.priority = spec.priority();
-  out.retries.max_attempts = spec.retries().max_attempts();
-  out.retries.backoff = Milliseconds(spec.retries().backoff_ms());
-  out.retries.factor = spec.retries().factor();
-  out.retries.backoff_max = Milliseconds(spec.retries().backoff_ms_max());
-  out.retries.jitter = spec.retries().jitter();
-  out.retries.only_classes.assign(spec.retries().only_classes().begin(), spec.retries().only_classes().end());
-  out.retries.except_classes.assign(spec.retries().except_classes().begin(), spec.retries().except_classes().end());
-  out.retries.memory_factor = spec.retries().memory_factor();
-  out.retries.memory_bytes_max = spec.retries().memory_bytes_max();
-  out.timeouts.queue = Milliseconds(spec.timeouts().queue_ms());
-  out.timeouts.soft = Milliseconds(spec.timeouts().soft_ms());
-  out.timeouts.run = Milliseconds(spec.timeouts().run_ms());
-  out.timeouts.heartbeat = Milliseconds(spec.timeouts().heartbeat_ms());
-  out.timeouts.total = Milliseconds(spec.timeouts().total_ms());
-  out.timeouts.grace = Milliseconds(spec.timeouts().grace_ms());
+  out.retries = from_retries(spec.retries());
+  out.timeouts = from_timeouts(spec.timeouts());
   out.crashes_max = spec.crashes_max();
   out.at_most_once = spec.at_most_once();
   out.cache = spec.cache().enabled();
+  out.front = spec.front();
   out.name = spec.name();
   return out;
 }
@@ -332,6 +384,27 @@ JobInfo from_job(const api::Job& job) {
   return out;
 }
 
+void to_queue_options(const QueueOptions& options, api::QueueOptions& out) {
+  out.set_discipline(to_discipline(options.discipline));
+  out.set_concurrency_max(options.concurrency_max);
+  out.set_concurrency_per_key_max(options.concurrency_per_key_max);
+  if (is_said(options.rate)) to_rate(options.rate, *out.mutable_rate());
+  if (is_said(options.rate_per_key)) to_rate(options.rate_per_key, *out.mutable_rate_per_key());
+  out.set_queued_jobs_max(options.queued_jobs_max);
+  out.set_queued_bytes_max(options.queued_bytes_max);
+  for (const std::string& pool : options.pools) out.add_pools(pool);
+  out.set_weight(options.weight);
+  out.set_fair(options.fair);
+  out.set_ageing_ms(options.ageing.count());
+  api::Retries retries;
+  to_retries(options.retries, retries);
+  if (retries.ByteSizeLong() > 0) *out.mutable_default_retries() = retries;
+  api::Timeouts timeouts;
+  to_timeouts(options.timeouts, timeouts);
+  if (timeouts.ByteSizeLong() > 0) *out.mutable_default_timeouts() = timeouts;
+  out.set_default_retention_ms(options.retention.count());
+}
+
 QueueInfo from_queue(const api::Queue& queue) {
   QueueInfo out;
   out.name = queue.name();
@@ -340,7 +413,12 @@ QueueInfo from_queue(const api::Queue& queue) {
                        : word_of(api::QueueDiscipline_Name(queue.options().discipline()), sizeof("QUEUE_DISCIPLINE"));
   out.paused = queue.paused();
   out.draining = queue.draining();
-  out.concurrency_max = queue.options().concurrency_max();
+  out.options = from_options(queue.options());
+  out.options.discipline = out.discipline;
+  out.queued_bytes = queue.queued_bytes();
+  out.wait_p50_us = queue.wait_p50_us();
+  out.wait_p99_us = queue.wait_p99_us();
+  out.created_us = queue.created_us();
   out.scheduled = queue.scheduled();
   out.blocked = queue.blocked();
   out.queued = queue.queued();

@@ -34,6 +34,8 @@ void to_filter(const JobFilter& filter, api::JobFilter& out);
 [[nodiscard]] Part from_part(api::Part&& part);
 [[nodiscard]] Cause from_cause(const api::Cause& cause);
 [[nodiscard]] JobInfo from_job(const api::Job& job);
+// Throws when the discipline is no word of it.
+void to_queue_options(const QueueOptions& options, api::QueueOptions& out);
 [[nodiscard]] QueueInfo from_queue(const api::Queue& queue);
 [[nodiscard]] PoolInfo from_pool(const api::Pool& pool);
 [[nodiscard]] WorkerInfo from_worker(const api::Worker& worker);

@@ -36,6 +36,7 @@ void Scheduler::note_alive(const Job& job, Instant alive_at, Moment now, Effects
 
 void Scheduler::note_ran(const Job& job, Instant started, Moment now, Effects& effects) const {
   if (started.ns == 0 || job.phase == Phase::kTaken) return;
+  count_start(job, started, now);
   note_change(job, JobState::kRunning, started, nullptr, now, effects);
 }
 

@@ -43,13 +43,14 @@ bool Scheduler::must_be_alone(const Job& job) {
 void Scheduler::end_idle_reservation(PoolState& pool) {
   if (pool.reserved == nullptr) return;
   const bool wanted = std::ranges::any_of(pool.runnable, [](const Lane* lane) {
-    return lane->ready_jobs > 0 && !lane->queue->row.paused && must_be_alone(*lane->next());
+    return lane->ready_jobs > 0 && !lane->queue->is_halted() && must_be_alone(*lane->next());
   });
   if (!wanted || !pool.reserved->ready) pool.reserved = nullptr;
 }
 
 void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   if (!held_.empty()) release_held(now, effects);
+  let_in_held(now, effects);
   ask_for_keys(effects);
   claim_delayed(now, effects);
   if (!schedules_.empty()) fire_schedules(now, effects);
@@ -118,7 +119,7 @@ Lane* Scheduler::next_lane(PoolState& pool) {
   while (!pool.runnable.empty()) {
     pool.next_lane = pool.next_lane < pool.runnable.size() ? pool.next_lane : 0;
     Lane* const lane = pool.runnable[pool.next_lane];
-    if (lane->ready_jobs > 0 && !lane->queue->row.paused) {
+    if (lane->ready_jobs > 0 && !lane->queue->is_halted()) {
       ++pool.next_lane;
       return lane;
     }
@@ -158,7 +159,7 @@ void Scheduler::offer(Slot& slot, Job& job, Moment now, Effects& effects) {
 }
 
 void Scheduler::list_if_runnable(Lane& lane) {
-  if (lane.runnable || lane.ready_jobs == 0 || lane.queue->row.paused) return;
+  if (lane.runnable || lane.ready_jobs == 0 || lane.queue->is_halted()) return;
   lane.runnable = true;
   lane.pool->runnable.push_back(&lane);
 }
@@ -233,6 +234,11 @@ void Scheduler::on(const event::SlotReady& ready, Moment now, Effects& effects) 
 void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) {
   Job* const job = jobs_.find(revoked.fence.job);
   if (job == nullptr || job->fence() != revoked.fence || job->slot != revoked.slot) return;
+  if (!purges_.empty()) {
+    if (const auto purge = purges_.find(job->lane->queue->row.id); purge != purges_.end()) {
+      purge->second.asked_back.erase(job->id);
+    }
+  }
   if (revoked.revoked) {
     if (job->doom == Doom::kNone) return requeue(*job);
     take_back(*job);
@@ -271,6 +277,7 @@ void Scheduler::spare(Job& job) {
 void Scheduler::mark_taken(Job& job, Instant taken_at, Moment now, Effects& effects) {
   if (job.phase == Phase::kTaken) return;
   note_change(job, JobState::kRunning, taken_at, nullptr, now, effects);
+  count_start(job, taken_at, now);
   job.phase = Phase::kTaken;
   job.taken_at = taken_at;
   if (job.doom != Doom::kNone) return;

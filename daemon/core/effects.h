@@ -66,10 +66,14 @@ struct WorkerChange {
   int signal = 0;     // ended; 0: it exited
 };
 
+struct QueueGone {
+  std::string name;
+};
+
 // What those who watch are told. Only while event::Record asks for it.
 struct Change {
   WallTime at;
-  std::variant<JobChange, QueueRow, WorkerChange> what;
+  std::variant<JobChange, QueueRow, WorkerChange, QueueGone> what;
 };
 
 struct QueuePut {
@@ -87,6 +91,15 @@ struct ScheduleProblem {
   std::string name;
   WallTime firing;
   Error error;
+};
+
+struct QueuePurged {
+  Token token = 0;
+  std::uint64_t cancelled = 0;
+};
+
+struct QueueDeleted {
+  Token token = 0;
 };
 
 struct Registered {
@@ -160,6 +173,8 @@ struct Effects {
   std::vector<effect::Cancelled> cancelled;
   std::vector<effect::QueuePut> queues_put;
   std::vector<effect::ScheduleChanged> schedules_changed;
+  std::vector<effect::QueuePurged> queues_purged;
+  std::vector<effect::QueueDeleted> queues_deleted;
   std::vector<effect::Offer> offers_after_commit;
   std::vector<effect::Change> changes;
   std::vector<effect::Registered> registered;
@@ -187,9 +202,9 @@ struct Effects {
   }
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {
-    return accepted.empty() && cancelled.empty() && queues_put.empty() && schedules_changed.empty() &&
-           offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
-           deliveries.empty();
+    return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() &&
+           queues_deleted.empty() && schedules_changed.empty() && offers_after_commit.empty() && changes.empty() &&
+           registered.empty() && replayed.empty() && deliveries.empty();
   }
   // The group that leaves at once is empty.
   [[nodiscard]] bool nothing_at_once() const {

@@ -283,6 +283,7 @@ void Scheduler::end_doomed(Job& job, std::string_view result, const Cause* measu
 
 void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   note_change(job, end.state, end.ran.finished, end.cause.get(), now, effects);
+  count_ended(job, end.state, effects);
   Ending& ending = effects.ending_of(job.id);
   ending.state = end.state;
   // An at-most-once job that ran is not offered again, so one that did not run now never did.

@@ -53,6 +53,8 @@ struct Submit {
   Lineage lineage = {};       // of each job
   WallTime start_at = {};     // none of them starts before; 0: at once, or
   Duration start_after{};     // not before so long after now
+  bool waits = false;         // for room in a queue that is full, rather than be refused
+  bool is_next = false;       // it has waited, and is before all others that do
 };
 
 struct Cancel {
@@ -64,13 +66,28 @@ struct Cancel {
   bool waits = true;              // answered by the job's end; else by its stop already, once that is on disk
 };
 
-// Creates a queue, or pauses or resumes one that exists.
+// With a discipline: creates a queue, or finds one that is the same. Without: changes one that exists.
 struct PutQueue {
   Token token = 0;
   std::string name;
-  std::optional<Discipline> discipline;  // may be left out for a queue that exists; never changes
+  std::optional<Discipline> discipline;  // never changes
   std::optional<bool> paused;
-  std::optional<QueueOptions> options;  // all of them, in place of those it has
+  std::optional<QueueOptions> options;  // of a queue that is created, all of them: one that exists must have the same
+  std::vector<QueueField> changed_options;  // of a queue that exists, those of `options` that it gets
+  std::optional<bool> draining;
+};
+
+// Cancels what is queued. Until that is done nothing of the queue starts, and nothing new comes in.
+struct PurgeQueue {
+  Token token = 0;
+  Principal who;
+  std::string name;
+};
+
+// Refused while it has unfinished jobs.
+struct DeleteQueue {
+  Token token = 0;
+  std::string name;
 };
 
 // Creates a schedule, or puts another in the place of the one with its name.
@@ -254,7 +271,7 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PutSchedule, event::ChangeSchedule,
+using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue, event::PutSchedule, event::ChangeSchedule,
                            event::PoolReady, event::SlotReady, event::SlotEnded, event::Adopt, event::Done,
                            event::Revoked, event::OfferRefused, event::Head, event::Taken, event::Progress,
                            event::Pulse, event::Claimed, event::Loaded, event::DelayedClaimed, event::KeysFound,

@@ -94,7 +94,7 @@ std::vector<LaneFigures> Scheduler::lanes() const {
   for (const auto& queue : queues_) {
     const bool shown =
         std::ranges::any_of(lanes_, [&](const auto& entry) { return entry.second->queue == queue.get(); });
-    if (!shown) figures.push_back({queue->row.name, "", queue->row.discipline, queue->row.paused});
+    if (!shown) figures.push_back({queue->row.name, "", queue->row.discipline, queue->is_halted()});
   }
   return figures;
 }
@@ -151,7 +151,7 @@ Duration Scheduler::slack() const {
 }
 
 bool Scheduler::idle() const {
-  if (jobs_.size() > 0 || keyed_.jobs > 0) return false;
+  if (jobs_.size() > 0 || keyed_.jobs > 0 || held_jobs_ > 0) return false;
   return std::ranges::all_of(lanes_, [](const auto& entry) { return entry.second->backlog_jobs == 0; });
 }
 
@@ -189,9 +189,21 @@ void Scheduler::audit() const {
       }
     }
     FUTURED_CHECK(ready == lane->ready_jobs, "a lane counts its ready jobs");
-    FUTURED_CHECK(ready == 0 || lane->queue->row.paused || lane->runnable, "a lane with work is runnable");
+    FUTURED_CHECK(ready == 0 || lane->queue->is_halted() || lane->runnable, "a lane with work is runnable");
     FUTURED_CHECK(lane->backlog_jobs > 0 || !lane->boundary, "a lane without backlog has no boundary");
   }
+
+  std::map<const QueueState*, std::uint64_t> unfinished;
+  for (const auto& [key, lane] : lanes_) unfinished[lane->queue] += lane->backlog_jobs;
+  jobs_.for_each([&](const Job& job) { unfinished[job.lane->queue] += job.counted ? 0 : 1; });
+  std::size_t held = 0;
+  for (const auto& queue : queues_) {
+    FUTURED_CHECK(unfinished[queue.get()] == queue->jobs, "a queue counts its unfinished jobs");
+    FUTURED_CHECK(queue->jobs > 0 || queue->bytes == 0, "a queue without jobs has no bytes");
+    FUTURED_CHECK(queue->purging == purges_.contains(queue->row.id), "a queue knows that it is being purged");
+    for (const HeldSubmit& one : queue->held) held += one.jobs;
+  }
+  FUTURED_CHECK(held == held_jobs_, "jobs that wait for room are counted");
 
   std::size_t offered = 0;
   for (const auto& slot : slots_) {

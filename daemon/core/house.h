@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,14 +14,89 @@
 #include <unordered_set>
 #include <vector>
 
+#include "base/limits.h"
 #include "daemon/core/callbacks.h"
+#include "daemon/core/event.h"
 #include "daemon/core/job.h"
 #include "daemon/core/rows.h"
 
 namespace futured {
 
+// How many of a queue's jobs started in each of the last seconds.
+class StartCounts {
+ public:
+  static constexpr std::int64_t kSeconds = 10;
+
+  void add(Instant now) {
+    roll(now);
+    ++counts_[static_cast<std::size_t>(second_ % kSlots)];
+  }
+  // Over the last full seconds; the one that is under way would be counted short.
+  [[nodiscard]] double per_second(Instant now) const {
+    StartCounts counts = *this;
+    counts.roll(now);
+    std::uint64_t sum = 0;
+    for (std::int64_t ago = 1; ago <= kSeconds; ++ago) {
+      if (counts.second_ >= ago) sum += counts.counts_[static_cast<std::size_t>((counts.second_ - ago) % kSlots)];
+    }
+    return static_cast<double>(sum) / static_cast<double>(kSeconds);
+  }
+
+ private:
+  static constexpr std::int64_t kSlots = kSeconds + 1;
+
+  void roll(Instant now) {
+    const std::int64_t second = std::max(now.ns / 1'000'000'000, second_);
+    const std::int64_t from = std::max(second_ + 1, second - kSlots + 1);
+    for (std::int64_t at = from; at <= second; ++at) counts_[static_cast<std::size_t>(at % kSlots)] = 0;
+    second_ = second;
+  }
+
+  std::array<std::uint32_t, kSlots> counts_{};
+  std::int64_t second_ = 0;
+};
+
+// How long the last jobs of a queue waited for their first start.
+class StartWaits {
+ public:
+  void add(Duration wait) {
+    const auto us = static_cast<float>(std::max<std::int64_t>(wait.count(), 0) / 1000);
+    if (us_.size() < limits::kQueueWaitsKept) {
+      us_.push_back(us);
+    } else {
+      us_[next_++ % limits::kQueueWaitsKept] = us;
+    }
+  }
+  [[nodiscard]] const std::vector<float>& us() const { return us_; }
+
+ private:
+  std::vector<float> us_;
+  std::size_t next_ = 0;
+};
+
+// A submit that waits for room in its queue, and how much it needs.
+struct HeldSubmit {
+  event::Submit submit;
+  std::uint64_t jobs = 0;
+  std::uint64_t bytes = 0;
+};
+
 struct QueueState {
   QueueRow row;
+  std::uint64_t jobs = 0;       // unfinished
+  std::uint64_t bytes = 0;      // of their payloads
+  std::size_t bytes_at = 0;     // place among Batch::queue_bytes, while the last entry of this queue is there
+  std::list<HeldSubmit> held;   // wait for room, in this order
+  bool purging = false;         // Scheduler::purges_ has it
+  std::uint64_t succeeded = 0;  // since the start, as the three below
+  std::uint64_t failed = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t timed_out = 0;
+  StartCounts starts;
+  StartWaits waits;
+
+  // Nothing of it is handed out.
+  [[nodiscard]] bool is_halted() const { return row.paused || purging; }
 };
 
 struct PoolState;
@@ -63,7 +140,7 @@ struct Lane {
   // ready_jobs > 0.
   [[nodiscard]] Job* next() const { return ready.begin()->second.front(); }
   [[nodiscard]] OrderKey key_of(const Job& job) const {
-    return order_key(queue->row.discipline, job.spec->spec.priority, job.id);
+    return order_key(queue->row.discipline, job.spec->spec, job.id);
   }
   [[nodiscard]] BacklogKey backlog_key(OrderKey key) const;
 };
@@ -160,6 +237,7 @@ enum class TimerKind : std::uint8_t {
   kGrow,             // of a pool, by its first slot
   kShrink,           // likewise
   kStrays,           // of a slot
+  kPurge,            // of a queue: the next step
 };
 
 struct Timer {

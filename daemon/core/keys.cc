@@ -105,6 +105,9 @@ void Scheduler::accept_keyed(const event::Submit& submit, KnownKeys& known, Mome
       effects.refused.push_back({submit.token, sound.error()});
       return;
     }
+    std::uint64_t bytes = 0;
+    for (const std::uint32_t item : fresh) bytes += submit.ends[item] - (item == 0 ? 0 : submit.ends[item - 1]);
+    if (!has_room(submit, *(*spec)->lane->queue, fresh.size(), bytes, effects)) return;
     accepted.first = add_jobs(submit, fresh, **spec, now, effects);
   }
   std::vector<JobId> first_of(submit.keys.size());  // job of each key

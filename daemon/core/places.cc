@@ -71,7 +71,7 @@ QueuePlace Scheduler::place_of(JobId id, const JobSpec& spec, PoolId pool) const
   }
   const Lane* const lane = lane_named(spec.queue, pool);
   if (lane == nullptr || lane->backlog_jobs == 0) return {};
-  const OrderKey key = order_key(lane->queue->row.discipline, spec.priority, id);
+  const OrderKey key = order_key(lane->queue->row.discipline, spec, id);
   return {handed_out(*lane) + lane->ready_jobs + backlog_place(*lane, key), true};
 }
 

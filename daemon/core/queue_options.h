@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/result.h"
 #include "base/time.h"
 
 namespace futured {
@@ -52,5 +54,29 @@ struct QueueOptions {
 
   bool operator==(const QueueOptions&) const = default;
 };
+
+// A change names those it sets; the others stay as they are.
+enum class QueueField : std::uint8_t {
+  kConcurrencyMax,
+  kConcurrencyPerKeyMax,
+  kRate,
+  kRatePerKey,
+  kQueuedJobsMax,
+  kQueuedBytesMax,
+  kPools,
+  kWeight,
+  kFair,
+  kAgeing,
+  kDefaultRetries,
+  kDefaultTimeouts,
+  kDefaultRetention,
+};
+
+// Takes the named fields over from `changed`.
+void change(QueueOptions& options, const QueueOptions& changed, const std::vector<QueueField>& fields);
+
+// As the store keeps them: docs/formats/database.md. Nothing but defaults is no bytes at all.
+[[nodiscard]] std::string encode_queue_options(const QueueOptions& options);
+[[nodiscard]] Result<QueueOptions> decode_queue_options(std::string_view encoded);
 
 }  // namespace futured

@@ -37,6 +37,12 @@ Status Scheduler::check_submit(const event::Submit& submit, const SpecState& spe
     return Error{ErrorCode::kResourceExhausted, "spec.callbacks: " + std::to_string(limits::kBatchesWatchedMax) +
                                                     " batches with a callback for the whole have not ended; try again"};
   }
+  if (const QueueRow& queue = spec.lane->queue->row; queue.draining) {
+    return Error{ErrorCode::kFailedPrecondition,
+                 "queue \"" + queue.name +
+                     "\" is draining and takes no new jobs; name another one, or let it take "
+                     "jobs again with fut queue resume"};
+  }
   if (const Status fits = check_memory(spec.spec, *spec.lane->pool); !fits.ok()) return fits.error();
   if (const Status fits = check_start(submit, spec.spec, now); !fits.ok()) return fits.error();
   // The job and the record that its delivery is done are one commit: so it is made exactly once.

@@ -97,6 +97,16 @@ struct QueueRow {
   Discipline discipline = Discipline::kFifo;
   bool paused = false;
   QueueOptions options;
+  bool draining = false;  // refuses new jobs
+  WallTime created_at;    // 0: by an earlier version, which did not note it
+  std::uint64_t bytes =
+      0;  // payloads of its unfinished jobs, as a snapshot has them; a commit tells them in QueueBytes
+};
+
+// What the payloads of a queue's unfinished jobs come to once the batch is committed.
+struct QueueBytes {
+  QueueId queue;
+  std::uint64_t bytes = 0;
 };
 
 // Pools are configured, not stored; the store only remembers which number stands for which name.
@@ -181,7 +191,9 @@ struct WholeBatchRow {
 // All row changes of one or more turns. Committed whole or not at all.
 struct Batch {
   std::vector<SpecRow> specs;
-  std::vector<QueueRow> queues;  // inserted, or replaced by id
+  std::vector<QueueId> queues_removed;  // before those of `queues`
+  std::vector<QueueRow> queues;         // inserted, or replaced by id; their `bytes` come from queue_bytes
+  std::vector<QueueBytes> queue_bytes;  // of queues that are there
   std::vector<PoolRow> pools;
   std::vector<JobRow> jobs;  // ascending ids, each above those of all batches before
   std::vector<OutcomeRow> outcomes;
@@ -203,7 +215,7 @@ struct Batch {
   std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
-    return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
+    return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
            starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
            backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
            deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&

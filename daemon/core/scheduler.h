@@ -95,6 +95,22 @@ struct LaneFigures {
   std::uint64_t running = 0;  // offered or taken
 };
 
+// Of one queue, all its lanes together.
+struct QueueFigures {
+  QueueRow row;
+  std::uint64_t queued = 0;
+  std::uint64_t delayed = 0;
+  std::uint64_t running = 0;
+  std::uint64_t bytes = 0;      // payloads of its unfinished jobs
+  std::uint64_t succeeded = 0;  // since the daemon's start, as the three below
+  std::uint64_t failed = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t timed_out = 0;
+  double starts_per_second = 0;  // over the last 10 s
+  Duration wait_p50{0};          // from the submit to the first start, of the last ones
+  Duration wait_p99{0};
+};
+
 // Of a job that waits, among those of its queue that go to the same pool.
 struct QueuePlace {
   std::uint64_t position = 0;  // 1: it is next; 0: it does not wait
@@ -159,6 +175,12 @@ class Scheduler {
   // Known to be running now, ascending ids.
   [[nodiscard]] std::vector<LiveJob> running() const;
   [[nodiscard]] std::vector<LaneFigures> lanes() const;
+  // Empty: there is none of that name.
+  [[nodiscard]] std::optional<QueueFigures> queue(const std::string& name, Instant now) const;
+  // At most so many whose names come after `after`, by name.
+  [[nodiscard]] std::vector<QueueFigures> queues(const std::string& after, std::size_t most, Instant now) const;
+  // Those in which submits wait for room.
+  [[nodiscard]] std::vector<std::string> full_queues() const;
   [[nodiscard]] std::vector<SlotFigures> slots() const;
   // Of a job that has not ended; `spec` is its own. Counted where that costs little; far from both ends of what is
   // resident, and in the backlog, estimated from its number.
@@ -189,7 +211,7 @@ class Scheduler {
 
  private:
   // setup.cc
-  void set_up_queues(const Snapshot& snapshot, Effects& effects);
+  void set_up_queues(const Snapshot& snapshot, Moment now, Effects& effects);
   void set_up_pools(const Snapshot& snapshot, Effects& effects);
   void set_up_cancels(const Snapshot& snapshot);
   void load_cancelled(Effects& effects);
@@ -198,7 +220,6 @@ class Scheduler {
 
   // submit.cc
   void on(const event::Submit& submit, Moment now, Effects& effects);
-  void on(const event::PutQueue& put, Moment now, Effects& effects);
   [[nodiscard]] JobId add_jobs(const event::Submit& submit, const std::vector<std::uint32_t>& items, SpecState& spec,
                                Moment now, Effects& effects);
   [[nodiscard]] static Status check_priority(const QueueRow& queue, std::int32_t priority);
@@ -219,6 +240,41 @@ class Scheduler {
   void place(Job& job, const StoredJob& stored, Moment now, Effects& effects);
   void release_held(Moment now, Effects& effects);
   void arm_submit_timers(Job& job, Moment now);
+
+  // queue_defaults.cc
+  [[nodiscard]] static Result<JobSpec> settle(JobSpec spec, const QueueRow& queue);
+
+  // queues.cc
+  [[nodiscard]] Result<QueueState*> queue_named(const std::string& name) const;
+  void on(const event::PutQueue& put, Moment now, Effects& effects);
+  void create_queue(const event::PutQueue& put, Moment now, Effects& effects);
+  [[nodiscard]] static Status check_same(const QueueRow& row, const event::PutQueue& put);
+  [[nodiscard]] Status check_pools(const event::PutQueue& put) const;
+  void change_queue(QueueState& queue, const QueueRow& wanted, Moment now, Effects& effects);
+  void wake_lanes(QueueState& queue, Effects& effects);
+  [[nodiscard]] Status check_deletable(const QueueState& queue) const;
+  void on(const event::DeleteQueue& asked, Moment now, Effects& effects);
+
+  // room.cc
+  // False: the submit was refused, or waits.
+  [[nodiscard]] bool has_room(const event::Submit& submit, QueueState& queue, std::uint64_t jobs, std::uint64_t bytes,
+                              Effects& effects);
+  void let_in_held(Moment now, Effects& effects);
+  static void note_bytes(QueueState& queue, Effects& effects);
+  static void count_added(QueueState& queue, std::uint64_t jobs, std::uint64_t bytes, Effects& effects);
+  static void count_ended(const Job& job, JobState state, Effects& effects);
+  static void count_start(const Job& job, Instant started, Moment now);
+
+  // queue_figures.cc
+  void add_lanes(const std::map<const QueueState*, QueueFigures*>& wanted) const;
+
+  // purge.cc
+  void on(const event::PurgeQueue& asked, Moment now, Effects& effects);
+  void purge_step(QueueId id, Moment now, Effects& effects);
+  void purge_one(Job& job, Moment now, Effects& effects);
+  [[nodiscard]] std::size_t cancel_ready(const QueueState& queue, std::size_t most, Moment now, Effects& effects);
+  [[nodiscard]] std::size_t cancel_delayed(const QueueState& queue, std::size_t most, Moment now, Effects& effects);
+  [[nodiscard]] bool has_queued(const QueueState& queue) const;
 
   // keys.cc
   void ask_for_keys(Effects& effects);
@@ -443,6 +499,8 @@ class Scheduler {
 
   Deliveries deliveries_;
 
+  // As they were asked, and as their queue made them: what leads to a known spec while the queue stays as it is.
+  std::unordered_map<JobSpec, SpecState*, JobSpecHash> asked_specs_;
   std::unordered_map<JobSpec, SpecState*, JobSpecHash> specs_;
   std::unordered_map<SpecId, std::unique_ptr<SpecState>> specs_by_id_;
   std::uint64_t next_spec_ = 1;
@@ -450,6 +508,14 @@ class Scheduler {
   std::uint64_t next_id_ = 1;
   std::uint64_t ids_until_ = 1;
 
+  std::uint32_t next_queue_ = 1;  // above every id that this daemon has seen
+  std::size_t held_jobs_ = 0;     // of submits that wait for room in their queues
+  struct Purge {
+    std::vector<Token> tokens;
+    std::uint64_t cancelled = 0;
+    std::unordered_set<JobId> asked_back;  // offers whose Revoke was not answered yet
+  };
+  std::map<QueueId, Purge> purges_;
   std::vector<std::unique_ptr<QueueState>> queues_;
   std::unordered_map<std::string, QueueState*> queue_by_name_;
   std::vector<std::unique_ptr<PoolState>> pools_;  // configured ones first, in the order of the setup

@@ -14,7 +14,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
       next_spec_(snapshot.specs_until),
       next_id_(snapshot.ids_reserved_until),
       ids_until_(snapshot.ids_reserved_until) {
-  set_up_queues(snapshot, effects);
+  set_up_queues(snapshot, now, effects);
   set_up_pools(snapshot, effects);
   (void)take_ids(0, effects);  // no id leaves before its block is committed
 
@@ -27,6 +27,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     const auto pool = pool_by_id.find(backlog.pool);
     FUTURED_CHECK(queue != queue_by_id.end() && pool != pool_by_id.end(), "the store knows its queues and pools");
     lane_of(*queue->second, *pool->second).backlog_jobs = backlog.jobs;
+    queue->second->jobs += backlog.jobs;
   }
 
   for (const LaneBacklog& delayed : snapshot.delayed) {
@@ -44,6 +45,10 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
   set_up_cancels(snapshot);
   know_specs(live.specs);
   know_specs(snapshot.specs);
+  for (const StoredJob& stored : snapshot.resident) ++specs_by_id_.at(stored.spec)->lane->queue->jobs;
+  for (const auto& queue : queues_) {
+    if (queue->jobs == 0) queue->bytes = 0;
+  }
   for (const StoredJob& stored : live.jobs) {
     if (is_terminal(stored.state)) continue;
     Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);
@@ -56,7 +61,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     SpecState& spec = *specs_by_id_.at(stored.spec);
     // A lane that has a backlog starts wholly from it: that keeps its order without a merge.
     if (spec.lane->backlog_jobs > 0 && !stored.started && !cancel_wishes_.contains(stored.id)) {
-      spill(*spec.lane, order_key(spec.lane->queue->row.discipline, spec.spec.priority, stored.id), false, effects);
+      spill(*spec.lane, order_key(spec.lane->queue->row.discipline, spec.spec, stored.id), false, effects);
       note_deadline(spec.spec, stored.attempts, stored.submitted_at, std::max(stored.submitted_at, stored.start_at),
                     stored.id, 1, now, effects);
     } else {
@@ -71,15 +76,13 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
 
 Scheduler::~Scheduler() = default;
 
-void Scheduler::set_up_queues(const Snapshot& snapshot, Effects& effects) {
-  std::uint32_t next = 1;
-  for (const QueueRow& row : snapshot.queues) {
-    add_queue(row);
-    next = std::max(next, row.id.value + 1);
-  }
+void Scheduler::set_up_queues(const Snapshot& snapshot, Moment now, Effects& effects) {
+  for (const QueueRow& row : snapshot.queues) add_queue(row);
   const auto ensure = [&](const std::string& name, Discipline discipline) {
     if (queue_by_name_.contains(name)) return;
-    effects.rows.queues.push_back(add_queue({QueueId{next++}, name, discipline, false}).row);
+    QueueRow row{QueueId{next_queue_}, name, discipline};
+    row.created_at = now.wall;
+    effects.rows.queues.push_back(add_queue(std::move(row)).row);
   };
   for (const QueueSetup& queue : setup_.queues) ensure(queue.name, queue.discipline);
   ensure("default", Discipline::kFifo);
@@ -145,6 +148,8 @@ void Scheduler::load_cancelled(Effects& effects) {
 QueueState& Scheduler::add_queue(QueueRow row) {
   queues_.push_back(std::make_unique<QueueState>(QueueState{std::move(row)}));
   QueueState& queue = *queues_.back();
+  queue.bytes = queue.row.bytes;
+  next_queue_ = std::max(next_queue_, queue.row.id.value + 1);
   queue_by_name_[queue.row.name] = &queue;
   return queue;
 }

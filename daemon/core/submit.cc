@@ -30,6 +30,8 @@ void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
     effects.refused.push_back({submit.token, sound.error()});
     return;
   }
+  const auto count = static_cast<std::uint64_t>(submit.ends.size());
+  if (!has_room(submit, *(*spec)->lane->queue, count, submit.bytes->size(), effects)) return;
   const JobId first = add_jobs(submit, {}, **spec, now, effects);
   effects.accepted.push_back({submit.token, first, static_cast<std::uint32_t>(submit.ends.size()), {}, {}});
 }
@@ -49,12 +51,14 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
   }
   std::uint32_t spilled = 0;
   JobId first_spilled;
+  std::uint64_t bytes = 0;
   for (std::uint32_t i = 0; i < count; ++i) {
     const JobId id{first.value + i};
     const std::uint32_t item = items.empty() ? i : items[i];
     const std::uint32_t begin = item == 0 ? 0 : submit.ends[item - 1];
     SharedBytes payload{submit.bytes, begin, submit.ends[item] - begin};
-    const OrderKey key = order_key(lane.queue->row.discipline, spec.spec.priority, id);
+    bytes += payload.size;
+    const OrderKey key = order_key(lane.queue->row.discipline, spec.spec, id);
     const bool resident = !goes_to_backlog(lane, key, sizeof(Job) + payload.size);
     if (resident) {
       Job& job = add_job(id, spec, lane, payload);
@@ -88,52 +92,10 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
     const auto run = static_cast<std::uint32_t>(first.value + spilled - first_spilled.value);
     note_deadline(spec.spec, 0, now.wall, now.wall, first_spilled, run, now, effects);
   }
+  count_added(*lane.queue, count, bytes, effects);
   spill_excess(lane, now, effects);
   refill(lane, effects);
   return first;
-}
-
-void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
-  const auto found = queue_by_name_.find(put.name);
-  const auto refuse = [&](ErrorCode code, std::string why) {
-    effects.refused.push_back({put.token, {code, std::move(why)}});
-  };
-  if (found == queue_by_name_.end()) {
-    if (!put.discipline) {
-      return refuse(ErrorCode::kNotFound, "no queue \"" + put.name + "\"; fut queue ls shows those that exist");
-    }
-    if (queues_.size() >= limits::kQueuesMax) {
-      return refuse(ErrorCode::kResourceExhausted, "there are " + std::to_string(queues_.size()) + " queues already");
-    }
-    std::uint32_t next = 1;
-    for (const auto& queue : queues_) next = std::max(next, queue->row.id.value + 1);
-    const QueueState& queue = add_queue(
-        {QueueId{next}, put.name, *put.discipline, put.paused.value_or(false), put.options.value_or(QueueOptions{})});
-    effects.rows.queues.push_back(queue.row);
-    note_queue(queue.row, now, effects);
-    effects.queues_put.push_back({put.token, queue.row});
-    return;
-  }
-  QueueState& queue = *found->second;
-  if (put.discipline && *put.discipline != queue.row.discipline) {
-    return refuse(ErrorCode::kAlreadyExists, "queue \"" + put.name + "\" exists and is " +
-                                                 std::string(to_string(queue.row.discipline)) +
-                                                 "; the order of a queue never changes");
-  }
-  const bool is_changed =
-      (put.paused && *put.paused != queue.row.paused) || (put.options && *put.options != queue.row.options);
-  if (is_changed) {
-    queue.row.paused = put.paused.value_or(queue.row.paused);
-    if (put.options) queue.row.options = *put.options;
-    effects.rows.queues.push_back(queue.row);
-    note_queue(queue.row, now, effects);
-    for (auto& [key, lane] : lanes_) {
-      if (lane->queue != &queue) continue;
-      list_if_runnable(*lane);
-      refill(*lane, effects);
-    }
-  }
-  effects.queues_put.push_back({put.token, queue.row});
 }
 
 Status Scheduler::check_priority(const QueueRow& queue, std::int32_t priority) {
@@ -144,30 +106,32 @@ Status Scheduler::check_priority(const QueueRow& queue, std::int32_t priority) {
 }
 
 Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
-  const auto found = specs_.find(spec);
-  if (found != specs_.end() && found->second->task) return found->second;
+  const auto asked = asked_specs_.find(spec);
+  if (asked != asked_specs_.end() && asked->second->task) return asked->second;
 
   const auto queue = queue_by_name_.find(spec.queue);
   if (queue == queue_by_name_.end()) {
     return Error{ErrorCode::kNotFound, "no queue \"" + spec.queue +
                                            "\"; fut queue ls shows those that exist, fut queue " + "create makes one"};
   }
+  // What the queue gives and the pool are settled here, once: a later change of the queue, or tasks that another pool
+  // has after a restart, change nothing of a job.
+  auto settled = settle(spec, queue->second->row);
+  if (!settled.ok()) return settled.error();
   if (const Status fits = check_priority(queue->second->row, spec.priority); !fits.ok()) return fits.error();
-  const auto pool = pool_for(spec);
+  const auto pool = pool_for(*settled);
   if (!pool.ok()) return pool.error();
-  if (found != specs_.end()) return found->second;
+  if (asked != asked_specs_.end()) return asked->second;
   const auto field = [](std::size_t i) { return "spec.callbacks[" + std::to_string(i) + "]"; };
   if (const Status sound = check_callbacks(spec.callbacks, field); !sound.ok()) return sound.error();
 
-  // The pool is settled here, once: tasks that another pool has after a restart do not move a job.
-  JobSpec settled = spec;
-  settled.pool = (*pool)->row.name;
-  const auto same = specs_.find(settled);
-  if (same != specs_.end()) return specs_[spec] = same->second;
+  settled->pool = (*pool)->row.name;
+  const auto same = specs_.find(*settled);
+  if (same != specs_.end()) return asked_specs_[spec] = same->second;
   forget_unused_specs();
-  const SpecRow row{SpecId{next_spec_++}, std::move(settled)};
+  const SpecRow row{SpecId{next_spec_++}, *std::move(settled)};
   effects.rows.specs.push_back(row);
-  return specs_[spec] = &know_spec(row);
+  return asked_specs_[spec] = &know_spec(row);
 }
 
 Result<PoolState*> Scheduler::pool_for(const JobSpec& spec) const {
@@ -238,8 +202,10 @@ void Scheduler::resolve_task(SpecState& spec) const {
 void Scheduler::forget_unused_specs() {
   constexpr std::size_t kSpecsKept = 4096;
   if (specs_by_id_.size() < 2 * kSpecsKept) return;
-  std::erase_if(specs_, [](const auto& entry) { return entry.second->jobs == 0; });
-  std::erase_if(specs_by_id_, [](const auto& entry) { return entry.second->jobs == 0; });
+  const auto is_unused = [](const auto& entry) { return entry.second->jobs == 0; };
+  std::erase_if(asked_specs_, is_unused);
+  std::erase_if(specs_, is_unused);
+  std::erase_if(specs_by_id_, is_unused);
 }
 
 // Reserves the next block while the last one still has room, so that an id is committed as reserved long before use.

@@ -6,7 +6,7 @@ namespace futured {
 namespace {
 
 bool is_of_job(TimerKind kind) { return kind < TimerKind::kBacklogDeadline; }
-bool is_of_slot(TimerKind kind) { return kind >= TimerKind::kHeadCheck; }
+bool is_of_slot(TimerKind kind) { return kind >= TimerKind::kHeadCheck && kind <= TimerKind::kShrink; }
 
 }  // namespace
 
@@ -26,6 +26,10 @@ void Scheduler::on(const event::TimerDue&, Moment now, Effects& effects) {
     if (is_of_slot(timer->kind)) {
       if (Slot* const slot = slot_of(SlotId{static_cast<std::uint32_t>(timer->target)}))
         fire_slot(*timer, *slot, now, effects);
+      continue;
+    }
+    if (timer->kind == TimerKind::kPurge) {
+      purge_step(QueueId{static_cast<std::uint32_t>(timer->target)}, now, effects);
       continue;
     }
     if (timer->kind == TimerKind::kBacklogDeadline) {
@@ -98,6 +102,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
     case TimerKind::kGrow:
     case TimerKind::kShrink:
     case TimerKind::kStrays:
+    case TimerKind::kPurge:
       FUTURED_CHECK(false, "timers of no job go elsewhere");
   }
 }

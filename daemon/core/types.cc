@@ -18,6 +18,7 @@ std::size_t JobSpecHash::operator()(const JobSpec& spec) const noexcept {
   hash = mix(hash, static_cast<std::size_t>(spec.soft_timeout.count()));
   hash = mix(hash, static_cast<std::size_t>(spec.run_timeout.count()));
   hash = mix(hash, static_cast<std::size_t>(spec.heartbeat_timeout.count()));
+  hash = mix(hash, static_cast<std::size_t>(spec.front));
   return hash;
 }
 

@@ -95,6 +95,7 @@ struct JobSpec {
   std::uint32_t crashes_max = limits::kCrashesDefault;  // workers it may take down; the last of them ends it
   std::string callbacks;                                // encoded (daemon/core/callbacks.h); empty: none
   Duration retention{0};                                // kept so long after its end; 0: as the daemon's policy says
+  bool front = false;                                   // ahead of its equals
 
   bool operator==(const JobSpec&) const = default;
 };
@@ -136,7 +137,7 @@ struct SharedBytes {
 // Where a job stands in its lane's order: ascending (rank, id). A lane is the jobs of one queue for one pool.
 struct OrderKey {
   std::int64_t rank = 0;   // priority: -priority; fifo, lifo: 0
-  std::int64_t order = 0;  // fifo, priority: the id; lifo: -id
+  std::int64_t order = 0;  // fifo, priority: the id; lifo, and a job that goes to the front: -id
 
   auto operator<=>(const OrderKey&) const = default;
 };
@@ -152,6 +153,12 @@ struct OrderKey {
       return {-static_cast<std::int64_t>(priority), number};
   }
   return {0, number};
+}
+
+[[nodiscard]] inline OrderKey order_key(Discipline discipline, const JobSpec& spec, JobId id) {
+  OrderKey key = order_key(discipline, spec.priority, id);
+  if (spec.front) key.order = -static_cast<std::int64_t>(id.value);
+  return key;
 }
 
 [[nodiscard]] constexpr JobId job_of(OrderKey key) {

@@ -18,8 +18,10 @@ Lane& Scheduler::lane_of(QueueState& queue, PoolState& pool) {
 // A lane with a backlog takes in only what sorts before it. One without starts a backlog when memory is used up.
 bool Scheduler::goes_to_backlog(const Lane& lane, OrderKey key, std::size_t cost) const {
   if (lane.backlog_jobs > 0) {
-    // In a lifo lane a new job sorts before everything, whatever the backlog holds.
-    return lane.boundary ? key > *lane.boundary : lane.queue->row.discipline != Discipline::kLifo;
+    if (lane.boundary) return key > *lane.boundary;
+    // In a lifo lane a new job sorts before everything, whatever the backlog holds, and so does one that goes to the
+    // front of a fifo lane. Of a priority queue's backlog no rank is known here.
+    return key.order > 0 || lane.queue->row.discipline == Discipline::kPriority;
   }
   if (window_bytes_ + cost <= window_bytes_max_ || lane.resident_jobs < limits::kWindowJobsPerQueueMin) return false;
   return lane.ready_jobs == 0 || key > lane.key_of(*lane.ready.rbegin()->second.back());
@@ -89,7 +91,8 @@ void Scheduler::unready(Job& job) {
 
 void Scheduler::refill(Lane& lane, Effects& effects) {
   if (lane.backlog_jobs == 0 || lane.claiming || lane.ready_jobs > limits::kClaimJobsMax / 2) return;
-  if (lane.pool->slots.empty() || lane.queue->row.paused) return;  // nothing would run them
+  const bool is_of_use = lane.queue->purging || (!lane.pool->slots.empty() && !lane.queue->row.paused);
+  if (!is_of_use) return;  // nothing would run them, or cancel them
   const std::uint64_t room = window_bytes_ < window_bytes_max_ ? window_bytes_max_ - window_bytes_ : 0;
   if (room == 0 && lane.resident_jobs >= limits::kWindowJobsPerQueueMin) return;
   // At least the minimum of a lane, so that a window that is nearly full does not make claims of one job each.
@@ -108,7 +111,7 @@ void Scheduler::refill(Lane& lane, Effects& effects) {
 // taken from it, jobs that ended or became resident on another way are passed over.
 void Scheduler::on(const event::Claimed& claimed, Moment now, Effects& effects) {
   const ClaimAnswer& answer = claimed.answer;
-  Lane& lane = *lanes_.at({answer.claim.queue, answer.claim.pool});
+  Lane& lane = *lanes_.at({answer.claim.queue, answer.claim.pool});  // no queue is deleted while this is under way
   if (!lane.claim_is_void) {
     know_specs(answer.specs);
     for (const ClaimedJob& row : answer.jobs) {

@@ -79,6 +79,8 @@ void Loop::send_batch(Moment moment) {
                          std::exchange(effects_.cancelled, {}),
                          std::exchange(effects_.queues_put, {}),
                          std::exchange(effects_.schedules_changed, {}),
+                         std::exchange(effects_.queues_purged, {}),
+                         std::exchange(effects_.queues_deleted, {}),
                          std::exchange(effects_.offers_after_commit, {}),
                          std::exchange(effects_.changes, {}),
                          parts_.pools->cursors(),
@@ -217,6 +219,12 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   }
   for (const effect::ScheduleChanged& changed : deferred.schedules_changed) {
     if (const auto owed = owed_schedules_.extract(changed.token)) owed.mapped()(changed.row);
+  }
+  for (const effect::QueuePurged& purged : deferred.queues_purged) {
+    if (const auto owed = owed_purges_.extract(purged.token)) owed.mapped()(purged.cancelled);
+  }
+  for (const effect::QueueDeleted& deleted : deferred.queues_deleted) {
+    if (const auto owed = owed_deletes_.extract(deleted.token)) owed.mapped()({});
   }
   for (const effect::Registered& registered : deferred.registered) {
     if (const auto owed = owed_registers_.extract(registered.token)) owed.mapped()(registered.id);

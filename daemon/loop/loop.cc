@@ -78,6 +78,7 @@ void Loop::turn() {
     step(event::TurnEnd{}, moment);
     carry_out(moment);
   }
+  tell_full_queues();
   gauge_->stage("timers and offers", coarse_now());
 #ifndef NDEBUG
   if (figures_.turns % 64 == 0) scheduler_->audit();
@@ -265,6 +266,36 @@ void Loop::change_schedule(event::ChangeSchedule change, ScheduleReply reply) {
   });
 }
 
+void Loop::purge_queue(event::PurgeQueue purge, PurgeReply reply) {
+  post([this, purge = std::move(purge), reply = std::move(reply)]() mutable {
+    purge.token = next_token_++;
+    owed_purges_.emplace(purge.token, std::move(reply));
+    step(purge, now());
+  });
+}
+
+void Loop::delete_queue(event::DeleteQueue asked, DeleteReply reply) {
+  post([this, asked = std::move(asked), reply = std::move(reply)]() mutable {
+    asked.token = next_token_++;
+    owed_deletes_.emplace(asked.token, std::move(reply));
+    step(asked, now());
+  });
+}
+
+bool Loop::is_full(const std::string& queue) const {
+  if (!has_full_queues_.load(std::memory_order_relaxed)) return false;
+  const std::lock_guard lock(full_queues_mutex_);
+  return std::ranges::find(full_queues_, queue) != full_queues_.end();
+}
+
+void Loop::tell_full_queues() {
+  std::vector<std::string> full = scheduler_->full_queues();
+  if (full.empty() && !has_full_queues_.load(std::memory_order_relaxed)) return;
+  const std::lock_guard lock(full_queues_mutex_);
+  has_full_queues_.store(!full.empty(), std::memory_order_relaxed);
+  full_queues_ = std::move(full);
+}
+
 void Loop::reload_pool(std::string pool, ReloadReply reply) {
   post([this, pool = std::move(pool), reply = std::move(reply)] {
     if (const Status begun = parts_.pools->reload(pool); !begun.ok()) return reply(begun);
@@ -402,6 +433,10 @@ void Loop::answer(const effect::Refused& refused) {
     queue.mapped()(refused.error);
   } else if (const auto schedule = owed_schedules_.extract(refused.token)) {
     schedule.mapped()(refused.error);
+  } else if (const auto purge = owed_purges_.extract(refused.token)) {
+    purge.mapped()(refused.error);
+  } else if (const auto deletion = owed_deletes_.extract(refused.token)) {
+    deletion.mapped()(refused.error);
   } else if (const auto asked = owed_registers_.extract(refused.token)) {
     asked.mapped()(refused.error);
   }

@@ -118,6 +118,10 @@ class Loop {
   // Answered with the schedule as it is on disk.
   void put_schedule(event::PutSchedule put, ScheduleReply reply);
   void change_schedule(event::ChangeSchedule change, ScheduleReply reply);
+  void purge_queue(event::PurgeQueue purge, PurgeReply reply);
+  void delete_queue(event::DeleteQueue asked, DeleteReply reply);
+  // Submits wait for room in it: who hands in another one that may wait had better wait for its answer first.
+  [[nodiscard]] bool is_full(const std::string& queue) const;
   // Loads the pool's plugins anew. Answered when its next workers will have them, or why they will not.
   using ReloadReply = std::function<void(const Status&)>;
   void reload_pool(std::string pool, ReloadReply reply);
@@ -188,6 +192,8 @@ class Loop {
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
     std::vector<effect::ScheduleChanged> schedules_changed;
+    std::vector<effect::QueuePurged> queues_purged;
+    std::vector<effect::QueueDeleted> queues_deleted;
     std::vector<effect::Offer> offers;
     std::vector<effect::Change> changes;
     std::vector<pool::SlotCursor> cursors;
@@ -217,6 +223,7 @@ class Loop {
   void take_submits(Moment now);
   void carry_out(Moment now);
   void answer(const effect::Refused& refused);
+  void tell_full_queues();
   void make_offer(const effect::Offer& offer, Moment now);
   [[nodiscard]] bool revoke_offer(const effect::OfSlot& revoke);
   [[nodiscard]] Event inspect(SlotId slot);
@@ -267,6 +274,8 @@ class Loop {
   std::unordered_map<Token, CancelReply> owed_cancels_;
   std::unordered_map<Token, QueueReply> owed_queues_;
   std::unordered_map<Token, ScheduleReply> owed_schedules_;
+  std::unordered_map<Token, PurgeReply> owed_purges_;
+  std::unordered_map<Token, DeleteReply> owed_deletes_;
   std::unordered_map<Token, RegisterReply> owed_registers_;
   std::unordered_map<Token, ReplayReply> owed_replays_;
   std::map<std::string, ReloadReply> owed_reloads_;  // by pool
@@ -282,6 +291,9 @@ class Loop {
   Instant lanes_since_;  // the first of what came into them since the last turn; 0: nothing
   std::vector<std::weak_ptr<OutcomeSink>> paused_;
   std::atomic<std::size_t> waiting_jobs_{0};
+  std::atomic<bool> has_full_queues_{false};
+  mutable std::mutex full_queues_mutex_;
+  std::vector<std::string> full_queues_;  // as of the last turn; guarded by that
 
   const std::shared_ptr<LoopGauge> gauge_ = std::make_shared<LoopGauge>("core");
   std::shared_ptr<const LoopGauge> store_gauge_;  // of a thread that ends before calls do

@@ -55,6 +55,8 @@ using RegisterReply = std::function<void(const Result<CallbackId>&)>;
 using ReplayReply = std::function<void(std::uint64_t)>;
 using QueueReply = std::function<void(const Result<QueueRow>&)>;
 using ScheduleReply = std::function<void(const Result<ScheduleRow>&)>;
+using PurgeReply = std::function<void(const Result<std::uint64_t>&)>;  // how many were cancelled
+using DeleteReply = std::function<void(const Status&)>;
 
 // Output of a running job, as it comes.
 struct OutputChunk {

@@ -33,6 +33,7 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
   out.set_at_most_once(spec.at_most_once);
   out.set_crashes_max(spec.crashes_max);
   out.set_retention_ms(ms_of(spec.retention));
+  out.set_front(spec.front);
   api::Retries& retries = *out.mutable_retries();
   retries.set_max_attempts(spec.max_attempts);
   retries.set_backoff_ms(ms_of(spec.backoff));

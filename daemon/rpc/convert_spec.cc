@@ -10,8 +10,6 @@ namespace futured::rpc {
 
 namespace {
 
-constexpr std::int64_t kBackoffMsMaxDefault = 3'600'000;  // an hour, as types.proto says
-
 // The length of the UTF-8 sequence that `text` begins with; 0: it begins with none (RFC 3629).
 std::size_t utf8_length(std::string_view text) {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -139,7 +137,7 @@ Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec
   if (at_most_once && retries.max_attempts() > 1) {
     return invalid("spec.retries.max_attempts", "a job that runs at most once has one attempt");
   }
-  if (retries.max_attempts() != 0) spec.max_attempts = retries.max_attempts();
+  spec.max_attempts = retries.max_attempts();
   Status classes = add_classes(retries.only_classes(), "spec.retries.only_classes", spec.retry_only);
   if (classes.ok()) classes = add_classes(retries.except_classes(), "spec.retries.except_classes", spec.retry_except);
   if (!classes.ok()) return classes;
@@ -147,8 +145,7 @@ Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec
   const auto backoff = to_duration(retries.backoff_ms(), limits::kBackoffMsMax, "spec.retries.backoff_ms");
   if (!backoff.ok()) return backoff.error();
   spec.backoff = *backoff;
-  const std::int64_t most_ms = retries.backoff_ms_max() != 0 ? retries.backoff_ms_max() : kBackoffMsMaxDefault;
-  const auto most = to_duration(most_ms, limits::kBackoffMsMax, "spec.retries.backoff_ms_max");
+  const auto most = to_duration(retries.backoff_ms_max(), limits::kBackoffMsMax, "spec.retries.backoff_ms_max");
   if (!most.ok()) return most.error();
   spec.backoff_max = *most;
 
@@ -197,7 +194,6 @@ Status add_timeouts(const api::Timeouts& timeouts, JobSpec& spec) {
 Status refuse_unbuilt_options(const api::JobSpec& spec) {
   const Unbuilt fields[] = {
       {!spec.labels().empty(), "spec.labels"},
-      {spec.front(), "spec.front"},
       {!spec.fairness_key().empty(), "spec.fairness_key"},
       {!spec.limit_key().empty(), "spec.limit_key"},
       {!spec.needs().empty(), "spec.needs"},
@@ -261,6 +257,9 @@ Result<Start> to_start(const api::JobSpec& spec) {
 
 Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {
   JobSpec spec;
+  // What is not said is 0: the queue says it, and the core what remains.
+  spec.max_attempts = 0;
+  spec.backoff_factor = 0;
   struct {
     const std::string& name;
     const char* field;
@@ -278,6 +277,7 @@ Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {
   }
   if (const Status known = refuse_unbuilt_options(asked); !known.ok()) return known.error();
   spec.priority = asked.priority();
+  spec.front = asked.front();
   spec.at_most_once = asked.at_most_once();
   const auto retention = to_duration(asked.retention_ms(), limits::kRetentionMsMax, "spec.retention_ms");
   if (!retention.ok()) return retention.error();

@@ -3,6 +3,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <memory>
+#include <string>
+
 #include "daemon/rpc/front.h"
 #include "futured/v1/futured.grpc.pb.h"
 
@@ -20,24 +23,19 @@ class QueuesService final : public api::Queues::CallbackService {
   Reactor* Pause(Context* context, const api::PauseQueueRequest* request, api::Queue* response) override;
   Reactor* Resume(Context* context, const api::ResumeQueueRequest* request, api::Queue* response) override;
 
-  Reactor* Update(Context* context, const api::UpdateQueueRequest*, api::Queue*) override {
-    return refuse_call(context, "futured.v1.Queues/Update");
-  }
-  Reactor* Drain(Context* context, const api::DrainQueueRequest*, api::Queue*) override {
-    return refuse_call(context, "futured.v1.Queues/Drain");
-  }
-  Reactor* Purge(Context* context, const api::PurgeQueueRequest*, api::PurgeQueueResponse*) override {
-    return refuse_call(context, "futured.v1.Queues/Purge");
-  }
+  Reactor* Update(Context* context, const api::UpdateQueueRequest* request, api::Queue* response) override;
+  Reactor* Drain(Context* context, const api::DrainQueueRequest* request, api::Queue* response) override;
+  Reactor* Purge(Context* context, const api::PurgeQueueRequest* request, api::PurgeQueueResponse* response) override;
+  Reactor* Delete(Context* context, const api::DeleteQueueRequest* request,
+                  api::DeleteQueueResponse* response) override;
+
   Reactor* Move(Context* context, const api::MoveJobsRequest*, api::MoveJobsResponse*) override {
     return refuse_call(context, "futured.v1.Queues/Move");
-  }
-  Reactor* Delete(Context* context, const api::DeleteQueueRequest*, api::DeleteQueueResponse*) override {
-    return refuse_call(context, "futured.v1.Queues/Delete");
   }
 
  private:
   Reactor* put(Context* context, event::PutQueue put, api::Queue* response);
+  static void tell(Front& front, const std::shared_ptr<Answer<api::Queue>>& answer, const std::string& name);
 
   Front& front_;
 };

@@ -146,6 +146,9 @@ bool SubmitStream::hand_over(CheckedBatch batch, PayloadHold hold) {
   }
   // The loop tells a sink that there is room again, but a keeper of segments may be gone with its batch by then.
   const bool is_told_of_room = deliver && batch.segments.empty();
+  // Its queue is full: it waits there for room, and what comes behind it on this stream waits for its receipt.
+  batch.submit.waits = true;
+  const bool is_slowed = front_.loop.is_full(batch.submit.spec.queue);
   auto sink = sink_of(std::move(batch.segments), deliver ? shared_from_this() : nullptr);
   const bool has_sink = sink != nullptr;
   const Intake intake = front_.loop.submit(
@@ -156,13 +159,14 @@ bool SubmitStream::hand_over(CheckedBatch batch, PayloadHold hold) {
       });
 
   Lock lock(mutex_);
-  if (intake == Intake::kPause && deliver && resumes_ != resumes_before) return true;  // the loop was quicker than we
-  if (intake == Intake::kPause && is_told_of_room) {
+  if (intake == Intake::kPause && !is_slowed && deliver && resumes_ != resumes_before)
+    return true;  // the loop was quicker than we
+  if (intake == Intake::kPause && !is_slowed && is_told_of_room) {
     pause(std::move(lock));
     return false;
   }
   // Any other batch is told by its receipt, which always comes.
-  const bool full = intake == Intake::kPause || (!has_sink && front_.loop.is_full());
+  const bool full = is_slowed || intake == Intake::kPause || (!has_sink && front_.loop.is_full());
   if (!full || number < first_pending_) return true;
   PendingReceipt& receipt = pending_[number - first_pending_];
   if (receipt.answer) return true;

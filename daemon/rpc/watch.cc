@@ -1,5 +1,6 @@
 #include "daemon/rpc/watch.h"
 
+#include "daemon/rpc/convert_queue.h"
 #include "daemon/rpc/refused_stream.h"
 
 namespace futured::rpc {
@@ -39,11 +40,11 @@ void fill(const effect::JobChange& change, api::JobEvent& job) {
   job.set_progress_message(as_utf8(change.report->message));
 }
 
-void fill(const QueueRow& row, api::QueueEvent& event) {
-  api::Queue& queue = *event.mutable_queue();
-  queue.set_name(row.name);
-  queue.mutable_options()->set_discipline(rpc::to_api(row.discipline));
-  queue.set_paused(row.paused);
+void fill(const QueueRow& row, api::QueueEvent& event) { rpc::to_api(row, *event.mutable_queue()); }
+
+void fill(const effect::QueueGone& gone, api::QueueEvent& event) {
+  event.mutable_queue()->set_name(gone.name);
+  event.set_removed(true);
 }
 
 void fill(const effect::WorkerChange& change, api::WorkerEvent& event) {
@@ -64,6 +65,7 @@ void tell(const LoggedEvent& logged, std::uint32_t epoch, api::Event& out) {
   const auto& what = logged.change.what;
   if (const auto* const job = std::get_if<effect::JobChange>(&what)) fill(*job, *out.mutable_job());
   if (const auto* const queue = std::get_if<QueueRow>(&what)) fill(*queue, *out.mutable_queue());
+  if (const auto* const gone = std::get_if<effect::QueueGone>(&what)) fill(*gone, *out.mutable_queue());
   if (const auto* const worker = std::get_if<effect::WorkerChange>(&what)) fill(*worker, *out.mutable_worker());
 }
 
@@ -162,7 +164,9 @@ void WatchCall::send_next() {
 }
 
 bool WatchCall::Wanted::takes(const effect::Change& change) const {
-  if (std::holds_alternative<QueueRow>(change.what)) return queues;
+  if (std::holds_alternative<QueueRow>(change.what) || std::holds_alternative<effect::QueueGone>(change.what)) {
+    return queues;
+  }
   if (std::holds_alternative<effect::WorkerChange>(change.what)) return workers;
   const auto& job = std::get<effect::JobChange>(change.what);
   if ((job.report && !progress) || (job.alive_at.us != 0 && !heartbeats)) return false;

@@ -170,7 +170,16 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
     return CommitError{CommitFault::kUnknown, {ErrorCode::kInternal, "a batch contradicts what is stored"}};
   }
   for (const SpecRow& row : batch.specs) rows.specs.emplace(row.id, row.spec);
-  for (const QueueRow& row : batch.queues) rows.queues.insert_or_assign(row.id, row);
+  for (const QueueId id : batch.queues_removed) rows.queues.erase(id);
+  for (const QueueRow& row : batch.queues) {
+    QueueRow& queue = rows.queues[row.id];
+    const std::uint64_t bytes = queue.bytes;
+    queue = row;
+    queue.bytes = bytes;
+  }
+  for (const QueueBytes& row : batch.queue_bytes) {
+    if (const auto queue = rows.queues.find(row.queue); queue != rows.queues.end()) queue->second.bytes = row.bytes;
+  }
   for (const PoolRow& row : batch.pools) rows.pools.insert_or_assign(row.id, row);
   for (const JobRow& row : batch.jobs) {
     Job& job = rows.jobs[row.id];

@@ -166,19 +166,37 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind(23, spec.retry_memory_factor);
     statement.bind(24, spec.retry_memory_bytes_max);
     statement.bind(25, spec.retention.count());
+    statement.bind(26, std::int32_t{spec.front});
     if (const int code = statement.run(); code != SQLITE_OK) return code;
-  }
-  for (const QueueRow& row : batch.queues) {
-    writes_.queue.bind(1, row.id.value);
-    writes_.queue.bind_text(2, row.name);
-    writes_.queue.bind(3, static_cast<std::int32_t>(row.discipline));
-    writes_.queue.bind(4, std::int32_t{row.paused});
-    if (const int code = writes_.queue.run(); code != SQLITE_OK) return code;
   }
   for (const PoolRow& row : batch.pools) {
     writes_.pool.bind(1, row.id.value);
     writes_.pool.bind_text(2, row.name);
     if (const int code = writes_.pool.run(); code != SQLITE_OK) return code;
+  }
+  return write_queues(batch);
+}
+
+int SqliteStore::write_queues(const Batch& batch) {
+  for (const QueueId id : batch.queues_removed) {
+    writes_.queue_remove.bind(1, id.value);
+    if (const int code = writes_.queue_remove.run(); code != SQLITE_OK) return code;
+  }
+  for (const QueueRow& row : batch.queues) {
+    const std::string options = encode_queue_options(row.options);
+    writes_.queue.bind(1, row.id.value);
+    writes_.queue.bind_text(2, row.name);
+    writes_.queue.bind(3, static_cast<std::int32_t>(row.discipline));
+    writes_.queue.bind(4, std::int32_t{row.paused});
+    writes_.queue.bind_blob(5, options);
+    writes_.queue.bind(6, std::int32_t{row.draining});
+    writes_.queue.bind(7, row.created_at.us);
+    if (const int code = writes_.queue.run(); code != SQLITE_OK) return code;
+  }
+  for (const QueueBytes& row : batch.queue_bytes) {
+    writes_.queue_bytes.bind(1, row.queue.value);
+    writes_.queue_bytes.bind(2, row.bytes);
+    if (const int code = writes_.queue_bytes.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }

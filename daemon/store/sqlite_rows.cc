@@ -59,6 +59,7 @@ SpecRow read_spec(const Execution& row) {
   spec.retry_memory_factor = row.real(22);
   spec.retry_memory_bytes_max = row.number(23);
   spec.retention = Duration(row.integer(24));
+  spec.front = row.integer(25) != 0;
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 

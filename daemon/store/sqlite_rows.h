@@ -15,7 +15,7 @@ inline constexpr const char* kSpecColumns =
     "id, queue, pool, task, name, priority, max_attempts, backoff_ns, backoff_factor, backoff_max_ns, jitter, "
     "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
     "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns, retry_memory_factor, "
-    "retry_memory_bytes_max, retention_ns";
+    "retry_memory_bytes_max, retention_ns, front";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 // From column `first` on: parent, depth.

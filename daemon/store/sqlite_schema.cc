@@ -304,6 +304,15 @@ CREATE TABLE schedules (
   waiting BLOB NOT NULL,
   payload BLOB NOT NULL
 ) WITHOUT ROWID;
+-- Options of queues. The payloads of unfinished jobs are counted once here, and kept by every commit from then on.
+ALTER TABLE queues ADD COLUMN options BLOB NOT NULL DEFAULT x'';
+ALTER TABLE queues ADD COLUMN draining INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE queues ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE queues ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE specs ADD COLUMN front INTEGER NOT NULL DEFAULT 0;
+UPDATE queues SET bytes = (
+  SELECT coalesce(sum(length(j.payload)), 0) FROM jobs j JOIN specs s ON s.id = j.spec
+  WHERE s.queue = queues.name AND j.state IS NULL AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.job = j.id));
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};

@@ -75,7 +75,8 @@ Status SqliteStore::read_meta(Snapshot& snapshot) {
 }
 
 Status SqliteStore::read_lanes(Snapshot& snapshot) {
-  Result<Statement> queues = database_.prepare("SELECT id, name, discipline, paused FROM queues ORDER BY id");
+  Result<Statement> queues = database_.prepare(
+      "SELECT id, name, discipline, paused, options, draining, created_at, bytes FROM queues ORDER BY id");
   Result<Statement> pools = database_.prepare("SELECT id, name FROM pools ORDER BY id");
   Result<Statement> lanes = database_.prepare("SELECT queue, pool, sum(count) FROM backlog GROUP BY queue, pool");
   if (!queues) return queues.error().in("database " + path_);
@@ -85,8 +86,11 @@ Status SqliteStore::read_lanes(Snapshot& snapshot) {
   if (!deadlines) return deadlines.error().in("database " + path_);
   Execution queue(*queues);
   while (queue.next()) {
+    Result<QueueOptions> options = decode_queue_options(queue.bytes(4));
+    if (!options) return options.error().in("database " + path_ + ", queue \"" + std::string(queue.bytes(1)) + "\"");
     snapshot.queues.push_back({QueueId{queue.number32(0)}, std::string(queue.bytes(1)),
-                               static_cast<Discipline>(queue.integer(2)), queue.integer(3) != 0});
+                               static_cast<Discipline>(queue.integer(2)), queue.integer(3) != 0, *std::move(options),
+                               queue.integer(5) != 0, WallTime{queue.integer(6)}, queue.number(7)});
   }
   if (queue.code() != SQLITE_OK) return fault(queue.code());
   Execution pool(*pools);

@@ -118,8 +118,13 @@ Status SqliteStore::prepare() {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
-      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
-      {&writes_.queue, "INSERT OR REPLACE INTO queues VALUES (?,?,?,?)"},
+      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.queue,
+       "INSERT INTO queues (id, name, discipline, paused, options, draining, created_at) VALUES (?1,?2,?3,?4,?5,?6,?7) "
+       "ON CONFLICT (id) DO UPDATE SET name = ?2, discipline = ?3, paused = ?4, options = ?5, draining = ?6, "
+       "created_at = ?7"},
+      {&writes_.queue_remove, "DELETE FROM queues WHERE id = ?"},
+      {&writes_.queue_bytes, "UPDATE queues SET bytes = ?2 WHERE id = ?1"},
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
       {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.start, "INSERT OR REPLACE INTO starts VALUES (?,?,?)"},

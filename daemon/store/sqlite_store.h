@@ -65,7 +65,7 @@ class SqliteStore : public Store {
   struct Writes {
     Statement begin, commit, rollback;
     BulkInsert job, outcome, backlog_add;
-    Statement spec, queue, pool, attempt, start, cancel_add, cancel_remove;
+    Statement spec, queue, queue_remove, queue_bytes, pool, attempt, start, cancel_add, cancel_remove;
     Statement backlog_remove, backlog_rest, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use, child;
@@ -102,7 +102,8 @@ class SqliteStore : public Store {
   [[nodiscard]] Status write_files(const Batch& batch);
   [[nodiscard]] int write(const Batch& batch, const MarkStep& step);
   [[nodiscard]] int write_rows(const Batch& batch, std::uint64_t mark);
-  [[nodiscard]] int write_words(const Batch& batch);  // specs, queues, pools
+  [[nodiscard]] int write_words(const Batch& batch);  // specs, pools, queues
+  [[nodiscard]] int write_queues(const Batch& batch);
   [[nodiscard]] int write_jobs(const std::vector<JobRow>& jobs);
   [[nodiscard]] int write_children(const std::vector<JobRow>& jobs);
   [[nodiscard]] int write_outcomes(const std::vector<OutcomeRow>& outcomes);

@@ -124,7 +124,7 @@ client::JobOptions into_backlog() {
 
 // Submits into a paused queue and prints the rate of acknowledged jobs, over all and over the first and last tenth.
 void enqueue(const client::Client& daemon, std::uint64_t count) {
-  daemon.create_queue("backlog", "fifo", 0);
+  daemon.create_queue("backlog");
   daemon.pause_queue("backlog");
   const client::Executor executor = daemon.executor(into_backlog());
   const std::string payload(kPayloadBytes, 'x');
@@ -178,7 +178,7 @@ void timers(const client::Client& daemon, std::uint64_t count) {
   constexpr client::Milliseconds kFirst(6'000);
   constexpr client::Milliseconds kStep(20);
   constexpr std::chrono::seconds kIdle(2);
-  daemon.create_queue("timers", "fifo", 0);
+  daemon.create_queue("timers");
   daemon.pause_queue("timers");
   std::vector<client::Future> futures;
   std::map<std::uint64_t, std::int64_t> timeout_us;  // by job

@@ -148,7 +148,7 @@ double resident_mib_of(const std::string& pid) {
 
 // Futures that wait for jobs of a paused queue: what they cost the daemon meanwhile.
 void idle(const client::Client& daemon, std::uint64_t count, int seconds, const std::string& pid) {
-  daemon.create_queue("idle", "fifo", 0);
+  daemon.create_queue("idle");
   daemon.pause_queue("idle");
   const double before_mib = resident_mib_of(pid);
   client::JobOptions options;

@@ -63,6 +63,7 @@ class Daemon {
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
     std::vector<effect::ScheduleChanged> schedules_changed;
+    std::vector<effect::QueuePurged> queues_purged;
     std::vector<effect::Registered> registered;
     std::vector<effect::Deliver> deliveries;
     std::vector<effect::Offer> offers;

@@ -54,6 +54,7 @@ class History {
   [[nodiscard]] CallbackSpec draw_callback();
   void put_queue();
   void put_schedule();
+  void purge_queue();
   void pass_time();
   void end_daemon(bool whole_machine);
   void come_to_rest();
@@ -149,7 +150,9 @@ void History::draw_specs() {
     spec.queue = kQueueNames[random_.below(random_.chance(500) ? 1 : kQueues)];
     if (!random_.chance(150)) spec.task = tasks_.size() > 2 && random_.chance(300) ? "only here" : "work";
     if (spec.queue == "urgent") spec.priority = static_cast<std::int32_t>(random_.between(-2, 2));
-    spec.max_attempts = random_.chance(500) ? 1 : static_cast<std::uint32_t>(random_.between(2, 5));
+    spec.front = random_.chance(150);
+    spec.max_attempts = random_.chance(500) ? static_cast<std::uint32_t>(random_.below(2))
+                                            : static_cast<std::uint32_t>(random_.between(2, 5));
     if (random_.chance(400)) spec.backoff = random_.duration(microseconds(1), milliseconds(500));
     spec.jitter = random_.chance(300) ? 0.5 : 0;
     if (random_.chance(250)) spec.queue_timeout = random_.duration(milliseconds(1), seconds(3));
@@ -213,6 +216,7 @@ void History::submit() {
       submit.start_after = std::max(after, Duration(0));
     }
   }
+  submit.waits = random_.chance(400);
   if (random_.chance(200)) add_keys(submit);
   oracle_.asked_submit(submit.token, static_cast<std::uint32_t>(submit.ends.size()), submit.keys);
   say("submit %lu: %u to %s, task \"%s\"\n", submit.token, count, submit.spec.queue.c_str(), submit.spec.task.c_str());
@@ -284,10 +288,29 @@ void History::register_callback() {
       token_, {random_.chance(950) ? 1000u : 1001u}, job, jobs, encode_callbacks({spec}), terms_of(spec)});
 }
 
+void History::purge_queue() {
+  event::PurgeQueue purge{++token_, {random_.chance(900) ? 0u : 1001u}, kQueueNames[random_.below(kQueues)]};
+  oracle_.asked_purge(token_, purge.name);
+  say("purge queue %s\n", purge.name.c_str());
+  daemon_->request(std::move(purge));
+}
+
 void History::put_queue() {
+  if (random_.chance(100)) return purge_queue();
   oracle_.asked_queue(++token_);
   event::PutQueue put{token_, kQueueNames[random_.below(kQueues)], std::nullopt, random_.chance(500)};
   if (random_.chance(50)) put.discipline = Discipline::kFifo;
+  if (random_.chance(300)) put.draining = random_.chance(300);
+  if (random_.chance(400)) {
+    put.options.emplace();
+    put.options->queued_jobs_max = random_.chance(300) ? 0 : random_.below(200);
+    put.options->queued_bytes_max = random_.chance(700) ? 0 : random_.below(10'000);
+    put.options->defaults.max_attempts = static_cast<std::uint32_t>(random_.below(4));
+    put.options->defaults.run_timeout = random_.duration(milliseconds(10), seconds(3));
+    put.changed_options = {QueueField::kQueuedJobsMax, QueueField::kQueuedBytesMax};
+    if (random_.chance(500)) put.changed_options.push_back(QueueField::kDefaultRetries);
+    if (random_.chance(500)) put.changed_options.push_back(QueueField::kDefaultTimeouts);
+  }
   say("queue %s %s\n", put.name.c_str(), *put.paused ? "paused" : "resumed");
   daemon_->request(std::move(put));
 }
@@ -380,7 +403,11 @@ void History::come_to_rest() {
   machine_->recover();
   for (const char* const name : kQueueNames) {
     oracle_.asked_queue(++token_);
-    daemon_->request(event::PutQueue{token_, name, std::nullopt, false});
+    event::PutQueue open{token_, name, std::nullopt, false};
+    open.draining = false;
+    open.options.emplace();
+    open.changed_options = {QueueField::kQueuedJobsMax, QueueField::kQueuedBytesMax};
+    daemon_->request(std::move(open));
   }
   for (std::uint64_t i = 0; i < kSchedules; ++i) {
     oracle_.asked_schedule(++token_);

@@ -32,6 +32,10 @@ void Oracle::asked_submit(Token token, std::uint32_t count, std::vector<event::S
   open_submits_[token] = {count, std::move(keys)};
 }
 void Oracle::asked_queue(Token token) { open_queues_.insert(token); }
+void Oracle::asked_purge(Token token, const std::string& queue) {
+  open_queues_.insert(token);
+  purged_.insert(queue);
+}
 
 void Oracle::asked_cancel(Token token, JobId job, bool waits) {
   open_cancels_[token] = job;
@@ -112,9 +116,7 @@ void Oracle::heard_schedule(Token token) { answered(token, "schedule"); }
 void Oracle::heard_queue(Token token) { answered(token, "queue"); }
 void Oracle::heard_registered(Token token) { answered(token, "registered"); }
 
-OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const {
-  return order_key(queues_.at(spec.queue), spec.priority, job);
-}
+OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const { return order_key(queues_.at(spec.queue), spec, job); }
 
 void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
   if (gathering_ != &rows) jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
@@ -384,7 +386,7 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
       }
       return;
     case JobState::kCancelled:
-      hold(cancels_asked_.contains(job), who + ", but nobody asked");
+      hold(cancels_asked_.contains(job) || purged_.contains(spec.queue), who + ", but nobody asked");
       return;
     case JobState::kTimedOut:
       hold(end.cause != CauseKind::kQueueTimeout || (spec.queue_timeout.count() > 0 && (!one_life || facts.takes == 0)),

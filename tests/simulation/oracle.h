@@ -31,6 +31,7 @@ class Oracle {
   void heard_schedule(Token token);
   // Its wall clock only goes forward, so that no firing's time comes twice.
   void clock_is_steady(bool steady) { clock_is_steady_ = steady; }
+  void asked_purge(Token token, const std::string& queue);
   void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
   void heard_cancelled(const effect::Cancelled& cancelled);
@@ -128,6 +129,7 @@ class Oracle {
   std::map<std::string, KeyRow> keys_;  // committed
   std::unordered_map<Token, JobId> open_cancels_;
   std::set<Token> open_queues_;
+  std::set<std::string> purged_;  // at some time
   std::set<Token> open_registers_;
 
   std::map<std::string, std::uint64_t> pool_memory_;

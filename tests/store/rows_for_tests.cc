@@ -49,6 +49,7 @@ SpecRow spec_row(std::uint64_t id, const std::string& queue) {
   spec.retry_memory_factor = 1.25;
   spec.retry_memory_bytes_max = std::uint64_t{1} << 50;
   spec.retention = std::chrono::hours(100 * 365 * 24);
+  spec.front = true;
   spec.crashes_max = 7;
   CallbackSpec callback;
   callback.condition = CompletionCondition::kNotSucceeded;
@@ -160,7 +161,8 @@ std::string text(const JobSpec& spec) {
       << spec.run_timeout.count() << ' ' << spec.total_timeout.count() << ' ' << spec.grace.count() << ' '
       << spec.at_most_once << ' ' << spec.crashes_max << ' ' << testing::PrintToString(spec.callbacks) << ' '
       << spec.soft_timeout.count() << ' ' << spec.heartbeat_timeout.count() << " memory " << spec.retry_memory_factor
-      << " to " << spec.retry_memory_bytes_max << " kept " << spec.retention.count();
+      << " to " << spec.retry_memory_bytes_max << " kept " << spec.retention.count()
+      << (spec.front ? " front" : "");
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
   out << ")";
@@ -196,7 +198,9 @@ std::string text(const JobRecord& record) {
 
 std::string text(const QueueRow& row) {
   return std::to_string(row.id.value) + " " + row.name + " " + std::string(to_string(row.discipline)) +
-         (row.paused ? " paused" : "");
+         (row.paused ? " paused" : "") + (row.draining ? " draining" : "") + " created " +
+         std::to_string(row.created_at.us) + " bytes " + std::to_string(row.bytes) + " options '" +
+         encode_queue_options(row.options) + "'";
 }
 std::string text(const PoolRow& row) { return std::to_string(row.id.value) + " " + row.name; }
 std::string text(const CancelRow& row) {

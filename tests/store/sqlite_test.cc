@@ -306,6 +306,36 @@ TEST(SqliteMigration, BacklogOfVersion5KeepsItsOrder) {
   EXPECT_EQ(claimed->jobs[0].key, (OrderKey{0, -3}));
 }
 
+TEST(SqliteMigration, QueuesOfVersion6CountTheBytesOfWhatHasNotEnded) {
+  Scratch scratch;
+  std::ofstream(scratch.database()).close();
+  {
+    auto database = *Database::open(scratch.database(), {});
+    ASSERT_TRUE(migrate(database, schema_migrations().first(6)).ok());
+    const Status written = database.run(
+        "INSERT INTO meta VALUES ('epoch', 1), ('spawner_instance', ''), ('ids_reserved_until', 9), ('low_water', 0);"
+        "INSERT INTO specs (id, queue, pool, task, name, priority, max_attempts, backoff_ns, backoff_factor,"
+        " backoff_max_ns, jitter, queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once)"
+        " VALUES (1, 'default', 'p', 't', '', 0, 4, 0, 2.0, 0, 0.0, 0, 0, 0, 0, 0);"
+        "INSERT INTO queues VALUES (1, 'default', 1, 1), (2, 'idle', 2, 0); INSERT INTO pools VALUES (1, 'p');"
+        "INSERT INTO jobs (id, spec, owner, submitted_at, state, payload) VALUES (1, 1, 0, 5, NULL, x'0102'),"
+        " (2, 1, 0, 5, NULL, x'010203'), (3, 1, 0, 5, 5, x'01020304'), (4, 1, 0, 5, NULL, x'0102030405');"
+        "INSERT INTO outcomes (job, state, attempt, epoch, finished_at) VALUES (2, 5, 1, 1, 9);");
+    ASSERT_TRUE(written.ok()) << written.error().message;
+  }
+  auto store = open_sqlite_store(scratch.database());
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  const auto snapshot = (*store)->snapshot();
+  ASSERT_TRUE(snapshot.ok()) << snapshot.error().message;
+  ASSERT_EQ(snapshot->queues.size(), 2u);
+  EXPECT_EQ(snapshot->queues[0].bytes, 7u) << "jobs 1 and 4";
+  EXPECT_TRUE(snapshot->queues[0].paused);
+  EXPECT_EQ(snapshot->queues[0].options, QueueOptions{});
+  EXPECT_FALSE(snapshot->queues[0].draining);
+  EXPECT_EQ(snapshot->queues[1].bytes, 0u);
+  EXPECT_FALSE(snapshot->specs.at(0).spec.front);
+}
+
 TEST(SqliteMigration, DeliveriesOfVersion3ThatWereBehindAnotherAreDue) {
   Scratch scratch;
   std::ofstream(scratch.database()).close();

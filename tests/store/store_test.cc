@@ -39,6 +39,58 @@ TEST_P(StoreTest, QueueIsReplacedById) {
   EXPECT_TRUE(read.queues[0].paused);
 }
 
+QueueRow busy_queue() {
+  QueueRow row{QueueId{3}, "busy", Discipline::kPriority, true};
+  row.options.concurrency_max = 7;
+  row.options.rate = {2.5, std::chrono::seconds(10), 4};
+  row.options.queued_bytes_max = std::uint64_t{1} << 45;
+  row.options.pools = {"gpu", ""};
+  row.options.defaults.max_attempts = 9;
+  row.draining = true;
+  row.created_at = WallTime{1'700'000'000'000'000};
+  return row;
+}
+
+TEST_P(StoreTest, EverythingOfAQueueComesBack) {
+  Batch batch;
+  batch.queues.push_back(busy_queue());
+  batch.queue_bytes.push_back({QueueId{3}, std::uint64_t{5} << 40});
+  commit(batch);
+  reopen();
+  QueueRow expected = busy_queue();
+  expected.bytes = std::uint64_t{5} << 40;
+  const Snapshot read = snapshot();
+  ASSERT_EQ(read.queues.size(), 3u);
+  EXPECT_EQ(text(read.queues[2]), text(expected));
+  EXPECT_EQ(read.queues[2].options, expected.options);
+}
+
+TEST_P(StoreTest, BytesOfAQueueOutliveItsReplacement) {
+  Batch counted;
+  counted.queue_bytes.push_back({QueueId{1}, 100});
+  counted.queue_bytes.push_back({QueueId{1}, 120});
+  counted.queue_bytes.push_back({QueueId{77}, 1});
+  commit(counted);
+  Batch replaced;
+  replaced.queues.push_back({QueueId{1}, "default", Discipline::kFifo, true});
+  commit(replaced);
+  reopen();
+  EXPECT_EQ(snapshot().queues.at(0).bytes, 120u);
+  EXPECT_EQ(snapshot().queues.size(), 2u) << "bytes make no queue";
+}
+
+TEST_P(StoreTest, RemovedQueueIsGoneAndItsNameMayComeAgain) {
+  Batch batch;
+  batch.queues_removed.push_back(QueueId{2});
+  batch.queues.push_back({QueueId{3}, "other"});
+  commit(batch);
+  reopen();
+  const Snapshot read = snapshot();
+  ASSERT_EQ(read.queues.size(), 2u);
+  EXPECT_EQ(read.queues[1].id, QueueId{3});
+  EXPECT_EQ(read.queues[1].bytes, 0u);
+}
+
 TEST_P(StoreTest, EpochAndSpawnerAreKept) {
   ASSERT_TRUE(store_->begin_epoch(Epoch{3}, "spawner-a").ok());
   ASSERT_TRUE(store_->begin_epoch(Epoch{4}, "spawner-b").ok());

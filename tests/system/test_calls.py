@@ -434,10 +434,10 @@ def test_a_queue_keeps_its_order_and_can_be_paused(api):
     assert again.name == "q"
     fifo = words.CreateQueueRequest(name="q", options=words.QueueOptions(discipline=words.QUEUE_DISCIPLINE_FIFO))
     refused(lambda: api.call("Queues", "Create", fifo), grpc.StatusCode.ALREADY_EXISTS, "q")
-    limited = words.CreateQueueRequest(name="r", options=words.QueueOptions(concurrency_max=1))
-    refused(lambda: api.call("Queues", "Create", limited), UNIMPLEMENTED, "options.concurrency_max")
+    heavy = words.CreateQueueRequest(name="r", options=words.QueueOptions(weight=2))
+    refused(lambda: api.call("Queues", "Create", heavy), UNIMPLEMENTED, "options.weight")
     refused(lambda: api.call("Queues", "Pause", words.PauseQueueRequest(name="none")), NOT_FOUND, "none")
-    refused(lambda: api.call("Queues", "Purge", words.PurgeQueueRequest(name="q")), UNIMPLEMENTED, "Queues/Purge")
+    refused(lambda: api.call("Queues", "Move", words.MoveJobsRequest(to_queue="q")), UNIMPLEMENTED, "Queues/Move")
     assert api.call("Queues", "Pause", words.PauseQueueRequest(name="q")).paused
     (job,) = api.submit_tasks("noop", queue="q")
     assert api.call("Queues", "Get", words.GetQueueRequest(name="q")).queued == 1

@@ -107,7 +107,7 @@ Coroutine<std::size_t> collect(std::vector<Future> futures) {
 }
 
 void wait_all(const Client& client, std::size_t count) {
-  client.create_queue("held", "fifo", 0);
+  client.create_queue("held");
   client.pause_queue("held");
   JobOptions options;
   options.queue = "held";

@@ -32,6 +32,7 @@ class Changes : public testing::Test {
     if (change.alive_at.us != 0) line += " alive";
     return line;
   }
+  static std::string line(const effect::QueueGone& gone) { return "no queue " + gone.name; }
   static std::string line(const QueueRow& row) { return "queue " + row.name + (row.paused ? " paused" : " open"); }
   static std::string line(const effect::WorkerChange& change) {
     const std::string who =

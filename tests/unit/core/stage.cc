@@ -50,6 +50,10 @@ Lines told(const Effects& effects) {
   for (const auto& e : effects.schedule_problems) lines.push_back("lost firing of " + e.name + ": " + e.error.message);
   for (const auto& e : effects.schedules_changed) lines.push_back("schedule " + number(e.token) + ": " + e.row.name);
   for (const auto& e : effects.queues_put) lines.push_back("queue " + number(e.token) + ": " + e.queue.name);
+  for (const auto& e : effects.queues_purged) {
+    lines.push_back("purged " + number(e.token) + ": " + number(e.cancelled));
+  }
+  for (const auto& e : effects.queues_deleted) lines.push_back("deleted " + number(e.token));
   for (const auto& e : effects.offers_after_commit) lines.push_back("committed offer " + at_slot(e.slot, e.fence));
   for (const auto& e : effects.registered) lines.push_back("registered " + number(e.token) + ": " + number(e.id.value));
   for (const auto& e : effects.replayed) lines.push_back("replayed " + number(e.token) + ": " + number(e.count));
@@ -75,7 +79,10 @@ Lines told(const Effects& effects) {
 Lines told(const Batch& rows) {
   Lines lines;
   for (const SpecRow& row : rows.specs) lines.push_back("spec " + number(row.id.value));
-  for (const QueueRow& row : rows.queues) lines.push_back("queue " + row.name + (row.paused ? " paused" : ""));
+  for (const QueueId id : rows.queues_removed) lines.push_back("no queue " + number(id.value));
+  for (const QueueRow& row : rows.queues) {
+    lines.push_back("queue " + row.name + (row.paused ? " paused" : "") + (row.draining ? " draining" : ""));
+  }
   for (const PoolRow& row : rows.pools) lines.push_back("pool " + row.name);
   for (const JobRow& row : rows.jobs) {
     const bool ended = row.ending.state != JobState::kQueued;

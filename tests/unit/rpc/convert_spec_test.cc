@@ -29,13 +29,13 @@ void expect_refused(const Wrong& wrong) {
   EXPECT_EQ(field_of(spec.error()), wrong.field);
 }
 
-TEST(Spec, DefaultsAreThoseOfTheApi) {
+TEST(Spec, AnEmptyOneSaysNothing) {
   const auto spec = to_spec(api::JobSpec());
   ASSERT_TRUE(spec.ok());
   EXPECT_EQ(spec->queue, "default");
-  EXPECT_EQ(spec->max_attempts, 1u);
+  EXPECT_EQ(spec->max_attempts, 0u);
   EXPECT_TRUE(spec->task.empty());
-  EXPECT_EQ(spec->backoff_factor, 2.0);
+  EXPECT_EQ(spec->backoff_factor, 0);
   EXPECT_EQ(spec->crashes_max, 3u);
 }
 
@@ -102,16 +102,17 @@ TEST(Spec, EveryFieldThatIsBuiltComesThrough) {
   EXPECT_EQ(*again, expected);
 }
 
-TEST(Spec, TheLongestWaitBetweenAttemptsIsAnHourUnlessAsked) {
+TEST(Spec, WhatIsNotSaidIsLeftToTheQueue) {
   api::JobSpec asked;
-  asked.mutable_retries()->set_max_attempts(2);
-  EXPECT_EQ(to_spec(asked)->backoff_max, std::chrono::hours(1));
+  asked.mutable_retries()->set_backoff_ms(5);
+  EXPECT_EQ(to_spec(asked)->max_attempts, 0u);
+  EXPECT_EQ(to_spec(asked)->backoff_factor, 0);
+  EXPECT_EQ(to_spec(asked)->backoff_max, Duration(0));
 }
 
 TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
   const Wrong fields[] = {
       {"spec.labels", ErrorCode::kUnimplemented, [](auto& s) { (*s.mutable_labels())["a"] = "b"; }},
-      {"spec.front", ErrorCode::kUnimplemented, [](auto& s) { s.set_front(true); }},
       {"spec.fairness_key", ErrorCode::kUnimplemented, [](auto& s) { s.set_fairness_key("k"); }},
       {"spec.limit_key", ErrorCode::kUnimplemented, [](auto& s) { s.set_limit_key("k"); }},
       {"spec.needs", ErrorCode::kUnimplemented, [](auto& s) { s.add_needs(); }},

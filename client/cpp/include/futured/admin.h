@@ -196,12 +196,41 @@ struct CallbackPage {
   std::string next_page_token;  // "" = that was all
 };
 
+// `starts` in each `per`, and at most `burst` at once after a pause.
+struct RateLimit {
+  double starts = 0;        // 0 = no limit
+  Milliseconds per{0};      // 0 = a second
+  std::uint32_t burst = 0;  // 0 = 1
+};
+
+// Zero values mean: no limit, nothing.
+struct QueueOptions {
+  std::string discipline;                     // "fifo", "lifo", "priority", in any case; "" = fifo. Never changes
+  std::uint32_t concurrency_max = 0;          // running at once
+  std::uint32_t concurrency_per_key_max = 0;  // by limit_key
+  RateLimit rate;
+  RateLimit rate_per_key;
+  std::uint64_t queued_jobs_max = 0;   // unfinished; over it a submit waits
+  std::uint64_t queued_bytes_max = 0;  // likewise, of their payloads
+  std::vector<std::string> pools;      // that its jobs may name; the first is that of jobs that name none
+  std::uint32_t weight = 0;            // among the queues of a pool; 0 = 1
+  bool fair = false;                   // fairness keys take turns
+  Milliseconds ageing{0};              // one priority step for every so long of waiting
+  Retries retries;                     // of jobs whose submit says nothing else, as what follows
+  Timeouts timeouts;
+  Milliseconds retention{0};
+};
+
 struct QueueInfo {
   std::string name;
   std::string discipline;  // "FIFO", "LIFO", "PRIORITY"
+  QueueOptions options;
   bool paused = false;
   bool draining = false;
-  std::uint32_t concurrency_max = 0;  // 0 = no limit
+  std::uint64_t queued_bytes = 0;  // payloads of unfinished jobs
+  std::int64_t wait_p50_us = 0;    // from the submit to the first start, of the last 1024
+  std::int64_t wait_p99_us = 0;
+  std::int64_t created_us = 0;  // 0 = not known
   std::uint64_t scheduled = 0;
   std::uint64_t blocked = 0;
   std::uint64_t queued = 0;

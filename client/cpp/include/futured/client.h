@@ -273,9 +273,16 @@ class Client {
 
   // ---- Queues, pools, workers, the daemon
   [[nodiscard]] std::vector<QueueInfo> queues() const;
-  QueueInfo create_queue(const std::string& name, const std::string& discipline, std::uint32_t concurrency_max) const;
-  // A fifo queue that starts no more than that. One that is there with the same options is returned.
-  QueueInfo create_queue(const std::string& name, const RateLimit& rate) const;
+  [[nodiscard]] QueueInfo queue(const std::string& name) const;
+  // One that exists is told, if its options are the same; else kAlreadyExists.
+  QueueInfo create_queue(const std::string& name, const QueueOptions& options = {}) const;
+  // Takes over the options that `fields` names, as futured.v1.QueueOptions does: "rate", "queued_jobs_max", ….
+  QueueInfo update_queue(const std::string& name, const QueueOptions& options,
+                         const std::vector<std::string>& fields) const;
+  QueueInfo drain_queue(const std::string& name) const;  // refuses new jobs, until it is resumed
+  // Cancels what is queued, and says how many that were. When the daemon ends meanwhile, the rest is still queued.
+  std::uint64_t purge_queue(const std::string& name) const;
+  void delete_queue(const std::string& name) const;  // kFailedPrecondition while it has unfinished jobs
   QueueInfo pause_queue(const std::string& name) const;
   QueueInfo resume_queue(const std::string& name) const;
   // ---- Schedules. Those that name one throw Error(kNotFound) when there is none.

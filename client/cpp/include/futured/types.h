@@ -172,13 +172,6 @@ struct CompletionCallback {
   [[nodiscard]] static CompletionCallback follow_up(std::string task);
 };
 
-// A token bucket.
-struct RateLimit {
-  double rate = 0;          // starts
-  Milliseconds per{1'000};  // in so long
-  std::uint32_t burst = 1;  // at once after a pause
-};
-
 // What is asked of every job that is submitted with it.
 struct JobOptions {
   std::string queue;  // "" = "default"

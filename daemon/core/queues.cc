@@ -1,0 +1,165 @@
+// Queues: made, changed and deleted.
+#include <algorithm>
+
+#include "base/limits.h"
+#include "daemon/core/scheduler.h"
+
+namespace futured {
+
+namespace {
+
+Error no_queue(const std::string& name) {
+  return {ErrorCode::kNotFound, "no queue \"" + name + "\"; fut queue ls shows those that exist"};
+}
+
+QueueRow changed(const QueueRow& row, const event::PutQueue& put) {
+  QueueRow wanted = row;
+  wanted.paused = put.paused.value_or(row.paused);
+  wanted.draining = put.draining.value_or(row.draining);
+  if (put.options) change(wanted.options, *put.options, put.changed_options);
+  return wanted;
+}
+
+bool differs(const QueueRow& a, const QueueRow& b) {
+  return a.paused != b.paused || a.draining != b.draining || a.options != b.options;
+}
+
+}  // namespace
+
+Result<QueueState*> Scheduler::queue_named(const std::string& name) const {
+  const auto found = queue_by_name_.find(name);
+  if (found == queue_by_name_.end()) return no_queue(name);
+  return found->second;
+}
+
+void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
+  if (const Status sound = check_pools(put); !sound.ok()) {
+    effects.refused.push_back({put.token, sound.error()});
+    return;
+  }
+  const bool exists = has_queue(put.name);
+  if (put.discipline && !exists) return create_queue(put, now, effects);
+  const auto queue = queue_named(put.name);
+  if (!queue.ok()) {
+    effects.refused.push_back({put.token, queue.error()});
+    return;
+  }
+  if (put.discipline) {
+    if (const Status same = check_same((*queue)->row, put); !same.ok()) {
+      effects.refused.push_back({put.token, same.error()});
+      return;
+    }
+  }
+  const QueueRow wanted = changed((*queue)->row, put);
+  if (differs(wanted, (*queue)->row)) change_queue(**queue, wanted, now, effects);
+  effects.queues_put.push_back({put.token, (*queue)->row});
+}
+
+void Scheduler::create_queue(const event::PutQueue& put, Moment now, Effects& effects) {
+  if (queues_.size() >= limits::kQueuesMax) {
+    const std::string why = "there are " + std::to_string(queues_.size()) + " queues already";
+    effects.refused.push_back({put.token, {ErrorCode::kResourceExhausted, why}});
+    return;
+  }
+  QueueRow row{QueueId{next_queue_}, put.name, *put.discipline, put.paused.value_or(false)};
+  row.options = put.options.value_or(QueueOptions{});
+  row.draining = put.draining.value_or(false);
+  row.created_at = now.wall;
+  const QueueState& queue = add_queue(std::move(row));
+  effects.rows.queues.push_back(queue.row);
+  note_queue(queue.row, now, effects);
+  effects.queues_put.push_back({put.token, queue.row});
+}
+
+// Who makes a queue that is there already gets it only if it is the one that was meant.
+Status Scheduler::check_same(const QueueRow& row, const event::PutQueue& put) {
+  const std::string exists = "queue \"" + row.name + "\" exists and ";
+  if (*put.discipline != row.discipline) {
+    return Error{ErrorCode::kAlreadyExists,
+                 exists + "is " + std::string(to_string(row.discipline)) + "; the order of a queue never changes"};
+  }
+  if (!put.options || !put.changed_options.empty() || *put.options == row.options) return {};
+  return Error{ErrorCode::kAlreadyExists,
+               exists + "has other options; fut queue show tells them, fut queue set changes them"};
+}
+
+Status Scheduler::check_pools(const event::PutQueue& put) const {
+  if (!put.options) return {};
+  for (const std::string& name : put.options->pools) {
+    if (name.empty()) continue;
+    const PoolState* const pool = pool_named_state(name);
+    if (pool == nullptr || pool->slots.empty()) {
+      return Error{ErrorCode::kNotFound, "options.pools: no pool \"" + name + "\"; fut pool ls shows those that exist"};
+    }
+  }
+  return {};
+}
+
+void Scheduler::change_queue(QueueState& queue, const QueueRow& wanted, Moment now, Effects& effects) {
+  // What was asked before means something else from now on. Jobs that are there keep what they got.
+  if (wanted.options != queue.row.options) {
+    std::erase_if(asked_specs_, [&](const auto& entry) { return entry.second->lane->queue == &queue; });
+  }
+  queue.row.paused = wanted.paused;
+  queue.row.draining = wanted.draining;
+  queue.row.options = wanted.options;
+  effects.rows.queues.push_back(queue.row);
+  note_queue(queue.row, now, effects);
+  wake_lanes(queue, effects);
+}
+
+// It may have been halted until now.
+void Scheduler::wake_lanes(QueueState& queue, Effects& effects) {
+  for (auto& [key, lane] : lanes_) {
+    if (lane->queue != &queue) continue;
+    list_if_runnable(*lane);
+    refill(*lane, effects);
+  }
+}
+
+Status Scheduler::check_deletable(const QueueState& queue) const {
+  const std::string name = "queue \"" + queue.row.name + "\"";
+  if (queue.row.name == "default") {
+    return Error{ErrorCode::kFailedPrecondition, name + " always exists; fut queue drain makes it refuse new jobs"};
+  }
+  if (queue.jobs != 0 || !queue.held.empty()) {
+    std::uint64_t jobs = queue.jobs;
+    for (const HeldSubmit& held : queue.held) jobs += held.jobs;
+    return Error{ErrorCode::kFailedPrecondition,
+                 name + " has " + std::to_string(jobs) +
+                     " jobs that have not ended; fut queue drain and wait, or fut queue purge cancels what is queued"};
+  }
+  // An answer of the store that is under way may still speak of its jobs.
+  const bool is_claiming = std::ranges::any_of(
+      lanes_, [&](const auto& lane) { return lane.second->queue == &queue && lane.second->claiming; });
+  if (queue.purging || is_claiming || due_ || !loading_.empty()) {
+    return Error{ErrorCode::kResourceExhausted, name + ": jobs are just being read from the store; try again"};
+  }
+  return {};
+}
+
+void Scheduler::on(const event::DeleteQueue& asked, Moment now, Effects& effects) {
+  const auto queue = queue_named(asked.name);
+  const Status deletable = queue.ok() ? check_deletable(**queue) : Status(queue.error());
+  if (!deletable.ok()) {
+    effects.refused.push_back({asked.token, deletable.error()});
+    return;
+  }
+  const QueueId id = (*queue)->row.id;
+  const auto is_its_spec = [&](const auto& entry) { return entry.second->lane->queue == *queue; };
+  std::erase_if(asked_specs_, is_its_spec);
+  std::erase_if(specs_, is_its_spec);
+  std::erase_if(specs_by_id_, is_its_spec);
+  for (const auto& pool : pools_) {
+    std::erase_if(pool->runnable, [&](const Lane* lane) { return lane->queue == *queue; });
+  }
+  std::erase_if(lanes_, [&](const auto& lane) { return lane.second->queue == *queue; });
+  queue_by_name_.erase(asked.name);
+  std::erase_if(queues_, [&](const auto& one) { return one.get() == *queue; });
+  std::erase_if(effects.rows.queues, [&](const QueueRow& row) { return row.id == id; });
+  effects.rows.queues_removed.push_back(id);
+  if (recording_) effects.changes.push_back({now.wall, effect::QueueGone{asked.name}});
+  effects.queues_deleted.push_back({asked.token});
+}
+
+}  // namespace futured
