@@ -112,7 +112,8 @@ bool Loop::is_over() const {
 std::uint32_t Loop::armed_timers() const {
   const auto is_set = [](Instant at) { return at == Instant::never() ? 0U : 1U; };
   const bool retries = retrying_ || (store_failing_ && !in_flight_);
-  return is_set(scheduler_->next_timer()) + (stopping_ ? 1U : is_set(reattach_at_)) + (retries ? 1U : 0U);
+  return is_set(scheduler_->next_timer()) + (stopping_ ? 1U : is_set(reattach_at_)) + (retries ? 1U : 0U) +
+         (!stopping_ && !in_flight_ && !retrying_ ? 1U : 0U);  // the next step of retention
 }
 
 // Until when reports may wait: half of the time that all workers have work for. Only after a turn that brought some,

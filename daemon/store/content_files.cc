@@ -142,9 +142,9 @@ Status ContentFiles::keep(const Digest& digest, std::string_view content) {
   if (!damaged_.contains(digest) && is_there(digest, content.size())) return {};
   under_way_.insert(digest);
   lock.unlock();
-  const std::uint64_t before = bytes_of(digest);
+  const std::uint64_t before = disk_bytes(digest);
   Status wrote = write(digest, content);
-  bytes_ += bytes_of(digest) - before;
+  bytes_ += disk_bytes(digest) - before;
   lock.lock();
   under_way_.erase(digest);
   if (wrote.ok()) {
@@ -212,7 +212,7 @@ Status ContentFiles::make_directory() const {
   return {};
 }
 
-std::uint64_t ContentFiles::bytes_of(const Digest& digest) const {
+std::uint64_t ContentFiles::disk_bytes(const Digest& digest) const {
   std::uint64_t bytes = 0;
   struct stat found {};
   for (const std::string& path : {plain_path(digest), packed_path(digest)}) {
@@ -222,7 +222,7 @@ std::uint64_t ContentFiles::bytes_of(const Digest& digest) const {
 }
 
 void ContentFiles::remove(const Digest& digest) {
-  bytes_ -= bytes_of(digest);
+  bytes_ -= disk_bytes(digest);
   ::unlink(plain_path(digest).c_str());
   ::unlink(packed_path(digest).c_str());
 }

@@ -82,7 +82,7 @@ class ContentFiles {
   [[nodiscard]] Result<bool> write_packed(const std::string& path, std::string_view content) const;
   [[nodiscard]] Status make_directory() const;
   void remove(const Digest& digest);
-  [[nodiscard]] std::uint64_t bytes_of(const Digest& digest) const;
+  [[nodiscard]] std::uint64_t disk_bytes(const Digest& digest) const;
 
   const std::string directory_;
   const int compression_level_;

@@ -403,7 +403,7 @@ void remove_job(Rows& rows, JobId id) {
   });
 }
 
-// Looks at all jobs at every step: this store is for tests.
+// Looks at all jobs at every step, and has no size that bytes_max could be held against: this store is for tests.
 Result<TrimAnswer> MemoryStore::trim(const TrimQuestion& question) {
   Rows& rows = *rows_;
   const std::lock_guard lock(rows.mutex);

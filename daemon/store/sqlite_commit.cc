@@ -15,12 +15,6 @@ constexpr std::size_t kPassedMin = 1024;
 // The WAL has grown to so many times its length: a reader was always in the way, so wait for it once.
 constexpr std::int64_t kWalLengthsMax = 16;
 
-// After these nothing of the transaction is stored, and it may be tried again.
-bool rolls_back(int code) {
-  const int primary = code & 0xff;
-  return primary == SQLITE_FULL || primary == SQLITE_BUSY || primary == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM;
-}
-
 constexpr int kEndingParameters = 7;
 
 // `since` is what finished_at is counted from.
@@ -43,6 +37,11 @@ void bind_ending(Statement& statement, int first, const Ending& ending, WallTime
 }
 
 }  // namespace
+
+bool SqliteStore::rolls_back(int code) {
+  const int primary = code & 0xff;
+  return primary == SQLITE_FULL || primary == SQLITE_BUSY || primary == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM;
+}
 
 std::optional<CommitError> SqliteStore::commit(const Batch& batch) {
   if (!broken_) {

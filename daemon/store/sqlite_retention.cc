@@ -150,7 +150,8 @@ Result<TrimAnswer> SqliteStore::trim(const TrimQuestion& question) {
     if (code == SQLITE_OK) code = writes_.commit.run();
     if (code != SQLITE_OK) {
       const Error error = fault(code);
-      if (sqlite3_get_autocommit(database_.raw()) == 0 && writes_.rollback.run() != SQLITE_OK) broken_ = error;
+      const bool is_open = sqlite3_get_autocommit(database_.raw()) == 0;
+      if (!rolls_back(code) || (is_open && writes_.rollback.run() != SQLITE_OK)) broken_ = error;
       return error;
     }
     retention_.trimmed_until = step.mark;
@@ -330,9 +331,12 @@ Result<bool> SqliteStore::give_pages_back() {
   if (*before <= options_.free_pages_kept) return true;
   const std::int64_t pages = std::min<std::int64_t>(*before - options_.free_pages_kept, limits::kTrimPagesMax);
   const Status done = database_.run("PRAGMA incremental_vacuum(" + std::to_string(pages) + ")");
-  // Without room for the log nothing is given back now, and nothing is lost.
   if (!done) {
-    if (done.error().code == ErrorCode::kResourceExhausted) return true;
+    // Without room for the log nothing is given back now, and nothing is lost. What a failed sync left nobody knows.
+    if (done.error().code == ErrorCode::kResourceExhausted || done.error().code == ErrorCode::kFailedPrecondition) {
+      return true;
+    }
+    broken_ = done.error().in("database " + path_);
     return done.error();
   }
   return *before - options_.free_pages_kept <= pages;

@@ -99,6 +99,8 @@ class SqliteStore : public Store {
   [[nodiscard]] Status read_callbacks(Snapshot& snapshot);
 
   // Committing: sqlite_commit.cc. The ints are SQLite's codes.
+  // After these nothing of the transaction is stored, and it may be tried again.
+  [[nodiscard]] static bool rolls_back(int code);
   [[nodiscard]] Status write_files(const Batch& batch);
   [[nodiscard]] int write(const Batch& batch, const MarkStep& step);
   [[nodiscard]] int write_rows(const Batch& batch, std::uint64_t mark);

@@ -206,7 +206,7 @@ TEST_P(RetentionTest, ABatchThatHasNotEndedKeepsItsJobs) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, RetentionTest, testing::ValuesIn(kKinds),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& suite) { return std::string(suite.param.name); });
 
 // ---- What only SQLite has: files
 
