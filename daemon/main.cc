@@ -250,7 +250,8 @@ class IdleWatch {
   void check() {
     loop_.look([this](const Loop& loop) {
       const Instant now = monotonic_now();
-      if (!loop.scheduler().idle() || loop.scheduler().owes_callbacks() || server_.open_calls() > 0)
+      if (!loop.scheduler().idle() || loop.scheduler().owes_callbacks() || loop.scheduler().waits_for_time() ||
+          server_.open_calls() > 0)
         last_busy_.store(now.ns);
       const Instant last = std::max(Instant{last_busy_.load()}, server_.last_call());
       if (now - last >= idle_exit_) ::kill(::getpid(), SIGTERM);

@@ -203,6 +203,8 @@ class Scheduler {
   [[nodiscard]] Duration slack() const;
   // No job is offered or taken, and none waits in any lane or timer.
   [[nodiscard]] bool idle() const;
+  // A delayed job or a schedule waits for its time.
+  [[nodiscard]] bool waits_for_time() const { return delayed_.claiming || delayed_.next || !schedule_due_.empty(); }
   // A callback is due, now or later.
   [[nodiscard]] bool owes_callbacks() const { return !deliveries_.idle(); }
 

@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <fstream>
 #include <utility>
 
@@ -66,8 +65,7 @@ api::StatsResponse stats_of(const Loop& loop) {
   stats.set_queued(queued + offered - running);  // an offer has not begun to run
   stats.set_resident_jobs(scheduler.resident_jobs());
   stats.set_resident_bytes(scheduler.window_bytes());
-  const std::uint64_t all = queued + offered + stats.scheduled();
-  stats.set_backlog_jobs(all - std::min<std::uint64_t>(all, scheduler.resident_jobs()));
+  stats.set_backlog_jobs(scheduler.backlog_jobs());
   for (const SlotFigures& slot : scheduler.slots()) {
     stats.set_workers(stats.workers() + (slot.ready ? 1 : 0));
     stats.set_workers_busy(stats.workers_busy() + (slot.offers > 0 ? 1 : 0));
