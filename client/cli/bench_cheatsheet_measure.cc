@@ -62,9 +62,9 @@ double hand_over_seconds(std::uint32_t switches) {
   });
 }
 
-client::QueueOptions at_most(std::uint32_t starts_per_second) {
+client::QueueOptions at_most(double starts_per_second) {
   client::QueueOptions options;
-  options.rate = {.starts = static_cast<double>(starts_per_second), .per = client::Milliseconds(1'000), .burst = 1};
+  options.rate = {.starts = starts_per_second, .per = client::Milliseconds(1'000), .burst = 1};
   return options;
 }
 
