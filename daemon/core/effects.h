@@ -77,6 +77,12 @@ struct QueuePut {
   QueueRow queue;
 };
 
+// A semaphore was made, resized or removed.
+struct SemaphorePut {
+  Token token = 0;
+  std::string name;
+};
+
 struct Registered {
   Token token = 0;
   CallbackId id;
@@ -146,6 +152,7 @@ struct Effects {
   std::vector<effect::Accepted> accepted;
   std::vector<effect::Cancelled> cancelled;
   std::vector<effect::QueuePut> queues_put;
+  std::vector<effect::SemaphorePut> semaphores_put;
   std::vector<effect::Offer> offers_after_commit;
   std::vector<effect::Change> changes;
   std::vector<effect::Registered> registered;
@@ -172,8 +179,9 @@ struct Effects {
   }
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {
-    return accepted.empty() && cancelled.empty() && queues_put.empty() && offers_after_commit.empty() &&
-           changes.empty() && registered.empty() && replayed.empty() && deliveries.empty();
+    return accepted.empty() && cancelled.empty() && queues_put.empty() && semaphores_put.empty() &&
+           offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
+           deliveries.empty();
   }
   // The group that leaves at once is empty.
   [[nodiscard]] bool nothing_at_once() const {

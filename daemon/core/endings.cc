@@ -313,7 +313,7 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   if (!callbacks.empty() || deliveries_.has_waiting()) deliveries_.ended(job.id, end.state, callbacks, now, effects);
   Lane& lane = *job.lane;
   drop(job);
-  if (lane.ready_jobs == 0) refill(lane, effects);
+  if (lane.open_jobs() == 0) refill(lane, effects);
 }
 
 void Scheduler::drop(Job& job) {

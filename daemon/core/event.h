@@ -71,6 +71,19 @@ struct PutQueue {
   std::optional<QueueOptions> options;  // all of them, in place of those it has
 };
 
+// Makes a semaphore, or gives it another size.
+struct PutSemaphore {
+  Token token = 0;
+  std::string name;
+  std::uint32_t permits = 0;
+};
+
+// Refused while jobs need it.
+struct DropSemaphore {
+  Token token = 0;
+  std::string name;
+};
+
 struct PoolReady {
   PoolId pool;
   std::vector<std::string> tasks;  // in the order of their indices
@@ -230,10 +243,11 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PoolReady, event::SlotReady,
-                           event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                           event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
-                           event::KeysFound, event::BatchRead, event::Record, event::Register, event::Replay,
-                           event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+using Event =
+    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PutSemaphore, event::DropSemaphore,
+                 event::PoolReady, event::SlotReady, event::SlotEnded, event::Adopt, event::Done, event::Revoked,
+                 event::OfferRefused, event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed,
+                 event::Loaded, event::KeysFound, event::BatchRead, event::Record, event::Register, event::Replay,
+                 event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

@@ -13,17 +13,20 @@
 #include <vector>
 
 #include "daemon/core/callbacks.h"
+#include "daemon/core/groups.h"
 #include "daemon/core/job.h"
 #include "daemon/core/rows.h"
 
 namespace futured {
 
-struct QueueState {
-  QueueRow row;
-};
-
 struct PoolState;
 struct Lane;
+
+struct QueueState {
+  QueueRow row;
+  std::unique_ptr<QueueLimits> limits;  // null: its options limit nothing
+  std::vector<Lane*> lanes;
+};
 
 // An interned JobSpec and where it leads.
 struct SpecState {
@@ -34,6 +37,7 @@ struct SpecState {
   Lane* lane = nullptr;
   std::optional<std::uint32_t> task;  // index in its pool; commands: 0; empty: the pool does not have it now
   std::uint64_t jobs = 0;             // resident jobs that point here
+  Group* group = nullptr;             // of its lane; null: not looked up yet
 
   [[nodiscard]] bool has_whole_batch() const { return std::ranges::any_of(callbacks, &CallbackTerms::whole_batch); }
 };
@@ -58,9 +62,16 @@ struct Lane {
   std::unordered_set<JobId> ended_meanwhile;  // of its range
 
   bool runnable = false;  // listed in its pool
+  bool held = false;      // waits among QueueLimits::lanes
+  bool has_needs = false;
+  std::unique_ptr<Groups> groups;  // null: its jobs start in their order, whatever their keys and needs
 
-  // ready_jobs > 0.
-  [[nodiscard]] Job* next() const { return ready.begin()->second.front(); }
+  [[nodiscard]] bool is_limited() const { return groups != nullptr || queue->limits != nullptr; }
+  // Jobs that nothing of their own keeps from starting, as far as was looked.
+  [[nodiscard]] std::size_t open_jobs() const { return groups != nullptr ? groups->open_jobs : ready_jobs; }
+  [[nodiscard]] bool has_next() const { return groups != nullptr ? !groups->open.empty() : ready_jobs > 0; }
+  // has_next().
+  [[nodiscard]] Job* next() const { return groups != nullptr ? groups->next() : ready.begin()->second.front(); }
   [[nodiscard]] OrderKey key_of(const Job& job) const {
     return order_key(queue->row.discipline, job.spec->spec.priority, job.id);
   }
@@ -142,6 +153,7 @@ enum class TimerKind : std::uint8_t {
   kRetry,
   kGrace,
   kBacklogDeadline,  // of no job: the first entry of the backlog's deadlines is due
+  kRate,             // of a queue: a token that somebody waits for is due
   kHeadCheck,        // of a slot
   kRestartWorker,    // of a slot
   kGrow,             // of a pool, by its first slot

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/id.h"
@@ -97,6 +98,13 @@ struct QueueRow {
   QueueOptions options;
 };
 
+struct SemaphoreRow {
+  std::string name;
+  std::uint32_t permits = 0;
+
+  bool operator==(const SemaphoreRow&) const = default;
+};
+
 // Pools are configured, not stored; the store only remembers which number stands for which name.
 struct PoolRow {
   PoolId id;
@@ -171,7 +179,9 @@ struct Batch {
   std::vector<SpecRow> specs;
   std::vector<QueueRow> queues;  // inserted, or replaced by id
   std::vector<PoolRow> pools;
-  std::vector<JobRow> jobs;  // ascending ids, each above those of all batches before
+  std::vector<SemaphoreRow> semaphores;         // in this order: inserted, or replaced by name
+  std::vector<std::string> semaphores_removed;  // names that none of `semaphores` has
+  std::vector<JobRow> jobs;                     // ascending ids, each above those of all batches before
   std::vector<OutcomeRow> outcomes;
   std::vector<AttemptRow> attempts;
   std::vector<StartRow> starts;
@@ -188,10 +198,11 @@ struct Batch {
   std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
-    return specs.empty() && queues.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
-           starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
-           backlog_removed.empty() && deadlines_added.empty() && deadlines_removed.empty() && keys_added.empty() &&
-           callbacks.empty() && deliveries.empty() && whole_batches.empty() && ids_reserved_until == 0;
+    return specs.empty() && queues.empty() && pools.empty() && semaphores.empty() && semaphores_removed.empty() &&
+           jobs.empty() && outcomes.empty() && attempts.empty() && starts.empty() && cancels_added.empty() &&
+           cancels_removed.empty() && backlog_added.empty() && backlog_removed.empty() && deadlines_added.empty() &&
+           deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
+           whole_batches.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -290,6 +301,9 @@ struct Snapshot {
   std::uint64_t specs_until = 1;  // ids of specs below it are taken
   std::vector<QueueRow> queues;
   std::vector<PoolRow> pools;
+  std::vector<SemaphoreRow> semaphores;  // ascending names
+  // What specs of the store need, of ended jobs too: queue and semaphore, each pair once.
+  std::vector<std::pair<std::string, std::string>> needs;
   std::vector<LaneBacklog> backlog;
   std::vector<DeadlineRow> deadlines;
   std::vector<StoredJob> resident;             // unfinished and not in the backlog; ascending ids

@@ -14,7 +14,8 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
       next_spec_(snapshot.specs_until),
       next_id_(snapshot.ids_reserved_until),
       ids_until_(snapshot.ids_reserved_until) {
-  set_up_queues(snapshot, effects);
+  set_up_semaphores(snapshot);
+  set_up_queues(snapshot, now.at, effects);
   set_up_pools(snapshot, effects);
   (void)take_ids(0, effects);  // no id leaves before its block is committed
 
@@ -59,15 +60,15 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
 
 Scheduler::~Scheduler() = default;
 
-void Scheduler::set_up_queues(const Snapshot& snapshot, Effects& effects) {
+void Scheduler::set_up_queues(const Snapshot& snapshot, Instant now, Effects& effects) {
   std::uint32_t next = 1;
   for (const QueueRow& row : snapshot.queues) {
-    add_queue(row);
+    add_queue(row, /*is_restart=*/true, now);
     next = std::max(next, row.id.value + 1);
   }
   const auto ensure = [&](const std::string& name, Discipline discipline) {
     if (queue_by_name_.contains(name)) return;
-    effects.rows.queues.push_back(add_queue({QueueId{next++}, name, discipline, false}).row);
+    effects.rows.queues.push_back(add_queue({QueueId{next++}, name, discipline, false}, /*is_restart=*/false, now).row);
   };
   for (const QueueSetup& queue : setup_.queues) ensure(queue.name, queue.discipline);
   ensure("default", Discipline::kFifo);
@@ -130,10 +131,12 @@ void Scheduler::load_cancelled(Effects& effects) {
   std::ranges::sort(effects.loads);
 }
 
-QueueState& Scheduler::add_queue(QueueRow row) {
-  queues_.push_back(std::make_unique<QueueState>(QueueState{std::move(row)}));
+QueueState& Scheduler::add_queue(QueueRow row, bool is_restart, Instant now) {
+  queues_.push_back(std::make_unique<QueueState>());
   QueueState& queue = *queues_.back();
+  queue.row = std::move(row);
   queue_by_name_[queue.row.name] = &queue;
+  set_limits(queue, is_restart, now);
   return queue;
 }
 

@@ -95,8 +95,9 @@ void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
     }
     std::uint32_t next = 1;
     for (const auto& queue : queues_) next = std::max(next, queue->row.id.value + 1);
-    const QueueState& queue = add_queue({QueueId{next}, put.name, *put.discipline, put.paused.value_or(false),
-                                         put.options.value_or(QueueOptions{})});
+    const QueueState& queue = add_queue(
+        {QueueId{next}, put.name, *put.discipline, put.paused.value_or(false), put.options.value_or(QueueOptions{})},
+        /*is_restart=*/false, now.at);
     effects.rows.queues.push_back(queue.row);
     note_queue(queue.row, now, effects);
     effects.queues_put.push_back({put.token, queue.row});
@@ -108,11 +109,15 @@ void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
                                                  std::string(to_string(queue.row.discipline)) +
                                                  "; the order of a queue never changes");
   }
-  const bool is_changed = (put.paused && *put.paused != queue.row.paused) ||
-                          (put.options && *put.options != queue.row.options);
+  const bool is_changed =
+      (put.paused && *put.paused != queue.row.paused) || (put.options && *put.options != queue.row.options);
   if (is_changed) {
     queue.row.paused = put.paused.value_or(queue.row.paused);
-    if (put.options) queue.row.options = *put.options;
+    if (put.options && *put.options != queue.row.options) {
+      queue.row.options = *put.options;
+      set_limits(queue, /*is_restart=*/false, now.at);
+    }
+    if (queue.row.paused) let_go_paused(queue);
     effects.rows.queues.push_back(queue.row);
     note_queue(queue.row, now, effects);
     for (auto& [key, lane] : lanes_) {
@@ -200,6 +205,11 @@ SpecState& Scheduler::know_spec(const SpecRow& row) {
   }
   FUTURED_CHECK(home != nullptr || !pools_.empty(), "a daemon has pools");
   spec.lane = &lane_of(*queue->second, home != nullptr ? *home : *pools_.front());
+  if (!row.spec.needs.empty() && !spec.lane->has_needs) {
+    spec.lane->has_needs = true;
+    regroup(*spec.lane);
+  }
+  for (const Need& need : row.spec.needs) queues_in_need_[need.semaphore].insert(row.spec.queue);
   resolve_task(spec);
   specs_[row.spec] = &spec;
   return spec;

@@ -34,6 +34,10 @@ void Scheduler::on(const event::TimerDue&, Moment now, Effects& effects) {
       if (!due_) load_due(now, effects);
       continue;
     }
+    if (timer->kind == TimerKind::kRate) {
+      fire_rate(*timer, now);
+      continue;
+    }
     Job* const job = jobs_.find(JobId{timer->target});
     if (job == nullptr) continue;
     if (job->timers > 0) {
@@ -79,6 +83,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
       if (running && job.attempt == timer.attempt && job.doom != Doom::kNone) kill_taken(job, effects);
       return;
     case TimerKind::kBacklogDeadline:
+    case TimerKind::kRate:
     case TimerKind::kHeadCheck:
     case TimerKind::kRestartWorker:
     case TimerKind::kGrow:

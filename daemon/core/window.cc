@@ -11,6 +11,8 @@ Lane& Scheduler::lane_of(QueueState& queue, PoolState& pool) {
     lane = std::make_unique<Lane>();
     lane->queue = &queue;
     lane->pool = &pool;
+    queue.lanes.push_back(lane.get());
+    if (wants_groups(*lane)) lane->groups = std::make_unique<Groups>();
   }
   return *lane;
 }
@@ -73,11 +75,13 @@ void Scheduler::make_ready(Job& job) {
   job.phase = Phase::kReady;
   ++lane.ready_jobs;
   ++lane.pool->ready_jobs;
+  if (lane.groups) join_group(job);
   list_if_runnable(lane);
 }
 
 void Scheduler::unready(Job& job) {
   Lane& lane = *job.lane;
+  if (lane.groups) leave_group(job);
   if (lane.came_back == &job) lane.came_back = nullptr;
   const auto list = lane.ready.find(lane.key_of(job).rank);
   list->second.remove(job);
@@ -88,7 +92,7 @@ void Scheduler::unready(Job& job) {
 }
 
 void Scheduler::refill(Lane& lane, Effects& effects) {
-  if (lane.backlog_jobs == 0 || lane.claiming || lane.ready_jobs > limits::kClaimJobsMax / 2) return;
+  if (lane.backlog_jobs == 0 || lane.claiming || lane.open_jobs() > limits::kClaimJobsMax / 2) return;
   if (lane.pool->slots.empty() || lane.queue->row.paused) return;  // nothing would run them
   const std::uint64_t room = window_bytes_ < window_bytes_max_ ? window_bytes_max_ - window_bytes_ : 0;
   if (room == 0 && lane.resident_jobs >= limits::kWindowJobsPerQueueMin) return;
