@@ -28,6 +28,9 @@ struct JobFlags {
   std::string grace;
   bool at_most_once = false;
   std::string name;
+  std::vector<std::string> needs;
+  std::string limit_key;
+  std::string fairness_key;
   CallbackFlags callbacks;
 
   void add_to(CLI::App& verb);

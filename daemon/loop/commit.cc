@@ -66,6 +66,7 @@ void Loop::send_batch(Moment moment) {
                          std::exchange(effects_.accepted, {}),
                          std::exchange(effects_.cancelled, {}),
                          std::exchange(effects_.queues_put, {}),
+                         std::exchange(effects_.semaphores_put, {}),
                          std::exchange(effects_.offers_after_commit, {}),
                          std::exchange(effects_.changes, {}),
                          parts_.pools->cursors(),
@@ -180,6 +181,9 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   if (!deferred.changes.empty() && !events_.append(std::move(deferred.changes))) step(event::Record{false}, moment);
   for (const effect::QueuePut& put : deferred.queues_put) {
     if (const auto owed = owed_queues_.extract(put.token)) owed.mapped()(put.queue);
+  }
+  for (const effect::SemaphorePut& put : deferred.semaphores_put) {
+    if (const auto owed = owed_semaphores_.extract(put.token)) owed.mapped()({});
   }
   for (const effect::Registered& registered : deferred.registered) {
     if (const auto owed = owed_registers_.extract(registered.token)) owed.mapped()(registered.id);

@@ -248,6 +248,22 @@ void Loop::put_queue(event::PutQueue put, QueueReply reply) {
   });
 }
 
+void Loop::put_semaphore(event::PutSemaphore put, SemaphoreReply reply) {
+  post([this, put = std::move(put), reply = std::move(reply)]() mutable {
+    put.token = next_token_++;
+    owed_semaphores_.emplace(put.token, std::move(reply));
+    step(put, now());
+  });
+}
+
+void Loop::drop_semaphore(event::DropSemaphore drop, SemaphoreReply reply) {
+  post([this, drop = std::move(drop), reply = std::move(reply)]() mutable {
+    drop.token = next_token_++;
+    owed_semaphores_.emplace(drop.token, std::move(reply));
+    step(drop, now());
+  });
+}
+
 void Loop::reload_pool(std::string pool, ReloadReply reply) {
   post([this, pool = std::move(pool), reply = std::move(reply)] {
     if (const Status begun = parts_.pools->reload(pool); !begun.ok()) return reply(begun);
@@ -380,6 +396,8 @@ void Loop::answer(const effect::Refused& refused) {
     cancel.mapped()(refused.error);
   } else if (const auto queue = owed_queues_.extract(refused.token)) {
     queue.mapped()(refused.error);
+  } else if (const auto semaphore = owed_semaphores_.extract(refused.token)) {
+    semaphore.mapped()(refused.error);
   } else if (const auto asked = owed_registers_.extract(refused.token)) {
     asked.mapped()(refused.error);
   }

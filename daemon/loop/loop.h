@@ -107,6 +107,8 @@ class Loop {
   [[nodiscard]] bool store_is_failing() const { return store_failing_.load(std::memory_order_relaxed); }
   void cancel(event::Cancel cancel, CancelReply reply);
   void put_queue(event::PutQueue put, QueueReply reply);
+  void put_semaphore(event::PutSemaphore put, SemaphoreReply reply);
+  void drop_semaphore(event::DropSemaphore drop, SemaphoreReply reply);
   // Loads the pool's plugins anew. Answered when its next workers will have them, or why they will not.
   using ReloadReply = std::function<void(const Status&)>;
   void reload_pool(std::string pool, ReloadReply reply);
@@ -176,6 +178,7 @@ class Loop {
     std::vector<effect::Accepted> accepted;
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
+    std::vector<effect::SemaphorePut> semaphores_put;
     std::vector<effect::Offer> offers;
     std::vector<effect::Change> changes;
     std::vector<pool::SlotCursor> cursors;
@@ -252,6 +255,7 @@ class Loop {
   std::unordered_map<Token, OwedSubmit> owed_submits_;
   std::unordered_map<Token, CancelReply> owed_cancels_;
   std::unordered_map<Token, QueueReply> owed_queues_;
+  std::unordered_map<Token, SemaphoreReply> owed_semaphores_;
   std::unordered_map<Token, RegisterReply> owed_registers_;
   std::unordered_map<Token, ReplayReply> owed_replays_;
   std::map<std::string, ReloadReply> owed_reloads_;  // by pool

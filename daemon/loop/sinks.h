@@ -54,6 +54,7 @@ using CancelReply = std::function<void(const Result<JobState>&)>;
 using RegisterReply = std::function<void(const Result<CallbackId>&)>;
 using ReplayReply = std::function<void(std::uint64_t)>;
 using QueueReply = std::function<void(const Result<QueueRow>&)>;
+using SemaphoreReply = std::function<void(const Status&)>;
 
 // Output of a running job, as it comes.
 struct OutputChunk {

@@ -23,6 +23,7 @@
 #include "daemon/rpc/one_poller.h"
 #include "daemon/rpc/pools_service.h"
 #include "daemon/rpc/queues_service.h"
+#include "daemon/rpc/semaphores_service.h"
 #include "daemon/rpc/segment_server.h"
 #include "daemon/rpc/unbuilt_service.h"
 #include "segment/socket_protocol.h"
@@ -115,6 +116,7 @@ class Server::Impl {
     builder.RegisterService(&jobs_);
     builder.RegisterService(&queues_);
     builder.RegisterService(&pools_);
+    builder.RegisterService(&semaphores_);
     builder.RegisterService(&workers_);
     builder.RegisterService(&admin_);
     builder.RegisterService(&segments_);
@@ -193,6 +195,7 @@ class Server::Impl {
   JobsService jobs_{front_};
   QueuesService queues_{front_};
   PoolsService pools_{front_};
+  SemaphoresService semaphores_{front_};
   WorkersService workers_{front_};
   AdminService admin_{front_};
   SegmentsService segments_{front_};

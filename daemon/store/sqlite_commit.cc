@@ -162,6 +162,10 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind(22, spec.heartbeat_timeout.count());
     statement.bind(23, spec.retry_memory_factor);
     statement.bind(24, spec.retry_memory_bytes_max);
+    const std::string needs = encode_needs(spec.needs);
+    statement.bind_text(25, spec.fairness_key);
+    statement.bind_text(26, spec.limit_key);
+    statement.bind_text(27, needs);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const QueueRow& row : batch.queues) {
@@ -175,6 +179,19 @@ int SqliteStore::write_words(const Batch& batch) {
     writes_.pool.bind(1, row.id.value);
     writes_.pool.bind_text(2, row.name);
     if (const int code = writes_.pool.run(); code != SQLITE_OK) return code;
+  }
+  return write_semaphores(batch);
+}
+
+int SqliteStore::write_semaphores(const Batch& batch) {
+  for (const SemaphoreRow& row : batch.semaphores) {
+    writes_.semaphore.bind_text(1, row.name);
+    writes_.semaphore.bind(2, row.permits);
+    if (const int code = writes_.semaphore.run(); code != SQLITE_OK) return code;
+  }
+  for (const std::string& name : batch.semaphores_removed) {
+    writes_.semaphore_remove.bind_text(1, name);
+    if (const int code = writes_.semaphore_remove.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }

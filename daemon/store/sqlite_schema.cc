@@ -251,7 +251,18 @@ ALTER TABLE backlog RENAME COLUMN ord TO first;
 ALTER TABLE backlog ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6};
+// What jobs need besides their turn. Who holds a permit is not stored: it is known from the attempts that run.
+constexpr const char* kVersion7 = R"sql(
+ALTER TABLE specs ADD COLUMN fairness_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE specs ADD COLUMN limit_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE specs ADD COLUMN needs TEXT NOT NULL DEFAULT '';
+CREATE TABLE semaphores (
+  name TEXT PRIMARY KEY,
+  permits INTEGER NOT NULL
+) WITHOUT ROWID;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +

@@ -117,9 +117,12 @@ Status SqliteStore::prepare() {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
-      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.spec, std::string("INSERT INTO specs (") + kSpecColumns +
+                          ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.queue, "INSERT OR REPLACE INTO queues VALUES (?,?,?,?)"},
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
+      {&writes_.semaphore, "INSERT OR REPLACE INTO semaphores VALUES (?,?)"},
+      {&writes_.semaphore_remove, "DELETE FROM semaphores WHERE name = ?"},
       {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.start, "INSERT OR REPLACE INTO starts VALUES (?,?,?)"},
       {&writes_.cancel_add, "INSERT OR REPLACE INTO cancels VALUES (?,?,?,?)"},

@@ -244,6 +244,7 @@ void Daemon::send_batch() {
   deferred.accepted = std::exchange(effects_.accepted, {});
   deferred.cancelled = std::exchange(effects_.cancelled, {});
   deferred.queues_put = std::exchange(effects_.queues_put, {});
+  deferred.semaphores_put = std::exchange(effects_.semaphores_put, {});
   deferred.offers = std::exchange(effects_.offers_after_commit, {});
   deferred_ = std::move(deferred);
 }

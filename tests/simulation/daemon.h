@@ -62,6 +62,7 @@ class Daemon {
     std::vector<effect::Accepted> accepted;
     std::vector<effect::Cancelled> cancelled;
     std::vector<effect::QueuePut> queues_put;
+    std::vector<effect::SemaphorePut> semaphores_put;
     std::vector<effect::Registered> registered;
     std::vector<effect::Deliver> deliveries;
     std::vector<effect::Offer> offers;

@@ -176,6 +176,13 @@ struct CallbackPage {
   std::string next_page_token;  // "" = that was all
 };
 
+struct SemaphoreInfo {
+  std::string name;
+  std::uint32_t permits = 0;
+  std::uint32_t held = 0;          // by running jobs; over `permits` for a while after it was made smaller
+  std::uint32_t waiting_jobs = 0;  // found too few of them
+};
+
 struct QueueInfo {
   std::string name;
   std::string discipline;  // "FIFO", "LIFO", "PRIORITY"

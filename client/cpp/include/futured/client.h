@@ -269,6 +269,9 @@ class Client {
   QueueInfo create_queue(const std::string& name, const std::string& discipline, std::uint32_t concurrency_max) const;
   QueueInfo pause_queue(const std::string& name) const;
   QueueInfo resume_queue(const std::string& name) const;
+  SemaphoreInfo set_semaphore(const std::string& name, std::uint32_t permits) const;  // makes or resizes
+  [[nodiscard]] std::vector<SemaphoreInfo> semaphores() const;
+  void delete_semaphore(const std::string& name) const;  // refused while jobs need it
   [[nodiscard]] std::vector<PoolInfo> pools() const;
   // Loads its plugins anew; running jobs finish on those of before. Returns when the pool's next workers have the new
   // ones. Throws Error(kFailedPrecondition) when they do not load: then all is as it was.
