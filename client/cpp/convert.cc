@@ -81,6 +81,9 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.crashes_max = spec.crashes_max();
   out.at_most_once = spec.at_most_once();
   out.name = spec.name();
+  out.fairness_key = spec.fairness_key();
+  out.limit_key = spec.limit_key();
+  for (const api::Need& need : spec.needs()) out.needs[need.semaphore()] = need.permits();
   return out;
 }
 

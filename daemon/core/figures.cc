@@ -162,7 +162,8 @@ void Scheduler::audit() const {
       }
     }
     FUTURED_CHECK(ready == lane->ready_jobs, "a lane counts its ready jobs");
-    FUTURED_CHECK(!lane->has_next() || lane->queue->row.paused || lane->runnable || lane->held, "a lane with work is runnable");
+    FUTURED_CHECK(!lane->has_next() || lane->queue->row.paused || lane->runnable || lane->held,
+                  "a lane with work is runnable");
     FUTURED_CHECK(lane->backlog_jobs > 0 || !lane->boundary, "a lane without backlog has no boundary");
   }
 

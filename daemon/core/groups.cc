@@ -97,6 +97,12 @@ Group& Scheduler::group_of(Job& job) {
 void Scheduler::sweep_groups(Lane& lane) {
   Groups& groups = *lane.groups;
   if (groups.all.size() < std::max(groups.swept_at, limits::kIdleGroupsMax)) return;
+  drop_empty_groups(lane);
+  groups.swept_at = 2 * groups.all.size();
+}
+
+void Scheduler::drop_empty_groups(Lane& lane) {
+  Groups& groups = *lane.groups;
   for (auto& [id, spec] : specs_by_id_) {
     if (spec->lane == &lane && spec->group != nullptr && spec->group->size == 0) spec->group = nullptr;
   }
@@ -104,7 +110,6 @@ void Scheduler::sweep_groups(Lane& lane) {
   std::set<const FairKey*> used;
   for (const auto& [key, group] : groups.all) used.insert(group->fair);
   std::erase_if(groups.fair_keys, [&](const auto& entry) { return !used.contains(entry.second.get()); });
-  groups.swept_at = 2 * groups.all.size();
 }
 
 void Scheduler::join_group(Job& job) {

@@ -185,9 +185,9 @@ void Scheduler::arm_rate(QueueState& queue, Instant at) {
 }
 
 void Scheduler::fire_rate(const Timer& timer, Moment now) {
-  const auto found =
-      std::ranges::find_if(queues_, [&](const auto& queue) { return queue->row.id.value == timer.target; });
-  if (found == queues_.end() || !(*found)->limits) return;
+  const QueueId id{static_cast<std::uint32_t>(timer.target)};  // queues lie in ascending ids
+  const auto found = std::ranges::lower_bound(queues_, id, {}, [](const auto& queue) { return queue->row.id; });
+  if (found == queues_.end() || (*found)->row.id != id || !(*found)->limits) return;
   QueueState& queue = **found;
   QueueLimits& limits = *queue.limits;
   if (now.at < limits.timer_at) return;  // an earlier one came after it and was set instead

@@ -273,6 +273,7 @@ class Scheduler {
   void regroup(Lane& lane);
   [[nodiscard]] Group& group_of(Job& job);
   void sweep_groups(Lane& lane);
+  void drop_empty_groups(Lane& lane);
   void join_group(Job& job);
   void leave_group(Job& job);
   static void open_group(Group& group);

@@ -96,20 +96,17 @@ std::string Scheduler::in_need_of(const std::string& semaphore) const {
   return {};
 }
 
-// A group that is empty may name it still.
+// No job needs it; groups that name it still are empty.
 void Scheduler::forget_unused_semaphore(const std::string& name) {
-  const auto found = semaphores_.find(name);
+  Semaphore& semaphore = semaphores_.at(name);
+  const auto names_it = [&](const auto& entry) {
+    return std::ranges::any_of(entry.second->needs, [&](const auto& need) { return need.first == &semaphore; });
+  };
   for (const auto& [key, lane] : lanes_) {
-    if (!lane->groups) continue;
-    for (const auto& [group_key, group] : lane->groups->all) {
-      if (std::ranges::find(group->needs, &found->second, [](const auto& need) { return need.first; }) !=
-          group->needs.end()) {
-        return;
-      }
-    }
+    if (lane->groups && std::ranges::any_of(lane->groups->all, names_it)) drop_empty_groups(*lane);
   }
-  std::erase(freed_.semaphores, &found->second);
-  semaphores_.erase(found);
+  std::erase(freed_.semaphores, &semaphore);
+  semaphores_.erase(name);
 }
 
 Status Scheduler::check_needs(const JobSpec& spec) const {

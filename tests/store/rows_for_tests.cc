@@ -49,6 +49,9 @@ SpecRow spec_row(std::uint64_t id, const std::string& queue) {
   spec.retry_memory_factor = 1.25;
   spec.retry_memory_bytes_max = std::uint64_t{1} << 50;
   spec.crashes_max = 7;
+  spec.fairness_key = "tenant ä";
+  spec.limit_key = "db=1";
+  spec.needs = {{"gpu one", 2}, {"license=x", 1}};
   CallbackSpec callback;
   callback.condition = CompletionCondition::kNotSucceeded;
   callback.lane = 7;
@@ -162,6 +165,8 @@ std::string text(const JobSpec& spec) {
       << " to " << spec.retry_memory_bytes_max;
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
+  out << " fair " << spec.fairness_key << " limit " << spec.limit_key;
+  for (const Need& need : spec.needs) out << " needs " << need.permits << ' ' << need.semaphore;
   out << ")";
   return out.str();
 }
@@ -249,6 +254,8 @@ std::string text(const Snapshot& snapshot) {
       << "callbacks until " << snapshot.callbacks_until << "\n"
       << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
       << lines("whole batches", snapshot.whole_batches);
+  for (const SemaphoreRow& row : snapshot.semaphores) out << "semaphore " << row.name << ' ' << row.permits << "\n";
+  for (const auto& [queue, semaphore] : snapshot.needs) out << queue << " needs " << semaphore << "\n";
   return out.str();
 }
 

@@ -1,6 +1,7 @@
 // What every store promises. Each test runs against each store, and against the SQLite store with its bounds turned so
 // low that the low-water mark, the stragglers and the checkpoints are at work too.
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <functional>
 
@@ -131,6 +132,33 @@ TEST_P(StoreTest, QueueIsReplacedById) {
   ASSERT_EQ(read.queues.size(), 2u);
   EXPECT_EQ(read.queues[0].discipline, Discipline::kPriority);
   EXPECT_TRUE(read.queues[0].paused);
+}
+
+TEST_P(StoreTest, SemaphoresAreReplacedAndRemovedByName) {
+  Batch batch;
+  batch.semaphores = {{"gpu", 1}, {"license", 3}, {"gpu", 2}};
+  commit(batch);
+  reopen();
+  EXPECT_EQ(snapshot().semaphores, (std::vector<SemaphoreRow>{{"gpu", 2}, {"license", 3}}));
+  Batch removed;
+  removed.semaphores = {{"license", 4}};
+  removed.semaphores_removed = {"gpu", "never made"};
+  commit(removed);
+  reopen();
+  EXPECT_EQ(snapshot().semaphores, (std::vector<SemaphoreRow>{{"license", 4}}));
+}
+
+TEST_P(StoreTest, WhichQueuesNeedWhichSemaphoresIsKnown) {
+  Batch batch;
+  SpecRow third = spec_row(3, "other");
+  third.spec.needs = {{"a b", 3}, {"license=x", 1}};
+  batch.specs = {third};
+  commit(batch);
+  reopen();
+  const Snapshot read = snapshot();
+  EXPECT_TRUE(std::ranges::is_sorted(read.needs));
+  EXPECT_EQ(std::ranges::count(read.needs, std::pair<std::string, std::string>("other", "a b")), 1);
+  EXPECT_EQ(std::ranges::count(read.needs, std::pair<std::string, std::string>("other", "license=x")), 1);
 }
 
 TEST_P(StoreTest, EpochAndSpawnerAreKept) {

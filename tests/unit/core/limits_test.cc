@@ -163,8 +163,8 @@ TEST(Limits, JobsWithoutAKeyAreUnderNoLimitPerKey) {
 TEST(Limits, TheOrderAmongKeysThatMayStartIsThatOfTheQueue) {
   Stage stage(with_slots(1));
   stage.turn({limit(stage, at_once_per_key(5))});
-  stage.turn({stage.submit(of_key("a")), stage.submit(of_key("b")), stage.submit(of_key("a")),
-              stage.submit(of_key("b"))});
+  stage.turn(
+      {stage.submit(of_key("a")), stage.submit(of_key("b")), stage.submit(of_key("a")), stage.submit(of_key("b"))});
   std::vector<std::uint64_t> order = offered(stage);
   for (std::size_t next = 0; next < order.size(); ++next) {
     for (const std::uint64_t id : turn(stage, {stage.done(order[next])})) order.push_back(id);
