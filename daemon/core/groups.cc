@@ -21,28 +21,32 @@ void list_fair_key(Groups& groups, FairKey& key) {
 
 }  // namespace
 
-// By order; jobs that come back do so in runs, next to each other.
+// By rank, then by order; jobs that come back do so in runs, next to each other.
 void Group::insert(Job& job, const Lane& in) {
   const OrderKey key = in.key_of(job);
-  Job* place = last;
+  Rank& rank = ranks[key.rank];
+  Job* place = rank.last;
   if (place != nullptr && in.key_of(*place) > key) {
-    place = came_back != nullptr ? came_back : first;
+    place = rank.came_back != nullptr ? rank.came_back : rank.first;
     while (place != nullptr && in.key_of(*place) > key) place = place->group_previous;
     while (place != nullptr && in.key_of(*place->group_next) < key) place = place->group_next;
-    came_back = &job;
+    rank.came_back = &job;
   }
   job.group_previous = place;
-  job.group_next = place != nullptr ? place->group_next : first;
-  (place != nullptr ? place->group_next : first) = &job;
-  (job.group_next != nullptr ? job.group_next->group_previous : last) = &job;
+  job.group_next = place != nullptr ? place->group_next : rank.first;
+  (place != nullptr ? place->group_next : rank.first) = &job;
+  (job.group_next != nullptr ? job.group_next->group_previous : rank.last) = &job;
   ++size;
 }
 
-void Group::remove(Job& job) {
-  if (came_back == &job) came_back = nullptr;
-  (job.group_previous != nullptr ? job.group_previous->group_next : first) = job.group_next;
-  (job.group_next != nullptr ? job.group_next->group_previous : last) = job.group_previous;
+void Group::remove(Job& job, const Lane& in) {
+  const auto found = ranks.find(in.key_of(job).rank);
+  Rank& rank = found->second;
+  if (rank.came_back == &job) rank.came_back = nullptr;
+  (job.group_previous != nullptr ? job.group_previous->group_next : rank.first) = job.group_next;
+  (job.group_next != nullptr ? job.group_next->group_previous : rank.last) = job.group_previous;
   job.group_previous = job.group_next = nullptr;
+  if (rank.first == nullptr) ranks.erase(found);
   --size;
 }
 
@@ -76,7 +80,7 @@ Group& Scheduler::group_of(Job& job) {
   sweep_groups(lane);
   const QueueState& queue = *lane.queue;
   const bool by_key = queue.limits != nullptr && queue.limits->has_keys;
-  const GroupKey key{lane.key_of(job).rank, by_key ? spec.spec.limit_key : std::string(),
+  const GroupKey key{by_key ? spec.spec.limit_key : std::string(),
                      queue.row.options.fair ? spec.spec.fairness_key : std::string(), spec.spec.needs};
   auto& group = groups.all[key];
   if (!group) {
@@ -115,7 +119,7 @@ void Scheduler::drop_empty_groups(Lane& lane) {
 void Scheduler::join_group(Job& job) {
   Group& group = group_of(job);
   const bool is_open = group.state == Group::State::kOpen;
-  if (is_open && job.lane->key_of(job) < job.lane->key_of(*group.first)) {
+  if (is_open && job.lane->key_of(job) < job.lane->key_of(*group.first())) {
     close_group(group);
     group.insert(job, *job.lane);
     return open_group(group);
@@ -128,12 +132,12 @@ void Scheduler::join_group(Job& job) {
 void Scheduler::leave_group(Job& job) {
   Group& group = group_of(job);
   const Group::State before = group.state;
-  if (before == Group::State::kOpen && group.first != &job) {
+  if (before == Group::State::kOpen && group.first() != &job) {
     --job.lane->groups->open_jobs;
-    return group.remove(job);
+    return group.remove(job, *job.lane);
   }
   if (before == Group::State::kOpen) close_group(group);
-  group.remove(job);
+  group.remove(job, *job.lane);
   if (group.size == 0) {
     leave_waiting(group);
     group.ticket = 0;
@@ -147,7 +151,7 @@ void Scheduler::open_group(Group& group) {
   Groups& groups = *group.lane->groups;
   group.state = Group::State::kOpen;
   groups.open_jobs += group.size;
-  group.fair->open.emplace(group.lane->key_of(*group.first), &group);
+  group.fair->open.emplace(group.lane->key_of(*group.first()), &group);
   list_fair_key(groups, *group.fair);
 }
 
@@ -156,7 +160,7 @@ void Scheduler::close_group(Group& group) {
   Groups& groups = *group.lane->groups;
   group.state = Group::State::kEmpty;
   groups.open_jobs -= group.size;
-  group.fair->open.erase({group.lane->key_of(*group.first), &group});
+  group.fair->open.erase({group.lane->key_of(*group.first()), &group});
   list_fair_key(groups, *group.fair);
 }
 

@@ -1,6 +1,6 @@
 // Limits and who waits for them: semaphores, limits of queues and of their keys, and the groups of jobs that wait.
 //
-// All ready jobs of a lane that ask for the same (limit key, needs, fairness key, rank) are one group: if its first job
+// All ready jobs of a lane that ask for the same (limit key, needs, fairness key) are one group: if its first job
 // may not start, none may. So a blocked job never hides others behind it, is never looked at again before something is
 // freed, and what a turn costs depends on groups, not on jobs. A group is open, or waits for one thing at a time.
 #pragma once
@@ -88,13 +88,18 @@ struct Group {
   std::uint64_t ticket = 0;          // its place among those that wait; kept until one of its jobs has started
   KeyLimits* awaits = nullptr;       // kKey
   Semaphore* awaits_size = nullptr;  // kTooLarge
-  Job* first = nullptr;
-  Job* last = nullptr;
-  Job* came_back = nullptr;  // the last job put among others: the next such job belongs near it
+  struct Rank {
+    Job* first = nullptr;
+    Job* last = nullptr;
+    Job* came_back = nullptr;  // the last job put among others: the next such job belongs near it
+  };
+  std::map<std::int64_t, Rank> ranks;  // none is empty
   std::size_t size = 0;
 
+  [[nodiscard]] Job* first() const { return ranks.empty() ? nullptr : ranks.begin()->second.first; }
+
   void insert(Job& job, const Lane& in);
-  void remove(Job& job);
+  void remove(Job& job, const Lane& in);
 };
 
 // The open groups of one fairness key of a lane.
@@ -105,7 +110,6 @@ struct FairKey {
 };
 
 struct GroupKey {
-  std::int64_t rank = 0;
   std::string limit_key;
   std::string fairness_key;
   std::vector<Need> needs;
@@ -124,7 +128,7 @@ struct Groups {
   std::size_t swept_at = 0;
 
   [[nodiscard]] Group* next_group() const { return open.begin()->second->open.begin()->second; }
-  [[nodiscard]] Job* next() const { return next_group()->first; }
+  [[nodiscard]] Job* next() const { return next_group()->first(); }
 };
 
 }  // namespace futured

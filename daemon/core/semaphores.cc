@@ -255,14 +255,17 @@ void Scheduler::audit_groups(const Lane& lane) {
     const bool is_open = group->state == Group::State::kOpen;
     FUTURED_CHECK((group->size == 0) == (group->state == Group::State::kEmpty), "a group with jobs is open or waits");
     std::size_t counted = 0;
-    for (const Job* job = group->first; job != nullptr; job = job->group_next, ++counted) {
-      FUTURED_CHECK(job->phase == Phase::kReady && job->lane == &lane, "a group holds ready jobs of its lane");
-      FUTURED_CHECK(job->group_next == nullptr || lane.key_of(*job) < lane.key_of(*job->group_next),
-                    "a group is in order");
+    for (const auto& [number, rank] : group->ranks) {
+      FUTURED_CHECK(rank.first != nullptr, "no empty rank of a group is kept");
+      for (const Job* job = rank.first; job != nullptr; job = job->group_next, ++counted) {
+        FUTURED_CHECK(job->phase == Phase::kReady && job->lane == &lane, "a group holds ready jobs of its lane");
+        FUTURED_CHECK(lane.key_of(*job).rank == number, "a group holds its jobs by rank");
+        FUTURED_CHECK(job->group_next == nullptr || lane.key_of(*job) < lane.key_of(*job->group_next),
+                      "a group is in order");
+      }
     }
     FUTURED_CHECK(counted == group->size, "a group counts its jobs");
-    const bool is_listed =
-        group->first != nullptr && group->fair->open.contains({lane.key_of(*group->first), group.get()});
+    const bool is_listed = group->size > 0 && group->fair->open.contains({lane.key_of(*group->first()), group.get()});
     FUTURED_CHECK(is_open == is_listed, "an open group is listed by its first job");
     jobs += group->size;
     open_jobs += is_open ? group->size : 0;
