@@ -312,6 +312,7 @@ void Daemon::take_answer(Moment now) {
   for (const effect::Accepted& accepted : deferred.accepted) world_.oracle.heard_accepted(accepted);
   for (const effect::Cancelled& cancelled : deferred.cancelled) world_.oracle.heard_cancelled(cancelled);
   for (const effect::QueuePut& put : deferred.queues_put) world_.oracle.heard_queue(put.token);
+  for (const effect::SemaphorePut& put : deferred.semaphores_put) world_.oracle.heard_queue(put.token);
   for (const effect::Registered& registered : deferred.registered) {
     world_.oracle.heard_registered(registered.token);
     world_.receivers.heard_registered(registered);
