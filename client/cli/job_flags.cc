@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <map>
 #include <string_view>
 #include <utility>
 
@@ -57,6 +58,11 @@ void JobFlags::add_to(CLI::App& verb) {
   verb.add_flag("--at-most-once", at_most_once, "Never run twice, not even after a crash")->group("Job");
   verb.add_option("--name", name, "Shown in lists")->group("Job");
   start.add_to(verb);
+  verb.add_option("--needs", needs, "Permits that it holds while it runs, such as gpu=1,license=2; may be given again")
+      ->group("Job")
+      ->allow_extra_args(false);
+  verb.add_option("--limit-key", limit_key, "Its key, for queues with limits per key")->group("Job");
+  verb.add_option("--fairness-key", fairness_key, "Its key, for queues whose keys take turns")->group("Job");
   callbacks.add_to(verb);
 }
 
@@ -79,6 +85,43 @@ void check_retry_class(const char* option, const std::string& word) {
     throw UsageError(std::string(option) + ": \"" + word +
                      "\" is no signal: write signal:1 to signal:64, one an option");
   }
+}
+
+}  // namespace
+
+namespace {
+
+void add_need(const std::string& word, std::map<std::string, std::uint32_t>& needs) {
+  const std::size_t sign = word.rfind('=');
+  const std::string name = word.substr(0, sign);
+  std::uint32_t permits = 1;
+  bool is_sound = !name.empty();
+  if (sign != std::string::npos) {
+    const char* const end = word.data() + word.size();
+    const auto [rest, problem] = std::from_chars(word.data() + sign + 1, end, permits);
+    is_sound = is_sound && problem == std::errc() && rest == end && permits > 0;
+  }
+  if (!is_sound) {
+    throw UsageError("--needs: \"" + word +
+                     "\" is no need: write SEMAPHORE=PERMITS, such as gpu=1, or SEMAPHORE for one");
+  }
+  if (!needs.emplace(name, permits).second) {
+    throw UsageError("--needs: \"" + name + "\" is named twice: name it once, with the sum");
+  }
+}
+
+std::map<std::string, std::uint32_t> needs_of(const std::vector<std::string>& words) {
+  std::map<std::string, std::uint32_t> needs;
+  for (const std::string& word : words) {
+    require_utf8("--needs", word);
+    std::size_t begin = 0;
+    while (begin <= word.size()) {
+      const std::size_t end = std::min(word.find(',', begin), word.size());
+      add_need(word.substr(begin, end - begin), needs);
+      begin = end + 1;
+    }
+  }
+  return needs;
 }
 
 }  // namespace
@@ -118,6 +161,11 @@ client::JobOptions JobFlags::options() const {
   options.at_most_once = at_most_once;
   options.name = name;
   start.put_into(options);
+  require_utf8("--limit-key", limit_key);
+  require_utf8("--fairness-key", fairness_key);
+  options.needs = needs_of(needs);
+  options.limit_key = limit_key;
+  options.fairness_key = fairness_key;
   options.callbacks = callbacks.callbacks();
   return options;
 }

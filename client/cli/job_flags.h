@@ -31,6 +31,9 @@ struct JobFlags {
   bool at_most_once = false;
   std::string name;
   StartFlags start;
+  std::vector<std::string> needs;
+  std::string limit_key;
+  std::string fairness_key;
   CallbackFlags callbacks;
 
   void add_to(CLI::App& verb);

@@ -134,6 +134,9 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.cache = spec.cache().enabled();
   out.front = spec.front();
   out.name = spec.name();
+  out.fairness_key = spec.fairness_key();
+  out.limit_key = spec.limit_key();
+  for (const api::Need& need : spec.needs()) out.needs[need.semaphore()] = need.permits();
   return out;
 }
 

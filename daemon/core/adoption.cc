@@ -21,6 +21,7 @@ void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
     if (slot != nullptr && !adopt.done) turn_out(*slot, adopt.fence, job != nullptr, now, effects);
     return;
   }
+  if (job->lane->is_limited()) hold_permits(*job, /*is_adopted=*/true, now.at);
   job->epoch = adopt.fence.epoch;
   job->attempt = adopt.fence.attempt;
   job->slot = slot->id;

@@ -43,7 +43,7 @@ bool Scheduler::must_be_alone(const Job& job) {
 void Scheduler::end_idle_reservation(PoolState& pool) {
   if (pool.reserved == nullptr) return;
   const bool wanted = std::ranges::any_of(pool.runnable, [](const Lane* lane) {
-    return lane->ready_jobs > 0 && !lane->queue->is_halted() && must_be_alone(*lane->next());
+    return lane->has_next() && !lane->queue->is_halted() && !lane->held && must_be_alone(*lane->next());
   });
   if (!wanted || !pool.reserved->ready) pool.reserved = nullptr;
 }
@@ -56,9 +56,14 @@ void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   if (!schedules_.empty()) fire_schedules(now, effects);
   for (const auto& pool : pools_) {
     if (pool->retiring > 0) replace_retired(*pool, effects);
-    if (pool->ready) dispatch(*pool, now, effects);
-    put_limits_back(*pool, effects);
   }
+  (void)wake_waiting(now);
+  do {
+    for (const auto& pool : pools_) {
+      if (pool->ready) dispatch(*pool, now, effects);
+    }
+  } while (wake_waiting(now));
+  for (const auto& pool : pools_) put_limits_back(*pool, effects);
 }
 
 // A worker with tasks of before a reload goes as soon as it has nothing to do, in none of its slots.
@@ -80,7 +85,7 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
   pool.is_starved = false;
   std::size_t stuck = 0;  // lanes in a row whose first job fits no slot
   while (stuck <= pool.runnable.size()) {
-    Lane* const lane = next_lane(pool);
+    Lane* const lane = next_lane(pool, now, effects);
     if (lane == nullptr) return;
     const bool alone = must_be_alone(*lane->next());
     const std::uint64_t limit = raised_limit(*lane->next());
@@ -102,12 +107,11 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
     // Shares that shrink as work runs out leave no slot idle while another has a heap.
     const std::size_t share = std::clamp<std::size_t>(
         pool.ready_jobs / std::max<std::size_t>(pool.workers * pool.slots_per_worker, 1), 1, 64);
-    for (std::size_t n = std::min(share, room(*slot)); n > 0 && lane->ready_jobs > 0; --n) {
+    for (std::size_t n = std::min(share, room(*slot)); n > 0 && can_start(*lane, now); --n) {
       Job& job = *lane->next();
       if (must_be_alone(job) && !slot->offers.empty()) break;
       if (raised_limit(job) != slot->memory_bytes_max) break;
-      unready(job);
-      offer(*slot, job, now, effects);
+      start(*slot, job, now, effects);
       if (slot->exclusive) break;
     }
     refill(*lane, effects);
@@ -115,19 +119,26 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
 }
 
 // The next lane with something to hand out; lanes that ran dry leave the list on the way.
-Lane* Scheduler::next_lane(PoolState& pool) {
+Lane* Scheduler::next_lane(PoolState& pool, Moment now, Effects& effects) {
   while (!pool.runnable.empty()) {
     pool.next_lane = pool.next_lane < pool.runnable.size() ? pool.next_lane : 0;
     Lane* const lane = pool.runnable[pool.next_lane];
-    if (lane->ready_jobs > 0 && !lane->queue->is_halted()) {
+    if (can_start(*lane, now)) {
       ++pool.next_lane;
       return lane;
     }
     lane->runnable = false;
     pool.runnable[pool.next_lane] = pool.runnable.back();
     pool.runnable.pop_back();
+    if (lane->groups) refill(*lane, effects);  // what lies in the backlog may be able to start
   }
   return nullptr;
+}
+
+void Scheduler::start(Slot& slot, Job& job, Moment now, Effects& effects) {
+  if (job.lane->groups) count_start(group_of(job));
+  unready(job);
+  offer(slot, job, now, effects);
 }
 
 void Scheduler::offer(Slot& slot, Job& job, Moment now, Effects& effects) {
@@ -139,6 +150,7 @@ void Scheduler::offer(Slot& slot, Job& job, Moment now, Effects& effects) {
     cause->message = "pool \"" + slot.pool->row.name + "\" has no task \"" + spec.task + "\" any more";
     return end(job, {JobState::kFailed, std::move(cause), {}, {{}, {}, now.at}}, now, effects);
   }
+  if (job.lane->is_limited()) hold_permits(job, /*is_adopted=*/false, now.at);
   ++job.attempt;
   job.epoch = setup_.epoch;
   job.slot = slot.id;
@@ -159,13 +171,14 @@ void Scheduler::offer(Slot& slot, Job& job, Moment now, Effects& effects) {
 }
 
 void Scheduler::list_if_runnable(Lane& lane) {
-  if (lane.runnable || lane.ready_jobs == 0 || lane.queue->is_halted()) return;
+  if (lane.runnable || !lane.has_next() || lane.queue->is_halted() || lane.held) return;
   lane.runnable = true;
   lane.pool->runnable.push_back(&lane);
 }
 
 void Scheduler::withdraw(Job& job) {
   Slot& slot = *slots_[job.slot.value - 1];
+  if (job.lane->is_limited()) release_permits(job);
   slot.offers.remove(job);
   if (slot.offers.empty()) slot.exclusive = false;
   job.slot = SlotId{};
@@ -174,6 +187,7 @@ void Scheduler::withdraw(Job& job) {
 
 // The attempt never began, so its number is free again. An at-most-once fence is on record and is not used twice.
 void Scheduler::take_back(Job& job) {
+  if (job.lane->is_limited()) give_tokens_back(job);
   withdraw(job);
   if (!job.spec->spec.at_most_once) --job.attempt;
 }

@@ -102,6 +102,12 @@ struct QueueDeleted {
   Token token = 0;
 };
 
+// A semaphore was made, resized or removed.
+struct SemaphorePut {
+  Token token = 0;
+  std::string name;
+};
+
 struct Registered {
   Token token = 0;
   CallbackId id;
@@ -175,6 +181,7 @@ struct Effects {
   std::vector<effect::ScheduleChanged> schedules_changed;
   std::vector<effect::QueuePurged> queues_purged;
   std::vector<effect::QueueDeleted> queues_deleted;
+  std::vector<effect::SemaphorePut> semaphores_put;
   std::vector<effect::Offer> offers_after_commit;
   std::vector<effect::Change> changes;
   std::vector<effect::Registered> registered;
@@ -203,7 +210,7 @@ struct Effects {
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {
     return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() &&
-           queues_deleted.empty() && schedules_changed.empty() && offers_after_commit.empty() && changes.empty() &&
+           queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() && offers_after_commit.empty() && changes.empty() &&
            registered.empty() && replayed.empty() && deliveries.empty();
   }
   // The group that leaves at once is empty.

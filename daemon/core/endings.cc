@@ -319,7 +319,7 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   if (!schedule_jobs_.empty()) schedule_job_ended(job.id);
   Lane& lane = *job.lane;
   drop(job);
-  if (lane.ready_jobs == 0) refill(lane, effects);
+  if (lane.open_jobs() == 0) refill(lane, effects);
 }
 
 void Scheduler::drop(Job& job) {

@@ -107,6 +107,19 @@ struct ChangeSchedule {
   What what = What::kPause;
 };
 
+// Makes a semaphore, or gives it another size.
+struct PutSemaphore {
+  Token token = 0;
+  std::string name;
+  std::uint32_t permits = 0;
+};
+
+// Refused while jobs need it.
+struct DropSemaphore {
+  Token token = 0;
+  std::string name;
+};
+
 struct PoolReady {
   PoolId pool;
   std::vector<std::string> tasks;  // in the order of their indices
@@ -271,7 +284,7 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue, event::PutSchedule, event::ChangeSchedule,
+using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue, event::PutSemaphore, event::DropSemaphore, event::PutSchedule, event::ChangeSchedule,
                            event::PoolReady, event::SlotReady, event::SlotEnded, event::Adopt, event::Done,
                            event::Revoked, event::OfferRefused, event::Head, event::Taken, event::Progress,
                            event::Pulse, event::Claimed, event::Loaded, event::DelayedClaimed, event::KeysFound,

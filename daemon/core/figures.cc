@@ -189,7 +189,8 @@ void Scheduler::audit() const {
       }
     }
     FUTURED_CHECK(ready == lane->ready_jobs, "a lane counts its ready jobs");
-    FUTURED_CHECK(ready == 0 || lane->queue->is_halted() || lane->runnable, "a lane with work is runnable");
+    FUTURED_CHECK(!lane->has_next() || lane->queue->is_halted() || lane->runnable || lane->held,
+                  "a lane with work is runnable");
     FUTURED_CHECK(lane->backlog_jobs > 0 || !lane->boundary, "a lane without backlog has no boundary");
   }
 
@@ -227,6 +228,7 @@ void Scheduler::audit() const {
     FUTURED_CHECK(static_cast<std::size_t>(raised) == pool->raised_slots, "a pool counts its raised limits");
   }
   FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
+  audit_limits();
   deliveries_.audit();
   for (const auto& [id, wish] : cancel_wishes_) {
     FUTURED_CHECK(jobs_.find(id) != nullptr || loading_.contains(id), "a cancel waits for a job that is at hand");

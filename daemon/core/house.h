@@ -17,10 +17,14 @@
 #include "base/limits.h"
 #include "daemon/core/callbacks.h"
 #include "daemon/core/event.h"
+#include "daemon/core/groups.h"
 #include "daemon/core/job.h"
 #include "daemon/core/rows.h"
 
 namespace futured {
+
+struct PoolState;
+struct Lane;
 
 // How many of a queue's jobs started in each of the last seconds.
 class StartCounts {
@@ -83,6 +87,8 @@ struct HeldSubmit {
 
 struct QueueState {
   QueueRow row;
+  std::unique_ptr<QueueLimits> limits;  // null: its options limit nothing
+  std::vector<Lane*> lanes;
   std::uint64_t jobs = 0;       // unfinished
   std::uint64_t bytes = 0;      // of their payloads
   std::size_t bytes_at = 0;     // place among Batch::queue_bytes, while the last entry of this queue is there
@@ -102,6 +108,12 @@ struct QueueState {
 struct PoolState;
 struct Lane;
 
+struct QueueState {
+  QueueRow row;
+  std::unique_ptr<QueueLimits> limits;  // null: its options limit nothing
+  std::vector<Lane*> lanes;
+};
+
 // An interned JobSpec and where it leads.
 struct SpecState {
   SpecId id;
@@ -111,6 +123,7 @@ struct SpecState {
   Lane* lane = nullptr;
   std::optional<std::uint32_t> task;  // index in its pool; commands: 0; empty: the pool does not have it now
   std::uint64_t jobs = 0;             // resident jobs that point here
+  Group* group = nullptr;             // of its lane; null: not looked up yet
 
   [[nodiscard]] bool has_whole_batch() const { return std::ranges::any_of(callbacks, &CallbackTerms::whole_batch); }
 };
@@ -136,9 +149,18 @@ struct Lane {
   std::unordered_set<JobId> ended_meanwhile;  // of its range
 
   bool runnable = false;  // listed in its pool
+  bool held = false;      // waits among QueueLimits::lanes
+  bool has_needs = false;
+  std::unique_ptr<Groups> groups;  // null: its jobs start in their order, whatever their keys and needs
 
-  // ready_jobs > 0.
-  [[nodiscard]] Job* next() const { return ready.begin()->second.front(); }
+  [[nodiscard]] bool is_limited() const { return groups != nullptr || queue->limits != nullptr; }
+  // Jobs that nothing of their own keeps from starting, as far as was looked.
+  [[nodiscard]] std::size_t open_jobs() const { return groups != nullptr ? groups->open_jobs : ready_jobs; }
+  [[nodiscard]] bool has_next() const { return groups != nullptr ? !groups->open.empty() : ready_jobs > 0; }
+  // ready_jobs > 0: in the lane's order, whether it may start or not.
+  [[nodiscard]] Job* first() const { return ready.begin()->second.front(); }
+  // has_next().
+  [[nodiscard]] Job* next() const { return groups != nullptr ? groups->next() : first(); }
   [[nodiscard]] OrderKey key_of(const Job& job) const {
     return order_key(queue->row.discipline, job.spec->spec, job.id);
   }
@@ -232,6 +254,7 @@ enum class TimerKind : std::uint8_t {
   kBacklogDeadline,  // of no job: the first entry of the backlog's deadlines is due
   kDelayed,          // of no job: the first delayed job may be due
   kSchedule,         // of no job: the first firing may be due
+  kRate,             // of a queue: a token that somebody waits for is due
   kHeadCheck,        // of a slot
   kRestartWorker,    // of a slot
   kGrow,             // of a pool, by its first slot

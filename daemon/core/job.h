@@ -47,6 +47,8 @@ struct Job {
   SharedBytes payload;
   Job* previous = nullptr;  // neighbours in the lane's list or the slot's offers
   Job* next = nullptr;
+  Job* group_previous = nullptr;  // neighbours in its group (groups.h), while it is ready
+  Job* group_next = nullptr;
   WallTime submitted_at;
   WallTime start_at;  // not before; 0: none was asked for
   Instant taken_at;   // kTaken

@@ -64,7 +64,7 @@ std::uint64_t Scheduler::raised_limit(const Job& job) {
 // Some queue's next job does.
 bool Scheduler::wants_limit(const PoolState& pool, std::uint64_t bytes_max) {
   return std::ranges::any_of(pool.runnable, [&](const Lane* lane) {
-    return lane->ready_jobs > 0 && !lane->queue->is_halted() && raised_limit(*lane->next()) == bytes_max;
+    return lane->has_next() && !lane->queue->is_halted() && !lane->held && raised_limit(*lane->next()) == bytes_max;
   });
 }
 
@@ -88,7 +88,7 @@ void Scheduler::choose_limit(Slot& slot) {
   set_memory_limit(slot, 0);
   if (!slot.wanted) return;
   for (const Lane* const lane : pool.runnable) {
-    if (lane->ready_jobs == 0 || lane->queue->is_halted()) continue;
+    if (!lane->has_next() || lane->queue->is_halted() || lane->held) continue;
     const std::uint64_t wanted = raised_limit(*lane->next());
     if (wanted != 0 && !has_worker(pool, wanted)) return set_memory_limit(slot, wanted);
   }

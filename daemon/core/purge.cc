@@ -27,6 +27,7 @@ void Scheduler::on(const event::PurgeQueue& asked, Moment now, Effects& effects)
   purge->second.tokens.push_back(asked.token);
   if (!is_new) return;
   purged.purging = true;
+  let_go_paused(purged);
   // What no worker has taken comes back and is cancelled with the rest.
   for (const auto& slot : slots_) {
     for (const Job* job = slot->offers.back(); job != nullptr; job = job->previous) {
@@ -76,7 +77,7 @@ std::size_t Scheduler::cancel_ready(const QueueState& queue, std::size_t most, M
   std::size_t count = 0;
   for (auto& [key, lane] : lanes_) {
     while (lane->queue == &queue && lane->ready_jobs > 0 && count < most) {
-      purge_one(*lane->next(), now, effects);
+      purge_one(*lane->first(), now, effects);
       ++count;
     }
   }

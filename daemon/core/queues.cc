@@ -65,7 +65,7 @@ void Scheduler::create_queue(const event::PutQueue& put, Moment now, Effects& ef
   row.options = put.options.value_or(QueueOptions{});
   row.draining = put.draining.value_or(false);
   row.created_at = now.wall;
-  const QueueState& queue = add_queue(std::move(row));
+  const QueueState& queue = add_queue(std::move(row), /*is_restart=*/false, now.at);
   effects.rows.queues.push_back(queue.row);
   note_queue(queue.row, now, effects);
   effects.queues_put.push_back({put.token, queue.row});
@@ -102,7 +102,11 @@ void Scheduler::change_queue(QueueState& queue, const QueueRow& wanted, Moment n
   }
   queue.row.paused = wanted.paused;
   queue.row.draining = wanted.draining;
-  queue.row.options = wanted.options;
+  if (wanted.options != queue.row.options) {
+    queue.row.options = wanted.options;
+    set_limits(queue, /*is_restart=*/false, now.at);
+  }
+  if (queue.row.paused) let_go_paused(queue);
   effects.rows.queues.push_back(queue.row);
   note_queue(queue.row, now, effects);
   wake_lanes(queue, effects);
@@ -110,8 +114,7 @@ void Scheduler::change_queue(QueueState& queue, const QueueRow& wanted, Moment n
 
 // It may have been halted until now.
 void Scheduler::wake_lanes(QueueState& queue, Effects& effects) {
-  for (auto& [key, lane] : lanes_) {
-    if (lane->queue != &queue) continue;
+  for (Lane* const lane : queue.lanes) {
     list_if_runnable(*lane);
     refill(*lane, effects);
   }
@@ -147,6 +150,8 @@ void Scheduler::on(const event::DeleteQueue& asked, Moment now, Effects& effects
   }
   const QueueId id = (*queue)->row.id;
   const auto is_its_spec = [&](const auto& entry) { return entry.second->lane->queue == *queue; };
+  forget_limits(**queue);
+  for (auto& [semaphore, queues] : queues_in_need_) queues.erase(asked.name);
   std::erase_if(asked_specs_, is_its_spec);
   std::erase_if(specs_, is_its_spec);
   std::erase_if(specs_by_id_, is_its_spec);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/id.h"
@@ -109,6 +110,13 @@ struct QueueBytes {
   std::uint64_t bytes = 0;
 };
 
+struct SemaphoreRow {
+  std::string name;
+  std::uint32_t permits = 0;
+
+  bool operator==(const SemaphoreRow&) const = default;
+};
+
 // Pools are configured, not stored; the store only remembers which number stands for which name.
 struct PoolRow {
   PoolId id;
@@ -195,7 +203,9 @@ struct Batch {
   std::vector<QueueRow> queues;         // inserted, or replaced by id; their `bytes` come from queue_bytes
   std::vector<QueueBytes> queue_bytes;  // of queues that are there
   std::vector<PoolRow> pools;
-  std::vector<JobRow> jobs;  // ascending ids, each above those of all batches before
+  std::vector<SemaphoreRow> semaphores;         // in this order: inserted, or replaced by name
+  std::vector<std::string> semaphores_removed;  // names that none of `semaphores` has
+  std::vector<JobRow> jobs;                     // ascending ids, each above those of all batches before
   std::vector<OutcomeRow> outcomes;
   std::vector<AttemptRow> attempts;
   std::vector<StartRow> starts;
@@ -215,7 +225,7 @@ struct Batch {
   std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
-    return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
+    return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && semaphores.empty() && semaphores_removed.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
            starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
            backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
            deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
@@ -334,6 +344,9 @@ struct Snapshot {
   std::uint64_t specs_until = 1;  // ids of specs below it are taken
   std::vector<QueueRow> queues;
   std::vector<PoolRow> pools;
+  std::vector<SemaphoreRow> semaphores;  // ascending names
+  // What specs of the store need, of ended jobs too: queue and semaphore, each pair once.
+  std::vector<std::pair<std::string, std::string>> needs;
   std::vector<LaneBacklog> backlog;
   std::vector<DeadlineRow> deadlines;
   std::vector<LaneBacklog> delayed;            // jobs whose time has not come, by lane

@@ -111,6 +111,13 @@ struct QueueFigures {
   Duration wait_p99{0};
 };
 
+struct SemaphoreFigures {
+  std::string name;
+  std::uint32_t permits = 0;
+  std::uint64_t held = 0;          // by attempts; more than `permits` after it shrank
+  std::uint64_t waiting_jobs = 0;  // that were next, and found too few
+};
+
 // Of a job that waits, among those of its queue that go to the same pool.
 struct QueuePlace {
   std::uint64_t position = 0;  // 1: it is next; 0: it does not wait
@@ -190,6 +197,9 @@ class Scheduler {
   // When it fires next, jitter included; of one that is paused, as if it were resumed now.
   [[nodiscard]] Result<std::vector<WallTime>> next_firings(const std::string& name, std::size_t count,
                                                            WallTime now) const;
+  [[nodiscard]] std::vector<SemaphoreFigures> semaphores() const;  // ascending names
+  // What limit keeps a job with this spec from starting now, and what frees it; empty: none.
+  [[nodiscard]] std::string limited_by(const JobSpec& spec, Instant now) const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
   [[nodiscard]] std::uint64_t delayed_jobs() const;  // likewise: their time has not come
@@ -217,7 +227,7 @@ class Scheduler {
   void set_up_pools(const Snapshot& snapshot, Effects& effects);
   void set_up_cancels(const Snapshot& snapshot);
   void load_cancelled(Effects& effects);
-  QueueState& add_queue(QueueRow row);
+  QueueState& add_queue(QueueRow row, bool is_restart, Instant now);
   PoolState& add_pool(PoolRow row);
 
   // submit.cc
@@ -358,7 +368,8 @@ class Scheduler {
   void dispatch(PoolState& pool, Moment now, Effects& effects);
   [[nodiscard]] static bool must_be_alone(const Job& job);
   static void end_idle_reservation(PoolState& pool);
-  [[nodiscard]] Lane* next_lane(PoolState& pool);
+  [[nodiscard]] Lane* next_lane(PoolState& pool, Moment now, Effects& effects);
+  void start(Slot& slot, Job& job, Moment now, Effects& effects);
   void offer(Slot& slot, Job& job, Moment now, Effects& effects);
   void list_if_runnable(Lane& lane);
   void withdraw(Job& job);   // from its slot's offers
@@ -375,6 +386,57 @@ class Scheduler {
   void on(const event::Adopt& adopt, Moment now, Effects& effects);
   void turn_out(Slot& slot, const Fence& fence, bool is_known, Moment now, Effects& effects);
   static void kill_strays(Slot& slot, Effects& effects);
+  // groups.cc
+  [[nodiscard]] static bool wants_groups(const Lane& lane);
+  void regroup(Lane& lane);
+  [[nodiscard]] Group& group_of(Job& job);
+  void sweep_groups(Lane& lane);
+  void drop_empty_groups(Lane& lane);
+  void join_group(Job& job);
+  void leave_group(Job& job);
+  static void open_group(Group& group);
+  static void close_group(Group& group);
+  static void count_start(Group& group);
+
+  // limiting.cc
+  void set_limits(QueueState& queue, bool is_restart, Instant now);
+  void forget_limits(QueueState& queue);
+  void count_running(QueueState& queue, Instant now);
+  [[nodiscard]] KeyLimits* key_limits(QueueState& queue, const std::string& name, Instant now);
+  static void sweep_keys(QueueLimits& limits, Instant now);
+  [[nodiscard]] Semaphore& semaphore_named(const std::string& name);
+  [[nodiscard]] bool can_start(Lane& lane, Moment now);
+  [[nodiscard]] bool may_start(Lane& lane, Instant now);
+  void await_token(QueueState& queue, Instant now);
+  void await_token(KeyLimits& key, Instant now);
+  void arm_rate(QueueState& queue, Instant at);
+  void fire_rate(const Timer& timer, Moment now);
+  [[nodiscard]] bool wait_if_blocked(Group& group, Instant now);
+  void leave_waiting(Group& group);
+  void let_go(Group& group);
+  void let_go_paused(QueueState& queue);
+  [[nodiscard]] bool wake_waiting(Moment now);
+  [[nodiscard]] bool wake_lane(QueueState& queue, Instant now);
+  [[nodiscard]] bool wake_group(KeyLimits& key, Instant now);
+  void hold_permits(Job& job, bool is_adopted, Instant now);
+  void release_permits(const Job& job);
+  void give_tokens_back(const Job& job);
+
+  // semaphores.cc
+  void set_up_semaphores(const Snapshot& snapshot);
+  void on(const event::PutSemaphore& put, Moment now, Effects& effects);
+  void on(const event::DropSemaphore& drop, Moment now, Effects& effects);
+  void resize(Semaphore& semaphore, std::uint32_t permits);
+  [[nodiscard]] std::string in_need_of(const std::string& semaphore) const;
+  void forget_unused_semaphore(const std::string& name);
+  [[nodiscard]] Status check_needs(const JobSpec& spec) const;
+  [[nodiscard]] std::string limited_by_size(const JobSpec& spec) const;
+  [[nodiscard]] static std::string limited_by_queue(const QueueState& queue, Instant now);
+  [[nodiscard]] static std::string limited_by_key(const QueueState& queue, const JobSpec& spec, Instant now);
+  [[nodiscard]] std::string limited_by_permits(const JobSpec& spec) const;
+  void audit_limits() const;
+  static void audit_groups(const Lane& lane);
+  void audit_waiting() const;
 
   // memory.cc
   [[nodiscard]] static Status check_memory(const JobSpec& spec, const PoolState& pool);
@@ -523,6 +585,12 @@ class Scheduler {
   std::vector<std::unique_ptr<PoolState>> pools_;  // configured ones first, in the order of the setup
   std::map<std::pair<QueueId, PoolId>, std::unique_ptr<Lane>> lanes_;
   std::vector<std::unique_ptr<Slot>> slots_;  // slots_[i] is SlotId i + 1
+
+  std::map<std::string, Semaphore> semaphores_;
+  std::size_t semaphores_made_ = 0;                              // of those, that exist
+  std::map<std::string, std::set<std::string>> queues_in_need_;  // by semaphore: whose jobs may need it
+  std::uint64_t next_ticket_ = 1;
+  Freed freed_;
 
   struct KeyedSubmits {
     std::deque<event::Submit> waiting;  // not asked about yet

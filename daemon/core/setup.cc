@@ -14,6 +14,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
       next_spec_(snapshot.specs_until),
       next_id_(snapshot.ids_reserved_until),
       ids_until_(snapshot.ids_reserved_until) {
+  set_up_semaphores(snapshot);
   set_up_queues(snapshot, now, effects);
   set_up_pools(snapshot, effects);
   (void)take_ids(0, effects);  // no id leaves before its block is committed
@@ -77,12 +78,12 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
 Scheduler::~Scheduler() = default;
 
 void Scheduler::set_up_queues(const Snapshot& snapshot, Moment now, Effects& effects) {
-  for (const QueueRow& row : snapshot.queues) add_queue(row);
+  for (const QueueRow& row : snapshot.queues) add_queue(row, /*is_restart=*/true, now.at);
   const auto ensure = [&](const std::string& name, Discipline discipline) {
     if (queue_by_name_.contains(name)) return;
     QueueRow row{QueueId{next_queue_}, name, discipline};
     row.created_at = now.wall;
-    effects.rows.queues.push_back(add_queue(std::move(row)).row);
+    effects.rows.queues.push_back(add_queue(std::move(row), /*is_restart=*/false, now.at).row);
   };
   for (const QueueSetup& queue : setup_.queues) ensure(queue.name, queue.discipline);
   ensure("default", Discipline::kFifo);
@@ -145,12 +146,14 @@ void Scheduler::load_cancelled(Effects& effects) {
   std::ranges::sort(effects.loads);
 }
 
-QueueState& Scheduler::add_queue(QueueRow row) {
-  queues_.push_back(std::make_unique<QueueState>(QueueState{std::move(row)}));
+QueueState& Scheduler::add_queue(QueueRow row, bool is_restart, Instant now) {
+  queues_.push_back(std::make_unique<QueueState>());
   QueueState& queue = *queues_.back();
+  queue.row = std::move(row);
   queue.bytes = queue.row.bytes;
   next_queue_ = std::max(next_queue_, queue.row.id.value + 1);
   queue_by_name_[queue.row.name] = &queue;
+  set_limits(queue, is_restart, now);
   return queue;
 }
 

@@ -176,6 +176,11 @@ SpecState& Scheduler::know_spec(const SpecRow& row) {
   }
   FUTURED_CHECK(home != nullptr || !pools_.empty(), "a daemon has pools");
   spec.lane = &lane_of(*queue->second, home != nullptr ? *home : *pools_.front());
+  if (!row.spec.needs.empty() && !spec.lane->has_needs) {
+    spec.lane->has_needs = true;
+    regroup(*spec.lane);
+  }
+  for (const Need& need : row.spec.needs) queues_in_need_[need.semaphore].insert(row.spec.queue);
   resolve_task(spec);
   specs_[row.spec] = &spec;
   return spec;

@@ -50,6 +50,10 @@ void Scheduler::on(const event::TimerDue&, Moment now, Effects& effects) {
       fire_schedules(now, effects);
       continue;
     }
+    if (timer->kind == TimerKind::kRate) {
+      fire_rate(*timer, now);
+      continue;
+    }
     Job* const job = jobs_.find(JobId{timer->target});
     if (job == nullptr) continue;
     if (job->timers > 0) {
@@ -97,6 +101,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
     case TimerKind::kBacklogDeadline:
     case TimerKind::kDelayed:
     case TimerKind::kSchedule:
+    case TimerKind::kRate:
     case TimerKind::kHeadCheck:
     case TimerKind::kRestartWorker:
     case TimerKind::kGrow:

@@ -19,6 +19,11 @@ std::size_t JobSpecHash::operator()(const JobSpec& spec) const noexcept {
   hash = mix(hash, static_cast<std::size_t>(spec.run_timeout.count()));
   hash = mix(hash, static_cast<std::size_t>(spec.heartbeat_timeout.count()));
   hash = mix(hash, static_cast<std::size_t>(spec.front));
+  hash = mix(hash, std::hash<std::string>{}(spec.fairness_key));
+  hash = mix(hash, std::hash<std::string>{}(spec.limit_key));
+  for (const Need& need : spec.needs) {
+    hash = mix(mix(hash, std::hash<std::string>{}(need.semaphore)), need.permits);
+  }
   return hash;
 }
 

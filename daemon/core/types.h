@@ -69,6 +69,14 @@ struct Cause {
 
 enum class Discipline : std::uint8_t { kFifo = 1, kLifo = 2, kPriority = 3 };
 
+// Permits of a named semaphore that each attempt holds from its offer to its end.
+struct Need {
+  std::string semaphore;
+  std::uint32_t permits = 1;
+
+  auto operator<=>(const Need&) const = default;
+};
+
 // Options that all jobs of a batch share. Interned: a batch of 10,000 jobs stores one.
 struct JobSpec {
   std::string queue = "default";
@@ -96,6 +104,9 @@ struct JobSpec {
   std::string callbacks;                                // encoded (daemon/core/callbacks.h); empty: none
   Duration retention{0};                                // kept so long after its end; 0: as the daemon's policy says
   bool front = false;                                   // ahead of its equals
+  std::string fairness_key;                             // keys of a fair queue take turns
+  std::string limit_key;                                // for the limits per key of its queue; empty: none of them
+  std::vector<Need> needs;                              // ascending names, each once
 
   bool operator==(const JobSpec&) const = default;
 };

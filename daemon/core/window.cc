@@ -11,6 +11,8 @@ Lane& Scheduler::lane_of(QueueState& queue, PoolState& pool) {
     lane = std::make_unique<Lane>();
     lane->queue = &queue;
     lane->pool = &pool;
+    queue.lanes.push_back(lane.get());
+    if (wants_groups(*lane)) lane->groups = std::make_unique<Groups>();
   }
   return *lane;
 }
@@ -75,11 +77,13 @@ void Scheduler::make_ready(Job& job) {
   job.phase = Phase::kReady;
   ++lane.ready_jobs;
   ++lane.pool->ready_jobs;
+  if (lane.groups) join_group(job);
   list_if_runnable(lane);
 }
 
 void Scheduler::unready(Job& job) {
   Lane& lane = *job.lane;
+  if (lane.groups) leave_group(job);
   if (lane.came_back == &job) lane.came_back = nullptr;
   const auto list = lane.ready.find(lane.key_of(job).rank);
   list->second.remove(job);
@@ -90,7 +94,7 @@ void Scheduler::unready(Job& job) {
 }
 
 void Scheduler::refill(Lane& lane, Effects& effects) {
-  if (lane.backlog_jobs == 0 || lane.claiming || lane.ready_jobs > limits::kClaimJobsMax / 2) return;
+  if (lane.backlog_jobs == 0 || lane.claiming || lane.open_jobs() > limits::kClaimJobsMax / 2) return;
   const bool is_of_use = lane.queue->purging || (!lane.pool->slots.empty() && !lane.queue->row.paused);
   if (!is_of_use) return;  // nothing would run them, or cancel them
   const std::uint64_t room = window_bytes_ < window_bytes_max_ ? window_bytes_max_ - window_bytes_ : 0;

@@ -259,6 +259,14 @@ void Loop::put_schedule(event::PutSchedule put, ScheduleReply reply) {
   });
 }
 
+void Loop::put_semaphore(event::PutSemaphore put, SemaphoreReply reply) {
+  post([this, put = std::move(put), reply = std::move(reply)]() mutable {
+    put.token = next_token_++;
+    owed_semaphores_.emplace(put.token, std::move(reply));
+    step(put, now());
+  });
+}
+
 void Loop::change_schedule(event::ChangeSchedule change, ScheduleReply reply) {
   post([this, change = std::move(change), reply = std::move(reply)]() mutable {
     change.token = next_token_++;
@@ -295,6 +303,14 @@ void Loop::tell_full_queues() {
   const std::lock_guard lock(full_queues_mutex_);
   has_full_queues_.store(!full.empty(), std::memory_order_relaxed);
   full_queues_ = std::move(full);
+}
+
+void Loop::drop_semaphore(event::DropSemaphore drop, SemaphoreReply reply) {
+  post([this, drop = std::move(drop), reply = std::move(reply)]() mutable {
+    drop.token = next_token_++;
+    owed_semaphores_.emplace(drop.token, std::move(reply));
+    step(drop, now());
+  });
 }
 
 void Loop::reload_pool(std::string pool, ReloadReply reply) {
@@ -438,6 +454,8 @@ void Loop::answer(const effect::Refused& refused) {
     purge.mapped()(refused.error);
   } else if (const auto deletion = owed_deletes_.extract(refused.token)) {
     deletion.mapped()(refused.error);
+  } else if (const auto semaphore = owed_semaphores_.extract(refused.token)) {
+    semaphore.mapped()(refused.error);
   } else if (const auto asked = owed_registers_.extract(refused.token)) {
     asked.mapped()(refused.error);
   }

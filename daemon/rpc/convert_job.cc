@@ -34,6 +34,13 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
   out.set_crashes_max(spec.crashes_max);
   out.set_retention_ms(ms_of(spec.retention));
   out.set_front(spec.front);
+  out.set_fairness_key(spec.fairness_key);
+  out.set_limit_key(spec.limit_key);
+  for (const Need& need : spec.needs) {
+    api::Need& told = *out.add_needs();
+    told.set_semaphore(need.semaphore);
+    told.set_permits(need.permits);
+  }
   api::Retries& retries = *out.mutable_retries();
   retries.set_max_attempts(spec.max_attempts);
   retries.set_backoff_ms(ms_of(spec.backoff));

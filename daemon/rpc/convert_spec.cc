@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <span>
 #include <utility>
@@ -191,12 +192,31 @@ Status add_timeouts(const api::Timeouts& timeouts, JobSpec& spec) {
   return {};
 }
 
+// In one order, whatever order they were asked in. Whether there are such semaphores is known where jobs are accepted.
+Status add_needs(const api::JobSpec& asked, JobSpec& spec) {
+  if (static_cast<std::size_t>(asked.needs_size()) > limits::kNeedsMax) {
+    return too_much("spec.needs",
+                    std::to_string(asked.needs_size()) + " are over " + std::to_string(limits::kNeedsMax));
+  }
+  for (int i = 0; i < asked.needs_size(); ++i) {
+    const api::Need& need = asked.needs(i);
+    const std::string field = "spec.needs[" + std::to_string(i) + "]";
+    if (const Status sound = check_name(need.semaphore(), field + ".semaphore"); !sound.ok()) return sound;
+    if (need.permits() > limits::kPermitsMax) {
+      return too_much(field + ".permits",
+                      std::to_string(need.permits()) + " is over " + std::to_string(limits::kPermitsMax));
+    }
+    spec.needs.push_back({need.semaphore(), std::max<std::uint32_t>(need.permits(), 1)});
+  }
+  std::ranges::sort(spec.needs);
+  const auto twice = std::ranges::adjacent_find(spec.needs, {}, &Need::semaphore);
+  if (twice == spec.needs.end()) return {};
+  return invalid("spec.needs", "semaphore \"" + twice->semaphore + "\" is named twice; name it once, with the sum");
+}
+
 Status refuse_unbuilt_options(const api::JobSpec& spec) {
   const Unbuilt fields[] = {
       {!spec.labels().empty(), "spec.labels"},
-      {!spec.fairness_key().empty(), "spec.fairness_key"},
-      {!spec.limit_key().empty(), "spec.limit_key"},
-      {!spec.needs().empty(), "spec.needs"},
       {!spec.dependencies().empty(), "spec.dependencies"},
       {spec.has_cache(), "spec.cache"},
       {spec.durable_segments(), "spec.durable_segments"},
@@ -269,6 +289,8 @@ Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {
       {asked.pool(), "spec.pool", &spec.pool},
       {asked.task(), "spec.task", &spec.task},
       {asked.name(), "spec.name", &spec.name},
+      {asked.fairness_key(), "spec.fairness_key", &spec.fairness_key},
+      {asked.limit_key(), "spec.limit_key", &spec.limit_key},
   };
   for (const auto& word : words) {
     if (word.name.empty()) continue;
@@ -276,6 +298,7 @@ Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {
     *word.into = word.name;
   }
   if (const Status known = refuse_unbuilt_options(asked); !known.ok()) return known.error();
+  if (const Status added = add_needs(asked, spec); !added.ok()) return added.error();
   spec.priority = asked.priority();
   spec.front = asked.front();
   spec.at_most_once = asked.at_most_once();

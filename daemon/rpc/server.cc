@@ -24,6 +24,7 @@
 #include "daemon/rpc/pools_service.h"
 #include "daemon/rpc/queues_service.h"
 #include "daemon/rpc/schedules_service.h"
+#include "daemon/rpc/semaphores_service.h"
 #include "daemon/rpc/segment_server.h"
 #include "daemon/rpc/segments_service.h"
 #include "daemon/rpc/unbuilt_service.h"
@@ -118,6 +119,7 @@ class Server::Impl {
     builder.RegisterService(&queues_);
     builder.RegisterService(&schedules_);
     builder.RegisterService(&pools_);
+    builder.RegisterService(&semaphores_);
     builder.RegisterService(&workers_);
     builder.RegisterService(&admin_);
     builder.RegisterService(&segments_);
@@ -197,6 +199,7 @@ class Server::Impl {
   QueuesService queues_{front_};
   SchedulesService schedules_{front_};
   PoolsService pools_{front_};
+  SemaphoresService semaphores_{front_};
   WorkersService workers_{front_};
   AdminService admin_{front_};
   SegmentsService segments_{front_};

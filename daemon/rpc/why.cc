@@ -21,6 +21,7 @@ struct Waiting {
   std::uint32_t workers_ready = 0;
   std::string problem;
   bool store_failing = false;
+  std::string limit;  // that keeps it from starting; empty: none
   QueuePlace place;
 };
 
@@ -42,6 +43,7 @@ Waiting waiting_for(const Loop& loop, const JobView& view) {
   if (problem != loop.pool_problems().end()) waiting.problem = problem->second;
   waiting.store_failing = loop.store_is_failing();
   if (view.state() == JobState::kQueued) {
+    waiting.limit = loop.scheduler().limited_by(view.record.spec, monotonic_now());
     waiting.place =
         loop.scheduler().place_of(view.record.job.id, view.record.spec, loop.scheduler().pool_named(view.pool));
   }
@@ -66,6 +68,7 @@ std::string why_queued(const JobView& view, const Waiting& waiting) {
   if (waiting.workers == 0) {
     return "queued: waits for " + pool + ", of which this daemon has no workers: set it up in futured.toml";
   }
+  if (!waiting.limit.empty()) return "queued: " + waiting.limit;
   if (waiting.workers_ready == 0) return "queued: waits for " + pool + ", none of whose workers is ready yet";
   std::string text = "queued: waits until a worker of " + pool +
                      " is free: " + plural(waiting.workers_ready, "worker") + " for " +

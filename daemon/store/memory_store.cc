@@ -41,6 +41,7 @@ struct Rows {
   std::map<SpecId, JobSpec> specs;
   std::map<QueueId, QueueRow> queues;
   std::map<PoolId, PoolRow> pools;
+  std::map<std::string, std::uint32_t> semaphores;
   std::map<JobId, Job> jobs;
   std::set<JobId> started;
   std::map<JobId, CancelRow> cancels;
@@ -181,6 +182,8 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
     if (const auto queue = rows.queues.find(row.queue); queue != rows.queues.end()) queue->second.bytes = row.bytes;
   }
   for (const PoolRow& row : batch.pools) rows.pools.insert_or_assign(row.id, row);
+  for (const SemaphoreRow& row : batch.semaphores) rows.semaphores[row.name] = row.permits;
+  for (const std::string& name : batch.semaphores_removed) rows.semaphores.erase(name);
   for (const JobRow& row : batch.jobs) {
     Job& job = rows.jobs[row.id];
     job.row = {.id = row.id,
@@ -252,6 +255,12 @@ Result<Snapshot> MemoryStore::snapshot() {
   snapshot.specs_until = rows.specs.empty() ? 1 : rows.specs.rbegin()->first.value + 1;
   for (const auto& [id, queue] : rows.queues) snapshot.queues.push_back(queue);
   for (const auto& [id, pool] : rows.pools) snapshot.pools.push_back(pool);
+  for (const auto& [name, permits] : rows.semaphores) snapshot.semaphores.push_back({name, permits});
+  std::set<std::pair<std::string, std::string>> needs;
+  for (const auto& [id, spec] : rows.specs) {
+    for (const Need& need : spec.needs) needs.emplace(spec.queue, need.semaphore);
+  }
+  snapshot.needs.assign(needs.begin(), needs.end());
   for (const BacklogKey& key : rows.backlog) {
     if (snapshot.backlog.empty() || snapshot.backlog.back().queue != key.queue ||
         snapshot.backlog.back().pool != key.pool) {

@@ -166,6 +166,10 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind(24, spec.retry_memory_bytes_max);
     statement.bind(25, spec.retention.count());
     statement.bind(26, std::int32_t{spec.front});
+    const std::string needs = encode_needs(spec.needs);
+    statement.bind_text(27, spec.fairness_key);
+    statement.bind_text(28, spec.limit_key);
+    statement.bind_text(29, needs);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const PoolRow& row : batch.pools) {
@@ -173,7 +177,8 @@ int SqliteStore::write_words(const Batch& batch) {
     writes_.pool.bind_text(2, row.name);
     if (const int code = writes_.pool.run(); code != SQLITE_OK) return code;
   }
-  return write_queues(batch);
+  if (const int code = write_queues(batch); code != SQLITE_OK) return code;
+  return write_semaphores(batch);
 }
 
 int SqliteStore::write_queues(const Batch& batch) {
@@ -196,6 +201,19 @@ int SqliteStore::write_queues(const Batch& batch) {
     writes_.queue_bytes.bind(1, row.queue.value);
     writes_.queue_bytes.bind(2, row.bytes);
     if (const int code = writes_.queue_bytes.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+int SqliteStore::write_semaphores(const Batch& batch) {
+  for (const SemaphoreRow& row : batch.semaphores) {
+    writes_.semaphore.bind_text(1, row.name);
+    writes_.semaphore.bind(2, row.permits);
+    if (const int code = writes_.semaphore.run(); code != SQLITE_OK) return code;
+  }
+  for (const std::string& name : batch.semaphores_removed) {
+    writes_.semaphore_remove.bind_text(1, name);
+    if (const int code = writes_.semaphore_remove.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }

@@ -1,6 +1,7 @@
 #include "daemon/store/sqlite_rows.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/wire.h"
 #include "daemon/store/cause_code.h"
@@ -33,6 +34,23 @@ std::string join_words(const std::vector<std::string>& words) {
   return joined;
 }
 
+std::string encode_needs(const std::vector<Need>& needs) {
+  std::vector<std::string> lines;
+  for (const Need& need : needs) lines.push_back(std::to_string(need.permits) + " " + need.semaphore);
+  return join_words(lines);
+}
+
+std::vector<Need> decode_needs(std::string_view encoded) {
+  std::vector<Need> needs;
+  for (const std::string& line : split_words(encoded)) {
+    const std::size_t gap = std::min(line.find(' '), line.size());
+    Need need{line.substr(std::min(gap + 1, line.size())), 0};
+    std::from_chars(line.data(), line.data() + gap, need.permits);
+    needs.push_back(std::move(need));
+  }
+  return needs;
+}
+
 SpecRow read_spec(const Execution& row) {
   JobSpec spec;
   spec.queue = row.bytes(1);
@@ -60,6 +78,9 @@ SpecRow read_spec(const Execution& row) {
   spec.retry_memory_bytes_max = row.number(23);
   spec.retention = Duration(row.integer(24));
   spec.front = row.integer(25) != 0;
+  spec.fairness_key = row.bytes(26);
+  spec.limit_key = row.bytes(27);
+  spec.needs = decode_needs(row.bytes(28));
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 

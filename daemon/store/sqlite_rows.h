@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -15,7 +16,7 @@ inline constexpr const char* kSpecColumns =
     "id, queue, pool, task, name, priority, max_attempts, backoff_ns, backoff_factor, backoff_max_ns, jitter, "
     "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
     "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns, retry_memory_factor, "
-    "retry_memory_bytes_max, retention_ns, front";
+    "retry_memory_bytes_max, retention_ns, front, fairness_key, limit_key, needs";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 // From column `first` on: parent, depth.
@@ -39,6 +40,10 @@ inline constexpr const char* kAttemptColumns =
     "job, epoch, attempt, slot, finished_at, ran, retry_at, cause, charge, worker_pid, memory_bytes_max, "
     "next_memory_bytes_max";
 [[nodiscard]] Result<AttemptRow> read_attempt(const Execution& row);
+
+// As the column `needs` of a spec has them: a line each, the permits first, for a name may hold any sign.
+[[nodiscard]] std::string encode_needs(const std::vector<Need>& needs);
+[[nodiscard]] std::vector<Need> decode_needs(std::string_view encoded);
 
 // Words without control characters, as one column.
 [[nodiscard]] std::string join_words(const std::vector<std::string>& words);

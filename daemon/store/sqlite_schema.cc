@@ -313,6 +313,14 @@ ALTER TABLE specs ADD COLUMN front INTEGER NOT NULL DEFAULT 0;
 UPDATE queues SET bytes = (
   SELECT coalesce(sum(length(j.payload)), 0) FROM jobs j JOIN specs s ON s.id = j.spec
   WHERE s.queue = queues.name AND j.state IS NULL AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.job = j.id));
+-- What jobs need besides their turn. Who holds a permit is not stored: it is known from the attempts that run.
+ALTER TABLE specs ADD COLUMN fairness_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE specs ADD COLUMN limit_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE specs ADD COLUMN needs TEXT NOT NULL DEFAULT '';
+CREATE TABLE semaphores (
+  name TEXT PRIMARY KEY,
+  permits INTEGER NOT NULL
+) WITHOUT ROWID;
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};

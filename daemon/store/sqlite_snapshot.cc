@@ -1,5 +1,7 @@
 #include <sqlite3.h>
 
+#include <set>
+
 #include "daemon/store/sqlite_rows.h"
 #include "daemon/store/sqlite_store.h"
 
@@ -11,6 +13,7 @@ Result<Snapshot> SqliteStore::snapshot() {
   if (const Status read = read_meta(snapshot); !read) return read.error();
   if (const Status read = read_lanes(snapshot); !read) return read.error();
   if (const Status read = read_delayed(snapshot); !read) return read.error();
+  if (const Status read = read_semaphores(snapshot); !read) return read.error();
   if (const Status read = read_resident(snapshot); !read) return read.error();
   if (const Status read = read_schedules(snapshot); !read) return read.error();
   if (const Status read = read_cancels(snapshot); !read) return read.error();
@@ -106,6 +109,24 @@ Status SqliteStore::read_lanes(Snapshot& snapshot) {
     snapshot.deadlines.push_back({WallTime{deadline.integer(0)}, JobId{deadline.number(1)}, deadline.number32(2)});
   }
   if (deadline.code() != SQLITE_OK) return fault(deadline.code());
+  return {};
+}
+
+Status SqliteStore::read_semaphores(Snapshot& snapshot) {
+  Result<Statement> semaphores = database_.prepare("SELECT name, permits FROM semaphores ORDER BY name");
+  Result<Statement> needs = database_.prepare("SELECT DISTINCT queue, needs FROM specs WHERE needs <> ''");
+  if (!semaphores) return semaphores.error().in("database " + path_);
+  if (!needs) return needs.error().in("database " + path_);
+  Execution semaphore(*semaphores);
+  while (semaphore.next()) snapshot.semaphores.push_back({std::string(semaphore.bytes(0)), semaphore.number32(1)});
+  if (semaphore.code() != SQLITE_OK) return fault(semaphore.code());
+  std::set<std::pair<std::string, std::string>> pairs;
+  Execution need(*needs);
+  while (need.next()) {
+    for (const Need& one : decode_needs(need.bytes(1))) pairs.emplace(std::string(need.bytes(0)), one.semaphore);
+  }
+  if (need.code() != SQLITE_OK) return fault(need.code());
+  snapshot.needs.assign(pairs.begin(), pairs.end());
   return {};
 }
 

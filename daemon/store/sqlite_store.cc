@@ -118,7 +118,8 @@ Status SqliteStore::prepare() {
       {&writes_.begin, "BEGIN IMMEDIATE"},
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
-      {&writes_.spec, "INSERT INTO specs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&writes_.spec, std::string("INSERT INTO specs (") + kSpecColumns +
+                          ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.queue,
        "INSERT INTO queues (id, name, discipline, paused, options, draining, created_at) VALUES (?1,?2,?3,?4,?5,?6,?7) "
        "ON CONFLICT (id) DO UPDATE SET name = ?2, discipline = ?3, paused = ?4, options = ?5, draining = ?6, "
@@ -126,6 +127,8 @@ Status SqliteStore::prepare() {
       {&writes_.queue_remove, "DELETE FROM queues WHERE id = ?"},
       {&writes_.queue_bytes, "UPDATE queues SET bytes = ?2 WHERE id = ?1"},
       {&writes_.pool, "INSERT OR REPLACE INTO pools VALUES (?,?)"},
+      {&writes_.semaphore, "INSERT OR REPLACE INTO semaphores VALUES (?,?)"},
+      {&writes_.semaphore_remove, "DELETE FROM semaphores WHERE name = ?"},
       {&writes_.attempt, "INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.start, "INSERT OR REPLACE INTO starts VALUES (?,?,?)"},
       {&writes_.cancel_add, "INSERT OR REPLACE INTO cancels VALUES (?,?,?,?)"},
@@ -176,7 +179,7 @@ Status SqliteStore::prepare() {
        " j.parent, j.depth, (SELECT start_at FROM delays d WHERE d.job = j.id) FROM job_state j WHERE j.id = ?"},
       {&reads_.attempts,
        "SELECT attempt, charge, retry_at, next_memory_bytes_max FROM attempts WHERE job = ? ORDER BY attempt, epoch"},
-      {&reads_.spec, "SELECT * FROM specs WHERE id = ?"},
+      {&reads_.spec, std::string("SELECT ") + kSpecColumns + " FROM specs WHERE id = ?"},
       {&reads_.batch, "SELECT id, owner, state FROM job_state WHERE id BETWEEN ? AND ? ORDER BY id"},
       {&reads_.deliveries,
        "SELECT id, job, lane, state, attempts, at, behind, '' FROM deliveries"

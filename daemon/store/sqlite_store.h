@@ -65,7 +65,8 @@ class SqliteStore : public Store {
   struct Writes {
     Statement begin, commit, rollback;
     BulkInsert job, outcome, backlog_add;
-    Statement spec, queue, queue_remove, queue_bytes, pool, attempt, start, cancel_add, cancel_remove;
+    Statement spec, queue, queue_remove, queue_bytes, pool, semaphore, semaphore_remove, attempt, start, cancel_add,
+        cancel_remove;
     Statement backlog_remove, backlog_rest, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use, child;
@@ -94,6 +95,7 @@ class SqliteStore : public Store {
   [[nodiscard]] Status find_open_jobs();
   [[nodiscard]] Status read_meta(Snapshot& snapshot);
   [[nodiscard]] Status read_lanes(Snapshot& snapshot);
+  [[nodiscard]] Status read_semaphores(Snapshot& snapshot);
   [[nodiscard]] Status read_resident(Snapshot& snapshot);
   [[nodiscard]] Status read_cancels(Snapshot& snapshot);
   [[nodiscard]] Status read_callbacks(Snapshot& snapshot);
@@ -106,6 +108,7 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_rows(const Batch& batch, std::uint64_t mark);
   [[nodiscard]] int write_words(const Batch& batch);  // specs, pools, queues
   [[nodiscard]] int write_queues(const Batch& batch);
+  [[nodiscard]] int write_semaphores(const Batch& batch);
   [[nodiscard]] int write_jobs(const std::vector<JobRow>& jobs);
   [[nodiscard]] int write_children(const std::vector<JobRow>& jobs);
   [[nodiscard]] int write_outcomes(const std::vector<OutcomeRow>& outcomes);

@@ -1,6 +1,7 @@
 #include "tests/simulation/history.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -21,6 +22,7 @@ using std::chrono::seconds;
 constexpr std::uint32_t kBatchMax = 160;
 constexpr std::uint64_t kPayloadMax = 300;
 constexpr std::size_t kQueues = 4;
+constexpr std::array kSemaphores{"gpu", "license"};
 const char* const kQueueNames[kQueues] = {"default", "stack", "urgent", "side"};
 
 // How this history goes: each kind of trouble is in some histories and not in others, so that none hides another.
@@ -55,6 +57,8 @@ class History {
   void put_queue();
   void put_schedule();
   void purge_queue();
+  [[nodiscard]] QueueOptions draw_limits();
+  void put_semaphore(const std::string& name, std::uint32_t permits);
   void pass_time();
   void end_daemon(bool whole_machine);
   void come_to_rest();
@@ -169,6 +173,11 @@ void History::draw_specs() {
       spec.retry_memory_bytes_max = static_cast<std::uint64_t>(random_.between(65, 300));
     }
     if (random_.chance(500)) spec.crashes_max = static_cast<std::uint32_t>(random_.between(1, 4));
+    if (random_.chance(300)) spec.limit_key = random_.chance(500) ? "left" : "right";
+    if (random_.chance(300)) spec.fairness_key = random_.chance(500) ? "one" : "two";
+    for (const char* const semaphore : kSemaphores) {
+      if (random_.chance(200)) spec.needs.push_back({semaphore, static_cast<std::uint32_t>(random_.between(1, 3))});
+    }
     std::vector<CallbackSpec> callbacks;
     for (std::uint64_t left = random_.chance(400) ? 1 + random_.below(4) : 0; left > 0; --left) {
       callbacks.push_back(draw_callback());
@@ -295,19 +304,48 @@ void History::purge_queue() {
   daemon_->request(std::move(purge));
 }
 
+QueueOptions History::draw_limits() {
+  QueueOptions options;
+  if (random_.chance(400)) options.concurrency_max = static_cast<std::uint32_t>(random_.between(1, 3));
+  if (random_.chance(400)) options.concurrency_per_key_max = static_cast<std::uint32_t>(random_.between(1, 2));
+  const auto rate = [&] {
+    return RateLimit{static_cast<double>(random_.between(5, 200)), Duration(seconds(1)),
+                     static_cast<std::uint32_t>(random_.between(1, 5))};
+  };
+  if (random_.chance(300)) options.rate = rate();
+  if (random_.chance(300)) options.rate_per_key = rate();
+  options.fair = random_.chance(400);
+  return options;
+}
+
+void History::put_semaphore(const std::string& name, std::uint32_t permits) {
+  oracle_.asked_queue(++token_);
+  say("semaphore %s: %u\n", name.c_str(), permits);
+  daemon_->request(event::PutSemaphore{token_, name, permits});
+}
+
 void History::put_queue() {
   if (random_.chance(100)) return purge_queue();
+  if (random_.chance(300)) {
+    return put_semaphore(kSemaphores[random_.below(kSemaphores.size())],
+                         static_cast<std::uint32_t>(random_.between(1, 4)));
+  }
   oracle_.asked_queue(++token_);
   event::PutQueue put{token_, kQueueNames[random_.below(kQueues)], std::nullopt, random_.chance(500)};
   if (random_.chance(50)) put.discipline = Discipline::kFifo;
   if (random_.chance(300)) put.draining = random_.chance(300);
   if (random_.chance(400)) {
-    put.options.emplace();
+    put.options = draw_limits();
     put.options->queued_jobs_max = random_.chance(300) ? 0 : random_.below(200);
     put.options->queued_bytes_max = random_.chance(700) ? 0 : random_.below(10'000);
     put.options->defaults.max_attempts = static_cast<std::uint32_t>(random_.below(4));
     put.options->defaults.run_timeout = random_.duration(milliseconds(10), seconds(3));
     put.changed_options = {QueueField::kQueuedJobsMax, QueueField::kQueuedBytesMax};
+    if (random_.chance(500)) {
+      put.changed_options.insert(put.changed_options.end(),
+                                 {QueueField::kConcurrencyMax, QueueField::kConcurrencyPerKeyMax, QueueField::kRate,
+                                  QueueField::kRatePerKey, QueueField::kFair});
+    }
     if (random_.chance(500)) put.changed_options.push_back(QueueField::kDefaultRetries);
     if (random_.chance(500)) put.changed_options.push_back(QueueField::kDefaultTimeouts);
   }
@@ -414,6 +452,7 @@ void History::come_to_rest() {
     const std::string name = "schedule " + std::to_string(i);
     daemon_->request(event::ChangeSchedule{token_, {1000}, name, event::ChangeSchedule::What::kDelete});
   }
+  for (const char* const name : kSemaphores) put_semaphore(name, 4);
   for (std::uint64_t round = 0; round < 1'000'000; ++round) {
     daemon_->turn(now_, true);
     bool moved = daemon_->commit(now_, Daemon::Disk::kWorks);
@@ -433,6 +472,7 @@ void History::come_to_rest() {
 
 HistoryFigures History::run() {
   start_daemon();
+  for (const char* const name : kSemaphores) put_semaphore(name, static_cast<std::uint32_t>(random_.between(3, 4)));
   for (std::uint64_t i = 0; i < temper_.steps; ++i) {
     act();
     for (const LaneFigures& lane : daemon_->scheduler().lanes())

@@ -118,6 +118,13 @@ void Oracle::heard_registered(Token token) { answered(token, "registered"); }
 
 OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const { return order_key(queues_.at(spec.queue), spec, job); }
 
+// Jobs that name the same keys and needs go in the lane's order; others may pass them while a limit holds them up.
+Oracle::LaneName Oracle::lane_of(const JobSpec& spec) {
+  std::string alike = spec.pool + " limit " + spec.limit_key + " fair " + spec.fairness_key;
+  for (const Need& need : spec.needs) alike += " " + need.semaphore + "=" + std::to_string(need.permits);
+  return {spec.queue, alike};
+}
+
 void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
   if (gathering_ != &rows) jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
   gathering_ = &rows;
@@ -131,7 +138,7 @@ void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
     facts.spec = specs_.at(row.spec);
     facts.born_in = life_;
     const JobSpec& spec = *facts.spec;
-    waiting_[{spec.queue, spec.pool}].emplace(key_of(spec, row.id), row.id);
+    waiting_[lane_of(spec)].emplace(key_of(spec, row.id), row.id);
   }
   for (; delayed_seen_ < rows.delayed_added.size(); ++delayed_seen_) {
     const DelayedKey& key = rows.delayed_added[delayed_seen_];
@@ -173,7 +180,7 @@ bool Oracle::ended_in_core(JobId job) const {
 
 void Oracle::waiting_forget(JobId job) {
   const JobSpec& spec = *facts_.at(job).spec;
-  waiting_[{spec.queue, spec.pool}].erase(key_of(spec, job));
+  waiting_[lane_of(spec)].erase(key_of(spec, job));
 }
 
 // A lane hands out in its order. Jobs that came back are not held to it: they may be late, and then go first.
@@ -182,7 +189,7 @@ void Oracle::handed_out(const std::vector<effect::Offer>& at_once, const std::ve
   std::map<LaneName, OrderKey> last;
   const auto note = [&](const effect::Offer& offer) {
     const Facts& facts = facts_.at(offer.fence.job);
-    const LaneName lane{facts.spec->queue, facts.spec->pool};
+    const LaneName lane = lane_of(*facts.spec);
     const OrderKey key = key_of(*facts.spec, offer.fence.job);
     if (waiting_[lane].erase(key) == 0) return;
     const auto known = last.emplace(lane, key).first;

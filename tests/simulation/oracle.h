@@ -123,6 +123,7 @@ class Oracle {
   void check_end(const Facts& facts, JobId job, const Told& end) const;
   [[nodiscard]] bool ended_in_core(JobId job) const;
   void waiting_forget(JobId job);
+  [[nodiscard]] static LaneName lane_of(const JobSpec& spec);
   [[nodiscard]] OrderKey key_of(const JobSpec& spec, JobId job) const;
 
   std::unordered_map<Token, AskedSubmit> open_submits_;

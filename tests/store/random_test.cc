@@ -55,6 +55,12 @@ class History {
     const auto id = static_cast<std::uint32_t>(1 + pick(3));
     batch.queues.push_back({QueueId{id}, "queue-" + std::to_string(id), Discipline::kFifo, chance(50)});
     batch.pools.push_back({PoolId{id}, "pool-" + std::to_string(id)});
+    const std::string semaphore = "semaphore-" + std::to_string(pick(5));
+    if (chance(30)) {
+      batch.semaphores_removed.push_back(semaphore);
+    } else {
+      batch.semaphores.push_back({semaphore, static_cast<std::uint32_t>(1 + pick(9))});
+    }
   }
 
   BacklogKey key_of(const Live& job) const {

@@ -51,6 +51,9 @@ SpecRow spec_row(std::uint64_t id, const std::string& queue) {
   spec.retention = std::chrono::hours(100 * 365 * 24);
   spec.front = true;
   spec.crashes_max = 7;
+  spec.fairness_key = "tenant ä";
+  spec.limit_key = "db=1";
+  spec.needs = {{"gpu one", 2}, {"license=x", 1}};
   CallbackSpec callback;
   callback.condition = CompletionCondition::kNotSucceeded;
   callback.lane = 7;
@@ -165,6 +168,8 @@ std::string text(const JobSpec& spec) {
       << (spec.front ? " front" : "");
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
+  out << " fair " << spec.fairness_key << " limit " << spec.limit_key;
+  for (const Need& need : spec.needs) out << " needs " << need.permits << ' ' << need.semaphore;
   out << ")";
   return out.str();
 }
@@ -267,6 +272,8 @@ std::string text(const Snapshot& snapshot) {
       << lines("schedules", snapshot.schedules) << "callbacks until " << snapshot.callbacks_until << "\n"
       << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
       << lines("whole batches", snapshot.whole_batches);
+  for (const SemaphoreRow& row : snapshot.semaphores) out << "semaphore " << row.name << ' ' << row.permits << "\n";
+  for (const auto& [queue, semaphore] : snapshot.needs) out << queue << " needs " << semaphore << "\n";
   return out.str();
 }
 

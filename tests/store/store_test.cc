@@ -91,6 +91,33 @@ TEST_P(StoreTest, RemovedQueueIsGoneAndItsNameMayComeAgain) {
   EXPECT_EQ(read.queues[1].bytes, 0u);
 }
 
+TEST_P(StoreTest, SemaphoresAreReplacedAndRemovedByName) {
+  Batch batch;
+  batch.semaphores = {{"gpu", 1}, {"license", 3}, {"gpu", 2}};
+  commit(batch);
+  reopen();
+  EXPECT_EQ(snapshot().semaphores, (std::vector<SemaphoreRow>{{"gpu", 2}, {"license", 3}}));
+  Batch removed;
+  removed.semaphores = {{"license", 4}};
+  removed.semaphores_removed = {"gpu", "never made"};
+  commit(removed);
+  reopen();
+  EXPECT_EQ(snapshot().semaphores, (std::vector<SemaphoreRow>{{"license", 4}}));
+}
+
+TEST_P(StoreTest, WhichQueuesNeedWhichSemaphoresIsKnown) {
+  Batch batch;
+  SpecRow third = spec_row(3, "other");
+  third.spec.needs = {{"a b", 3}, {"license=x", 1}};
+  batch.specs = {third};
+  commit(batch);
+  reopen();
+  const Snapshot read = snapshot();
+  EXPECT_TRUE(std::ranges::is_sorted(read.needs));
+  EXPECT_EQ(std::ranges::count(read.needs, std::pair<std::string, std::string>("other", "a b")), 1);
+  EXPECT_EQ(std::ranges::count(read.needs, std::pair<std::string, std::string>("other", "license=x")), 1);
+}
+
 TEST_P(StoreTest, EpochAndSpawnerAreKept) {
   ASSERT_TRUE(store_->begin_epoch(Epoch{3}, "spawner-a").ok());
   ASSERT_TRUE(store_->begin_epoch(Epoch{4}, "spawner-b").ok());

@@ -110,12 +110,44 @@ TEST(Spec, WhatIsNotSaidIsLeftToTheQueue) {
   EXPECT_EQ(to_spec(asked)->backoff_max, Duration(0));
 }
 
+TEST(Spec, NeedsLieInOneOrderAndOfNoneIsOne) {
+  api::JobSpec asked;
+  asked.mutable_needs()->Add()->set_semaphore("license");
+  asked.mutable_needs()->Add()->set_semaphore("gpu");
+  asked.mutable_needs(1)->set_permits(3);
+  asked.set_limit_key("customer");
+  asked.set_fairness_key("tenant");
+  const auto spec = to_spec(asked);
+  ASSERT_TRUE(spec.ok());
+  EXPECT_EQ(spec->needs, (std::vector<Need>{{"gpu", 3}, {"license", 1}}));
+  EXPECT_EQ(spec->limit_key, "customer");
+  EXPECT_EQ(spec->fairness_key, "tenant");
+}
+
+TEST(Spec, ANeedThatSaysTooMuchOrNothingIsRefused) {
+  const Wrong fields[] = {
+      {"spec.needs[0].semaphore", ErrorCode::kInvalidArgument, [](auto& s) { s.add_needs(); }},
+      {"spec.needs", ErrorCode::kInvalidArgument,
+       [](auto& s) {
+         s.add_needs()->set_semaphore("gpu");
+         s.add_needs()->set_semaphore("gpu");
+       }},
+      {"spec.needs", ErrorCode::kResourceExhausted,
+       [](auto& s) {
+         for (int i = 0; i < 17; ++i) s.add_needs()->set_semaphore(std::to_string(i));
+       }},
+      {"spec.needs[0].permits", ErrorCode::kResourceExhausted,
+       [](auto& s) {
+         s.add_needs()->set_semaphore("gpu");
+         s.mutable_needs(0)->set_permits(1'000'001);
+       }},
+  };
+  for (const Wrong& field : fields) expect_refused(field);
+}
+
 TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
   const Wrong fields[] = {
       {"spec.labels", ErrorCode::kUnimplemented, [](auto& s) { (*s.mutable_labels())["a"] = "b"; }},
-      {"spec.fairness_key", ErrorCode::kUnimplemented, [](auto& s) { s.set_fairness_key("k"); }},
-      {"spec.limit_key", ErrorCode::kUnimplemented, [](auto& s) { s.set_limit_key("k"); }},
-      {"spec.needs", ErrorCode::kUnimplemented, [](auto& s) { s.add_needs(); }},
       {"spec.dependencies", ErrorCode::kUnimplemented, [](auto& s) { s.add_dependencies(); }},
       {"spec.cache", ErrorCode::kUnimplemented, [](auto& s) { s.mutable_cache(); }},
       {"spec.retention_ms", ErrorCode::kInvalidArgument, [](auto& s) { s.set_retention_ms(-1); }},
@@ -150,9 +182,10 @@ TEST(Start, IsATimeOrADelayAndNotBoth) {
 
 // A field that is added to the API must be taken up here or be refused: silence would be a lie.
 TEST(Spec, EveryFieldOfTheMessageIsEitherBuiltOrRefused) {
-  const std::set<std::string> built = {"queue",       "pool",      "task",        "name",
-                                       "priority",    "retries",   "timeouts",    "at_most_once",
-                                       "crashes_max", "callbacks", "start_at_us", "start_after_ms"};  // to_start
+  const std::set<std::string> built = {"queue",        "pool",         "task",        "name",           "priority",
+                                       "retries",      "timeouts",     "at_most_once", "crashes_max",   "callbacks",
+                                       "front",        "fairness_key", "limit_key",   "needs",          "retention_ms",
+                                       "start_at_us",  "start_after_ms"};  // to_start
   const auto* descriptor = api::JobSpec::descriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const auto* field = descriptor->field(i);

@@ -196,6 +196,13 @@ struct CallbackPage {
   std::string next_page_token;  // "" = that was all
 };
 
+struct SemaphoreInfo {
+  std::string name;
+  std::uint32_t permits = 0;
+  std::uint32_t held = 0;          // by running jobs; over `permits` for a while after it was made smaller
+  std::uint32_t waiting_jobs = 0;  // found too few of them
+};
+
 // `starts` in each `per`, and at most `burst` at once after a pause.
 struct RateLimit {
   double starts = 0;        // 0 = no limit

@@ -285,6 +285,9 @@ class Client {
   void delete_queue(const std::string& name) const;  // kFailedPrecondition while it has unfinished jobs
   QueueInfo pause_queue(const std::string& name) const;
   QueueInfo resume_queue(const std::string& name) const;
+  SemaphoreInfo set_semaphore(const std::string& name, std::uint32_t permits) const;  // makes or resizes
+  [[nodiscard]] std::vector<SemaphoreInfo> semaphores() const;
+  void delete_semaphore(const std::string& name) const;  // refused while jobs need it
   // ---- Schedules. Those that name one throw Error(kNotFound) when there is none.
   Schedule put_schedule(const Schedule& schedule) const;  // new, or in the place of the one with its name
   [[nodiscard]] Schedule schedule(const std::string& name) const;
