@@ -108,12 +108,6 @@ struct QueueState {
 struct PoolState;
 struct Lane;
 
-struct QueueState {
-  QueueRow row;
-  std::unique_ptr<QueueLimits> limits;  // null: its options limit nothing
-  std::vector<Lane*> lanes;
-};
-
 // An interned JobSpec and where it leads.
 struct SpecState {
   SpecId id;

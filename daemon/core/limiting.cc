@@ -21,23 +21,23 @@ bool is_first(const Waiting& waiting, std::uint64_t ticket) {
   return waiting.empty() || (ticket != 0 && ticket <= waiting.begin()->first);
 }
 
-bool has_room(const Semaphore& semaphore, std::uint32_t permits) {
+bool admits(const Semaphore& semaphore, std::uint32_t permits) {
   return semaphore.held + permits <= semaphore.permits;
 }
 
 bool may_take(const Group& group) {
   return std::ranges::all_of(group.needs, [&](const auto& need) {
-    return has_room(*need.first, need.second) && is_first(need.first->waiting, group.ticket);
+    return admits(*need.first, need.second) && is_first(need.first->waiting, group.ticket);
   });
 }
 
-bool has_room(const QueueState& queue, Instant now) {
+bool admits(const QueueState& queue, Instant now) {
   const std::uint32_t most = queue.row.options.concurrency_max;
   const QueueLimits& limits = *queue.limits;
   return (most == 0 || limits.running < most) && (!limits.bucket || limits.bucket->has_token(now));
 }
 
-bool has_room(const KeyLimits& key, Instant now) {
+bool admits(const KeyLimits& key, Instant now) {
   const std::uint32_t most = key.queue->row.options.concurrency_per_key_max;
   return (most == 0 || key.running < most) && (!key.bucket || key.bucket->has_token(now));
 }
@@ -154,7 +154,7 @@ bool Scheduler::can_start(Lane& lane, Moment now) {
 // First come, first served also among the lanes of a queue, or that of one pool could keep the others out.
 bool Scheduler::may_start(Lane& lane, Instant now) {
   QueueState& queue = *lane.queue;
-  if (has_room(queue, now)) return true;
+  if (admits(queue, now)) return true;
   QueueLimits& limits = *queue.limits;
   lane.held = true;
   limits.lanes.push_back(&lane);
@@ -210,7 +210,7 @@ void Scheduler::fire_rate(const Timer& timer, Moment now) {
 // and a large need is not passed for ever by small ones.
 bool Scheduler::wait_if_blocked(Group& group, Instant now) {
   KeyLimits* const key = key_limits(*group.lane->queue, group.limit_key, now);
-  const bool key_lets = key == nullptr || (is_first(key->waiting, group.ticket) && has_room(*key, now));
+  const bool key_lets = key == nullptr || (is_first(key->waiting, group.ticket) && admits(*key, now));
   if (key_lets && may_take(group)) return false;
   close_group(group);
   if (group.ticket == 0) group.ticket = next_ticket_++;
@@ -297,7 +297,7 @@ bool Scheduler::wake_waiting(Moment now) {
 bool Scheduler::wake_lane(QueueState& queue, Instant now) {
   QueueLimits& limits = *queue.limits;
   if (limits.lanes.empty()) return false;
-  if (!has_room(queue, now)) {
+  if (!admits(queue, now)) {
     await_token(queue, now);
     return false;
   }
@@ -311,7 +311,7 @@ bool Scheduler::wake_lane(QueueState& queue, Instant now) {
 
 bool Scheduler::wake_group(KeyLimits& key, Instant now) {
   if (key.waiting.empty()) return false;
-  if (!has_room(key, now)) {
+  if (!admits(key, now)) {
     await_token(key, now);
     return false;
   }

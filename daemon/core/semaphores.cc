@@ -226,10 +226,12 @@ void Scheduler::audit_limits() const {
     FUTURED_CHECK(limits.running == of_queue[queue.get()], "a limited queue counts its running jobs");
     for (const auto& [name, key] : limits.keys) {
       if (limits.has_keys) {
-        FUTURED_CHECK(key->running == of_key[{queue.get(), name}], "a limit key counts its running jobs");
+        const std::uint64_t running = of_key[std::pair(static_cast<const QueueState*>(queue.get()), name)];
+        FUTURED_CHECK(key->running == running, "a limit key counts its running jobs");
       }
       const bool is_timed = key->due != Instant::never();
-      FUTURED_CHECK(is_timed == limits.due.contains({key->due, key.get()}), "a key that a timer wakes is listed");
+      const bool is_listed = limits.due.contains(std::pair(key->due, key.get()));
+      FUTURED_CHECK(is_timed == is_listed, "a key that a timer wakes is listed");
     }
     for (const Lane* const lane : limits.lanes) FUTURED_CHECK(lane->held, "a lane that waits for its queue is held");
   }
