@@ -167,13 +167,16 @@ void Scheduler::make_waiting(Moment now, Effects& effects) {
     schedule.row.waiting.erase(schedule.row.waiting.begin());
     make_firing(schedule, firing, now, effects);
     effects.rows.schedules.push_back(schedule.row);
+    // It was lost, and the next one need not wait for it.
+    if (!schedule.last_is_open && !schedule.row.waiting.empty()) schedules_freed_.push_back(name);
   }
 }
 
 void Scheduler::make_due(Moment now, Effects& effects) {
   while (!schedule_due_.empty() && schedule_due_.begin()->first <= now.wall) {
     ScheduleState& schedule = schedules_.at(schedule_due_.begin()->second);
-    if (now.wall - schedule.due > kLateMax) {
+    // Its jitter may have put it behind others; that is no absence.
+    if (now.wall - (*schedule.next + schedule.row.jitter) > kLateMax) {
       catch_up(schedule, now, effects);
     } else {
       const WallTime firing = *schedule.next;
@@ -189,7 +192,7 @@ void Scheduler::make_due(Moment now, Effects& effects) {
 void Scheduler::catch_up(ScheduleState& schedule, Moment now, Effects& effects) {
   ScheduleRow& row = schedule.row;
   const WallTime after = row.seen_at;
-  const WallTime until = std::max(*schedule.next, now.wall + -kLateMax);
+  const WallTime until = std::max(*schedule.next, now.wall + -(kLateMax + row.jitter));
   const std::optional<WallTime> newest = schedule.timing->newest(after, until);
   row.seen_at = newest.value_or(*schedule.next);
   switch (row.catch_up) {

@@ -334,6 +334,19 @@ TEST(Schedules, JitterIsTheSameEachTimeAndWithinItsBound) {
   EXPECT_GT(delays.size(), 150u) << "it spreads";
 }
 
+// The second may be due before the first: it is made with it, and not taken for missed.
+TEST(Schedules, JitterOverTheIntervalLosesNoFiring) {
+  ScheduleStage stage;
+  ScheduleRow row = every(seconds(5));
+  row.jitter = minutes(2);
+  stage.turn({stage.put(row)});
+  stage.pass(minutes(12));
+  const WallTime seen = stage.row().seen_at;
+  const auto firings = static_cast<std::uint64_t>((seen - stage.row().anchor) / seconds(5));
+  EXPECT_GT(firings, 100u);
+  EXPECT_EQ(stage.scheduler->resident_jobs(), firings);
+}
+
 TEST(Schedules, TheNextFiringsAreTold) {
   ScheduleStage stage;
   stage.turn({stage.put(by_cron("0 * * * *"))});
