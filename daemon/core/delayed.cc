@@ -36,6 +36,7 @@ void Scheduler::delay(const event::Submit& submit, const std::vector<std::uint32
   Lane& lane = *spec.lane;
   const WallTime start = start_of(submit, now);
   const std::size_t count = items.empty() ? submit.ends.size() : items.size();
+  std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const JobId id{first.value + i};
     const std::size_t item = items.empty() ? i : items[i];
@@ -47,10 +48,12 @@ void Scheduler::delay(const event::Submit& submit, const std::vector<std::uint32
       effects.changes.push_back({now.wall, scheduled});
     }
     SharedBytes payload{submit.bytes, begin, submit.ends[item] - begin};
+    bytes += payload.size;
     effects.rows.jobs.push_back(
         {id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}, submit.lineage, start});
   }
   lane.delayed_jobs += count;
+  count_added(*lane.queue, count, bytes, effects);
   note_delayed(start, now);
 }
 
@@ -113,7 +116,7 @@ void Scheduler::take_up_due(const StoredJob& stored, Moment now, Effects& effect
     const effect::JobChange queued{.job = stored.id, .owner = stored.owner, .spec = spec.shared};
     effects.changes.push_back({now.wall, queued});
   }
-  const OrderKey key = order_key(lane.queue->row.discipline, spec.spec.priority, stored.id);
+  const OrderKey key = order_key(lane.queue->row.discipline, spec.spec, stored.id);
   if (goes_to_backlog(lane, key, sizeof(Job) + stored.payload.size)) {
     spill(lane, key, false, effects);
     note_deadline(spec.spec, 0, stored.submitted_at, stored.start_at, stored.id, 1, now, effects);

@@ -195,8 +195,8 @@ void Scheduler::audit() const {
   }
 
   std::map<const QueueState*, std::uint64_t> unfinished;
-  for (const auto& [key, lane] : lanes_) unfinished[lane->queue] += lane->backlog_jobs;
-  jobs_.for_each([&](const Job& job) { unfinished[job.lane->queue] += job.counted ? 0 : 1; });
+  for (const auto& [key, lane] : lanes_) unfinished[lane->queue] += lane->backlog_jobs + lane->delayed_jobs;
+  jobs_.for_each([&](const Job& job) { unfinished[job.lane->queue] += job.counted || job.in_delayed ? 0 : 1; });
   std::size_t held = 0;
   for (const auto& queue : queues_) {
     FUTURED_CHECK(unfinished[queue.get()] == queue->jobs, "a queue counts its unfinished jobs");

@@ -248,13 +248,13 @@ enum class TimerKind : std::uint8_t {
   kBacklogDeadline,  // of no job: the first entry of the backlog's deadlines is due
   kDelayed,          // of no job: the first delayed job may be due
   kSchedule,         // of no job: the first firing may be due
+  kPurge,            // of a queue: the next step
   kRate,             // of a queue: a token that somebody waits for is due
   kHeadCheck,        // of a slot
   kRestartWorker,    // of a slot
   kGrow,             // of a pool, by its first slot
   kShrink,           // likewise
   kStrays,           // of a slot
-  kPurge,            // of a queue: the next step
 };
 
 struct Timer {

@@ -36,6 +36,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     const auto pool = pool_by_id.find(delayed.pool);
     FUTURED_CHECK(queue != queue_by_id.end() && pool != pool_by_id.end(), "the store knows its queues and pools");
     lane_of(*queue->second, *pool->second).delayed_jobs = delayed.jobs;
+    queue->second->jobs += delayed.jobs;
   }
   delayed_.next = snapshot.next_delayed;
   arm_delayed(now);

@@ -6,7 +6,7 @@ namespace futured {
 namespace {
 
 bool is_of_job(TimerKind kind) { return kind < TimerKind::kBacklogDeadline; }
-bool is_of_slot(TimerKind kind) { return kind >= TimerKind::kHeadCheck && kind <= TimerKind::kShrink; }
+bool is_of_slot(TimerKind kind) { return kind >= TimerKind::kHeadCheck; }
 
 }  // namespace
 
@@ -101,13 +101,13 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
     case TimerKind::kBacklogDeadline:
     case TimerKind::kDelayed:
     case TimerKind::kSchedule:
+    case TimerKind::kPurge:
     case TimerKind::kRate:
     case TimerKind::kHeadCheck:
     case TimerKind::kRestartWorker:
     case TimerKind::kGrow:
     case TimerKind::kShrink:
     case TimerKind::kStrays:
-    case TimerKind::kPurge:
       FUTURED_CHECK(false, "timers of no job go elsewhere");
   }
 }

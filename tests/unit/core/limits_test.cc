@@ -22,7 +22,10 @@ StageSetup with_slots(std::uint32_t slots) {
 }
 
 Event limit(Stage& stage, QueueOptions options, const std::string& queue = "default") {
-  return event::PutQueue{++stage.token, queue, std::nullopt, std::nullopt, options};
+  event::PutQueue put{++stage.token, queue, std::nullopt, std::nullopt, options};
+  put.changed_options = {QueueField::kConcurrencyMax, QueueField::kConcurrencyPerKeyMax, QueueField::kRate,
+                         QueueField::kRatePerKey, QueueField::kFair};
+  return put;
 }
 
 QueueOptions at_once(std::uint32_t jobs) {
