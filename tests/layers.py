@@ -50,7 +50,8 @@ LIBRARIES = {
     "Asio": (("asio/", "asio.hpp"), ["client/cpp/include/futured/asio.h", "client/examples", "worker/runtime/async_loop.cc", "tests"]),
     "libcurl": (("curl/",), ["daemon/callback"]),
     "zstd": (("zstd",), ["segment/compression.cc"]),
-    "OpenSSL": (("openssl/",), ["worker/tasks", "daemon/callback", "daemon/store"]),
+    "OpenSSL": (("openssl/",), ["daemon/callback", "daemon/store"]),
+    "nettle": (("nettle/",), ["worker/tasks"]),
     "GoogleTest": (("gtest/", "gmock/"), ["tests"]),
 }
 

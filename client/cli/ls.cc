@@ -128,7 +128,8 @@ void add_ls(CLI::App& app, Globals& globals) {
   verb.add_flag("--all", options->all, "All of them, page by page");
   verb.add_option("--page", options->page, "Go on where an earlier list ended");
   verb.footer(
-      "TIME is how long it ran, or has run, or has waited, or in how long it may start. STATE is RUNNING (stopping) while a job that was asked to\n"
+      "TIME is how long it ran, or has run, or has waited, or in how long it may start. STATE is RUNNING (stopping) "
+      "while a job that was asked to\n"
       "stop goes on. WHAT is a task or a command line, cut to the terminal. Of commands behind the first thousand it\n"
       "is left out, and so it is with --json: fut show has it.\n\n"
       "Examples:\n"

@@ -210,8 +210,9 @@ struct Effects {
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {
     return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() &&
-           queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() && offers_after_commit.empty() && changes.empty() &&
-           registered.empty() && replayed.empty() && deliveries.empty();
+           queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() &&
+           offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
+           deliveries.empty();
   }
   // The group that leaves at once is empty.
   [[nodiscard]] bool nothing_at_once() const {

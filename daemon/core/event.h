@@ -284,11 +284,12 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue, event::PutSemaphore, event::DropSemaphore, event::PutSchedule, event::ChangeSchedule,
-                           event::PoolReady, event::SlotReady, event::SlotEnded, event::Adopt, event::Done,
-                           event::Revoked, event::OfferRefused, event::Head, event::Taken, event::Progress,
-                           event::Pulse, event::Claimed, event::Loaded, event::DelayedClaimed, event::KeysFound,
-                           event::BatchRead, event::Record, event::Register, event::Replay, event::Delivered,
-                           event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+using Event =
+    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue,
+                 event::PutSemaphore, event::DropSemaphore, event::PutSchedule, event::ChangeSchedule, event::PoolReady,
+                 event::SlotReady, event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
+                 event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
+                 event::DelayedClaimed, event::KeysFound, event::BatchRead, event::Record, event::Register,
+                 event::Replay, event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

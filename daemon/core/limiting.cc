@@ -21,9 +21,7 @@ bool is_first(const Waiting& waiting, std::uint64_t ticket) {
   return waiting.empty() || (ticket != 0 && ticket <= waiting.begin()->first);
 }
 
-bool admits(const Semaphore& semaphore, std::uint32_t permits) {
-  return semaphore.held + permits <= semaphore.permits;
-}
+bool admits(const Semaphore& semaphore, std::uint32_t permits) { return semaphore.held + permits <= semaphore.permits; }
 
 bool may_take(const Group& group) {
   return std::ranges::all_of(group.needs, [&](const auto& need) {

@@ -225,7 +225,8 @@ struct Batch {
   std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
-    return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && semaphores.empty() && semaphores_removed.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
+    return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && semaphores.empty() &&
+           semaphores_removed.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
            starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
            backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
            deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&

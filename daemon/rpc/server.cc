@@ -24,9 +24,9 @@
 #include "daemon/rpc/pools_service.h"
 #include "daemon/rpc/queues_service.h"
 #include "daemon/rpc/schedules_service.h"
-#include "daemon/rpc/semaphores_service.h"
 #include "daemon/rpc/segment_server.h"
 #include "daemon/rpc/segments_service.h"
+#include "daemon/rpc/semaphores_service.h"
 #include "daemon/rpc/unbuilt_service.h"
 #include "segment/socket_protocol.h"
 

@@ -66,8 +66,8 @@ class SqliteReader : public StoreReader, private CallbackTables {
   std::shared_ptr<ContentFiles> files_;
   bool prepared_ = false;
   Database database_;
-  Statement begin_, end_, job_, head_, attempts_, spec_, page_, page_up_, children_, children_up_, ending_, buckets_, key_,
-      trimmed_;
+  Statement begin_, end_, job_, head_, attempts_, spec_, page_, page_up_, children_, children_up_, ending_, buckets_,
+      key_, trimmed_;
   Statement delivery_, callback_, later_, deliveries_, failed_, batch_, not_succeeded_;
   std::map<SpecId, JobSpec> specs_;  // specs never change; emptied when it grows past kSpecsKeptMax
 };

@@ -164,8 +164,7 @@ std::string text(const JobSpec& spec) {
       << spec.run_timeout.count() << ' ' << spec.total_timeout.count() << ' ' << spec.grace.count() << ' '
       << spec.at_most_once << ' ' << spec.crashes_max << ' ' << testing::PrintToString(spec.callbacks) << ' '
       << spec.soft_timeout.count() << ' ' << spec.heartbeat_timeout.count() << " memory " << spec.retry_memory_factor
-      << " to " << spec.retry_memory_bytes_max << " kept " << spec.retention.count()
-      << (spec.front ? " front" : "");
+      << " to " << spec.retry_memory_bytes_max << " kept " << spec.retention.count() << (spec.front ? " front" : "");
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
   out << " fair " << spec.fairness_key << " limit " << spec.limit_key;

@@ -148,6 +148,8 @@ TEST(SqliteFile, TruncatedIsDataLoss) {
 
 TEST(SqliteFile, DamagedPagesAreDataLossWhenTheyAreRead) {
   Scratch scratch;
+  { const auto store = *open_sqlite_store(scratch.database()); }
+  const std::uintmax_t schema_bytes = fs::file_size(scratch.database());  // what an open reads stays sound
   {
     const auto store = *open_sqlite_store(scratch.database());
     ASSERT_FALSE(store->commit(first_batch(1'000)).has_value());
@@ -155,7 +157,7 @@ TEST(SqliteFile, DamagedPagesAreDataLossWhenTheyAreRead) {
   {
     std::fstream file(scratch.database(), std::ios::in | std::ios::out | std::ios::binary);
     const std::string zeros(4'096, '\xee');
-    for (std::uintmax_t at = 36 * 4096; at + 4096 <= fs::file_size(scratch.database()); at += 4096) {
+    for (std::uintmax_t at = schema_bytes; at + 4096 <= fs::file_size(scratch.database()); at += 4096) {
       file.seekp(static_cast<std::streamoff>(at));
       file << zeros;
     }

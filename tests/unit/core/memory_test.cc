@@ -318,7 +318,8 @@ TEST(Memory, ACapThatRaisesNothingIsRefused) {
   spec.retry_memory_bytes_max = 64 * kMiB;
   const Lines lines = stage.turn({stage.submit(spec)});
   ASSERT_EQ(lines.size(), 1u);
-  EXPECT_THAT(lines[0], HasSubstr("memory_bytes_max: 67108864 bytes are no more than the memory_max of pool \"default\""));
+  EXPECT_THAT(lines[0],
+              HasSubstr("memory_bytes_max: 67108864 bytes are no more than the memory_max of pool \"default\""));
 }
 
 }  // namespace

@@ -63,7 +63,8 @@ TEST(IdSet, IsSweptInStepsPastWhatWasTaken) {
 }
 
 TEST(Ranges, JoinIdsThatAreNeighboursInWhateverOrderTheyCome) {
-  const std::vector<JobRange> ranges = rpc::ranges_of(std::vector<JobId>{JobId{7}, JobId{3}, JobId{4}, JobId{9}, JobId{8}});
+  const std::vector<JobRange> ranges =
+      rpc::ranges_of(std::vector<JobId>{JobId{7}, JobId{3}, JobId{4}, JobId{9}, JobId{8}});
   ASSERT_EQ(ranges.size(), 2u);
   EXPECT_EQ(ranges[0].first, 3u);
   EXPECT_EQ(ranges[0].end, 5u);
