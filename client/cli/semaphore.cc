@@ -44,7 +44,7 @@ void add_set(CLI::App& semaphore, Globals& globals) {
   });
 }
 
-void add_ls(CLI::App& semaphore, Globals& globals) {
+void add_semaphore_ls(CLI::App& semaphore, Globals& globals) {
   CLI::App& list = *semaphore.add_subcommand("ls", "List semaphores, and what is held of them");
   list.footer("Examples:\n  fut semaphore ls\n  fut semaphore ls --json | jq .held\n");
   list.callback([&globals] {
@@ -76,7 +76,7 @@ void add_semaphore(CLI::App& app, Globals& globals) {
   semaphore.require_subcommand(1);
   semaphore.fallthrough();
   add_set(semaphore, globals);
-  add_ls(semaphore, globals);
+  add_semaphore_ls(semaphore, globals);
   add_rm(semaphore, globals);
   semaphore.footer(
       "Examples:\n"

@@ -16,6 +16,12 @@ Error no_schedule(const std::string& name) {
   return {ErrorCode::kNotFound, "no schedule \"" + name + "\"; fut schedule ls shows those that exist"};
 }
 
+// What waits comes before all that fires later, also when the schedule was changed to let its jobs overlap.
+bool may_make_waiting(const ScheduleState& schedule) {
+  if (schedule.row.waiting.empty()) return false;
+  return !schedule.last_is_open || schedule.row.overlap == Overlap::kAllow;
+}
+
 }  // namespace
 
 void Scheduler::set_up_schedules(const Snapshot& snapshot, Moment now) {
@@ -84,7 +90,7 @@ void Scheduler::on(const event::PutSchedule& put, Moment now, Effects& effects) 
   schedule.row = std::move(row);
   schedule.spec = put.spec;
   schedule.timing = *timing;
-  if (!schedule.last_is_open && !schedule.row.waiting.empty()) schedules_freed_.push_back(schedule.row.name);
+  if (may_make_waiting(schedule)) schedules_freed_.push_back(schedule.row.name);
   plan(schedule, now);
   effects.rows.schedules.push_back(schedule.row);
   effects.schedules_changed.push_back({put.token, schedule.row});
@@ -159,7 +165,7 @@ void Scheduler::make_waiting(Moment now, Effects& effects) {
     if (found == schedules_.end()) continue;
     ScheduleState& schedule = found->second;
     if (schedule.row.waiting.empty()) continue;
-    if (schedule.last_is_open) {
+    if (!may_make_waiting(schedule)) {
       if (schedule.row.overlap == Overlap::kReplace) cancel_last(schedule, now, effects);
       continue;
     }
@@ -167,8 +173,8 @@ void Scheduler::make_waiting(Moment now, Effects& effects) {
     schedule.row.waiting.erase(schedule.row.waiting.begin());
     make_firing(schedule, firing, now, effects);
     effects.rows.schedules.push_back(schedule.row);
-    // It was lost, and the next one need not wait for it.
-    if (!schedule.last_is_open && !schedule.row.waiting.empty()) schedules_freed_.push_back(name);
+    // It was lost, or may overlap: the next one need not wait for it.
+    if (may_make_waiting(schedule)) schedules_freed_.push_back(name);
   }
 }
 

@@ -169,6 +169,7 @@ TEST(Call, WakesWhoWaits) {
       caller.host.answer(Caller::id(number), {.job = JobId{number}});
     });
     while (!caller.worker.reply(caller.run, number)) {
+      EXPECT_FALSE(caller.worker.stop_requested(caller.run.fence));
       if (!caller.worker.arm_for_reply(caller.run, number)) continue;
       if (!armed.try_wait()) armed.count_down();
       pollfd sleeper{caller.worker.wake_fd(), POLLIN, 0};
