@@ -175,6 +175,7 @@ Json to_json(const client::JobInfo& job, Detail detail) {
   json["priority"] = job.priority;
   json["owner_uid"] = job.owner_uid;
   put_time(json, "submitted_us", job.submitted_us);
+  put_time(json, "start_at_us", job.start_at_us);
   put_time(json, "started_us", job.started_us);
   put_time(json, "finished_us", job.finished_us);
   json["attempts"] = job.attempts;

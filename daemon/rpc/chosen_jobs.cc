@@ -64,11 +64,12 @@ Result<ChosenJobs> choose_jobs(const api::JobFilter& filter, bool oldest_first) 
 }
 
 Result<ChosenJobs> choose_to_change(const api::JobFilter& filter, const Front& front, Principal who) {
+  auto chosen = choose_jobs(filter);
+  if (!chosen.ok()) return chosen;
   if (!chooses_by_name(filter)) {
     return invalid("filter", "chooses every job there is; set one of its fields, such as queue or owner_uid");
   }
-  auto chosen = choose_jobs(filter);
-  if (!chosen.ok() || front.is_admin(who)) return chosen;
+  if (front.is_admin(who)) return chosen;
   if (filter.has_owner_uid() && filter.owner_uid() != who.uid) {
     return Error{ErrorCode::kPermissionDenied, "filter.owner_uid: user " + std::to_string(who.uid) +
                                                    " may not change jobs of user " +

@@ -66,7 +66,7 @@ def test_a_field_that_is_not_built_is_refused_by_name(api):
     words = api.words
     unbuilt = {
         "cache": words.CachePolicy(enabled=True),
-        "front": True,
+        "durable_segments": True,
     }
     for field, value in unbuilt.items():
         refused(lambda field=field, value=value: api.submit_tasks("noop", **{field: value}), UNIMPLEMENTED, field)

@@ -64,9 +64,9 @@ def test_a_queue_removed_from_the_database_by_hand_is_named_at_the_start_and_its
     make_queue(api, "side")
     waiting = api.submit_tasks("noop", 3, queue="side")
     assert daemon.end_processes() == []
-    edit(daemon, "CREATE TABLE kept AS SELECT * FROM queues", "DELETE FROM queues WHERE name = 'side'")
+    edit(daemon, "CREATE TABLE put_aside AS SELECT * FROM queues", "DELETE FROM queues WHERE name = 'side'")
     does_not_start(daemon, 'waits in queue "side"', "backup")
-    edit(daemon, "DELETE FROM queues", "INSERT INTO queues SELECT * FROM kept", "DROP TABLE kept")
+    edit(daemon, "DELETE FROM queues", "INSERT INTO queues SELECT * FROM put_aside", "DROP TABLE put_aside")
     daemon.start()
     api = api_of(daemon)
     api.call("Queues", "Resume", api.words.ResumeQueueRequest(name="side"))
