@@ -116,6 +116,7 @@ inline constexpr std::uint64_t kQueuedJobsMax = 1'000'000'000'000;        // tha
 inline constexpr std::uint64_t kQueuedBytesMax = std::uint64_t{1} << 50;  // likewise, of payloads
 inline constexpr std::uint32_t kQueueWeightMax = 1'000;                   // turns in a row
 inline constexpr std::size_t kHeldJobsMax = 256 * 1024;  // jobs of streams that wait for room in full queues
+inline constexpr std::uint64_t kHeldBytesMax = std::uint64_t{256} << 20;  // likewise, of what they brought
 inline constexpr std::size_t kPurgeStepJobs = 2'048;     // queued jobs that one step of a purge cancels
 inline constexpr std::int64_t kPurgeStepNs = 5'000'000;  // between two such steps
 inline constexpr std::size_t kQueueWaitsKept = 1'024;    // starts of a queue whose waits are told

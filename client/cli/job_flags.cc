@@ -55,6 +55,8 @@ void JobFlags::add_to(CLI::App& verb) {
   add_limit("--total-timeout", total_timeout, "End it when it has not ended within that time, all attempts included");
   add_duration("--grace", grace, "Between SIGTERM and the kill (default: 1s)")
       ->check(duration_over_zero("--grace", "write 1ms for next to none"));
+  add_duration("--retention", retention, "Keep it so long after its end (default: its queue's, or the daemon's)")
+      ->check(duration_over_zero("--retention", "write 1ms for next to none"));
   verb.add_flag("--at-most-once", at_most_once, "Never run twice, not even after a crash")->group("Job");
   verb.add_option("--name", name, "Shown in lists")->group("Job");
   start.add_to(verb);
@@ -158,6 +160,7 @@ client::JobOptions JobFlags::options() const {
     throw UsageError("--soft-timeout: " + soft_timeout + " is not under the --timeout of " + timeout +
                      ", which kills: nobody would be asked to stop");
   }
+  options.retention = given(retention, "--retention");
   options.at_most_once = at_most_once;
   options.name = name;
   start.put_into(options);

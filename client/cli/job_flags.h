@@ -28,6 +28,7 @@ struct JobFlags {
   std::string queue_timeout;
   std::string total_timeout;
   std::string grace;
+  std::string retention;
   bool at_most_once = false;
   std::string name;
   StartFlags start;

@@ -104,9 +104,11 @@ void ClientState::release(std::uint64_t segment) {
   api::ReleaseSegmentRequest request;
   request.set_id(segment);
   api::ReleaseSegmentResponse response;
+  {
+    const std::lock_guard guard(segments_mutex_);
+    uploads_.erase(segment);  // one that is gone already is not asked for again when this client closes
+  }
   call([&](grpc::ClientContext& context) { return remote_segments->Release(&context, request, &response); }, false);
-  const std::lock_guard guard(segments_mutex_);
-  uploads_.erase(segment);
 }
 
 void ClientState::release_uploads() {

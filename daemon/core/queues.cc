@@ -128,9 +128,12 @@ Status Scheduler::check_deletable(const QueueState& queue) const {
   if (queue.jobs != 0 || !queue.held.empty()) {
     std::uint64_t jobs = queue.jobs;
     for (const HeldSubmit& held : queue.held) jobs += held.jobs;
-    return Error{ErrorCode::kFailedPrecondition,
-                 name + " has " + std::to_string(jobs) +
-                     " jobs that have not ended; fut queue drain and wait, or fut queue purge cancels what is queued"};
+    return Error{
+        ErrorCode::kFailedPrecondition,
+        name + " has " + std::to_string(jobs) +
+            " jobs that have not ended; fut queue drain and wait, or fut queue purge cancels what is queued, and "
+            "fut cancel --queue " +
+            queue.row.name + " --state scheduled what is to start later"};
   }
   // An answer of the store that is under way may still speak of its jobs.
   const bool is_claiming = std::ranges::any_of(

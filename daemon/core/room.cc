@@ -39,6 +39,9 @@ Error full(const QueueState& queue, std::uint64_t jobs, std::uint64_t bytes) {
   return {ErrorCode::kResourceExhausted, name + "is full, and others wait for room in it already; try again later"};
 }
 
+// What a submit that waits keeps in memory.
+std::uint64_t bytes_of(const event::Submit& submit) { return submit.bytes ? submit.bytes->size() : 0; }
+
 // Waiting would not help.
 Status check_size(const QueueState& queue, std::uint64_t jobs, std::uint64_t bytes) {
   const std::string name = " of queue \"" + queue.row.name + "\"";
@@ -67,12 +70,14 @@ bool Scheduler::has_room(const event::Submit& submit, QueueState& queue, std::ui
   }
   const bool is_its_turn = submit.is_next || queue.held.empty();
   if (is_its_turn && !queue.purging && fits(queue, jobs, bytes)) return true;
-  if (!submit.waits || held_jobs_ + jobs > limits::kHeldJobsMax) {
+  if (!submit.waits || held_jobs_ + jobs > limits::kHeldJobsMax ||
+      held_bytes_ + bytes_of(submit) > limits::kHeldBytesMax) {
     effects.refused.push_back({submit.token, full(queue, jobs, bytes)});
     return false;
   }
   queue.held.insert(submit.is_next ? queue.held.begin() : queue.held.end(), HeldSubmit{submit, jobs, bytes});
   held_jobs_ += jobs;
+  held_bytes_ += bytes_of(submit);
   return false;
 }
 
@@ -87,6 +92,7 @@ void Scheduler::let_in_held(Moment now, Effects& effects) {
         break;
       }
       held_jobs_ -= first.jobs;
+      held_bytes_ -= bytes_of(first.submit);
       event::Submit submit = std::move(queue->held.front().submit);
       queue->held.pop_front();
       submit.is_next = true;
@@ -155,7 +161,7 @@ void Scheduler::count_ended(const Job& job, JobState state, Effects& effects) {
 void Scheduler::count_start(const Job& job, Instant started, Moment now) {
   QueueState& queue = *job.lane->queue;
   queue.starts.add(now.at);
-  if (job.attempt == 1) queue.waits.add(wall_of(started, now) - job.submitted_at);
+  if (job.attempt == 1) queue.waits.add(wall_of(started, now) - job.waits_since());
 }
 
 }  // namespace futured

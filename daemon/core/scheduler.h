@@ -573,6 +573,7 @@ class Scheduler {
   std::uint64_t ids_until_ = 1;
 
   std::uint32_t next_queue_ = 1;  // above every id that this daemon has seen
+  std::uint64_t held_bytes_ = 0;  // likewise
   std::size_t held_jobs_ = 0;     // of submits that wait for room in their queues
   struct Purge {
     std::vector<Token> tokens;

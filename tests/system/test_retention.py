@@ -36,3 +36,16 @@ def test_what_was_removed_stays_so_after_a_crash(make_daemon):
     daemon.start()
     assert GONE in daemon.fut("show", "1").stderr
     daemon.fut("run", "--", "true", check=True)
+
+
+def test_a_job_and_a_queue_say_for_how_long(make_daemon):
+    daemon = make_daemon('[retention]\nage = "1h"\n[pools.command]\nmode = "command"\nsize = 1\n').start()
+    daemon.fut("queue", "create", "brief", "--retention", "300ms", check=True)
+    daemon.fut("run", "--", "true", check=True)
+    daemon.fut("run", "--retention", "300ms", "--", "true", check=True)
+    daemon.fut("run", "-q", "brief", "--", "true", check=True)
+    daemon.fut("run", "-q", "brief", "--retention", "1h", "--", "true", check=True)
+    for job in (2, 3):
+        assert GONE in await_gone(daemon, job).stderr
+    assert sorted(int(job["id"]) for job in daemon.fut_json("ls", "--all")) == [1, 4]
+    assert daemon.fut("run", "--retention", "0", "--", "true").returncode == 2

@@ -244,7 +244,8 @@ class Client {
 
   // ---- Segments: large payloads and results, without a copy on the daemon's own machine; over TCP they are sent.
   // Hands filled memory over. The daemon keeps it until drop(), until this client closes, or until the last job that
-  // names it has ended, whichever is last. dtype and shape make it an array.
+  // names it has ended, whichever is last. Over TCP it also lets one go that was neither put nor read for an hour while
+  // no job names it. dtype and shape make it an array.
   [[nodiscard]] Segment put(SegmentBuffer buffer, std::string_view dtype = {},
                             std::vector<std::int64_t> shape = {}) const;
   // Copies once, into shared memory, and hands that over.
