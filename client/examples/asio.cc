@@ -24,8 +24,8 @@ asio::awaitable<void> run(asio::io_context& io, Executor executor, std::string& 
 }  // namespace
 
 int main() {
+  asio::io_context io;  // outlives the client, whose threads may still let go of it
   const Client client = Client::connect();
-  asio::io_context io;
   std::string result;
   asio::co_spawn(io, run(io, client.executor(), result), asio::detached);
   io.run();

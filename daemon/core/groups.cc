@@ -70,6 +70,7 @@ void Scheduler::regroup(Lane& lane) {
       if (lane.groups) join_group(*job);
     }
   }
+  list_if_runnable(lane);  // what waited does so no more, and nobody else would look at it
 }
 
 Group& Scheduler::group_of(Job& job) {

@@ -89,8 +89,9 @@ std::string Scheduler::in_need_of(const std::string& semaphore) const {
   const auto queues = queues_in_need_.find(semaphore);
   if (queues == queues_in_need_.end()) return {};
   for (const auto& [key, lane] : lanes_) {
-    if (lane->backlog_jobs == 0 || !queues->second.contains(lane->queue->row.name)) continue;
-    return std::to_string(lane->backlog_jobs) + " jobs of queue " + quoted(lane->queue->row.name) +
+    const std::uint64_t on_disk = lane->backlog_jobs + lane->delayed_jobs;
+    if (on_disk == 0 || !queues->second.contains(lane->queue->row.name)) continue;
+    return std::to_string(on_disk) + " jobs of queue " + quoted(lane->queue->row.name) +
            " lie on disk, and some may need it";
   }
   return {};

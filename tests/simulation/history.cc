@@ -461,7 +461,7 @@ void History::come_to_rest() {
     const Instant next = std::min(daemon_->next_timer(), machine_->next_step(now_.at));
     const bool quiet = daemon_->is_quiet();
     const bool idle = daemon_->scheduler().idle() && !daemon_->scheduler().owes_callbacks();
-    if (quiet && idle && oracle_.unfinished() == 0) return;
+    if (quiet && idle && oracle_.unfinished() == 0 && !oracle_.owes_answers()) return;
     if (next == Instant::never() && quiet) {
       throw Violation("everything is quiet, but " + open_ends());
     }

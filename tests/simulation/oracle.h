@@ -27,6 +27,8 @@ class Oracle {
   void asked_submit(Token token, std::uint32_t count, std::vector<event::SubmitKey> keys = {});
   void asked_cancel(Token token, JobId job, bool waits);
   void asked_queue(Token token);
+  // A purge is answered by its last step, which a timer brings.
+  [[nodiscard]] bool owes_answers() const { return !open_queues_.empty(); }
   void asked_schedule(Token token) { open_queues_.insert(token); }
   void heard_schedule(Token token);
   // Its wall clock only goes forward, so that no firing's time comes twice.

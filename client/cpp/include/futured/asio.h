@@ -5,6 +5,8 @@
 //     const std::string hash = co_await async_get(executor.submit("sha256", "abc"), asio::use_awaitable);
 //     co_await async_run(io.get_executor(), fetch_all(executor), asio::use_awaitable);
 //   }, asio::detached);
+//
+// The io_context must outlive the client: a thread of it may let go of an executor after the last handler has run.
 #pragma once
 
 #include <asio/any_io_executor.hpp>
