@@ -226,8 +226,8 @@ class AsyncContext : public Context {
 
   // Context::submit, awaited: the others have the thread until the answer is there, however long no daemon is. Submits
   // of one run are sent one after another, in the order in which they are awaited. Once the job was asked to stop, it
-  // throws Stopped, each time. Have the options in a variable: within a co_await GCC 12 compiles no initializer list, and
-  // destroys what a default argument made wrongly.
+  // throws Stopped, each time. Have the options in a variable: within a co_await GCC 12 compiles no initializer list,
+  // and destroys what a default argument made wrongly.
   template <typename Arguments>
   Submit submit(std::string_view task, const Arguments& arguments, const SubmitOptions& options);
   template <typename Arguments>
