@@ -6,14 +6,14 @@
 #include <cstdio>
 #include <random>
 
+#include "base/limits.h"
 #include "client/cli/bench_cheatsheet.h"
 
 namespace futured::cli::cheatsheet {
 
 namespace {
 
-constexpr std::uint64_t kInlineBytesMax = std::uint64_t{4} << 20;  // of one job, as the API has it (types.proto)
-constexpr double kRounding = 1e-9;                                 // the task adds in another order
+constexpr double kRounding = 1e-9;  // the task adds in another order
 
 double number_of(const std::string& result) {
   double value = 0;
@@ -56,7 +56,7 @@ Numbers make_numbers(std::uint64_t bytes, std::uint64_t seed) {
 }
 
 void sum_through_grpc(const client::Client& /*client*/, const client::Executor& executor, const Numbers& numbers) {
-  constexpr std::size_t kValuesMax = kInlineBytesMax / sizeof(double);
+  constexpr std::size_t kValuesMax = limits::kPayloadBytesMax / sizeof(double);
   std::vector<client::Future> futures;
   std::span<const double> left = numbers.values;
   while (!left.empty()) {
@@ -76,7 +76,9 @@ void sum_through_segment(const client::Client& client, const client::Executor& e
   client.drop(segment);
 }
 
-std::uint64_t jobs_through_grpc(std::uint64_t bytes) { return (bytes + kInlineBytesMax - 1) / kInlineBytesMax; }
+std::uint64_t jobs_through_grpc(std::uint64_t bytes) {
+  return (bytes + limits::kPayloadBytesMax - 1) / limits::kPayloadBytesMax;
+}
 
 double median_of(std::uint32_t repeats, std::uint64_t bytes, const std::function<void(const Numbers&)>& send) {
   const auto seed = static_cast<std::uint64_t>(monotonic_now().ns);

@@ -142,3 +142,15 @@ def test_it_refuses_to_start_none(alone):
     assert "--no-start" in err
     assert "--address" in err
     alone.check_nothing_left()
+
+
+def test_help_has_examples_and_a_wrong_option_is_named(alone):
+    process = alone.start("--help")
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "fut bench cheatsheet --quick --json" in out
+    process = alone.start("--quik")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "--quik" in err
+    alone.check_nothing_left()
