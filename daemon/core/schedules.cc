@@ -88,7 +88,7 @@ void Scheduler::on(const event::PutSchedule& put, Moment now, Effects& effects) 
   }
   ScheduleState& schedule = schedules_[row.name];
   schedule.row = std::move(row);
-  schedule.spec = put.spec;
+  schedule.spec = (*spec)->spec;  // what its queue gives now, as it is stored: a restart changes nothing
   schedule.timing = *timing;
   if (may_make_waiting(schedule)) schedules_freed_.push_back(schedule.row.name);
   plan(schedule, now);
