@@ -25,10 +25,12 @@ function(futured_library name)
 endfunction()
 
 # futured_test(name sources... [LINKS targets...]): one GoogleTest executable, one ctest entry per TEST.
+# They run for a moment and are compiled for long, so they are optimised less.
 function(futured_test name)
   cmake_parse_arguments(ARG "" "" "LINKS" ${ARGN})
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE futured_options GTest::gmock GTest::gtest_main ${ARG_LINKS})
+  target_compile_options(${name} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1>)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
 endfunction()
