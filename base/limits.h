@@ -71,6 +71,7 @@ inline constexpr std::int64_t kRetryAfterMs = 100;  // advice to a client that w
 
 // Segments that the daemon holds for clients and results; less where the machine has less memory.
 inline constexpr std::size_t kSegmentBytesTotalMax = std::size_t{16} << 30;
+inline constexpr std::int64_t kUploadStalledMs = 60'000;           // nothing of it came so long: it is broken off
 inline constexpr std::int64_t kUploadUnusedMs = 60LL * 60 * 1000;  // an uploaded one that nobody asks for is let go
 
 // Job options.

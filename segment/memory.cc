@@ -17,7 +17,8 @@ namespace {
 constexpr int kSizeSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 constexpr std::uint64_t kHugePageBytes = 2 * 1024 * 1024;
 
-constexpr std::size_t kWriteBytes = 8 * 1024 * 1024;  // of one system call
+constexpr std::uint64_t kAllocationStepBytes = 64 * 1024 * 1024;  // some ms
+constexpr std::size_t kWriteBytes = 8 * 1024 * 1024;              // of one system call
 
 std::string allocation_of(std::uint64_t size) { return "allocate segment of " + std::to_string(size) + " bytes"; }
 
@@ -45,16 +46,16 @@ Result<Segment> seal_memory(Fd memory) {
 
 // Every page of it now, so that no fault later finds the machine without room. Huge pages, where the machine lends them
 // to shared memory, come only through a mapping that asks for them; fallocate then finds those pages in their places.
-Status allocate(int descriptor, const Mapping& memory) {
+// Gives errno's number, 0 when it is done.
+int allocate_pages(int descriptor, std::uint64_t at, std::span<std::byte> memory) {
   if (memory.size() >= kHugePageBytes && madvise(memory.data(), memory.size(), MADV_HUGEPAGE) == 0) {
     (void)madvise(memory.data(), memory.size(), MADV_POPULATE_WRITE);
   }
   int failed;
   do {
-    failed = fallocate(descriptor, 0, 0, static_cast<off_t>(memory.size())) == 0 ? 0 : errno;
+    failed = fallocate(descriptor, 0, static_cast<off_t>(at), static_cast<off_t>(memory.size())) == 0 ? 0 : errno;
   } while (failed == EINTR);
-  if (failed == 0) return {};
-  return system_error(allocation_of(memory.size()), failed);
+  return failed;
 }
 
 Result<Mapping> map(int descriptor, std::uint64_t size, int protection, int flags) {
@@ -85,6 +86,29 @@ void Mapping::reset() {
 }
 
 Result<SegmentWriter> SegmentWriter::create(const char* name, std::uint64_t size) {
+  auto writer = reserve(name, size);
+  if (!writer) return writer.error();
+  if (const Status allocated = writer->allocate(size); !allocated) return allocated.error();
+  return writer;
+}
+
+Result<bool> SegmentWriter::allocate() {
+  const std::uint64_t rest = memory_.size() - allocated_;
+  if (const Status allocated = allocate(std::min(rest, kAllocationStepBytes)); !allocated) {
+    return allocated.error();
+  }
+  return allocated_ == memory_.size();
+}
+
+Status SegmentWriter::allocate(std::uint64_t bytes) {
+  if (bytes == 0) return {};
+  const int failed = allocate_pages(descriptor_.get(), allocated_, this->bytes().subspan(allocated_, bytes));
+  if (failed != 0) return system_error(allocation_of(memory_.size()), failed);
+  allocated_ += bytes;
+  return {};
+}
+
+Result<SegmentWriter> SegmentWriter::reserve(const char* name, std::uint64_t size) {
   auto created = create_memory(name, size);
   if (!created) return created.error();
   SegmentWriter writer;
@@ -93,7 +117,6 @@ Result<SegmentWriter> SegmentWriter::create(const char* name, std::uint64_t size
   auto memory = map(writer.descriptor_.get(), size, PROT_READ | PROT_WRITE, MAP_SHARED);
   if (!memory) return memory.error();
   writer.memory_ = std::move(memory).value();
-  if (const Status allocated = allocate(writer.descriptor_.get(), writer.memory_); !allocated) return allocated.error();
   return writer;
 }
 

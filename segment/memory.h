@@ -51,11 +51,17 @@ struct Segment {
   bool immutable = false;  // sealed against writing too: what was checked stays true
 };
 
-// Memory of one segment while it is filled. `name` is only seen in /proc. All of it is allocated at once, so a machine
-// without room says kResourceExhausted here, and no page fault does later. A size of 0 is fine.
+// Memory of one segment while it is filled. `name` is only seen in /proc. A size of 0 is fine.
 class SegmentWriter {
  public:
+  // All of it is allocated at once, so a machine without room says kResourceExhausted here, and no page fault does
+  // later.
   [[nodiscard]] static Result<SegmentWriter> create(const char* name, std::uint64_t size);
+  // Nothing is allocated yet: allocate() does, step by step, for a thread that has others to serve meanwhile. Nobody
+  // touches bytes() before that is done.
+  [[nodiscard]] static Result<SegmentWriter> reserve(const char* name, std::uint64_t size);
+  // The next 64 MiB of it. True: all is allocated.
+  [[nodiscard]] Result<bool> allocate();
 
   [[nodiscard]] std::span<std::byte> bytes() const { return {static_cast<std::byte*>(memory_.data()), memory_.size()}; }
 
@@ -74,8 +80,11 @@ class SegmentWriter {
   [[nodiscard]] Result<Begun> begin_seal() &&;
 
  private:
+  [[nodiscard]] Status allocate(std::uint64_t bytes);
+
   Fd descriptor_;
   Mapping memory_;
+  std::uint64_t allocated_ = 0;
 };
 
 class SegmentWriter::Rest {

@@ -31,7 +31,7 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
     return answer_now(context, Error{ErrorCode::kResourceExhausted, "too many jobs wait to be accepted; try again"});
   }
   auto batch = check_batch(
-      front_.segments, front_.who(*context), *spec,
+      front_.segments, front_.uploads, front_.who(*context), *spec,
       {request->items(), request->has_packed() ? &request->packed() : nullptr, request->idempotency_key(), *start});
   if (!batch.ok()) return answer_now(context, batch.error());
   auto answer = Answer<api::SubmitResponse>::open(front_, context, response);

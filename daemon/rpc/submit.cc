@@ -40,7 +40,8 @@ bool has_whole_batch(const JobSpec& spec) {
 
 }  // namespace
 
-Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const JobSpec& spec, const AskedBatch& asked) {
+Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Principal who, const JobSpec& spec,
+                                 const AskedBatch& asked) {
   if (asked.packed != nullptr && !asked.items.empty()) return invalid("packed", "refused beside items");
   CheckedBatch batch;
   const bool commands = spec.task.empty();
@@ -49,6 +50,7 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const Jo
                       : to_payloads(asked.items, commands, [&](SegmentId id) -> Result<std::uint64_t> {
                           const auto share = segments.take_share(id, who.uid, batch.segments);
                           if (!share.ok()) return share.error();
+                          uploads.touch(id, monotonic_now());
                           return share->bytes;
                         });
   if (!payloads.ok()) return payloads.error();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/rpc/front.h"
+#include "daemon/rpc/uploads.h"
 
 namespace futured::rpc {
 
@@ -22,8 +23,8 @@ struct AskedBatch {
   Start start = {};
 };
 
-[[nodiscard]] Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const JobSpec& spec,
-                                               const AskedBatch& asked);
+[[nodiscard]] Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Principal who,
+                                               const JobSpec& spec, const AskedBatch& asked);
 
 // Some of its payloads may have parts that are files once they are stored.
 [[nodiscard]] bool has_large_payload(const event::Submit& submit);

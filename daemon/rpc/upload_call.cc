@@ -22,23 +22,34 @@ grpc::ServerReadReactor<api::UploadRequest>* UploadCall::open(Front& front, grpc
 void UploadCall::OnReadDone(bool ok) {
   front_.mover.post([self = shared_from_this(), ok] {
     if (self->is_interrupted()) return self->end(Error{ErrorCode::kUnavailable, "the upload was broken off"});
-    const Status done = ok ? self->take() : self->finish();
-    if (!ok || !done.ok()) return self->end(done);
-    self->in_.Clear();
-    self->StartRead(&self->in_);
+    self->front_.uploads.goes_on(self.get(), monotonic_now());
+    if (!ok) return self->end(self->finish());
+    const Status sound = self->check();
+    if (!sound.ok()) return self->end(sound);
+    self->take();
   });
 }
 
-Status UploadCall::take() {
+Status UploadCall::check() {
   if (const Status known = check_known(in_); !known.ok()) return known;
-  const Status sound = array_ ? check_later(in_) : begin();
-  return sound.ok() ? array_->add(in_.data()) : sound;
+  return array_ ? check_later(in_) : begin();
+}
+
+// Behind the memory for all, and what others want meanwhile.
+void UploadCall::take() {
+  const auto is_allocated = array_->allocate();
+  if (!is_allocated.ok()) return end(is_allocated.error());
+  if (!*is_allocated) return front_.mover.post([self = shared_from_this()] { self->take(); });
+  if (const Status added = array_->add(in_.data()); !added.ok()) return end(added);
+  in_.Clear();
+  StartRead(&in_);
 }
 
 Status UploadCall::begin() {
   auto terms = UploadTerms::of(in_);
   if (!terms.ok()) return terms.error();
   front_.uploads.forget_unused(monotonic_now());
+  front_.uploads.begin(shared_from_this(), monotonic_now());
   auto room = front_.segments.reserve(who_.uid, terms->bytes);
   if (!room.ok()) return room.error();
   room_ = std::move(*room);
@@ -64,6 +75,7 @@ Status UploadCall::finish() {
 
 // What is told as failed has left nothing.
 void UploadCall::end(const Status& status) {
+  front_.uploads.ended(this);
   array_.reset();
   room_.give_up();
   std::optional<Error> fault;

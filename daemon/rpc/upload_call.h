@@ -31,8 +31,9 @@ class UploadCall final : public grpc::ServerReadReactor<api::UploadRequest>,
   void OnCancel() override;
   void OnDone() override;
 
-  [[nodiscard]] Status take();
+  [[nodiscard]] Status check();
   [[nodiscard]] Status begin();
+  void take();
   [[nodiscard]] Status finish();
   [[nodiscard]] bool is_interrupted() const;
   void end(const Status& status);

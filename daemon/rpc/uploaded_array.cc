@@ -63,11 +63,11 @@ Status check_later(const api::UploadRequest& message) {
 }
 
 Result<UploadedArray> UploadedArray::create(UploadTerms terms) {
-  auto writer = SegmentWriter::create("futured-upload", terms.bytes);
+  auto writer = SegmentWriter::reserve("futured-upload", terms.bytes);
   if (!writer.ok()) return writer.error();
-  const bool is_compressed = terms.is_compressed;
   UploadedArray array(std::move(terms), std::move(*writer));
-  if (is_compressed) {
+  if (array.terms_.digest) array.digest_.emplace();
+  if (array.terms_.is_compressed) {
     auto decompressor = Decompressor::make();
     if (!decompressor.ok()) return decompressor.error();
     array.decompressor_.emplace(std::move(*decompressor));
@@ -90,18 +90,17 @@ Result<std::span<std::byte>> UploadedArray::next(std::uint64_t bytes) {
 Status UploadedArray::add(std::string_view data) {
   if (data.empty()) return {};
   const auto bytes = std::as_bytes(std::span(data));
-  if (!decompressor_) {
-    const auto place = next(bytes.size());
-    if (!place.ok()) return place.error();
-    std::ranges::copy(bytes, place->begin());
-    return {};
-  }
-  const auto size = frame_content_bytes(bytes);
+  const auto size = decompressor_ ? frame_content_bytes(bytes) : Result<std::uint64_t>(bytes.size());
   if (!size.ok()) return invalid("data", size.error().message);
   const auto place = next(*size);
   if (!place.ok()) return place.error();
-  const Status done = decompressor_->decompress(bytes, *place);
-  return done.ok() ? done : Status(invalid("data", done.error().message));
+  if (!decompressor_) {
+    std::ranges::copy(bytes, place->begin());
+  } else if (const Status done = decompressor_->decompress(bytes, *place); !done.ok()) {
+    return invalid("data", done.error().message);
+  }
+  if (digest_) digest_->add({reinterpret_cast<const char*>(place->data()), place->size()});
+  return {};
 }
 
 Result<Segment> UploadedArray::finish() && {
@@ -109,9 +108,8 @@ Result<Segment> UploadedArray::finish() && {
     return invalid(
         "data", "the stream ended after " + std::to_string(filled_) + " of " + std::to_string(terms_.bytes) + " bytes");
   }
-  if (terms_.digest) {
-    const auto bytes = writer_.bytes();
-    const Digest found = Digest::of({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (digest_) {
+    const Digest found = digest_->finish();
     if (found != *terms_.digest) return invalid("digest", "the bytes that came have sha256:" + found.hex());
   }
   return std::move(writer_).seal();

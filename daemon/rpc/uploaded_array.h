@@ -33,8 +33,9 @@ struct UploadTerms {
 // One thread at a time. After an error there is nothing to do but to drop it.
 class UploadedArray {
  public:
-  // Allocates all of it: of gigabytes that takes a while.
   [[nodiscard]] static Result<UploadedArray> create(UploadTerms terms);
+  // Memory for all that comes, some at a time, as gigabytes take a while. True: it is there, and add() may follow.
+  [[nodiscard]] Result<bool> allocate() { return writer_.allocate(); }
 
   // One message. Compressed or not it gives at most limits::kPieceBytesMax.
   [[nodiscard]] Status add(std::string_view data);
@@ -50,6 +51,7 @@ class UploadedArray {
   UploadTerms terms_;
   SegmentWriter writer_;
   std::optional<Decompressor> decompressor_;
+  std::optional<DigestOfPieces> digest_;  // of what came so far, if terms_ name one
   std::uint64_t filled_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/limits.h"
 
@@ -34,10 +35,37 @@ Status Uploads::release(std::uint32_t who, SegmentId id) {
 }
 
 void Uploads::forget_unused(Instant now) {
+  std::vector<std::shared_ptr<OpenCall>> stalled;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(uploads_, [&](const auto& entry) {
+      return now - entry.second.used_at > std::chrono::milliseconds(limits::kUploadUnusedMs);
+    });
+    for (const auto& [call, stream] : under_way_) {
+      if (now - stream.moved_at <= std::chrono::milliseconds(limits::kUploadStalledMs)) continue;
+      if (auto held = stream.call.lock()) stalled.push_back(std::move(held));
+    }
+  }
+  for (const auto& call : stalled) {
+    call->stop({ErrorCode::kDeadlineExceeded, "the upload was broken off: nothing of it came for more than " +
+                                                  std::to_string(limits::kUploadStalledMs / 1000) +
+                                                  " s, and others want room; send it again"});
+  }
+}
+
+void Uploads::begin(const std::shared_ptr<OpenCall>& call, Instant now) {
   const std::lock_guard lock(mutex_);
-  std::erase_if(uploads_, [&](const auto& entry) {
-    return now - entry.second.used_at > std::chrono::milliseconds(limits::kUploadUnusedMs);
-  });
+  under_way_[call.get()] = {call, now};
+}
+
+void Uploads::goes_on(const OpenCall* call, Instant now) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = under_way_.find(call); found != under_way_.end()) found->second.moved_at = now;
+}
+
+void Uploads::ended(const OpenCall* call) {
+  const std::lock_guard lock(mutex_);
+  under_way_.erase(call);
 }
 
 }  // namespace futured::rpc

@@ -1,12 +1,15 @@
-// Uploads: what was uploaded and not released. No connection stands behind an upload, so its user holds it.
+// Uploads: what was uploaded and not released, and what is being uploaded. No connection stands behind an upload that
+// is done, so its user holds it.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "base/time.h"
 #include "daemon/pool/segment_table.h"
+#include "daemon/rpc/open_calls.h"
 
 namespace futured::rpc {
 
@@ -18,8 +21,14 @@ class Uploads {
   void touch(SegmentId id, Instant now);
   // kNotFound: nobody has uploaded it, or it was let go. kPermissionDenied: another user has.
   [[nodiscard]] Status release(std::uint32_t who, SegmentId id);
-  // Lets go of what nobody has asked for in limits::kUploadUnusedMs: of a client that died, or forgot.
+  // Lets go of what nobody has asked for in limits::kUploadUnusedMs, of a client that died, or forgot; and breaks off
+  // what is not done and of which nothing came in limits::kUploadStalledMs.
   void forget_unused(Instant now);
+
+  // An upload begins, goes on, and is over.
+  void begin(const std::shared_ptr<OpenCall>& call, Instant now);
+  void goes_on(const OpenCall* call, Instant now);
+  void ended(const OpenCall* call);
 
  private:
   struct Upload {
@@ -27,8 +36,13 @@ class Uploads {
     SegmentHold hold;
     Instant used_at;
   };
-  std::mutex mutex_;
+  struct Stream {
+    std::weak_ptr<OpenCall> call;
+    Instant moved_at;
+  };
+  std::mutex mutex_;                     // guards all below
   std::map<SegmentId, Upload> uploads_;  // bounded by the quota of segments
+  std::map<const OpenCall*, Stream> under_way_;
 };
 
 }  // namespace futured::rpc

@@ -12,14 +12,32 @@ namespace {
 
 constexpr std::string_view kDigits = "0123456789abcdef";
 
+EVP_MD_CTX* as_context(const auto& owned) { return static_cast<EVP_MD_CTX*>(owned.get()); }
+
 }  // namespace
 
 Digest Digest::of(std::string_view content) {
+  DigestOfPieces digest;
+  digest.add(content);
+  return digest.finish();
+}
+
+void DigestOfPieces::Free::operator()(void* context) const { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context)); }
+
+DigestOfPieces::DigestOfPieces() : context_(EVP_MD_CTX_new()) {
+  const bool is_ready = context_ && EVP_DigestInit_ex(as_context(context_), EVP_sha256(), /*engine=*/nullptr) == 1;
+  FUTURED_CHECK(is_ready, "OpenSSL has SHA-256");
+}
+
+void DigestOfPieces::add(std::string_view piece) {
+  FUTURED_CHECK(EVP_DigestUpdate(as_context(context_), piece.data(), piece.size()) == 1, "SHA-256 takes any bytes");
+}
+
+Digest DigestOfPieces::finish() {
   Digest digest;
   unsigned int size = 0;
-  const int done =
-      EVP_Digest(content.data(), content.size(), digest.bytes.data(), &size, EVP_sha256(), /*engine=*/nullptr);
-  FUTURED_CHECK(done == 1 && size == kBytes, "OpenSSL has SHA-256");
+  const bool is_done = EVP_DigestFinal_ex(as_context(context_), digest.bytes.data(), &size) == 1;
+  FUTURED_CHECK(is_done && size == Digest::kBytes, "SHA-256 has an end");
   return digest;
 }
 

@@ -5,6 +5,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +27,21 @@ struct Digest {
   // Nothing: it has not the length, or a character that no digest has.
   [[nodiscard]] static std::optional<Digest> from_raw(std::string_view raw);
   [[nodiscard]] static std::optional<Digest> from_hex(std::string_view hex);
+};
+
+// The digest of bytes that come piece by piece.
+class DigestOfPieces {
+ public:
+  DigestOfPieces();
+  void add(std::string_view piece);
+  // Of all that was added. Nothing is added afterwards.
+  [[nodiscard]] Digest finish();
+
+ private:
+  struct Free {
+    void operator()(void* context) const;
+  };
+  std::unique_ptr<void, Free> context_;
 };
 
 }  // namespace futured

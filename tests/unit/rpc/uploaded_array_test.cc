@@ -23,6 +23,8 @@ UploadedArray array_of(const api::UploadRequest& first) {
   EXPECT_TRUE(terms.ok());
   auto array = UploadedArray::create(std::move(*terms));
   EXPECT_TRUE(array.ok());
+  const auto is_allocated = array->allocate();
+  EXPECT_TRUE(is_allocated.ok() && *is_allocated);
   return std::move(*array);
 }
 
@@ -126,7 +128,8 @@ TEST(UploadedArray, TheDigestIsChecked) {
   api::UploadRequest first = of_bytes(5);
   first.set_digest("sha256:" + Digest::of("hello").hex());
   UploadedArray right = array_of(first);
-  ASSERT_TRUE(right.add("hello").ok());
+  ASSERT_TRUE(right.add("hel").ok());
+  ASSERT_TRUE(right.add("lo").ok());
   EXPECT_TRUE(std::move(right).finish().ok());
   UploadedArray wrong = array_of(first);
   ASSERT_TRUE(wrong.add("hullo").ok());

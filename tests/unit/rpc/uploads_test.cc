@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -50,6 +52,31 @@ TEST(Uploads, WhatIsUsedStaysAndWhatIsNotGoes) {
   uploads.forget_unused(start + kPatience + std::chrono::milliseconds(1));
   EXPECT_TRUE(table.open(used, kOwner).ok());
   EXPECT_FALSE(table.open(unused, kOwner).ok());
+}
+
+class BrokenOff final : public OpenCall {
+ public:
+  void stop(const Error& why) override { fault = why; }
+  std::optional<Error> fault;
+};
+
+TEST(Uploads, AnUploadOfWhichNothingComesIsBrokenOff) {
+  constexpr std::chrono::milliseconds kStall{limits::kUploadStalledMs};
+  Uploads uploads;
+  const auto stalled = std::make_shared<BrokenOff>();
+  const auto going_on = std::make_shared<BrokenOff>();
+  const auto over = std::make_shared<BrokenOff>();
+  const Instant start{};
+  for (const auto& call : {stalled, going_on, over}) uploads.begin(call, start);
+  uploads.goes_on(going_on.get(), start + kStall);
+  uploads.ended(over.get());
+  uploads.forget_unused(start + kStall);
+  EXPECT_FALSE(stalled->fault);
+  uploads.forget_unused(start + kStall + std::chrono::milliseconds(1));
+  ASSERT_TRUE(stalled->fault);
+  EXPECT_EQ(stalled->fault->code, ErrorCode::kDeadlineExceeded);
+  EXPECT_FALSE(going_on->fault);
+  EXPECT_FALSE(over->fault);
 }
 
 TEST(Uploads, AJobKeepsWhatWasReleased) {

@@ -48,6 +48,27 @@ TEST(Segment, IsAllocatedUpFront) {
   EXPECT_GE(status.st_blocks * 512, 1 << 20);
 }
 
+TEST(Segment, IsAllocatedInSteps) {
+  constexpr std::uint64_t kBytes = (std::uint64_t{64} << 20) + 1;
+  auto writer = SegmentWriter::reserve("test", kBytes);
+  ASSERT_TRUE(writer.ok()) << writer.error().message;
+  struct stat status {};
+  ASSERT_EQ(fstat(writer->descriptor(), &status), 0);
+  EXPECT_EQ(status.st_blocks, 0);
+  const auto first = writer->allocate();
+  ASSERT_TRUE(first.ok()) << first.error().message;
+  EXPECT_FALSE(*first);
+  const auto second = writer->allocate();
+  ASSERT_TRUE(second.ok()) << second.error().message;
+  EXPECT_TRUE(*second);
+  ASSERT_EQ(fstat(writer->descriptor(), &status), 0);
+  EXPECT_GE(static_cast<std::uint64_t>(status.st_blocks) * 512, kBytes);
+  writer->bytes().back() = std::byte{7};
+  const auto segment = std::move(*writer).seal();
+  ASSERT_TRUE(segment.ok());
+  EXPECT_TRUE(segment->immutable);
+}
+
 TEST(Segment, CanBeHandedOnBeforeItsWriterHasUnmappedIt) {
   auto writer = SegmentWriter::create("test", 4096);
   ASSERT_TRUE(writer.ok());
