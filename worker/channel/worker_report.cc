@@ -132,6 +132,7 @@ bool WorkerEnd::State::resume(Run& run) {
       elastic_.push_back({published, written});
       elastic_used_ += written;
     }
+    (void)elastic_room();  // forgets what was released: forks alone ask for room, each with a copy of this list
   }
   if (is_over) finish(run.position);
   if (state == RunState::kRevoked) silent_progress_ = true;

@@ -1,21 +1,18 @@
 #include "worker/runtime/fresh_mode.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <string>
 
-#include "base/fd.h"
 #include "worker/runtime/descendants.h"
+#include "worker/runtime/lifeline.h"
 #include "worker/runtime/process_mode.h"
 #include "worker/runtime/stacks.h"
 
@@ -37,45 +34,34 @@ void on_terminate(int) {
   errno = saved;
 }
 
-// While it is not certain who has the task.
-void set_terminate_blocked(bool blocked) {
+const sigset_t g_terminate = [] {
   sigset_t terminate;
   sigemptyset(&terminate);
   sigaddset(&terminate, SIGTERM);
-  sigprocmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &terminate, nullptr);
-}
+  return terminate;
+}();
 
-[[noreturn]] void run_here(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks,
-                           const ZygoteOptions& options, WorkDirectory& directory, channel::Run& run) {
+// While it is not certain who has the task.
+void set_terminate_blocked(bool blocked) { sigprocmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &g_terminate, nullptr); }
+
+// Each page that a fork is the first to touch costs it a microsecond, so what can be had before the fork is.
+[[noreturn]] void run_here(ProcessWorker& worker, channel::WorkerEnd& end, channel::Run& run) {
   g_task_process = 0;
   set_terminate_blocked(false);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-  watch_forks();
-  if (!watch_for_stacks(options.spool_directory)) _exit(1);
-  PoolTerms terms = options.terms;
-  terms.leaks = Leaks::kIgnore;  // it leaves them to nobody
-  ProcessWorker worker(end, tasks, options.spool_directory, terms, &directory);
+  be_no_fork_of_task();
+  if (!watch_for_stacks_again()) _exit(1);
   worker.run_one(run);
   end.settle();
   std::fflush(nullptr);
   _exit(0);
 }
 
-// Until the fork is dead, which it still has to be reaped for. False: the lifeline closed before.
-bool await(pid_t task, int lifeline) {
-  constexpr int kLookMs = 10;  // without a pidfd, when descriptors are used up
-  const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, task, 0)));
-  std::array<pollfd, 2> sources{{{lifeline, 0, 0}, {pidfd.get(), POLLIN, 0}}};
-  for (;;) {
-    const int ready = poll(sources.data(), sources.size(), pidfd.is_open() ? -1 : kLookMs);
-    if (ready < 0) continue;
-    if (sources[1].revents != 0) return true;
-    if (sources[0].revents != 0) return false;
-    siginfo_t info{};
-    if (ready == 0 && waitid(P_PID, static_cast<id_t>(task), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-        info.si_pid != 0)
-      return true;
+// Until the fork is dead, which it still has to be reaped for. Should the lifeline close before, its watch ends both.
+void await(pid_t task) {
+  siginfo_t info{};
+  while (waitid(P_PID, static_cast<id_t>(task), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
   }
 }
 
@@ -113,11 +99,16 @@ void report_no_fork(channel::WorkerEnd& end, channel::Run& run, int error_number
 
 int run_fresh_worker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTask> tasks, const ZygoteOptions& options,
                      WorkDirectory& directory) {
+  if (!watch_lifeline(end.lifeline_fd())) return 1;
   if (!watch_for_stacks(options.spool_directory)) return 1;  // what that loads, no fork has to load again
   struct sigaction action {};
   action.sa_handler = on_terminate;
   sigemptyset(&action.sa_mask);
   if (sigaction(SIGTERM, &action, nullptr) != 0) return 1;
+  watch_forks();
+  PoolTerms terms = options.terms;
+  terms.leaks = Leaks::kIgnore;  // a fork leaves them to nobody
+  ProcessWorker worker(end, tasks, options.spool_directory, terms, &directory);
   for (;;) {
     channel::Run run;
     switch (end.next(run)) {
@@ -134,7 +125,7 @@ int run_fresh_worker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTas
     // libc's fork, so that the handlers that libraries registered with pthread_atfork run.
     set_terminate_blocked(true);
     const pid_t task = fork();
-    if (task == 0) run_here(end, tasks, options, directory, run);
+    if (task == 0) run_here(worker, end, run);
     if (task < 0) {
       report_no_fork(end, run, errno);
       set_terminate_blocked(false);
@@ -142,13 +133,14 @@ int run_fresh_worker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTas
     }
     g_task_process = task;
     set_terminate_blocked(false);
-    const bool is_over = await(task, end.lifeline_fd());
+    set_busy(true);
+    if (has_lifeline_closed()) return 0;  // just before; what is left is ended on the way out
+    await(task);
+    set_busy(false);
     set_terminate_blocked(true);
-    if (!is_over) kill(task, SIGKILL);
     const int status = reap(task);
     g_task_process = 0;
     set_terminate_blocked(false);
-    if (!is_over) return 0;
     if (!end.resume(run) || status != 0) end_likewise(status);
     Usage unused;
     end_descendants(unused);

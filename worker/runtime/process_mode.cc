@@ -53,6 +53,8 @@ void watch_forks() {
 
 bool is_fork_of_task() { return is_forked_from_task.load(std::memory_order_relaxed); }
 
+void be_no_fork_of_task() { is_forked_from_task.store(false); }
+
 int ProcessWorker::work() {
   watch_forks();
   channel::Run run;

@@ -78,5 +78,7 @@ class ProcessWorker {
 void watch_forks();
 // This is such a fork.
 [[nodiscard]] bool is_fork_of_task();
+// This is a fork that was made to run a task: what it forks itself is such a fork.
+void be_no_fork_of_task();
 
 }  // namespace futured::runtime

@@ -301,17 +301,24 @@ void on_terminate(int, siginfo_t*, void* context) {
 }  // namespace
 
 Status watch_for_stacks(const std::string& spool_directory) {
-  g_worker = getpid();
   g_spool_directory = spool_directory;
   static const bool is_loaded = [] {
     void* warm[1];
     return backtrace(warm, 1) >= 0;  // the first one loads what it needs
   }();
   static_cast<void>(is_loaded);
-  struct sigaction action {};
-  action.sa_sigaction = on_terminate;
-  action.sa_flags = SA_SIGINFO | SA_RESTART;
-  sigemptyset(&action.sa_mask);
+  return watch_for_stacks_again();
+}
+
+Status watch_for_stacks_again() {
+  g_worker = getpid();
+  static const struct sigaction action = [] {
+    struct sigaction telling {};
+    telling.sa_sigaction = on_terminate;
+    telling.sa_flags = SA_SIGINFO | SA_RESTART;
+    sigemptyset(&telling.sa_mask);
+    return telling;
+  }();
   if (sigaction(SIGTERM, &action, nullptr) != 0) return system_error("sigaction SIGTERM");
   return {};
 }

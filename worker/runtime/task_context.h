@@ -1,7 +1,6 @@
 // What a task in process mode sees of its worker, and the result it leaves.
 #pragma once
 
-#include <deque>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -133,8 +132,9 @@ class TaskContext final : public AsyncContext {
     sdk::ReplyWaiter* waiter;  // null: it does not wait any more
     std::uint64_t number = 0;  // 0: not sent yet
   };
-  std::deque<OpenCall> open_calls_;  // the first one is with the daemon, or is to go there next
-  bool is_calling_ = false;          // the loop looks at this
+  // The first one is with the daemon, or is to go there next. A list, as one that is empty takes no memory.
+  std::list<OpenCall> open_calls_;
+  bool is_calling_ = false;  // the loop looks at this
 
   AsyncLoop* loop_ = nullptr;
   Resumer* resumer_ = nullptr;
