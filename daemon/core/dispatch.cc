@@ -91,6 +91,7 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
     const std::uint64_t limit = raised_limit(*lane->next());
     Slot* const slot = roomiest_slot(pool, alone, limit);
     if (slot == nullptr && limit != 0 && finds_worker(pool, limit, effects)) {
+      pass_turn(pool);
       ++stuck;
       continue;
     }
@@ -98,7 +99,8 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
       pool.is_starved = true;
       grow_later(pool, now);
       if (alone) reserve_slot(pool);
-      if (pool.reserved == nullptr && !has_raised_room(pool)) return;
+      if (pool.reserved == nullptr && !has_raised_room(pool)) return;  // it is still this lane's turn
+      pass_turn(pool);
       ++stuck;
       continue;
     }
@@ -114,20 +116,24 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
       start(*slot, job, now, effects);
       if (slot->exclusive) break;
     }
+    if (++pool.turns >= lane->queue->row.options.weight) pass_turn(pool);
     refill(*lane, effects);
   }
 }
 
-// The next lane with something to hand out; lanes that ran dry leave the list on the way.
+void Scheduler::pass_turn(PoolState& pool) {
+  pool.turns = 0;
+  ++pool.next_lane;
+}
+
+// The lane whose turn it is, with something to hand out; lanes that ran dry leave the list on the way.
 Lane* Scheduler::next_lane(PoolState& pool, Moment now, Effects& effects) {
   while (!pool.runnable.empty()) {
     pool.next_lane = pool.next_lane < pool.runnable.size() ? pool.next_lane : 0;
     Lane* const lane = pool.runnable[pool.next_lane];
-    if (can_start(*lane, now)) {
-      ++pool.next_lane;
-      return lane;
-    }
+    if (can_start(*lane, now)) return lane;
     lane->runnable = false;
+    pool.turns = 0;
     pool.runnable[pool.next_lane] = pool.runnable.back();
     pool.runnable.pop_back();
     if (lane->groups) refill(*lane, effects);  // what lies in the backlog may be able to start

@@ -193,6 +193,7 @@ struct PoolState {
   std::vector<Lane*> runnable;
   Slot* reserved = nullptr;    // runs dry for a job that must be alone in its slot
   std::size_t next_lane = 0;   // queues take turns
+  std::uint32_t turns = 0;     // that it has had, of as many as its queue weighs
   std::size_t ready_jobs = 0;  // of all its lanes
   std::size_t retiring = 0;    // slots
   std::size_t workers = 0;     // that are wanted

@@ -368,6 +368,7 @@ class Scheduler {
   void dispatch(PoolState& pool, Moment now, Effects& effects);
   [[nodiscard]] static bool must_be_alone(const Job& job);
   static void end_idle_reservation(PoolState& pool);
+  static void pass_turn(PoolState& pool);
   [[nodiscard]] Lane* next_lane(PoolState& pool, Moment now, Effects& effects);
   void start(Slot& slot, Job& job, Moment now, Effects& effects);
   void offer(Slot& slot, Job& job, Moment now, Effects& effects);

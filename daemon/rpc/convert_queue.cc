@@ -270,7 +270,9 @@ Result<Discipline> to_discipline(api::QueueDiscipline discipline) {
 
 Result<QueueOptions> to_queue_options(const api::QueueOptions& asked) {
   QueueOptions options;
-  if (asked.weight() > 1) return unbuilt("options.weight");
+  if (asked.weight() > limits::kQueueWeightMax) {
+    return too_much("options.weight", "a queue weighs at most " + std::to_string(limits::kQueueWeightMax));
+  }
   if (asked.ageing_ms() != 0) return unbuilt("options.ageing_ms");
   if (asked.when_full() != api::FULL_QUEUE_POLICY_REFUSE) {
     return invalid("options.when_full", std::to_string(asked.when_full()) + " is not known");

@@ -1,5 +1,6 @@
 """The cases. Each takes a Setting and a Report, measures its subjects in turns, and says ratios."""
 import asyncio
+import bisect
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -36,6 +37,10 @@ COMPUTE_N = 20_000_000  # some milliseconds a job
 POOL_SIZES = (1, 9)
 WARM_SECONDS = 30
 BACKLOG_JOBS = 1_000_000
+LIMITED_QUEUES = 1_000
+RATE_A_SECOND = 200
+RATE_BURST = 20
+RATE_SECONDS = 60
 RESTART_JOBS = 5_000_000
 MAP_CALLS = 5_000_000
 FUTURES = 100_000
@@ -329,6 +334,48 @@ def backlog(setting, report):
     report.wanted("futured", "drained_per_second", "at least 150,000")
 
 
+def limits(setting, report):
+    """1,000,000 queued jobs drained from 1,000 queues with limits, beside one plain queue"""
+    count = setting.jobs(BACKLOG_JOBS)
+    many = f"futured, {LIMITED_QUEUES:,} queues with limits"
+    for _ in range(setting.rounds):
+        for name, queues, kind in (("futured, one plain queue", 1, "plain"), (many, LIMITED_QUEUES, "limited")):
+            with setting.daemon('[pools.default]\nsize = 2\n') as daemon:
+                daemon.start()
+                figures = setting.run("bench-futured", "drain-queues", daemon.socket, queues, count, kind)
+                report.add(name, drained_per_second=figures["per_second"], peak_rss_mib=peak_mib(daemon.process.pid))
+    report.show()
+    report.ratio(many, "futured, one plain queue", "drained_per_second", wanted="at least 0.8")
+    report.wanted(many, "peak_rss_mib", "at most 200")
+
+
+def rate(setting, report):
+    """a queue that may start 200 jobs a second, 20 at once, for a minute (takes a minute a round)"""
+    for _ in range(setting.rounds):
+        with setting.daemon('[pools.default]\nsize = 2\n') as daemon:
+            daemon.start()
+            limit = ("--rate", f"{RATE_A_SECOND}/s", "--burst", str(RATE_BURST))
+            daemon.fut("queue", "create", "paced", *limit, check=True)
+            jobs = RATE_BURST + RATE_A_SECOND * (RATE_SECONDS + 1)
+            calls = map(str, range(jobs))
+            daemon.fut("map", "--queue", "paced", "--task", "noop", ":::", *calls, check=True, timeout=120)
+            listed = daemon.fut_json("ls", "--queue", "paced", "--all", timeout=60)
+        starts = sorted(job["started_us"] for job in listed if job["task"] == "noop")
+        if len(starts) != jobs:
+            raise RuntimeError(f"{len(starts)} of {jobs} jobs are listed")
+        in_a_minute = bisect.bisect_left(starts, starts[0] + RATE_SECONDS * 1_000_000)
+        # Of each stretch of starts: how many more there are than its time gives.
+        lead = [number - RATE_A_SECOND * (start - starts[0]) / 1e6 for number, start in enumerate(starts)]
+        most, lowest = 0, lead[0]
+        for each in lead:
+            lowest = min(lowest, each)
+            most = max(most, each - lowest)
+        report.add("futured", of_the_rate=(in_a_minute - RATE_BURST) / (RATE_A_SECOND * RATE_SECONDS), burst=most + 1)
+    report.show()
+    report.wanted("futured", "of_the_rate", "0.99 to 1.01")
+    report.wanted("futured", "burst", f"{RATE_BURST}, by when workers began")
+
+
 def timers(setting, report):
     """100,000 armed timeouts: how late each is, and what they cost before the first is due"""
     count = setting.jobs(TIMERS)
@@ -355,9 +402,17 @@ def restart(setting, report):
             start = time.perf_counter()
             daemon.start(seconds=120)
             report.add("futured", ready_after_seconds=time.perf_counter() - start)
-        report.add("futured", rss_mib=resident_mib(daemon.process.pid))
+            report.add("futured", rss_mib=resident_mib(daemon.process.pid))
+            last = figures["last_id"]
+            report.add("fut ls", ms=milliseconds_of(daemon, "ls"))
+            report.add("fut ls --queue", ms=milliseconds_of(daemon, "ls", "--queue", "backlog"))
+            report.add("fut why, the last", ms=milliseconds_of(daemon, "why", last))
+            report.add("fut why, amid", ms=milliseconds_of(daemon, "why", last - count // 2))
     report.show()
     report.wanted("futured", "ready_after_seconds", "at most 5")
+    report.wanted("futured", "rss_mib", "at most 200")
+    for asked in ("fut ls", "fut ls --queue", "fut why, the last", "fut why, amid"):
+        report.wanted(asked, "ms", "at most 50")
 
 
 def map_calls(setting, report):
@@ -410,6 +465,13 @@ def only_rate(figures):
     return {"per_second": figures["per_second"]}
 
 
+def milliseconds_of(daemon, *arguments):
+    """Of a call of `fut`, from its start to its end."""
+    begun = time.perf_counter()
+    daemon.fut(*map(str, arguments), check=True)
+    return (time.perf_counter() - begun) * 1e3
+
+
 def disk_bytes(folder):
     """Bytes that the files of a folder take on disk: database, write-ahead log and all else."""
     total = 0
@@ -452,7 +514,9 @@ ALL = {
     "map": map_calls,
     "futures": futures,
     "backlog": backlog,
+    "limits": limits,
+    "rate": rate,
     "timers": timers,
     "restart": restart,
 }
-QUICK = [name for name in ALL if name != "restart"]
+QUICK = [name for name in ALL if name not in ("restart", "rate")]

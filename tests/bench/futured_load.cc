@@ -158,6 +158,40 @@ void drain(const client::Client& daemon, std::uint64_t count, std::uint64_t last
   print_rate(count, watch.seconds());
 }
 
+client::QueueOptions with_limits() {
+  constexpr std::uint32_t kEnough = 1'000'000;  // no limit stops a job: what is measured is what they cost
+  client::QueueOptions options;
+  options.concurrency_max = kEnough;
+  options.rate = {.starts = kEnough, .per = client::Milliseconds(1000), .burst = kEnough};
+  return options;
+}
+
+// No-ops, the same number in each queue, behind two jobs that keep both workers of the default pool: prints how fast
+// they are done once those are cancelled. Order is fifo, so a queue is done with its last job.
+void drain_queues(const client::Client& daemon, std::uint64_t queues, std::uint64_t count, bool limited) {
+  constexpr std::size_t kWorkers = 2;
+  const client::Executor first = daemon.executor();
+  std::vector<std::uint64_t> holding;
+  for (std::size_t i = 0; i < kWorkers; ++i) holding.push_back(first.submit("sleep", "1000").id());
+  std::vector<std::uint64_t> last_ids;
+  for (std::uint64_t i = 0; i < queues; ++i) {
+    client::JobOptions options;
+    options.queue = "drained-" + std::to_string(i);
+    options.follow = false;
+    daemon.create_queue(options.queue, limited ? with_limits() : client::QueueOptions());
+    const client::Executor executor = daemon.executor(options);
+    client::Future last;
+    for (std::uint64_t job = 0; job < count / queues; ++job) last = executor.submit("noop", "");
+    daemon.flush();
+    last_ids.push_back(last.id());
+  }
+  const std::vector<client::Future> futures = daemon.futures(last_ids);
+  const Stopwatch watch;
+  daemon.cancel(holding, {.kill_at_once = true});
+  all_succeeded(futures);
+  print_rate(count / queues * queues, watch.seconds());
+}
+
 double cpu_seconds_of(int pid) {
   std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
   std::string text;
@@ -228,11 +262,16 @@ int run(int argc, char** argv) {
   if (what == "enqueue" && argc == 4) return enqueue(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "timers" && argc == 4) return timers(client::Client::connect(argv[2]), number(3)), 0;
   if (what == "drain" && argc == 5) return drain(client::Client::connect(argv[2]), number(3), number(4)), 0;
-  std::fprintf(stderr,
-               "usage: bench-futured commands ADDRESS COUNT | calls ADDRESS TASK ARGUMENT COUNT | arrays ADDRESS "
-               "MEBIBYTES ROUNDS | enqueue "
-               "ADDRESS COUNT |"
-               " drain ADDRESS COUNT LAST_ID | timers ADDRESS COUNT\n");
+  if (what == "drain-queues" && argc == 6) {
+    const bool limited = std::string_view(argv[5]) == "limited";
+    return drain_queues(client::Client::connect(argv[2]), number(3), number(4), limited), 0;
+  }
+  std::fprintf(
+      stderr,
+      "usage: bench-futured commands ADDRESS COUNT | calls ADDRESS TASK ARGUMENT COUNT | arrays ADDRESS "
+      "MEBIBYTES ROUNDS | enqueue "
+      "ADDRESS COUNT |"
+      " drain ADDRESS COUNT LAST_ID | timers ADDRESS COUNT | drain-queues ADDRESS QUEUES COUNT plain|limited\n");
   return 2;
 }
 

@@ -434,8 +434,8 @@ def test_a_queue_keeps_its_order_and_can_be_paused(api):
     assert again.name == "q"
     fifo = words.CreateQueueRequest(name="q", options=words.QueueOptions(discipline=words.QUEUE_DISCIPLINE_FIFO))
     refused(lambda: api.call("Queues", "Create", fifo), grpc.StatusCode.ALREADY_EXISTS, "q")
-    heavy = words.CreateQueueRequest(name="r", options=words.QueueOptions(weight=2))
-    refused(lambda: api.call("Queues", "Create", heavy), UNIMPLEMENTED, "options.weight")
+    ageing = words.CreateQueueRequest(name="r", options=words.QueueOptions(ageing_ms=2))
+    refused(lambda: api.call("Queues", "Create", ageing), UNIMPLEMENTED, "options.ageing_ms")
     refused(lambda: api.call("Queues", "Pause", words.PauseQueueRequest(name="none")), NOT_FOUND, "none")
     refused(lambda: api.call("Queues", "Move", words.MoveJobsRequest(to_queue="q")), UNIMPLEMENTED, "Queues/Move")
     assert api.call("Queues", "Pause", words.PauseQueueRequest(name="q")).paused

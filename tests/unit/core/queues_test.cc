@@ -63,6 +63,31 @@ TEST(QueueCreate, APoolThatThereIsNotIsRefused) {
               ElementsAre("refused 100: options.pools: no pool \"gpu\"; fut pool ls shows those that exist"));
 }
 
+// Jobs of two queues, one at a time on one worker: the queues in the order of their starts.
+std::string starts_of_two(std::uint32_t weight_of_a, std::size_t count) {
+  Stage stage({.pools = {{"default", false, 1}}});
+  stage.turn({creates(100, "a", {.weight = weight_of_a}), creates(101, "b")});
+  JobSpec in_a = Stage::in_queue("a");
+  JobSpec in_b = Stage::in_queue("b");
+  in_a.at_most_once = in_b.at_most_once = true;
+  std::vector<std::string> told = stage.turn({stage.submit(in_a, 20), stage.submit(in_b, 20)});
+  constexpr std::string_view kOffer = "committed offer ";
+  std::string starts;
+  while (starts.size() < count) {
+    const auto offer = std::ranges::find_if(told, [](const std::string& line) { return line.starts_with(kOffer); });
+    if (offer == told.end()) return starts + " and then none";
+    const std::uint64_t job = std::stoull(offer->substr(kOffer.size()));
+    starts += job <= 20 ? 'a' : 'b';
+    stage.turn({stage.head(1, job)});
+    told = stage.turn({stage.done(job)});
+  }
+  return starts;
+}
+
+TEST(QueueTurns, TwoOfTheSameWeightTakeThemInTurn) { EXPECT_EQ(starts_of_two(1, 8), "abababab"); }
+
+TEST(QueueTurns, OneOfThreeTimesTheWeightHasThreeInARow) { EXPECT_EQ(starts_of_two(3, 8), "aaabaaab"); }
+
 TEST(QueueChange, TakesWhatIsNamedAndIsStored) {
   Stage stage;
   stage.turn({creates(100, "q", {.concurrency_max = 2, .queued_jobs_max = 9})});

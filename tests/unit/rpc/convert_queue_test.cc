@@ -101,7 +101,7 @@ TEST(ConvertQueue, WhatIsWrongIsRefusedByName) {
          o.add_pools("a");
          o.add_pools("a");
        }},
-      {"options.weight", kUnbuilt, [](auto& o) { o.set_weight(2); }},
+      {"options.weight", kTooMuch, [](auto& o) { o.set_weight(1001); }},
       {"options.ageing_ms", kUnbuilt, [](auto& o) { o.set_ageing_ms(1); }},
       {"options.default_retries.max_attempts", kTooMuch,
        [](auto& o) { o.mutable_default_retries()->set_max_attempts(1001); }},
