@@ -13,7 +13,7 @@ void Scheduler::want(PoolState& pool, std::size_t worker, bool wanted) {
 
 // Not at once: a burst of short jobs is over before a new worker would be there.
 void Scheduler::grow_later(PoolState& pool, Moment now) {
-  if (pool.grow_armed || pool.workers == pool.workers_max()) return;
+  if (pool.grow_armed || pool.workers >= pool.workers_allowed()) return;
   pool.grow_armed = true;
   timers_.add({now.at + Duration(limits::kGrowAfterNs), TimerKind::kGrow, 0, pool.slots.front()->id.value});
 }
@@ -25,6 +25,7 @@ void Scheduler::shrink_later(PoolState& pool, Instant at) {
 }
 
 // By half as many again each time, at least one, and never more than there are jobs for. Those under way come first.
+// Beyond its size only so many as wait with their jobs.
 void Scheduler::grow(PoolState& pool, Moment, Effects& effects) {
   pool.grow_armed = false;
   const bool is_under_way =
@@ -32,7 +33,8 @@ void Scheduler::grow(PoolState& pool, Moment, Effects& effects) {
   if (!pool.is_starved || is_under_way) return;  // the next dispatch asks again
   const std::size_t jobs = std::max<std::size_t>(pool.ready_jobs / pool.runs_per_worker(), 1);
   std::size_t more = std::clamp<std::size_t>(pool.workers / 2, 1, jobs);
-  for (std::size_t worker = 0; worker < pool.workers_max() && more > 0; ++worker) {
+  for (std::size_t worker = 0; more > 0 && pool.workers < pool.workers_allowed(); ++worker) {
+    if (worker == pool.workers_max() && !add_spare_worker(pool)) return;
     const auto slots = pool.of_worker(worker);
     if (std::ranges::any_of(slots, [](const Slot* slot) { return slot->wanted || slot->ready; })) continue;
     want(pool, worker, true);
@@ -45,7 +47,8 @@ void Scheduler::grow(PoolState& pool, Moment, Effects& effects) {
 void Scheduler::shrink(PoolState& pool, Moment now, Effects& effects) {
   pool.shrink_armed = false;
   Instant next = now.at + pool.idle;
-  for (std::size_t worker = pool.workers_max(); worker-- > 0 && pool.workers > pool.workers_min;) {
+  const std::size_t least = pool.workers_min + std::min(pool.lent_workers(), pool.spare_workers());
+  for (std::size_t worker = pool.workers_max(); worker-- > 0 && pool.workers > least;) {
     const auto slots = pool.of_worker(worker);
     const bool is_idle = std::ranges::all_of(
         slots, [](const Slot* slot) { return slot->wanted && slot->ready && !slot->killing && slot->offers.empty(); });

@@ -133,7 +133,7 @@ struct alignas(kCacheLine) RunPlace {
   WireFence fence;         // daemon, like `position`; written before state becomes kOffered
   std::uint64_t position;  // of its RUN in the request ring
   Word32 state;            // RunState
-  std::uint32_t reserved;
+  Word32 nudges;           // daemon: another one each time that what this run waits for may be there
   std::atomic<std::int64_t> taken_at_ns;  // CLOCK_MONOTONIC; written before state becomes kTaken
   std::atomic<std::int64_t> alive_at_ns;  // CLOCK_MONOTONIC of its last sign of life; 0: none since it was taken
   std::int64_t run_timeout_ns;            // daemon, as `fence`: from taken_at_ns on; 0: none
