@@ -25,9 +25,9 @@
 #include "daemon/pool/segment_table.h"
 #include "daemon/pool/vault_link.h"
 #include "daemon/rpc/child.h"
-#include "daemon/rpc/waited_outcome.h"
 #include "daemon/rpc/found_segments.h"
 #include "daemon/rpc/server.h"
+#include "daemon/rpc/waited_outcome.h"
 
 namespace futured {
 

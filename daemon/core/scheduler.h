@@ -634,8 +634,8 @@ class Scheduler {
   std::size_t own_slots_ = 0;                 // of the pools' sizes; the spare ones follow
   std::size_t spares_listed_ = 0;             // of those, that some pool has
 
-  std::map<JobId, std::vector<OpenWait>> waits_;   // of running jobs
-  std::map<JobId, std::vector<JobId>> awaited_;    // by whom, ascending
+  std::map<JobId, std::vector<OpenWait>> waits_;  // of running jobs
+  std::map<JobId, std::vector<JobId>> awaited_;   // by whom, ascending
 
   std::map<std::string, Semaphore> semaphores_;
   std::size_t semaphores_made_ = 0;                              // of those, that exist

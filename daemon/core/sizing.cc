@@ -11,11 +11,14 @@ void Scheduler::want(PoolState& pool, std::size_t worker, bool wanted) {
   wanted ? ++pool.workers : --pool.workers;
 }
 
-// Not at once: a burst of short jobs is over before a new worker would be there.
+// Not at once: a burst of short jobs is over before a new worker would be there. But one that stands in for others,
+// which wait, is needed for as long as they do.
 void Scheduler::grow_later(PoolState& pool, Moment now) {
   if (pool.grow_armed || pool.workers >= pool.workers_allowed()) return;
   pool.grow_armed = true;
-  timers_.add({now.at + Duration(limits::kGrowAfterNs), TimerKind::kGrow, 0, pool.slots.front()->id.value});
+  const bool is_stand_in = pool.workers >= pool.own_slots / pool.slots_per_worker;
+  const Duration after(is_stand_in ? 0 : limits::kGrowAfterNs);
+  timers_.add({now.at + after, TimerKind::kGrow, 0, pool.slots.front()->id.value});
 }
 
 void Scheduler::shrink_later(PoolState& pool, Instant at) {

@@ -79,13 +79,22 @@ Status Scheduler::check_wait(const Job& job, const event::Wait& wait) const {
     return refuse(ErrorCode::kResourceExhausted, name_of(job.id) + " waits " + std::to_string(limits::kWaitsPerRunMax) +
                                                      " times at once, and may no more");
   }
+  std::size_t awaited = wait.jobs.size();
+  if (waits != waits_.end()) {
+    for (const OpenWait& other : waits->second) awaited += other.open.size();
+  }
+  if (awaited > limits::kWaitJobsMax || awaited_.size() > limits::kWaitIdsMax) {
+    return refuse(ErrorCode::kResourceExhausted, name_of(job.id) + " would wait for " + std::to_string(awaited) +
+                                                     " jobs at once: at most " + std::to_string(limits::kWaitJobsMax) +
+                                                     ", and in all jobs together " +
+                                                     std::to_string(limits::kWaitIdsMax));
+  }
   for (const JobId target : wait.jobs) {
     if (!target.is_set() || target.value >= next_id_) return refuse(ErrorCode::kNotFound, "no " + name_of(target));
     const Job* const there = jobs_.find(target);
     const bool is_anyones = job.owner == 0 || job.owner == setup_.admin_uid;
     if (there != nullptr && there->owner != job.owner && !is_anyones) {
-      return refuse(ErrorCode::kPermissionDenied,
-                    name_of(target) + " belongs to user " + std::to_string(there->owner));
+      return refuse(ErrorCode::kPermissionDenied, name_of(target) + " belongs to user " + std::to_string(there->owner));
     }
   }
   const std::vector<JobId> path = wait_path(wait.jobs, job.id);
@@ -124,8 +133,8 @@ std::vector<JobId> Scheduler::wait_path(const std::vector<JobId>& jobs, JobId to
 
 // All that is known of it is known: it is over, or the job lends what it has from now on.
 void Scheduler::settle(Job& job, OpenWait& wait, Instant now, Effects& effects) {
-  effect::WaitTold told{.what = effect::WaitTold::What::kOpen, .slot = job.slot, .fence = job.fence(),
-                        .call = wait.call};
+  effect::WaitTold told{
+      .what = effect::WaitTold::What::kOpen, .slot = job.slot, .fence = job.fence(), .call = wait.call};
   if (wait.open.empty()) {
     told.what = effect::WaitTold::What::kOver;
   } else if (Status lent = lend(job, wait.lends_permits, effects); !lent.ok()) {
@@ -257,7 +266,8 @@ Status Scheduler::lend(Job& job, bool with_permits, Effects& effects) {
       return Error{ErrorCode::kResourceExhausted,
                    "pool \"" + pool.row.name + "\" has " + std::to_string(pool.lent) +
                        " jobs that wait for others, and may have no more: let jobs wait for fewer levels below them, "
-                       "or raise waiting_max of [pools." + pool.row.name + "]"};
+                       "or raise waiting_max of [pools." +
+                       pool.row.name + "]"};
     }
     job.lends = true;
     ++slot.lent;
@@ -283,9 +293,9 @@ void Scheduler::take_back_slot(Job& job, Instant now) {
   if (std::exchange(job.lends_permits, false)) hold_needs(job);
 }
 
-// How many jobs more may begin in slots that have none, or in workers that run many; below 0: the pool is over its size,
-// and what is there runs out first. Whoever waits is not counted, and who has gone on since is, although another has
-// its place.
+// How many jobs more may begin in slots that have none, or in workers that run many; below 0: the pool is over its
+// size, and what is there runs out first. Whoever waits is not counted, and who has gone on since is, although another
+// has its place.
 std::int64_t Scheduler::may_begin(const PoolState& pool) {
   if (pool.lent == 0 && pool.slots.size() == pool.own_slots) return INT64_MAX;
   std::size_t active = 0;

@@ -96,10 +96,8 @@ void Loop::PoolEvents::read_outcome(SlotId slot, const channel::CallId& call, Jo
       answer(slot, call, encode_page(*outcome, offset));
     });
   };
-  const bool taken =
-      loop_.parts_.ask_reader([answered, job, who = *who, read = loop_.parts_.outcome_of](StoreReader& reader) {
-        answered(read(reader, job, who));
-      });
+  const bool taken = loop_.parts_.ask_reader([answered, job, who = *who, read = loop_.parts_.outcome_of](
+                                                 StoreReader& reader) { answered(read(reader, job, who)); });
   if (!taken) answered(busy_error());
 }
 

@@ -21,8 +21,9 @@ Result<std::string> inline_result(const std::string& job, std::string_view store
   for (const Part& part : *parts) {
     if (part.kind != PartKind::kInline) {
       return Error{ErrorCode::kFailedPrecondition,
-                   "result of " + job + ": it is an array in a segment, which no waiting task is handed; let the job "
-                   "write it to a file and return its name"};
+                   "result of " + job +
+                       ": it is an array in a segment, which no waiting task is handed; let the job "
+                       "write it to a file and return its name"};
     }
     append_part(encoded, part);
   }

@@ -322,7 +322,8 @@ Instant Machine::next_step(Instant now) const {
     std::size_t looked_at = 0;
     for (const Run& run : slot.ring) {
       if (!run.published || looked_at++ == slot.runs_at_once) break;
-      const bool asks = run.waiting == Run::Waiting::kToAsk || (run.waiting == Run::Waiting::kGivesUp && !run.is_patient);
+      const bool asks =
+          run.waiting == Run::Waiting::kToAsk || (run.waiting == Run::Waiting::kGivesUp && !run.is_patient);
       if (run.state != State::kTaken || (run.stop_asked && !run.deaf) || (asks && !run.stop_asked)) return now;
       next = std::min(next, run.ends_at);
     }

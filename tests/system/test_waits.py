@@ -276,3 +276,10 @@ def test_a_worker_that_dies_waiting_is_replaced_and_its_job_runs_again(make_daem
     assert second != child
     go.touch()
     results(api, [parent, child, second])
+
+
+def test_a_task_that_would_hold_the_thread_of_others_is_refused(make_daemon, api_of):
+    api = api_of(make_daemon(config_of("async")).start())
+    job = one(api, "waits.bytes", 1)
+    (told,) = results(api, call(api, "waits.on", job))
+    assert told.startswith("FAILED_PRECONDITION: ") and "co_await context.wait" in told

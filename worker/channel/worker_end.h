@@ -140,8 +140,8 @@ class WorkerEnd {
   [[nodiscard]] bool try_progress(const Fence& fence, std::uint64_t done, std::uint64_t total,
                                   std::string_view message);
 
-  // Asks for a job (base/child.h), or about a wait (base/wait_call.h). A run makes one call at a time, and numbers them from 1. False: no room within
-  // `patience`, as emit().
+  // Asks for a job (base/child.h), or about a wait (base/wait_call.h). A run makes one call at a time, and numbers them
+  // from 1. False: no room within `patience`, as emit().
   [[nodiscard]] bool call(const CallId& id, std::string_view request, Duration patience);
   // The answer to a call of this run, once it is there. To one that is not its last: none.
   [[nodiscard]] std::optional<Reply> reply(const Run& run, std::uint64_t number) const;

@@ -153,10 +153,10 @@ class TaskContext final : public AsyncContext {
   std::uint64_t calls_ = 0;
   std::uint32_t waits_ = 0;
   std::vector<sdk::NudgeWaiter*> nudged_;  // wait for a nudge
-  struct OpenCall {            // of a coroutine
-    sdk::ReplyWaiter* waiter;  // null: it does not wait any more
-    std::uint64_t number = 0;  // 0: not sent yet
-    std::string request = {};  // of nobody: what ends a wait
+  struct OpenCall {                        // of a coroutine
+    sdk::ReplyWaiter* waiter;              // null: it does not wait any more
+    std::uint64_t number = 0;              // 0: not sent yet
+    std::string request = {};              // of nobody: what ends a wait
   };
   std::deque<OpenCall> open_calls_;  // the first one is with the daemon, or is to go there next
   bool is_calling_ = false;          // the loop looks at this

@@ -122,17 +122,17 @@ FUTURED_TASK("waits.a_while", [](Context& context, std::uint64_t job, std::uint3
   std::ofstream(gate) << (ended ? "ended" : "not yet") << std::endl;
   return told(context.result(job));
 });
-FUTURED_TASK("waits.async_a_while", [](AsyncContext& context, std::uint64_t job, std::uint32_t ms,
-                                       std::string gate) -> Async<std::string> {
-  WaitJobs options;
-  options.timeout = std::chrono::milliseconds(ms);
-  std::vector<std::uint64_t> jobs(1, job);
-  Async<bool> waited = context.wait(std::move(jobs), options);
-  const bool ended = co_await std::move(waited);
-  std::ofstream(gate) << (ended ? "ended" : "not yet") << std::endl;
-  const ChildOutcome outcome = co_await context.result(job);
-  co_return told(outcome);
-});
+FUTURED_TASK("waits.async_a_while",
+             [](AsyncContext& context, std::uint64_t job, std::uint32_t ms, std::string gate) -> Async<std::string> {
+               WaitJobs options;
+               options.timeout = std::chrono::milliseconds(ms);
+               std::vector<std::uint64_t> jobs(1, job);
+               Async<bool> waited = context.wait(std::move(jobs), options);
+               const bool ended = co_await std::move(waited);
+               std::ofstream(gate) << (ended ? "ended" : "not yet") << std::endl;
+               const ChildOutcome outcome = co_await context.result(job);
+               co_return told(outcome);
+             });
 
 // A child that waits for this job, which waits for it: who asks last is told of the cycle.
 FUTURED_TASK("waits.in_a_cycle", [](Context& context) {

@@ -30,7 +30,10 @@ StageSetup pool_of(std::uint32_t slots, std::uint32_t spares, std::uint32_t slot
 Event wait(const Stage& stage, std::uint64_t job, std::vector<std::uint64_t> jobs, std::uint32_t number = 1,
            bool lends_permits = false) {
   const auto live = stage.scheduler->live(JobId{job});
-  event::Wait wait{live ? live->slot : SlotId{1}, {JobId{job}, live ? live->epoch : Epoch{1}, 1}, 10 + number, number,
+  event::Wait wait{live ? live->slot : SlotId{1},
+                   {JobId{job}, live ? live->epoch : Epoch{1}, 1},
+                   10 + number,
+                   number,
                    lends_permits};
   if (live) wait.fence.attempt = live->attempt;
   for (const std::uint64_t target : jobs) wait.jobs.push_back(JobId{target});
@@ -199,6 +202,23 @@ TEST(Waits, OfOneRunAreCountedApart) {
   EXPECT_THAT(stage.turn({stage.done(2)}), Contains("nudge 1"));
   EXPECT_THAT(waits_for(stage, 1), ElementsAre(JobId{3})) << "the other one goes on";
   EXPECT_THAT(stage.turn({stage.done(3)}), Contains("nudge 1"));
+}
+
+TEST(Waits, OfOneRunAreBounded) {
+  Stage stage(pool_of(2, 4));
+  stage.turn({stage.submit(), stage.submit(Stage::work(), limits::kWaitJobsMax + 1)});
+  std::vector<std::uint64_t> most;
+  for (std::uint64_t job = 2; job < 2 + limits::kWaitJobsMax; ++job) most.push_back(job);
+  EXPECT_THAT(stage.turn({wait(stage, 1, most)}), testing::AnyOf(Contains("open 1"), Contains(HasSubstr("read 1"))));
+  EXPECT_THAT(stage.turn({wait(stage, 1, {most.back() + 1}, 2)}),
+              Contains(HasSubstr("no wait 1: job 1 would wait for 1001 jobs at once: at most 1000")));
+  EXPECT_THAT(stage.turn({wait(stage, 1, {3})}), Contains("open 1")) << "the same wait, of fewer";
+  std::vector<Event> many;
+  for (std::uint32_t number = 2; number <= limits::kWaitsPerRunMax; ++number) {
+    many.push_back(wait(stage, 1, {3}, number));
+  }
+  stage.turn(many);
+  EXPECT_THAT(stage.turn({wait(stage, 1, {3}, 1000)}), Contains(HasSubstr("no wait 1: job 1 waits 64 times at once")));
 }
 
 TEST(Waits, WhatTheStoreKnowsIsAskedBehindTheCommit) {
