@@ -76,6 +76,11 @@ std::string encode_child(const ChildRequest& request) {
   return encoded;
 }
 
+Status check_encoded_child(std::string_view encoded) {
+  if (const auto request = decode_child(encoded); !request) return request.error();
+  return {};
+}
+
 Result<ChildRequest> decode_child(std::string_view encoded) {
   WireReader reader(encoded);
   const std::uint8_t version = reader.byte();

@@ -34,6 +34,9 @@ struct ChildRequest {
 // At most limits::kChildBytesMax bytes of a request that check_child takes.
 [[nodiscard]] std::string encode_child(const ChildRequest& request);
 
+// Whether decode_child takes it.
+[[nodiscard]] Status check_encoded_child(std::string_view encoded);
+
 // Views into `encoded`. Refuses what is damaged, of an unknown version, or what check_child refuses.
 [[nodiscard]] Result<ChildRequest> decode_child(std::string_view encoded);
 

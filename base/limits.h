@@ -29,6 +29,14 @@ inline constexpr std::size_t kChildBytesMax = kChildPayloadBytesMax + 1024;  // 
 inline constexpr std::uint32_t kChildDepthMax = 16;                          // jobs above one: a chain of 17
 inline constexpr std::uint64_t kChildrenPerAttemptMax = 1'000'000;           // that one attempt of a task submits
 
+// Jobs that tasks wait for.
+inline constexpr std::size_t kWaitJobsMax = 1'000;             // of all waits of a run
+inline constexpr std::size_t kWaitsPerRunMax = 64;             // open at once in one run, of coroutines
+inline constexpr std::size_t kWaitResultBytesMax = 64 * 1024;  // of a result that a task reads, encoded
+inline constexpr std::size_t kWaitPageBytesMax = 640;          // of an outcome, in the answer to one call
+inline constexpr std::size_t kWaitsShownMax = 100;             // jobs that a list names
+inline constexpr std::uint32_t kLentWorkersDefault = 64;       // that a pool may have beyond its size, for those lent
+
 // Arrays and the segment socket.
 inline constexpr std::size_t kArrayDimensionsMax = 32;
 inline constexpr std::size_t kDescriptorsPerMessageMax =

@@ -27,6 +27,7 @@
 #include "daemon/rpc/child.h"
 #include "daemon/rpc/found_segments.h"
 #include "daemon/rpc/server.h"
+#include "daemon/rpc/waited_outcome.h"
 
 namespace futured {
 
@@ -126,6 +127,30 @@ callback::WebhookRules webhook_rules(const ops::CallbackSection& callbacks) {
   return rules;
 }
 
+// Room for workers that stand in for those whose jobs wait for others: behind the slots of all pools, so that their
+// numbers stay what they are. What was not asked for shares what is left.
+void add_spares(const ops::Config& config, Loop::Parts& parts, std::uint32_t next_slot) {
+  std::uint32_t left = limits::kSlotsMax - (next_slot - 1);
+  for (std::size_t i = 0; i < config.pools.size(); ++i) {
+    const ops::PoolSection& pool = config.pools[i];
+    const std::uint32_t each = pool.terms.slots_per_worker();
+    const auto pools_left = static_cast<std::uint32_t>(config.pools.size() - i);
+    std::uint32_t workers = std::min(limits::kLentWorkersDefault, left / pools_left / each);
+    if (pool.waiting_max >= 0) {
+      const auto runs = each * pool.terms.runs_per_slot();
+      workers = (static_cast<std::uint32_t>(pool.waiting_max) + runs - 1) / runs;
+    }
+    if (pool.terms.mode == PoolMode::kCommand) workers = 0;  // a command line waits for no job
+    const std::uint32_t slots = std::min(workers, left / each) * each;
+    parts.setup.pools[i].spare_slots = slots;
+    parts.pool_configs[i].first_spare = SlotId{next_slot};
+    parts.pool_configs[i].spares = slots;
+    parts.spool_users.insert(parts.spool_users.end(), slots, spool_user(pool.terms.user));
+    next_slot += slots;
+    left -= slots;
+  }
+}
+
 Loop::Parts parts_of(const ops::Config& config, const Options& options, std::unique_ptr<Store> store,
                      SegmentTable& segments) {
   Loop::Parts parts;
@@ -162,6 +187,7 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
     parts.spool_users.insert(parts.spool_users.end(), slots, spool_user(pool.terms.user));
     next_slot += slots;
   }
+  add_spares(config, parts, next_slot);
   for (const ops::QueueSection& queue : config.queues) {
     const Discipline discipline = queue.discipline == "lifo"       ? Discipline::kLifo
                                   : queue.discipline == "priority" ? Discipline::kPriority
@@ -184,6 +210,9 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
     return segments.keep_result(job, result, descriptors);
   };
   parts.child = rpc::to_submit;
+  parts.outcome_of = [admin = parts.setup.admin_uid](StoreReader& reader, JobId job, Principal who) {
+    return rpc::waited_outcome(reader, job, who, admin);
+  };
   return parts;
 }
 
@@ -283,6 +312,10 @@ Status run(const ops::Config& config, const Options& options) {
   std::unique_ptr<callback::Courier> courier;
   Loop::Parts parts = parts_of(config, options, std::move(*store), segments);
   parts.deliver = [&courier](std::vector<effect::Deliver> deliveries) { courier->deliver(std::move(deliveries)); };
+  ReaderThread* asked = nullptr;  // once there is one
+  parts.ask_reader = [&asked](std::function<void(StoreReader&)> question) {
+    return asked != nullptr && asked->ask(std::move(question));
+  };
   std::optional<Epoch> epoch;
   // What waits for its jobs lies with the spawner too, and outlives this daemon.
   const auto entrust = [&] {
@@ -308,6 +341,7 @@ Status run(const ops::Config& config, const Options& options) {
 
   // From here on there are threads.
   ReaderThread readers(std::move(reader), limits::kQuestionsMax);
+  asked = &readers;
   KeeperThread keepers(std::move(keeper), limits::kQuestionsMax);
   Status outcome;
   std::thread turns([&] {

@@ -192,6 +192,7 @@ Json to_json(const client::JobInfo& job, Detail detail) {
     json["progress_message"] = job.progress_message;
   }
   if (job.stop) json["stop"] = json_of(*job.stop);
+  if (!job.waits_for.empty()) json["waits_for"] = job.waits_for;
   if (job.cause.kind != client::CauseKind::kNone) json["cause"] = to_json(job.cause);
   if (job.options) json["spec"] = json_of(*job.options);
   if (job.attempt_history.empty()) return json;

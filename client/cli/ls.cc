@@ -72,7 +72,9 @@ void add_command_line(const client::Client& client, client::JobInfo& job) {
 
 // It is RUNNING until nothing of it is left.
 std::string state_of(const client::JobInfo& job) {
-  return std::string(client::to_string(job.state)) + (job.stop ? " (stopping)" : "");
+  const std::string state(client::to_string(job.state));
+  if (job.stop) return state + " (stopping)";
+  return job.waits_for.empty() ? state : state + " (waits for " + numbers_text(job.waits_for, 3) + ")";
 }
 
 std::string what_of(const client::JobInfo& job) {
@@ -130,8 +132,9 @@ void add_ls(CLI::App& app, Globals& globals) {
   verb.footer(
       "TIME is how long it ran, or has run, or has waited, or in how long it may start. STATE is RUNNING (stopping) "
       "while a job that was asked to\n"
-      "stop goes on. WHAT is a task or a command line, cut to the terminal. Of commands behind the first thousand it\n"
-      "is left out, and so it is with --json: fut show has it.\n\n"
+      "stop goes on, and RUNNING (waits for 43, 44) while its task waits for jobs. WHAT is a task or a command line, "
+      "cut to the terminal. Of\n"
+      "commands behind the first thousand it is left out, and so it is with --json: fut show has it.\n\n"
       "Examples:\n"
       "  fut ls --state running\n"
       "  fut ls --mine --state failed --state timed_out -n 100\n"

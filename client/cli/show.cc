@@ -77,6 +77,7 @@ void show(const client::JobInfo& job, const std::string& why, std::span<const cl
   line("job", std::to_string(job.id) + (job.name.empty() ? "" : " " + job.name));
   line("state", std::string(client::to_string(job.state)));
   if (job.stop) line("stopping", stop_text(*job.stop));
+  if (!job.waits_for.empty()) line("waits for", numbers_text(job.waits_for, 100));
   line("why", why);
   line("cause", why_text(job.state, job.cause));
   line(job.task.empty() ? "command" : "task", job.task.empty() ? quoted(job.argv) : job.task);

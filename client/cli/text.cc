@@ -224,6 +224,14 @@ std::string jobs_of_worker(const client::WorkerInfo& worker) {
   return worker.jobs_running > kShown ? text + " …" : text;
 }
 
+std::string numbers_text(const std::vector<std::uint64_t>& numbers, std::size_t most) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(numbers.size(), most); ++i) {
+    text += (i == 0 ? "" : ", ") + std::to_string(numbers[i]);
+  }
+  return numbers.size() <= most ? text : text + " and " + std::to_string(numbers.size() - most) + " more";
+}
+
 std::string stop_text(const client::StopInfo& stop) {
   client::Cause cause;
   cause.kind = stop.why;

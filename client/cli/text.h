@@ -56,6 +56,8 @@ void print_json(const Json& value);  // on standard output, with a newline; thro
 [[nodiscard]] inline std::string cause_text(const client::Cause& cause) { return one_line(client::describe(cause)); }
 // Of that, what the state does not say already; may be empty.
 [[nodiscard]] std::string why_text(client::JobState state, const client::Cause& cause);
+// "13, 14 and 7 more".
+[[nodiscard]] std::string numbers_text(const std::vector<std::uint64_t>& numbers, std::size_t most);
 // "since 2026-01-02 12:34:56, will be killed at 2026-01-02 12:35:06: cancelled: not needed".
 [[nodiscard]] std::string stop_text(const client::StopInfo& stop);
 // "job 7 FAILED: exit code 3".

@@ -380,6 +380,7 @@ JobInfo from_job(const api::Job& job) {
   out.progress = job.progress();
   out.progress_message = job.progress_message();
   out.alive_us = job.alive_us();
+  out.waits_for.assign(job.waits_for().begin(), job.waits_for().end());
   if (job.has_stop()) out.stop = from_stop(job.stop());
   out.cause = from_cause(job.cause());
   if (job.has_spec()) out.options = from_spec(job.spec());

@@ -24,6 +24,7 @@ namespace futured {
 [[nodiscard]] inline std::size_t room(const Slot& slot) {
   if (!slot.ready || slot.killing || slot.retiring || slot.full) return 0;
   if (!slot.strays.empty() && !slot.pool->runs_many()) return 0;  // it would lie behind what may not end
+  if (slot.lent != 0 && !slot.pool->runs_many()) return 0;        // or behind what may be waiting for it
   const std::size_t most = credit(slot);
   const std::size_t held = slot.offers.size() + slot.strays.size();
   return most > held ? most - held : 0;

@@ -10,10 +10,11 @@ namespace {
 
 // The slot with the fewest offers of those with this limit; null when none has room. A slot that is reserved takes only
 // a job that must be alone.
-Slot* roomiest_slot(PoolState& pool, bool alone, std::uint64_t memory_bytes_max) {
+Slot* roomiest_slot(PoolState& pool, bool alone, std::uint64_t memory_bytes_max, bool may_begin = true) {
   Slot* best = nullptr;
   for (Slot* const slot : pool.slots) {
     if (room(*slot) == 0 || slot->memory_bytes_max != memory_bytes_max) continue;
+    if (!may_begin && (pool.runs_many() || slot->offers.empty())) continue;
     if (alone ? !slot->offers.empty() : slot == pool.reserved) continue;
     if (best == nullptr || slot->offers.size() < best->offers.size()) best = slot;
   }
@@ -45,7 +46,8 @@ void Scheduler::end_idle_reservation(PoolState& pool) {
   const bool wanted = std::ranges::any_of(pool.runnable, [](const Lane* lane) {
     return lane->has_next() && !lane->queue->is_halted() && !lane->held && must_be_alone(*lane->next());
   });
-  if (!wanted || !pool.reserved->ready) pool.reserved = nullptr;
+  // One whose job waits for others does not run dry before they have ended, and one of them may be this very job.
+  if (!wanted || !pool.reserved->ready || pool.reserved->lent != 0) pool.reserved = nullptr;
 }
 
 void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
@@ -64,6 +66,8 @@ void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
     }
   } while (wake_waiting(now));
   for (const auto& pool : pools_) put_limits_back(*pool, effects);
+  if (spares_listed_ == 0) return;
+  for (const auto& pool : pools_) drop_spares(*pool);
 }
 
 // A worker with tasks of before a reload goes as soon as it has nothing to do, in none of its slots.
@@ -85,11 +89,13 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
   pool.is_starved = false;
   std::size_t stuck = 0;  // lanes in a row whose first job fits no slot
   while (stuck <= pool.runnable.size()) {
+    const std::int64_t may_begin_now = may_begin(pool);
+    if (may_begin_now < 0) return;  // it is over its size, since jobs that waited have gone on
     Lane* const lane = next_lane(pool, now, effects);
     if (lane == nullptr) return;
     const bool alone = must_be_alone(*lane->next());
     const std::uint64_t limit = raised_limit(*lane->next());
-    Slot* const slot = roomiest_slot(pool, alone, limit);
+    Slot* const slot = roomiest_slot(pool, alone, limit, may_begin_now > 0);
     if (slot == nullptr && limit != 0 && finds_worker(pool, limit, effects)) {
       pass_turn(pool);
       ++stuck;
@@ -109,7 +115,9 @@ void Scheduler::dispatch(PoolState& pool, Moment now, Effects& effects) {
     // Shares that shrink as work runs out leave no slot idle while another has a heap.
     const std::size_t share = std::clamp<std::size_t>(
         pool.ready_jobs / std::max<std::size_t>(pool.workers * pool.slots_per_worker, 1), 1, 64);
-    for (std::size_t n = std::min(share, room(*slot)); n > 0 && can_start(*lane, now); --n) {
+    const std::size_t most = std::min(share, room(*slot));
+    const auto begin_most = static_cast<std::size_t>(may_begin_now);
+    for (std::size_t n = pool.runs_many() ? std::min(most, begin_most) : most; n > 0 && can_start(*lane, now); --n) {
       Job& job = *lane->next();
       if (must_be_alone(job) && !slot->offers.empty()) break;
       if (raised_limit(job) != slot->memory_bytes_max) break;
@@ -184,7 +192,13 @@ void Scheduler::list_if_runnable(Lane& lane) {
 
 void Scheduler::withdraw(Job& job) {
   Slot& slot = *slots_[job.slot.value - 1];
+  if (job.waits) forget_waits(job);
   if (job.lane->is_limited()) release_permits(job);
+  if (job.lends) {
+    --slot.lent;
+    --slot.pool->lent;
+  }
+  job.waits = job.lends = job.lends_permits = false;
   slot.offers.remove(job);
   if (slot.offers.empty()) slot.exclusive = false;
   job.slot = SlotId{};
@@ -236,6 +250,7 @@ void Scheduler::retire_workers(PoolState& pool, Effects& effects) {
 void Scheduler::on(const event::SlotReady& ready, Moment now, Effects& effects) {
   Slot* const slot = slot_of(ready.slot);
   if (slot == nullptr) return;
+  list_spare(*slot);
   slot->ready = true;
   slot->full = false;
   slot->generation = ready.generation;

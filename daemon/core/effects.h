@@ -102,6 +102,25 @@ struct QueueDeleted {
   Token token = 0;
 };
 
+// To a run whose task waits for other jobs.
+struct WaitTold {
+  enum class What : std::uint8_t {
+    kOver,     // the answer: they have ended, or it has given up
+    kOpen,     // the answer: they have not, and it is nudged when they have
+    kRefused,  // the answer: `error`
+    kNudge,    // what it waits for may be there
+    kRead,     // of `jobs` the store is asked for `who` whether they have ended; event::WaitRead answers
+  };
+  What what = What::kOver;
+  SlotId slot;
+  Fence fence;
+  std::uint64_t call = 0;    // but for kNudge
+  std::uint32_t number = 0;  // kRead: of the wait
+  std::vector<JobId> jobs = {};
+  Principal who = {};
+  Error error = {};
+};
+
 // A semaphore was made, resized or removed.
 struct SemaphorePut {
   Token token = 0;
@@ -187,6 +206,7 @@ struct Effects {
   std::vector<effect::Registered> registered;
   std::vector<effect::Replayed> replayed;
   std::vector<effect::Deliver> deliveries;
+  std::vector<effect::WaitTold> waits_told;
 
   // At once.
   std::vector<effect::Refused> refused;
@@ -212,7 +232,7 @@ struct Effects {
     return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() &&
            queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() &&
            offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
-           deliveries.empty();
+           deliveries.empty() && waits_told.empty();
   }
   // The group that leaves at once is empty.
   [[nodiscard]] bool nothing_at_once() const {

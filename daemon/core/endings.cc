@@ -201,6 +201,7 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
 }
 
 void Scheduler::stop_taken(Job& job, Moment now, Effects& effects) {
+  if (job.waits) end_waits(job, now.at);
   const Instant kill_at = std::max(now.at, job.doomed_at + grace_of(job));
   effects.stops.push_back({job.slot, job.fence(), why_of(job.doom)});
   add_job_timer(job, TimerKind::kGrace, kill_at);
@@ -317,6 +318,7 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   const std::vector<CallbackTerms>& callbacks = job.spec->callbacks;
   if (!callbacks.empty() || deliveries_.has_waiting()) deliveries_.ended(job.id, end.state, callbacks, now, effects);
   if (!schedule_jobs_.empty()) schedule_job_ended(job.id);
+  if (!awaited_.empty()) awaited_ended(job.id, now.at, effects);
   Lane& lane = *job.lane;
   drop(job);
   if (lane.open_jobs() == 0) refill(lane, effects);

@@ -181,6 +181,33 @@ struct OfferRefused {
   Fence fence;
 };
 
+// The task of a running job waits until other jobs have ended. Answered with effect::WaitTold.
+struct Wait {
+  SlotId slot;
+  Fence fence;
+  std::uint64_t call = 0;      // of that run
+  std::uint32_t number = 0;    // of the wait: what the run asks again with it takes the place of what it asked before
+  bool lends_permits = false;  // of semaphores, besides its slot and its place under the limits of its queue
+  std::vector<JobId> jobs;
+};
+
+// What the store knows of those jobs of a wait that are not resident; answers effect::WaitTold of kind kRead.
+struct WaitRead {
+  Fence fence;
+  std::uint64_t call = 0;
+  std::uint32_t number = 0;
+  std::vector<JobId> ended;
+  std::optional<Error> wrong;  // one of them cannot be waited for, or nothing could be read
+};
+
+// It waits no longer, and goes on.
+struct WaitGivenUp {
+  SlotId slot;
+  Fence fence;
+  std::uint64_t call = 0;
+  std::uint32_t number = 0;
+};
+
 // The answer to an Inspect: the oldest offer of the slot that is not done.
 struct Head {
   SlotId slot;
@@ -290,6 +317,7 @@ using Event =
                  event::SlotReady, event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
                  event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
                  event::DelayedClaimed, event::KeysFound, event::BatchRead, event::Record, event::Register,
-                 event::Replay, event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+                 event::Replay, event::Delivered, event::DeliveriesClaimed, event::Wait, event::WaitRead,
+                 event::WaitGivenUp, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

@@ -36,6 +36,7 @@ std::optional<LiveJob> Scheduler::live(JobId id) const {
   if (job == nullptr) return std::nullopt;
   LiveJob live = live_job(*job, job->slot.is_set() ? slots_[job->slot.value - 1].get() : nullptr);
   live.stop = stop_of(*job);
+  live.waits_for = waits_of(*job);
   return live;
 }
 
@@ -68,7 +69,7 @@ Result<ChildTerms> Scheduler::child_terms(const Fence& caller) const {
 
 std::vector<LiveJob> Scheduler::running() const {
   std::vector<LiveJob> found;
-  for (const auto& slot : slots_) {
+  for (const auto& slot : used_slots()) {
     for (const Job* job = slot->offers.front(); job != nullptr; job = job->next) {
       if (job->phase == Phase::kTaken) found.push_back(live_job(*job, slot.get()));
     }
@@ -110,7 +111,9 @@ std::vector<SlotFigures> Scheduler::slots() const {
       if (job->phase == Phase::kTaken) one.running.push_back(job->id);
     }
     one.runs_max = static_cast<std::uint32_t>(slot->pool->runs_per_slot);
-    const std::uint32_t place = slot->id.value - slot->pool->slots.front()->id.value;
+    const auto& row = slot->is_spare ? slot->pool->spares : slot->pool->slots;
+    const std::uint32_t place = slot->id.value - row.front()->id.value;
+    one.is_listed = slot->is_listed;
     one.first_of_worker = SlotId{slot->id.value - place % static_cast<std::uint32_t>(slot->pool->slots_per_worker)};
     figures.push_back(std::move(one));
   }
@@ -130,9 +133,9 @@ std::uint64_t Scheduler::delayed_jobs() const {
 }
 
 bool Scheduler::is_nearly_done(Duration time) const {
-  if (jobs_.size() == 0 || jobs_.size() > slots_.size()) return false;
+  if (jobs_.size() == 0 || jobs_.size() > used_slots().size()) return false;
   std::size_t in_hand = 0;
-  for (const auto& slot : slots_) {
+  for (const auto& slot : used_slots()) {
     if (slot->offers.empty()) continue;
     if (slot->mean.count() == 0 || slot->mean > time || !slot->ready) return false;
     in_hand += slot->offers.size();
@@ -142,7 +145,7 @@ bool Scheduler::is_nearly_done(Duration time) const {
 
 Duration Scheduler::slack() const {
   Duration least = Duration::max();
-  for (const auto& slot : slots_) {
+  for (const auto& slot : used_slots()) {
     if (slot->offers.empty()) continue;
     if (slot->pool->ready_jobs == 0 || slot->offers.size() == 1 || slot->pool->runs_many()) return Duration(0);
     least = std::min(least, slot->mean * static_cast<std::int64_t>(slot->offers.size() - 1));
@@ -229,6 +232,7 @@ void Scheduler::audit() const {
   }
   FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
   audit_limits();
+  audit_waits();
   deliveries_.audit();
   for (const auto& [id, wish] : cancel_wishes_) {
     FUTURED_CHECK(jobs_.find(id) != nullptr || loading_.contains(id), "a cancel waits for a job that is at hand");

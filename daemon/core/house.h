@@ -182,6 +182,9 @@ struct Slot {
   std::uint32_t failures = 0;          // workers lost in a row without a job done
   std::uint64_t memory_bytes_max = 0;  // that its worker has, or will come with; 0: its pool's
   std::vector<Fence> strays;           // runs of an earlier daemon that no store knows, asked to stop
+  std::uint32_t lent = 0;              // jobs of it that wait for others
+  bool is_spare = false;               // of a worker beyond the pool's size
+  bool is_listed = true;               // among its pool's slots; a spare one only while it is needed
 };
 
 struct PoolState {
@@ -189,7 +192,10 @@ struct PoolState {
   bool commands = false;
   bool ready = false;  // its tasks are known
   std::vector<std::string> tasks;
-  std::vector<Slot*> slots;
+  std::vector<Slot*> slots;   // those of its size, then such spare ones as it has just now
+  std::vector<Slot*> spares;  // for workers that stand in for those whose jobs wait (waits.cc)
+  std::size_t own_slots = 0;  // of its size
+  std::size_t lent = 0;       // jobs that wait for others
   std::vector<Lane*> runnable;
   Slot* reserved = nullptr;    // runs dry for a job that must be alone in its slot
   std::size_t next_lane = 0;   // queues take turns
@@ -214,6 +220,12 @@ struct PoolState {
   [[nodiscard]] std::size_t workers_max() const { return slots.size() / slots_per_worker; }
   [[nodiscard]] std::size_t runs_per_worker() const { return slots_per_worker * runs_per_slot; }
   [[nodiscard]] bool runs_many() const { return runs_per_slot > 1; }
+  // Whole workers' worth of jobs that wait for others, begun ones included: so many more it may have.
+  [[nodiscard]] std::size_t lent_workers() const { return (lent + runs_per_worker() - 1) / runs_per_worker(); }
+  [[nodiscard]] std::size_t spare_workers() const { return spares.size() / slots_per_worker; }
+  [[nodiscard]] std::size_t workers_allowed() const {
+    return own_slots / slots_per_worker + std::min(lent_workers(), spare_workers());
+  }
 };
 
 // Of its worker; 0: no limit.

@@ -68,6 +68,9 @@ struct Job {
   bool in_backlog = false;             // has a row in the store's backlog
   bool counted = false;                // that row is still counted in Lane::backlog_jobs
   bool in_delayed = false;             // has a row among the store's delayed jobs: it is resident only to end
+  bool waits = false;                  // kTaken: its task waits for other jobs
+  bool lends = false;          // meanwhile its slot, and its place under the limits of its queue, are not counted
+  bool lends_permits = false;  // nor are its permits of semaphores
 
   // Attempts charged to max_attempts, the current one included.
   [[nodiscard]] std::uint32_t failures() const {

@@ -94,7 +94,7 @@ void Scheduler::count_running(QueueState& queue, Instant now) {
   for (auto& [name, key] : queue.limits->keys) key->running = 0;
   for (const auto& slot : slots_) {
     for (const Job* job = slot->offers.front(); job != nullptr; job = job->next) {
-      if (job->lane->queue != &queue) continue;
+      if (job->lane->queue != &queue || job->lends) continue;
       ++queue.limits->running;
       if (KeyLimits* const key = key_limits(queue, job->spec->spec.limit_key, now)) ++key->running;
     }
@@ -319,30 +319,45 @@ bool Scheduler::wake_group(KeyLimits& key, Instant now) {
 
 // An attempt is offered, or was found running after a restart, and holds what it needs until withdraw().
 void Scheduler::hold_permits(Job& job, bool is_adopted, Instant now) {
-  const JobSpec& spec = job.spec->spec;
-  QueueState& queue = *job.lane->queue;
-  KeyLimits* const key = key_limits(queue, spec.limit_key, now);
-  if (queue.limits) ++queue.limits->running;
-  if (key != nullptr) ++key->running;
-  for (const Need& need : spec.needs) semaphore_named(need.semaphore).held += need.permits;
+  hold_place(job, now);
+  hold_needs(job);
   if (is_adopted) return;
+  QueueState& queue = *job.lane->queue;
+  KeyLimits* const key = key_limits(queue, job.spec->spec.limit_key, now);
   if (queue.limits && queue.limits->bucket) queue.limits->bucket->take(now);
   if (key != nullptr && key->bucket) key->bucket->take(now);
 }
 
+// What a job that waits for others has lent is not its own to give.
 void Scheduler::release_permits(const Job& job) {
+  if (!job.lends) release_place(job);
+  if (!job.lends_permits) release_needs(job);
+}
+
+void Scheduler::hold_place(Job& job, Instant now) {
+  QueueState& queue = *job.lane->queue;
+  if (queue.limits) ++queue.limits->running;
+  if (KeyLimits* const key = key_limits(queue, job.spec->spec.limit_key, now)) ++key->running;
+}
+
+void Scheduler::hold_needs(const Job& job) {
+  for (const Need& need : job.spec->spec.needs) semaphore_named(need.semaphore).held += need.permits;
+}
+
+void Scheduler::release_place(const Job& job) {
   const JobSpec& spec = job.spec->spec;
   QueueState& queue = *job.lane->queue;
-  if (queue.limits) {
-    --queue.limits->running;
-    if (!queue.limits->lanes.empty()) note_freed(freed_.queues, queue, queue.limits->is_freed);
-    const auto key = queue.limits->has_keys ? queue.limits->keys.find(spec.limit_key) : queue.limits->keys.end();
-    if (key != queue.limits->keys.end()) {
-      --key->second->running;
-      if (!key->second->waiting.empty()) note_freed(freed_.keys, *key->second, key->second->is_freed);
-    }
-  }
-  for (const Need& need : spec.needs) {
+  if (!queue.limits) return;
+  --queue.limits->running;
+  if (!queue.limits->lanes.empty()) note_freed(freed_.queues, queue, queue.limits->is_freed);
+  const auto key = queue.limits->has_keys ? queue.limits->keys.find(spec.limit_key) : queue.limits->keys.end();
+  if (key == queue.limits->keys.end()) return;
+  --key->second->running;
+  if (!key->second->waiting.empty()) note_freed(freed_.keys, *key->second, key->second->is_freed);
+}
+
+void Scheduler::release_needs(const Job& job) {
+  for (const Need& need : job.spec->spec.needs) {
     Semaphore& semaphore = semaphore_named(need.semaphore);
     semaphore.held -= need.permits;
     if (!semaphore.waiting.empty()) note_freed(freed_.semaphores, semaphore, semaphore.is_freed);

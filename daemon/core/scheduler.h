@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -34,6 +35,7 @@ struct PoolSetup {
   std::uint32_t runs_per_slot = 1;         // jobs at once
   Duration idle{0};                        // a worker beyond those that are kept goes after so long without a job
   std::uint64_t memory_bytes_max = 0;      // of a worker with all that it starts; 0: no limit
+  std::uint32_t spare_slots = 0;           // beyond those, for workers in the place of those whose jobs wait for others
 };
 
 struct QueueSetup {
@@ -71,6 +73,7 @@ struct LiveJob {
   std::int32_t worker_pid = 0;
   std::uint64_t memory_bytes_max = 0;  // of that worker; 0: no limit
   LiveStop stop;                       // kRunning
+  std::vector<JobId> waits_for;        // kRunning: by its task, ascending; the first limits::kWaitsShownMax
 };
 
 // For whom a running job submits jobs, and where they stand.
@@ -135,6 +138,7 @@ struct SlotFigures {
   std::vector<JobId> running;   // oldest first
   std::uint32_t runs_max = 1;   // jobs at once
   SlotId first_of_worker;       // of the slots of the same worker
+  bool is_listed = true;        // else no worker has it, nor is to have it just now
 };
 
 // One thread. Deterministic: the same setup, snapshot and events give the same effects.
@@ -157,7 +161,7 @@ class Scheduler {
   // When event::TimerDue is wanted.
   [[nodiscard]] Instant next_timer() const { return std::min(timers_.next(), deliveries_.next_timer()); }
 
-  // Slots of this setup, in order: SlotId 1, 2, …, first those of the first pool.
+  // Slots of this setup, in order: SlotId 1, 2, …, first those of the first pool; the spare ones of all pools follow.
   [[nodiscard]] PoolId pool_of(SlotId slot) const;
   [[nodiscard]] PoolId pool_named(const std::string& name) const;  // unset: none
   [[nodiscard]] const std::string& pool_name(PoolId pool) const;
@@ -179,6 +183,8 @@ class Scheduler {
   [[nodiscard]] std::optional<LiveJob> live(JobId job) const;
   // Of the jobs that this run submits. Refused: its attempt is over, or they would be too deep.
   [[nodiscard]] Result<ChildTerms> child_terms(const Fence& caller) const;
+  // Whose run this is. Refused: it is over.
+  [[nodiscard]] Result<Principal> caller(const Fence& fence) const;
   // Known to be running now, ascending ids.
   [[nodiscard]] std::vector<LiveJob> running() const;
   [[nodiscard]] std::vector<LaneFigures> lanes() const;
@@ -421,6 +427,10 @@ class Scheduler {
   [[nodiscard]] bool wake_group(KeyLimits& key, Instant now);
   void hold_permits(Job& job, bool is_adopted, Instant now);
   void release_permits(const Job& job);
+  void hold_place(Job& job, Instant now);
+  void hold_needs(const Job& job);
+  void release_place(const Job& job);
+  void release_needs(const Job& job);
   void give_tokens_back(const Job& job);
 
   // semaphores.cc
@@ -447,6 +457,41 @@ class Scheduler {
   [[nodiscard]] static bool finds_worker(PoolState& pool, std::uint64_t bytes_max, Effects& effects);
   static void choose_limit(Slot& slot);
   static void put_limits_back(PoolState& pool, Effects& effects);
+
+  // waits.cc
+  void on(const event::Wait& wait, Moment now, Effects& effects);
+  void on(const event::WaitRead& read, Moment now, Effects& effects);
+  void on(const event::WaitGivenUp& given_up, Moment now, Effects& effects);
+  struct OpenWait {
+    std::uint32_t number = 0;
+    std::uint64_t call = 0;
+    bool lends_permits = false;
+    bool is_being_read = false;  // the store is asked about some of them
+    std::vector<JobId> open;     // ascending; not known to have ended
+  };
+  [[nodiscard]] Status check_wait(const Job& job, const event::Wait& wait) const;
+  // Calls `visit` with each job that this one waits for: the edges of the graph in which no cycle may come to be.
+  void for_each_awaited(JobId job, const std::function<void(JobId)>& visit) const;
+  // From one of `jobs` along what they wait for to `to`, that included; empty: there is no way.
+  [[nodiscard]] std::vector<JobId> wait_path(const std::vector<JobId>& jobs, JobId to) const;
+  void settle(Job& job, OpenWait& wait, Instant now, Effects& effects);
+  void close_wait(Job& job, std::uint32_t number);
+  void drop_target(JobId target, JobId waiting);
+  void forget_waits(Job& job);
+  void end_waits(Job& job, Instant now);
+  [[nodiscard]] Status lend(Job& job, bool with_permits, Effects& effects);
+  void take_back_slot(Job& job, Instant now);
+  void awaited_ended(JobId job, Instant now, Effects& effects);
+  [[nodiscard]] static std::int64_t may_begin(const PoolState& pool);
+  void list_spare(Slot& slot);
+  [[nodiscard]] bool add_spare_worker(PoolState& pool);
+  void drop_spares(PoolState& pool);
+  [[nodiscard]] std::vector<JobId> waits_of(const Job& job) const;
+  void audit_waits() const;
+  // Those that a worker has or is to have.
+  [[nodiscard]] std::span<const std::unique_ptr<Slot>> used_slots() const {
+    return std::span(slots_).first(spares_listed_ == 0 ? own_slots_ : slots_.size());
+  }
 
   // watching.cc
   void watch(Slot& slot, Instant at);
@@ -587,6 +632,11 @@ class Scheduler {
   std::vector<std::unique_ptr<PoolState>> pools_;  // configured ones first, in the order of the setup
   std::map<std::pair<QueueId, PoolId>, std::unique_ptr<Lane>> lanes_;
   std::vector<std::unique_ptr<Slot>> slots_;  // slots_[i] is SlotId i + 1
+  std::size_t own_slots_ = 0;                 // of the pools' sizes; the spare ones follow
+  std::size_t spares_listed_ = 0;             // of those, that some pool has
+
+  std::map<JobId, std::vector<OpenWait>> waits_;  // of running jobs
+  std::map<JobId, std::vector<JobId>> awaited_;   // by whom, ascending
 
   std::map<std::string, Semaphore> semaphores_;
   std::size_t semaphores_made_ = 0;                              // of those, that exist

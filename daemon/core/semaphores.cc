@@ -216,8 +216,11 @@ void Scheduler::audit_limits() const {
   std::map<std::string, std::uint64_t> of_semaphore;
   for (const auto& slot : slots_) {
     for (const Job* job = slot->offers.front(); job != nullptr; job = job->next) {
-      ++of_queue[job->lane->queue];
-      ++of_key[{job->lane->queue, job->spec->spec.limit_key}];
+      if (!job->lends) {
+        ++of_queue[job->lane->queue];
+        ++of_key[{job->lane->queue, job->spec->spec.limit_key}];
+      }
+      if (job->lends_permits) continue;
       for (const Need& need : job->spec->spec.needs) of_semaphore[need.semaphore] += need.permits;
     }
   }

@@ -117,6 +117,7 @@ void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
       pool.slots.push_back(slot.get());
       slots_.push_back(std::move(slot));
     }
+    pool.own_slots = pool.slots.size();
     pool.slots_per_worker = pool_setup.slots_per_worker;
     pool.runs_per_slot = pool_setup.runs_per_slot;
     pool.workers = pool.workers_max();
@@ -124,6 +125,19 @@ void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
     pool.idle = pool_setup.idle;
     pool.memory_bytes_max = pool_setup.memory_bytes_max;
     for (std::size_t worker = pool.workers_min; worker < pool.workers_max(); ++worker) want(pool, worker, false);
+  }
+  own_slots_ = slots_.size();
+  for (std::size_t i = 0; i < setup_.pools.size(); ++i) {
+    PoolState& pool = *pools_[i];
+    for (std::uint32_t k = 0; k < setup_.pools[i].spare_slots; ++k) {
+      auto slot = std::make_unique<Slot>();
+      slot->id = SlotId{static_cast<std::uint32_t>(slots_.size() + 1)};
+      slot->pool = &pool;
+      slot->wanted = slot->is_listed = false;
+      slot->is_spare = true;
+      pool.spares.push_back(slot.get());
+      slots_.push_back(std::move(slot));
+    }
   }
   // A pool that is configured no more keeps its jobs; they wait for it to come back.
   for (const PoolRow& row : snapshot.pools) {

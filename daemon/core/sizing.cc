@@ -11,11 +11,14 @@ void Scheduler::want(PoolState& pool, std::size_t worker, bool wanted) {
   wanted ? ++pool.workers : --pool.workers;
 }
 
-// Not at once: a burst of short jobs is over before a new worker would be there.
+// Not at once: a burst of short jobs is over before a new worker would be there. But one that stands in for others,
+// which wait, is needed for as long as they do.
 void Scheduler::grow_later(PoolState& pool, Moment now) {
-  if (pool.grow_armed || pool.workers == pool.workers_max()) return;
+  if (pool.grow_armed || pool.workers >= pool.workers_allowed()) return;
   pool.grow_armed = true;
-  timers_.add({now.at + Duration(limits::kGrowAfterNs), TimerKind::kGrow, 0, pool.slots.front()->id.value});
+  const bool is_stand_in = pool.workers >= pool.own_slots / pool.slots_per_worker;
+  const Duration after(is_stand_in ? 0 : limits::kGrowAfterNs);
+  timers_.add({now.at + after, TimerKind::kGrow, 0, pool.slots.front()->id.value});
 }
 
 void Scheduler::shrink_later(PoolState& pool, Instant at) {
@@ -25,6 +28,7 @@ void Scheduler::shrink_later(PoolState& pool, Instant at) {
 }
 
 // By half as many again each time, at least one, and never more than there are jobs for. Those under way come first.
+// Beyond its size only so many as wait with their jobs.
 void Scheduler::grow(PoolState& pool, Moment, Effects& effects) {
   pool.grow_armed = false;
   const bool is_under_way =
@@ -32,7 +36,8 @@ void Scheduler::grow(PoolState& pool, Moment, Effects& effects) {
   if (!pool.is_starved || is_under_way) return;  // the next dispatch asks again
   const std::size_t jobs = std::max<std::size_t>(pool.ready_jobs / pool.runs_per_worker(), 1);
   std::size_t more = std::clamp<std::size_t>(pool.workers / 2, 1, jobs);
-  for (std::size_t worker = 0; worker < pool.workers_max() && more > 0; ++worker) {
+  for (std::size_t worker = 0; more > 0 && pool.workers < pool.workers_allowed(); ++worker) {
+    if (worker == pool.workers_max() && !add_spare_worker(pool)) return;
     const auto slots = pool.of_worker(worker);
     if (std::ranges::any_of(slots, [](const Slot* slot) { return slot->wanted || slot->ready; })) continue;
     want(pool, worker, true);
@@ -45,7 +50,8 @@ void Scheduler::grow(PoolState& pool, Moment, Effects& effects) {
 void Scheduler::shrink(PoolState& pool, Moment now, Effects& effects) {
   pool.shrink_armed = false;
   Instant next = now.at + pool.idle;
-  for (std::size_t worker = pool.workers_max(); worker-- > 0 && pool.workers > pool.workers_min;) {
+  const std::size_t least = pool.workers_min + std::min(pool.lent_workers(), pool.spare_workers());
+  for (std::size_t worker = pool.workers_max(); worker-- > 0 && pool.workers > least;) {
     const auto slots = pool.of_worker(worker);
     const bool is_idle = std::ranges::all_of(
         slots, [](const Slot* slot) { return slot->wanted && slot->ready && !slot->killing && slot->offers.empty(); });

@@ -99,7 +99,9 @@ void Scheduler::on(const event::Pulse& pulse, Moment now, Effects& effects) {
   Job* const job = jobs_.find(pulse.fence.job);
   if (job == nullptr || job->fence() != pulse.fence || job->slot != pulse.slot) return;
   if (job->phase != Phase::kTaken || job->doom != Doom::kNone) return;
-  const Instant alive_at = std::max(job->taken_at, std::min(pulse.alive_at, now.at));
+  // Who waits for others is still for as long as they need.
+  const Instant seen_at = job->waits ? now.at : pulse.alive_at;
+  const Instant alive_at = std::max(job->taken_at, std::min(seen_at, now.at));
   const Instant until = alive_at + job->spec->spec.heartbeat_timeout;
   if (now.at < until) {
     note_alive(*job, alive_at, now, effects);

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/limits.h"
+#include "base/wait_call.h"
 #include "daemon/loop/pool_events.h"
 
 namespace futured {
@@ -39,6 +40,7 @@ Result<event::Submit> Loop::PoolEvents::child_of(const channel::Call& call) cons
 }
 
 void Loop::PoolEvents::on(SlotId slot, const channel::Call& call) {
+  if (is_wait_call(call.request)) return on_wait_call(slot, call);
   const auto answer = [this, slot, id = call.id](const Result<Accepted>& made) {
     channel::Answer told;
     if (made.ok()) {

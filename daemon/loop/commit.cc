@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "daemon/loop/loop.h"
+#include "daemon/loop/pool_events.h"
 #include "daemon/loop/soundness.h"
 
 namespace futured {
@@ -35,7 +35,7 @@ bool Loop::holds_back(Moment moment) {
   const Batch& rows = effects_.rows;
   const bool fresh = !rows.jobs.empty() && rows.outcomes.empty() && rows.attempts.empty() && rows.starts.empty() &&
                      effects_.asks_nothing() && effects_.cancelled.empty() && effects_.deliveries.empty() &&
-                     effects_.registered.empty() && effects_.replayed.empty();
+                     effects_.registered.empty() && effects_.replayed.empty() && effects_.waits_told.empty();
   if (!fresh || stopping_ || !scheduler_->is_nearly_done(kHoldBackMax)) {
     hold_until_ = {};
     return false;
@@ -84,6 +84,7 @@ void Loop::send_batch(Moment moment) {
                          std::exchange(effects_.semaphores_put, {}),
                          std::exchange(effects_.offers_after_commit, {}),
                          std::exchange(effects_.changes, {}),
+                         std::exchange(effects_.waits_told, {}),
                          parts_.pools->cursors(),
                          moment.at};
     if (work.questions.empty() && deferred_.offers.empty() && is_at_rest() && commit_here(work.batch)) {
@@ -236,6 +237,7 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   for (const effect::Replayed& replayed : deferred.replayed) {
     if (const auto owed = owed_replays_.extract(replayed.token)) owed.mapped()(replayed.count);
   }
+  for (effect::WaitTold& told : deferred.waits_told) pool_events_->tell(std::move(told));
   if (!deferred.deliveries.empty()) parts_.deliver(std::move(deferred.deliveries));
   for (const pool::SlotCursor& cursor : deferred.cursors) parts_.pools->release(cursor);
   for (const effect::Offer& offer : deferred.offers) {

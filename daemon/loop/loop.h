@@ -84,6 +84,10 @@ class Loop {
     std::function<Result<std::vector<int>>(std::string_view)> segments_of;
     // The job that a running task asks for (base/child.h); whose it is, the loop adds. Any refusal is told the task.
     std::function<Result<event::Submit>(std::string_view)> child;
+    // How this user's job ended, for a task that waits for it: base/wait_call.h.
+    std::function<Result<std::string>(StoreReader&, JobId, Principal)> outcome_of;
+    // Asks the store's reader, on its own thread. False: it has no room for the question now.
+    std::function<bool(std::function<void(StoreReader&)>)> ask_reader;
     RetentionPolicy retention;
     // These jobs are not stored any more.
     std::function<void(const std::vector<JobId>&)> trimmed = [](const std::vector<JobId>&) {};
@@ -199,6 +203,7 @@ class Loop {
     std::vector<effect::SemaphorePut> semaphores_put;
     std::vector<effect::Offer> offers;
     std::vector<effect::Change> changes;
+    std::vector<effect::WaitTold> waits_told;
     std::vector<pool::SlotCursor> cursors;
     Instant sent;
   };

@@ -218,6 +218,15 @@ void read_pool(const toml::table& table, const std::string& name, Config& config
     }
   }
   section.count("idle_ms", pool.idle_ms);
+  if (const toml::node* most = section.take("waiting_max")) {
+    const auto jobs = most->value_exact<std::int64_t>();
+    if (jobs && *jobs >= 0 && *jobs <= static_cast<std::int64_t>(limits::kSlotsMax)) {
+      pool.waiting_max = *jobs;
+    } else {
+      section.wrong("waiting_max", "must be 0 to " + std::to_string(limits::kSlotsMax) +
+                                       ", the jobs of this pool that may wait for others at once");
+    }
+  }
   const bool never_shrinks = pool.size_min == UINT32_MAX || (pool.size != 0 && pool.size_min == pool.size);
   if (never_shrinks && section.take("idle_ms") != nullptr) {
     section.wrong("idle_ms", "this pool keeps all its workers; give a size with a least and a most, as in \"1..8\"");

@@ -17,6 +17,7 @@ struct PoolSection {
   std::string name;
   std::uint32_t size = 0;               // workers, at most; 0: for this machine, see workers_max()
   std::uint32_t size_min = UINT32_MAX;  // kept when idle; or all
+  std::int64_t waiting_max = -1;        // of its workers, whose jobs wait for others, that have a stand-in; -1: default
   std::int64_t idle_ms = 60'000;        // what a worker beyond those is idle before it goes
   PoolTerms terms;
   std::vector<std::pair<std::string, std::string>> env;

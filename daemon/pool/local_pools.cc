@@ -35,7 +35,7 @@ std::vector<RecoveredRun> LocalPools::recovered() const { return impl_->recovere
 std::vector<WorkerStarted> LocalPools::live() const {
   std::vector<WorkerStarted> live;
   for (const auto& slot : impl_->slots) {
-    if (slot->is_alive() && slot->end() != nullptr && impl_->name_of(slot->pool()) != nullptr) {
+    if (slot->is_alive() && slot->end() != nullptr && !impl_->is_strange(*slot)) {
       live.push_back({slot->id(), slot->generation(), slot->figures().pid, slot->memory_bytes_max()});
     }
   }
@@ -68,8 +68,17 @@ bool LocalPools::poll(PoolHandler& handler, std::size_t responses_max) {
 
 bool LocalPools::has_strangers() const {
   return std::ranges::any_of(impl_->slots, [this](const auto& slot) {
-    return slot->is_alive() && !slot->has_ended() && impl_->name_of(slot->pool()) == nullptr;
+    return slot->is_alive() && !slot->has_ended() && impl_->is_strange(*slot);
   });
+}
+
+// Of a pool that is configured no more, or in a slot that is another pool's now: spare ones move with the sizes of all
+// pools.
+bool LocalPools::Impl::is_strange(const PoolSlot& slot) const {
+  const std::string* const name = name_of(slot.pool());
+  if (name == nullptr) return true;
+  const auto config = std::ranges::find(configs, *name, &PoolConfig::name);
+  return config == configs.end() || !config->has(slot.id());
 }
 
 // Of a worker with several slots any run may have written where it should not, and nobody can say which. A slot that
@@ -117,7 +126,8 @@ void LocalPools::Impl::set_worker(const std::string& pool, spawner::StartWorker&
   FUTURED_CHECK(config != configs.end(), "workers are of configured pools");
   message.count = config->terms.slots_per_worker();
   message.runs_at_once = config->terms.runs_per_slot();
-  message.first = message.slot - (message.slot - config->first_slot.value) % message.count;
+  const SlotId first = config->is_spare(SlotId{message.slot}) ? config->first_spare : config->first_slot;
+  message.first = message.slot - (message.slot - first.value) % message.count;
 }
 
 bool LocalPools::arm() {
@@ -181,6 +191,10 @@ void LocalPools::stop(SlotId id, const Fence& fence, channel::StopReason reason)
 
 void LocalPools::answer(SlotId id, const channel::CallId& call, const channel::Answer& answer) {
   if (channel::HostEnd* const end = impl_->slot(id).end()) end->answer(call, answer);
+}
+
+void LocalPools::nudge(SlotId id, const Fence& fence) {
+  if (channel::HostEnd* const end = impl_->slot(id).end()) end->nudge(fence);
 }
 
 std::optional<Instant> LocalPools::alive_at(SlotId id, const Fence& fence) const {

@@ -34,7 +34,16 @@ struct PoolConfig {
   std::vector<std::pair<std::string, std::string>> env;
   std::uint32_t workers_min = 0;  // kept when idle; of slots / terms.slots_per_worker()
   Duration idle{0};               // after which the others go
+  SlotId first_spare = {};        // slots of workers beyond its size, in a row too
+  std::uint32_t spares = 0;
 
+  // Whole workers' slots, its own or spare ones.
+  [[nodiscard]] bool has(SlotId slot) const {
+    return (slot.value >= first_slot.value && slot.value - first_slot.value < slots) || is_spare(slot);
+  }
+  [[nodiscard]] bool is_spare(SlotId slot) const {
+    return slot.value >= first_spare.value && slot.value - first_spare.value < spares;
+  }
   [[nodiscard]] bool runs_commands() const { return terms.mode == PoolMode::kCommand; }
 };
 
@@ -206,6 +215,8 @@ class LocalPools {
   void stop(SlotId slot, const Fence& fence, channel::StopReason reason);
   // Answers a call of a worker, and wakes it. The slot may have another worker by now.
   void answer(SlotId slot, const channel::CallId& call, const channel::Answer& answer);
+  // Tells a run that what it waits for may be there.
+  void nudge(SlotId slot, const Fence& fence);
   // The last sign of life of a run that was taken and is not finished.
   [[nodiscard]] std::optional<Instant> alive_at(SlotId slot, const Fence& fence) const;
   // Kills the worker of the slot and its whole tree: at once, or after it had limits::kStacksMs to tell its stacks

@@ -47,6 +47,7 @@ class LocalPools::Impl {
   void kill_broken(PoolSlot& slot);
   void kill(PoolSlot& slot, std::uint32_t grace_ms);
   [[nodiscard]] PoolSlot& slot(SlotId id);
+  [[nodiscard]] bool is_strange(const PoolSlot& slot) const;
   [[nodiscard]] const std::string* name_of(std::uint32_t number) const;
   [[nodiscard]] std::uint32_t newest_of(std::uint32_t place, const PoolConfig& config) const;
   void take_over(const std::string& name, std::uint32_t number);

@@ -159,6 +159,10 @@ Status LocalPools::configure(const std::vector<PoolConfig>& pools) {
     impl_->history[number].asked_at = monotonic_now();
     if (const Status started = impl_->start_pool(number, config); !started.ok()) return started;
   }
+  for (const auto& slot : impl_->slots) {
+    const bool is_misplaced = impl_->name_of(slot->pool()) != nullptr && impl_->is_strange(*slot);
+    if (slot->is_alive() && is_misplaced) impl_->kill(*slot, 0);
+  }
   return {};
 }
 

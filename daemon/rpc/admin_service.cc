@@ -122,6 +122,7 @@ std::string core_text(const Loop& loop) {
 std::string pools_text(const Loop& loop) {
   std::string text;
   for (const SlotFigures& slot : loop.scheduler().slots()) {
+    if (!slot.is_listed) continue;
     text += "slot " + slot.pool + "/" + std::to_string(slot.slot.value) + (slot.ready ? " ready" : " not ready") +
             ", offers " + std::to_string(slot.offers) + ", mean " + std::to_string(slot.mean.count() / 1000) + " us";
     if (slot.job) {

@@ -104,6 +104,7 @@ std::optional<LiveView> live_view(const Loop& loop, JobId id) {
       view.stop = {cause_of(live->stop.why), wall + (live->stop.since - now), wall + (live->stop.kill_at - now),
                    live->stop.is_killed, live->stop.reason};
     }
+    view.waits_for = live->waits_for;
     const auto alive_at = loop.pools().alive_at(live->slot, {id, live->epoch, live->attempt});
     if (alive_at) view.alive_at = wall + (std::min(*alive_at, now) - now);  // of the worker: not to be trusted
     view.worker = worker_name(loop, live->slot);
@@ -187,6 +188,7 @@ void to_api(const JobView& view, bool details, api::Job& out) {
     out.set_progress(view.live->progress);
     out.set_progress_message(view.live->progress_message);
     if (view.live->stop) fill(*view.live->stop, *out.mutable_stop());
+    for (const JobId job : view.live->waits_for) out.add_waits_for(job.value);
   } else if (view.state() == JobState::kScheduled) {
     out.set_next_attempt_us(record.job.retry_at.us);
   }

@@ -33,6 +33,7 @@ struct LiveView {
   double progress = 0;                 // kRunning: as its task says
   std::string progress_message;
   std::optional<StopView> stop;  // kRunning
+  std::vector<JobId> waits_for;  // kRunning: by its task
 };
 
 struct JobView {

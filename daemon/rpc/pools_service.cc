@@ -220,7 +220,7 @@ std::vector<api::Worker> workers_of(const Loop& loop, const std::string& pool) {
   for (const pool::WorkerFigures& worker : loop.pools().workers()) {
     if (worker.slot.value == 0 || worker.slot.value > slots.size()) continue;
     const SlotFigures& slot = slots[worker.slot.value - 1];
-    if (!pool.empty() && slot.pool != pool) continue;
+    if (!slot.is_listed || (!pool.empty() && slot.pool != pool)) continue;
     if (workers.empty() || slot.first_of_worker != last) workers.emplace_back();
     last = slot.first_of_worker;
     add_slot(worker, slot, workers.back());

@@ -35,7 +35,7 @@ Waiting waiting_for(const Loop& loop, const JobView& view) {
     waiting.running += lane.running;
   }
   for (const SlotFigures& slot : loop.scheduler().slots()) {
-    if (slot.pool != view.pool) continue;
+    if (slot.pool != view.pool || !slot.is_listed) continue;
     ++waiting.workers;
     waiting.workers_ready += slot.ready ? 1 : 0;
   }
@@ -90,9 +90,23 @@ std::string cause_of_stop(const StopView& stop) {
   return stop.reason.empty() ? "cancelled" : "cancelled: " + stop.reason;
 }
 
+// "job 7", "jobs 7, 8".
+std::string jobs_text(const std::vector<JobId>& jobs) {
+  constexpr std::size_t kNamed = 10;
+  std::string text = jobs.size() == 1 ? "job " : "jobs ";
+  for (std::size_t i = 0; i < std::min(jobs.size(), kNamed); ++i) {
+    if (i > 0) text += ", ";
+    text += std::to_string(jobs[i].value);
+  }
+  if (jobs.size() <= kNamed) return text;
+  const bool are_all = jobs.size() < limits::kWaitsShownMax;
+  return text + " and " + std::to_string(jobs.size() - kNamed) + (are_all ? " more" : " or more others");
+}
+
 std::string why_running(const LiveView& live) {
   const std::string attempt = "worker " + live.worker + " has had attempt " + std::to_string(live.attempt) + " for " +
                               ms_text(wall_now() - live.taken_at);
+  if (!live.waits_for.empty()) return "running: waits for " + jobs_text(live.waits_for) + "; " + attempt;
   if (!live.stop) return "running: " + attempt;
   const StopView& stop = *live.stop;
   const std::string since = "running: stopping for " + ms_text(wall_now() - stop.since);
@@ -158,9 +172,11 @@ grpc::ServerUnaryReactor* open_why(Front& front, grpc::CallbackServerContext* co
       auto view = std::make_shared<JobView>(std::move(views->front()));
       front.loop.look([&front, answer, view](const Loop& loop) {
         const Waiting waiting = waiting_for(loop, *view);
-        front.pump.post([answer, place = waiting.place, text = why(*view, waiting)] {
+        front.pump.post([answer, view, place = waiting.place, text = why(*view, waiting)] {
           answer->give([&](api::WhyResponse& out) {
             out.set_text(text);
+            const bool waits = view->state() == JobState::kRunning && view->live;
+            for (const JobId job : waits ? view->live->waits_for : std::vector<JobId>()) out.add_waits_for(job.value);
             out.set_position(place.position);
             out.set_position_estimated(place.is_estimated);
           });

@@ -82,11 +82,13 @@ void Daemon::turn(Moment now, bool thorough) {
     late_.pop_back();
   }
   poll(now, thorough);
+  hear_calls(now, thorough);
   deliver(now, thorough);
   if (now.at >= scheduler_->next_timer()) step(event::TimerDue{}, now);
   const std::size_t waiting = effects_.offers_after_commit.size();
   step(event::TurnEnd{}, now);
   world_.oracle.handed_out(effects_.offers, effects_.offers_after_commit, waiting);
+  check_size(effects_.offers);
   carry_out(now);
   send_batch();
 }
@@ -106,6 +108,68 @@ void Daemon::poll(Moment now, bool thorough) {
     const auto notice = machine.next_notice();
     if (!notice) break;
     tell(*notice, now);
+  }
+}
+
+void Daemon::hear_calls(Moment now, bool thorough) {
+  while (thorough || !world_.random.chance(300)) {
+    const auto call = world_.machine.next_call();
+    if (!call) break;
+    say(call->gives_up ? "gives up" : "waits", call->slot, call->fence);
+    if (call->gives_up) {
+      step(event::WaitGivenUp{call->slot, call->fence, call->number, call->wait}, now);
+    } else {
+      // Who keeps permits that the others need waits for ever; that is for the task's author to know.
+      step(event::Wait{call->slot, call->fence, call->number, call->wait, /*lends_permits=*/true, call->jobs}, now);
+    }
+  }
+}
+
+void Daemon::tell_wait(const effect::WaitTold& told, Moment now) {
+  using What = effect::WaitTold::What;
+  switch (told.what) {
+    case What::kNudge:
+      return world_.machine.nudge(told.slot, told.fence);
+    case What::kOver:
+    case What::kOpen:
+    case What::kRefused:
+      return world_.machine.answer(told.slot, told.fence, told.call, told.what == What::kOpen, now.at);
+    case What::kRead:
+      break;
+  }
+  event::WaitRead read{told.fence, told.call, told.number, {}, {}};
+  const auto reader = world_.store.reader();
+  for (const JobId job : told.jobs) {
+    const auto record = reader->get(job, false);
+    if (!record.ok() || !*record) {
+      read.wrong = Error{ErrorCode::kNotFound, "no job"};
+    } else if (is_terminal((*record)->ending.state)) {
+      read.ended.push_back(job);
+    }
+  }
+  requests_.push_back(read);  // heard in a later turn
+}
+
+// What begins in a slot that had nothing finds the pool within its size, but for those who wait for others.
+void Daemon::check_size(const std::vector<effect::Offer>& offers) const {
+  std::set<std::string> began;
+  const std::vector<SlotFigures> slots = scheduler_->slots();
+  for (const effect::Offer& offer : offers) {
+    const SlotFigures& slot = slots[offer.slot.value - 1];
+    if (slot.offers == 1 && slot.runs_max == 1) began.insert(slot.pool);
+  }
+  for (const std::string& pool : began) {
+    const auto setup = std::ranges::find(world_.setup.pools, pool, &PoolSetup::name);
+    std::size_t active = 0;
+    for (const SlotFigures& slot : slots) {
+      if (slot.pool != pool || slot.offers == 0) continue;
+      const bool waits = slot.running.size() == 1 && !scheduler_->live(slot.running.front())->waits_for.empty();
+      active += waits ? 0 : 1;
+    }
+    if (active > setup->slots) {
+      throw Violation("pool " + pool + " has " + std::to_string(active) + " jobs at once of " +
+                      std::to_string(setup->slots));
+    }
   }
 }
 
@@ -252,6 +316,7 @@ void Daemon::send_batch() {
   deferred.queues_purged = std::exchange(effects_.queues_purged, {});
   deferred.semaphores_put = std::exchange(effects_.semaphores_put, {});
   deferred.offers = std::exchange(effects_.offers_after_commit, {});
+  deferred.waits_told = std::exchange(effects_.waits_told, {});
   deferred_ = std::move(deferred);
 }
 
@@ -336,6 +401,7 @@ void Daemon::take_answer(Moment now) {
     world_.receivers.told(deliver);
     with_receivers_.push_back(deliver);
   }
+  for (const effect::WaitTold& told : deferred.waits_told) tell_wait(told, now);
   for (const Cursor& cursor : deferred.cursors) world_.machine.release(cursor.slot, cursor.until);
   for (const effect::Offer& offer : deferred.offers) {
     if (scheduler_->stands(offer)) make_offer(offer, now);
@@ -363,7 +429,7 @@ void Daemon::die(bool commit_landed) {
 bool Daemon::is_quiet() const {
   return !in_flight_ && !answer_ && requests_.empty() && late_.empty() && effects_.rows.empty() &&
          effects_.asks_nothing() && effects_.tells_nothing() && with_receivers_.empty() &&
-         !world_.machine.has_notices();
+         !world_.machine.has_notices() && !world_.machine.has_calls();
 }
 
 Instant Daemon::next_timer() const {

@@ -68,11 +68,15 @@ class Daemon {
     std::vector<effect::Registered> registered;
     std::vector<effect::Deliver> deliveries;
     std::vector<effect::Offer> offers;
+    std::vector<effect::WaitTold> waits_told;
     std::vector<Cursor> cursors;
   };
 
   void step(const Event& event, Moment now);
   void poll(Moment now, bool thorough);
+  void hear_calls(Moment now, bool thorough);
+  void tell_wait(const effect::WaitTold& told, Moment now);
+  void check_size(const std::vector<effect::Offer>& offers) const;
   void report(SlotId slot, const Report& report, Moment now);
   void tell(const Notice& notice, Moment now);
   void carry_out(Moment now);

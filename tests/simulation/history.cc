@@ -117,6 +117,7 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   faults_.hungry_per_mille = maybe(500, 10, 400);
   faults_.idle_crash_per_mille = maybe(300, 1, 10);
   faults_.ring_records = static_cast<std::size_t>(random_.chance(300) ? random_.between(1, 8) : 64);
+  faults_.wait_per_mille = maybe(500, 20, 700);
   draw_pools();
   draw_specs();
   std::vector<std::size_t> runs_at_once;  // of each slot
@@ -125,9 +126,14 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
     if (pool.runs_per_slot > 1) pool.memory_bytes_max = 0;  // a limit is of one job at a time
     runs_at_once.insert(runs_at_once.end(), pool.slots, pool.runs_per_slot);
     oracle_.pool_memory(pool.name, pool.memory_bytes_max);
+    if (!pool.commands) pool.spare_slots = static_cast<std::uint32_t>(random_.between(0, 6));
     if (random_.chance(500)) continue;
     pool.workers_min = static_cast<std::uint32_t>(random_.below(pool.slots + 1));
     pool.idle = random_.duration(milliseconds(1), milliseconds(2'000));
+  }
+  for (PoolSetup& pool : setup_.pools) {
+    runs_at_once.insert(runs_at_once.end(), pool.spare_slots, pool.runs_per_slot);
+    if (pool.spare_slots != 0 && pool.idle.count() == 0) pool.idle = random_.duration(milliseconds(1), seconds(2));
   }
   machine_ = std::make_unique<Machine>(std::move(runs_at_once), faults_, random_, oracle_);
 }

@@ -1,6 +1,7 @@
 #include "tests/simulation/machine.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace futured::simulation {
 
@@ -18,6 +19,7 @@ Machine::Machine(std::vector<std::size_t> runs_at_once, WorkerFaults faults, Ran
 
 std::vector<Machine::Recovered> Machine::attach() {
   notices_.clear();
+  calls_.clear();  // who waits is nudged, and asks again
   std::vector<Recovered> recovered;
   for (Slot& slot : slots_) {
     slot.read_until = slot.released;
@@ -26,6 +28,9 @@ std::vector<Machine::Recovered> Machine::attach() {
     if (slot.worker == Worker::kNone || slot.worker == Worker::kStarting) continue;
     for (Run& run : slot.ring) {
       if (run.state == State::kOffered) run.state = State::kRevoked;
+      const bool waits = run.waiting == Run::Waiting::kAsked || run.waiting == Run::Waiting::kSleeps;
+      if (waits) run.waiting = Run::Waiting::kToAsk;
+      if (run.waiting == Run::Waiting::kGivesUp) run.is_patient = false;
       if (run.state == State::kTaken) recovered.push_back({slot.id, run.fence, run.taken_at, false});
     }
     for (const Report& report : slot.reports) recovered.push_back({slot.id, report.fence, report.started, true});
@@ -144,6 +149,52 @@ void Machine::release(SlotId id, std::uint64_t cursor) {
   start_if_due(slot);
 }
 
+std::optional<Call> Machine::next_call() {
+  if (calls_.empty()) return std::nullopt;
+  Call call = std::move(calls_.front());
+  calls_.pop_front();
+  return call;
+}
+
+Machine::Run* Machine::find(SlotId id, const Fence& fence) {
+  for (Run& run : at(id).ring) {
+    if (run.fence == fence && run.state == State::kTaken) return &run;
+  }
+  return nullptr;
+}
+
+void Machine::answer(SlotId id, const Fence& fence, std::uint64_t call, bool is_open, Instant now) {
+  Run* const run = find(id, fence);
+  if (run == nullptr || run->calls != call) return;
+  if (run->waiting == Run::Waiting::kAsked && is_open) {
+    run->waiting = std::exchange(run->is_nudged, false) ? Run::Waiting::kToAsk
+                   : run->is_patient                    ? Run::Waiting::kSleeps
+                                                        : Run::Waiting::kGivesUp;
+  } else if (run->waiting == Run::Waiting::kAsked || run->waiting == Run::Waiting::kGivesUp) {
+    run->waiting = Run::Waiting::kNo;
+    run->ends_at = run->length == Duration::max() ? Instant::never() : now + run->length;
+    if (recovering_) run->ends_at = std::min(run->ends_at, now + milliseconds(1));
+  }
+}
+
+void Machine::nudge(SlotId id, const Fence& fence) {
+  Run* const run = find(id, fence);
+  if (run == nullptr) return;
+  run->is_nudged = run->waiting == Run::Waiting::kAsked;
+  if (run->waiting == Run::Waiting::kSleeps) run->waiting = Run::Waiting::kToAsk;
+}
+
+// True: it has something to ask.
+bool Machine::asks(Slot& slot, Run& run) {
+  const bool gives_up = run.waiting == Run::Waiting::kGivesUp && run.is_patient == false;
+  if (run.waiting != Run::Waiting::kToAsk && !gives_up) return false;
+  if (run.waiting == Run::Waiting::kToAsk) run.waiting = Run::Waiting::kAsked;
+  if (gives_up) run.is_patient = true;  // once
+  run.is_nudged = false;
+  calls_.push_back({slot.id, run.fence, ++run.calls, 1, gives_up, run.waits_for});
+  return true;
+}
+
 void Machine::take(Slot& slot, Run& run, Instant now) {
   run.state = State::kTaken;
   run.taken_at = now;
@@ -164,6 +215,16 @@ void Machine::take(Slot& slot, Run& run, Instant now) {
   run.ends_at = now + length;
   if (random_.chance(faults_.hang_per_mille)) run.ends_at = Instant::never();
   if (recovering_) run.ends_at = std::min(run.ends_at, now + milliseconds(1));
+  if (recovering_ || !random_.chance(faults_.wait_per_mille)) return;
+  // Any recent jobs, itself among them, and some that were never given out.
+  for (std::uint64_t left = 1 + random_.below(3); left > 0; --left) {
+    const std::uint64_t newest = oracle_.newest_id() + 1;
+    run.waits_for.push_back(JobId{newest - std::min(newest - 1, random_.below(random_.chance(800) ? 8 : 40))});
+  }
+  run.waiting = Run::Waiting::kToAsk;
+  run.is_patient = !random_.chance(100);
+  run.length = run.ends_at == Instant::never() ? Duration::max() : length;
+  run.ends_at = Instant::never();
 }
 
 void Machine::finish(Slot& slot, Run& run, Instant now) {
@@ -233,6 +294,7 @@ bool Machine::step(SlotId id, Instant now) {
   if (run == nullptr) return false;
   if (run->state == State::kOffered) {
     take(slot, *run, now);
+  } else if (now < run->ends_at && !run->stop_asked && asks(slot, *run)) {
   } else {
     finish(slot, *run, now);
   }
@@ -245,7 +307,9 @@ Machine::Run* Machine::next_of(Slot& slot, Instant now) {
   for (Run& run : slot.ring) {
     if (!run.published || looked_at++ == slot.runs_at_once) return nullptr;
     if (run.state == State::kRevoked) return nullptr;
+    const bool asks = run.waiting == Run::Waiting::kToAsk || (run.waiting == Run::Waiting::kGivesUp && !run.is_patient);
     if (run.state == State::kOffered || now >= run.ends_at || (run.stop_asked && !run.deaf)) return &run;
+    if (run.state == State::kTaken && asks && !run.stop_asked) return &run;
   }
   return nullptr;
 }
@@ -258,7 +322,9 @@ Instant Machine::next_step(Instant now) const {
     std::size_t looked_at = 0;
     for (const Run& run : slot.ring) {
       if (!run.published || looked_at++ == slot.runs_at_once) break;
-      if (run.state != State::kTaken || (run.stop_asked && !run.deaf)) return now;
+      const bool asks =
+          run.waiting == Run::Waiting::kToAsk || (run.waiting == Run::Waiting::kGivesUp && !run.is_patient);
+      if (run.state != State::kTaken || (run.stop_asked && !run.deaf) || (asks && !run.stop_asked)) return now;
       next = std::min(next, run.ends_at);
     }
   }
@@ -273,6 +339,7 @@ void Machine::crash() {
     }
     slot = Slot{.id = slot.id, .runs_at_once = slot.runs_at_once};
   }
+  calls_.clear();
   notices_.clear();
 }
 
@@ -282,6 +349,11 @@ void Machine::recover() {
   faults_.hungry_per_mille = 0;
   for (Slot& slot : slots_) {
     for (Run& run : slot.ring) {
+      if (run.waiting != Run::Waiting::kNo) {
+        run.length = Duration(0);
+        if (run.deaf && run.stop_asked) run.ends_at = Instant{};
+        continue;
+      }
       if (run.state == State::kTaken && run.ends_at == Instant::never()) run.ends_at = Instant{};
     }
   }

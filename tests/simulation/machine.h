@@ -25,7 +25,18 @@ struct WorkerFaults {
   std::uint64_t hungry_per_mille = 0;      // has too little memory: dies of it, or tells so
   std::uint64_t long_per_mille = 0;        // takes seconds
   std::uint64_t idle_crash_per_mille = 0;  // of each step
+  std::uint64_t wait_per_mille = 0;        // waits for other jobs first
   std::size_t ring_records = 64;
+};
+
+// What the task of a run asks about jobs that it waits for.
+struct Call {
+  SlotId slot;
+  Fence fence;
+  std::uint64_t number = 0;
+  std::uint32_t wait = 0;
+  bool gives_up = false;
+  std::vector<JobId> jobs;
 };
 
 struct Report {
@@ -87,6 +98,11 @@ class Machine {
   [[nodiscard]] std::uint64_t cursor(SlotId slot) const { return at(slot).read_until; }
   [[nodiscard]] bool is_released(SlotId slot) const { return at(slot).released == at(slot).read_until; }
   void release(SlotId slot, std::uint64_t cursor);
+  // The next call that this daemon has not read.
+  [[nodiscard]] std::optional<Call> next_call();
+  [[nodiscard]] bool has_calls() const { return !calls_.empty(); }
+  void answer(SlotId slot, const Fence& fence, std::uint64_t call, bool is_open, Instant now);
+  void nudge(SlotId slot, const Fence& fence);
 
   // ---- The world's side. ----
   // A worker, or the spawner for it, gets a moment. True: something happened.
@@ -113,6 +129,13 @@ class Machine {
     bool deaf = false;
     bool beats = false;      // all the time
     bool ends_well = false;  // when it is stopped
+    // It waits for these first. It asks, has asked, sleeps until it is nudged, and asks again.
+    enum class Waiting { kNo, kToAsk, kAsked, kSleeps, kGivesUp } waiting = Waiting::kNo;
+    std::vector<JobId> waits_for;
+    Duration length{0};  // then
+    std::uint64_t calls = 0;
+    bool is_nudged = false;
+    bool is_patient = true;
   };
   enum class Worker { kNone, kStarting, kAlive, kKilled, kDead };
   struct Slot {
@@ -134,6 +157,8 @@ class Machine {
 
   [[nodiscard]] Slot& at(SlotId slot) { return slots_[slot.value - 1]; }
   [[nodiscard]] const Slot& at(SlotId slot) const { return slots_[slot.value - 1]; }
+  [[nodiscard]] Run* find(SlotId slot, const Fence& fence);
+  [[nodiscard]] bool asks(Slot& slot, Run& run);
   [[nodiscard]] Run* next_of(Slot& slot, Instant now);
   void take(Slot& slot, Run& run, Instant now);
   void finish(Slot& slot, Run& run, Instant now);
@@ -142,6 +167,7 @@ class Machine {
 
   std::vector<Slot> slots_;
   std::deque<Notice> notices_;
+  std::deque<Call> calls_;
   WorkerFaults faults_;
   bool recovering_ = false;
   std::uint64_t instance_ = 1;

@@ -10,7 +10,7 @@
 
 namespace futured::channel {
 
-struct CallRecord {  // followed by request_bytes: a job to be submitted (base/child.h)
+struct CallRecord {  // followed by request_bytes: base/child.h, or base/wait_call.h
   RecordHeader header;
   WireFence fence;
   std::uint64_t number;  // of the call: 1 for the run's first, ascending

@@ -47,6 +47,14 @@ bool HostEnd::has_answer(const CallId& id) {
   return from_wire(answered) == id.fence;
 }
 
+void HostEnd::nudge(const Fence& fence) {
+  const std::uint32_t place = find_open(fence);
+  if (place == kNone || is_broken()) return;
+  // In one order with the worker's: set waiting, then look again.
+  map_.place(place).nudges.fetch_add(1, std::memory_order_seq_cst);
+  wake_worker();
+}
+
 void HostEnd::write_reply(ReplyPlace& reply, const CallId& id, const Answer& answer) {
   const std::string_view error_class = answer.error_class.substr(0, limits::kErrorClassBytesMax);
   const std::string_view message = answer.error_message.substr(0, kReplyTextBytesMax - error_class.size());

@@ -92,6 +92,7 @@ Status HostEnd::recover_places() {
     const auto seen = look(number);
     if (!seen) return broken_by("run state");
     recovered_.push_back(*seen);
+    if (seen->state == RunState::kTaken) nudge(seen->fence);
   }
   return {};
 }

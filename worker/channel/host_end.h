@@ -79,7 +79,7 @@ struct Progress {
 // Answered once, with HostEnd::answer(). Until then nothing from it on is released, so that the next daemon reads it.
 struct Call {
   CallId id;
-  std::string_view request;  // encoded, and sound (base/child.h)
+  std::string_view request;  // encoded, and sound (base/child.h, base/wait_call.h)
 };
 
 using Response = std::variant<Done, Emit, Progress, Call>;
@@ -140,6 +140,9 @@ class HostEnd {
   void answer(const CallId& id, const Answer& answer);
   // An earlier daemon did, so what was asked for is on disk, or refused; it only died before it had released the call.
   [[nodiscard]] bool has_answer(const CallId& id);
+  // What this run waits for may be there: wakes it, so that it asks. attach() does so to all that it finds taken, for
+  // what they had asked an earlier daemon is known to this one only when they ask again.
+  void nudge(const Fence& fence);
 
   // Before sleeping on wake_fd(): false when something can be read already.
   [[nodiscard]] bool arm();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/child.h"
+#include "base/wait_call.h"
 #include "worker/channel/host_end.h"
 #include "worker/channel/packet.h"
 
@@ -200,8 +201,9 @@ Read HostEnd::parse_call(const RecordHeader& header, Response& response) {
     return Read::kBroken;
   }
   if (!copy_variable(header, sizeof record, record.request_bytes)) return Read::kBroken;
-  if (const auto request = decode_child(scratch_); !request) {
-    fail("the request of a CALL is no good: " + request.error().message);
+  const Status sound = is_wait_call(scratch_) ? check_wait_call(scratch_) : check_encoded_child(scratch_);
+  if (!sound) {
+    fail("the request of a CALL is no good: " + sound.error().message);
     return Read::kBroken;
   }
   if (!take_number(id)) return Read::kBroken;

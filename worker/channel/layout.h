@@ -130,10 +130,10 @@ enum class RunState : std::uint32_t {
 // What both sides know of a run, from its offer until its DONE is read. The daemon gives out the places and takes them
 // back: that of a run reported when it has read the DONE, that of one revoked when its RUN has been passed.
 struct alignas(kCacheLine) RunPlace {
-  WireFence fence;         // daemon, like `position`; written before state becomes kOffered
-  std::uint64_t position;  // of its RUN in the request ring
-  Word32 state;            // RunState
-  std::uint32_t reserved;
+  WireFence fence;                        // daemon, like `position`; written before state becomes kOffered
+  std::uint64_t position;                 // of its RUN in the request ring
+  Word32 state;                           // RunState
+  Word32 nudges;                          // daemon: another one each time that what this run waits for may be there
   std::atomic<std::int64_t> taken_at_ns;  // CLOCK_MONOTONIC; written before state becomes kTaken
   std::atomic<std::int64_t> alive_at_ns;  // CLOCK_MONOTONIC of its last sign of life; 0: none since it was taken
   std::int64_t run_timeout_ns;            // daemon, as `fence`: from taken_at_ns on; 0: none

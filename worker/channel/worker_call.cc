@@ -18,6 +18,9 @@ bool WorkerEnd::call(const CallId& id, std::string_view request, Duration patien
 std::optional<Reply> WorkerEnd::reply(const Run& run, std::uint64_t number) const { return state_->reply(run, number); }
 bool WorkerEnd::arm_for_reply(const Run& run, std::uint64_t number) { return state_->arm_for_reply(run, number); }
 
+std::uint32_t WorkerEnd::nudges(const Run& run) const { return state_->nudges(run); }
+bool WorkerEnd::arm_for_nudge(const Run& run, std::uint32_t seen) { return state_->arm_for_nudge(run, seen); }
+
 // An answer is written once (HostEnd::answer), and the next one only after this run has called again. The second look
 // at the number costs a load, and holds should a daemon think otherwise.
 std::optional<Reply> WorkerEnd::State::reply(const Run& run, std::uint64_t number) const {
@@ -35,6 +38,13 @@ std::optional<Reply> WorkerEnd::State::reply(const Run& run, std::uint64_t numbe
 bool WorkerEnd::State::arm_for_reply(const Run& run, std::uint64_t number) {
   if (!arm_for_stop()) return false;
   if (!reply(run, number)) return true;
+  map_.header().worker_waiting.store(0, std::memory_order_relaxed);
+  return false;
+}
+
+bool WorkerEnd::State::arm_for_nudge(const Run& run, std::uint32_t seen) {
+  if (!arm_for_stop()) return false;
+  if (nudges(run) == seen) return true;
   map_.header().worker_waiting.store(0, std::memory_order_relaxed);
   return false;
 }

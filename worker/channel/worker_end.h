@@ -140,14 +140,19 @@ class WorkerEnd {
   [[nodiscard]] bool try_progress(const Fence& fence, std::uint64_t done, std::uint64_t total,
                                   std::string_view message);
 
-  // Asks for a job (base/child.h). A run makes one call at a time, and numbers them from 1. False: no room within
-  // `patience`, as emit().
+  // Asks for a job (base/child.h), or about a wait (base/wait_call.h). A run makes one call at a time, and numbers them
+  // from 1. False: no room within `patience`, as emit().
   [[nodiscard]] bool call(const CallId& id, std::string_view request, Duration patience);
   // The answer to a call of this run, once it is there. To one that is not its last: none.
   [[nodiscard]] std::optional<Reply> reply(const Run& run, std::uint64_t number) const;
   // As arm_for_stop(), for who waits for an answer or a stop. False: something came that reply() or stop_requested()
   // has not looked at.
   [[nodiscard]] bool arm_for_reply(const Run& run, std::uint64_t number);
+  // How often this run was told to look again at what it waits for. Read before a wait is asked for, it shows whether
+  // anything came since.
+  [[nodiscard]] std::uint32_t nudges(const Run& run) const;
+  // As arm_for_stop(), for who waits for a nudge beyond `seen`, or a stop.
+  [[nodiscard]] bool arm_for_nudge(const Run& run, std::uint32_t seen);
 
   static constexpr Duration kRoomWait = std::chrono::milliseconds(20);
 

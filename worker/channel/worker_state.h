@@ -42,6 +42,10 @@ class WorkerEnd::State {
   void beat(const Run& run) { map_.place(run.place).alive_at_ns.store(monotonic_now().ns, std::memory_order_relaxed); }
   [[nodiscard]] std::optional<Reply> reply(const Run& run, std::uint64_t number) const;
   [[nodiscard]] bool arm_for_reply(const Run& run, std::uint64_t number);
+  [[nodiscard]] std::uint32_t nudges(const Run& run) const {
+    return map_.place(run.place).nudges.load(std::memory_order_seq_cst);
+  }
+  [[nodiscard]] bool arm_for_nudge(const Run& run, std::uint32_t seen);
   // Appends one record that may have to wait: the fixed part, whose size field is filled in here, and its text.
   [[nodiscard]] bool try_append(std::span<char> fixed, std::string_view text);
   [[nodiscard]] bool append(std::span<char> fixed, std::string_view text, Duration patience);

@@ -86,12 +86,45 @@ static int hand_on(const futured_host* host, futured_context* context, const fut
   return host->add_result(context, "text/plain", number, (size_t)size);
 }
 
+/* The same, and waits for it; its result is the job's own: `fut call c.hand_on_and_wait c.repeat ha 3` */
+static int hand_on_and_wait(const futured_host* host, futured_context* context, const futured_part* arguments,
+                            size_t count, void* user) {
+  futured_child child = {.size = sizeof child};
+  futured_outcome outcome = {.size = sizeof outcome};
+  uint64_t job;
+  int ended = 0;
+  (void)user;
+  if (count == 0) return host->fail_argument(context, "the task takes the name of a task, and its arguments");
+  if (host->get_text(context, 0, &child.task, NULL) != FUTURED_OK) return FUTURED_ERROR;
+  child.arguments = arguments + 1;
+  child.count = count - 1;
+
+  int code = host->submit(context, &child, &job);
+  if (code == FUTURED_OK) code = host->wait(context, &job, 1, 60000, 0, &ended); /* its slot is lent meanwhile */
+  if (code != FUTURED_OK) return code;
+  if (!ended) return host->fail(context, "TooSlow", "the job has not ended within a minute", FUTURED_RETRY_ALLOWED);
+  code = host->outcome(context, job, &outcome);
+  if (code != FUTURED_OK) return code;
+  if (outcome.state != FUTURED_SUCCEEDED) {
+    return host->fail(context, outcome.error_class, outcome.message, FUTURED_RETRY_POINTLESS);
+  }
+  for (size_t i = 0; i < outcome.count && code == FUTURED_OK; ++i) {
+    const futured_part* part = &outcome.parts[i];
+    code = host->add_result(context, part->content_type, part->bytes, part->size);
+  }
+  return code;
+}
+
 FUTURED_PLUGIN_EXPORT int futured_plugin_tasks(const futured_host* host, futured_plugin* plugin) {
   const futured_task tasks[] = {
       {.c_version = FUTURED_C_VERSION, .size = sizeof(futured_task), .name = "c.repeat", .run = repeat},
       {.c_version = FUTURED_C_VERSION, .size = sizeof(futured_task), .name = "c.scale", .run = scale},
       {.c_version = FUTURED_C_VERSION, .size = sizeof(futured_task), .name = "c.count_down", .run = count_down},
       {.c_version = FUTURED_C_VERSION, .size = sizeof(futured_task), .name = "c.hand_on", .run = hand_on},
+      {.c_version = FUTURED_C_VERSION,
+       .size = sizeof(futured_task),
+       .name = "c.hand_on_and_wait",
+       .run = hand_on_and_wait},
   };
   for (size_t i = 0; i < sizeof tasks / sizeof *tasks; ++i) {
     if (host->add_task(plugin, &tasks[i]) != FUTURED_OK) return FUTURED_ERROR;

@@ -138,7 +138,8 @@ bool AsyncLoop::begin(TaskContext& context, sdk::Waiter& waiter) {
   asio::io_context& io = inside_->io;
   const auto made = std::make_shared<Operation>(*inside_, context, waiter);
   using For = sdk::Waiter::For;
-  if (waiter.what == For::kTime && waiter.time.count() > 0) {
+  const bool has_time = waiter.what == For::kTime || waiter.what == For::kNudge;
+  if (has_time && waiter.time.count() > 0) {
     made->timer.emplace(io, std::min<Duration>(waiter.time, kSleepMax));
     made->timer->async_wait([made](const asio::error_code&) { made->over(); });
   } else if (waiter.what == For::kTime) {

@@ -88,9 +88,14 @@ bool TaskContext::begin_in_loop(sdk::Waiter& waiter) {
   waiting_.push_back(&waiter);
   try {
     if (waiter.what == sdk::Waiter::For::kReply) open_call(static_cast<sdk::ReplyWaiter&>(waiter));
+    if (waiter.what == sdk::Waiter::For::kNudge && !await_nudge(static_cast<sdk::NudgeWaiter&>(waiter))) {
+      std::erase(waiting_, &waiter);
+      return false;
+    }
     if (loop_->begin(*this, waiter)) return true;
   } catch (...) {
     give_up_call(waiter);
+    forget_nudge(waiter);
     std::erase(waiting_, &waiter);
     throw;
   }
@@ -100,11 +105,13 @@ bool TaskContext::begin_in_loop(sdk::Waiter& waiter) {
 
 void TaskContext::forget(sdk::Waiter& waiter) noexcept {
   give_up_call(waiter);
+  forget_nudge(waiter);
   loop_->forget(waiter);
   std::erase(waiting_, &waiter);
 }
 
 void TaskContext::end_wait(sdk::Waiter& waiter) {
+  forget_nudge(waiter);
   std::erase(waiting_, &waiter);
   resumer_->resume(waiter.coroutine);
 }
@@ -122,6 +129,7 @@ void TaskContext::stop(channel::StopReason reason) {
     owes_stop_ = false;
     waiter->is_stopped = waiter->what != sdk::Waiter::For::kStop;
     give_up_call(*waiter);
+    forget_nudge(*waiter);
     loop_->end(*waiter);
   }
 }

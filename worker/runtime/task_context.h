@@ -103,11 +103,33 @@ class TaskContext final : public AsyncContext {
 
   [[nodiscard]] bool begin(sdk::Waiter& waiter) override;
   void forget(sdk::Waiter& waiter) noexcept override;
+  // task_wait.cc
+  bool wait_jobs(const std::vector<std::uint64_t>& jobs, const WaitJobs& options) override;
+  [[nodiscard]] ChildOutcome read_outcome(std::uint64_t job) override;
+  [[nodiscard]] std::uint32_t next_wait() override { return ++waits_; }
+  [[nodiscard]] std::string encode_wait(std::uint32_t number, const std::vector<std::uint64_t>& jobs,
+                                        const WaitJobs& options) const override;
+  [[nodiscard]] std::string encode_give_up(std::uint32_t number) const override;
+  [[nodiscard]] std::string encode_read(std::uint64_t job, std::uint64_t offset) const override;
+  [[nodiscard]] std::uint32_t nudges() override { return end_.nudges(run_); }
+  [[nodiscard]] bool is_over(std::string_view answer) const override;
+  [[nodiscard]] bool add_page(std::string_view answer, std::string& outcome) const override;
+  [[nodiscard]] ChildOutcome decode_outcome(std::uint64_t job, std::string_view outcome) const override;
+  void give_up_wait(std::uint32_t number) noexcept override;
 
  private:
   void send(const channel::CallId& call, std::string_view request);
   [[nodiscard]] channel::Reply await_reply(std::uint64_t call);
   void sleep_for_reply(std::uint64_t call);
+  [[nodiscard]] channel::Reply ask(std::string_view request);
+  void check_may_hold_thread(std::string_view what) const;
+  [[nodiscard]] bool await_nudge(std::uint32_t seen, Instant until);
+  [[nodiscard]] bool await_nudge(sdk::NudgeWaiter& waiter);
+  void forget_nudge(const sdk::Waiter& waiter) noexcept {
+    std::erase_if(nudged_, [&](const sdk::NudgeWaiter* one) { return one == &waiter; });
+  }
+  [[nodiscard]] bool end_nudged();
+  void look_from_loop();
   void open_call(sdk::ReplyWaiter& waiter);
   void send_first_call();
   void give_up_call(const sdk::Waiter& waiter) noexcept;
@@ -128,9 +150,12 @@ class TaskContext final : public AsyncContext {
   Progress progress_;
   std::vector<std::shared_ptr<SharedMemory>> shared_;
   std::uint64_t calls_ = 0;
-  struct OpenCall {            // of a coroutine
-    sdk::ReplyWaiter* waiter;  // null: it does not wait any more
-    std::uint64_t number = 0;  // 0: not sent yet
+  std::uint32_t waits_ = 0;
+  std::vector<sdk::NudgeWaiter*> nudged_;  // wait for a nudge
+  struct OpenCall {                        // of a coroutine
+    sdk::ReplyWaiter* waiter;              // null: it does not wait any more
+    std::uint64_t number = 0;              // 0: not sent yet
+    std::string request = {};              // of nobody: what ends a wait
   };
   // The first one is with the daemon, or is to go there next. A list, as one that is empty takes no memory.
   std::list<OpenCall> open_calls_;

@@ -13,6 +13,8 @@
 
 using futured::ArrayType;
 using futured::BadArgument;
+using futured::ChildOutcome;
+using futured::ChildPart;
 using futured::Context;
 using futured::LogLevel;
 using futured::Output;
@@ -25,6 +27,8 @@ using futured::Stopped;
 using futured::SubmitError;
 using futured::SubmitOptions;
 using futured::TaskError;
+using futured::WaitError;
+using futured::WaitJobs;
 
 // What the plugin's calls of add_task leave.
 struct futured_plugin {
@@ -40,6 +44,8 @@ struct futured_context {
   std::list<std::string> texts;
   std::list<futured::sdk::ArrayView> arrays;
   std::list<futured::Array<std::uint8_t>> memories;
+  std::list<futured::ChildOutcome> outcomes;
+  std::list<std::vector<futured_part>> parts;
   std::mutex mutex;            // emit and log may fail on any thread
   std::exception_ptr error;    // the last that the task may get over
   std::exception_ptr failure;  // the attempt fails by it, whatever the task returns
@@ -160,6 +166,39 @@ int submit(futured_context* run, const futured_child* child, std::uint64_t* job)
   });
 }
 
+int wait(futured_context* run, const std::uint64_t* jobs, std::size_t count, std::int64_t timeout_ms, int lends_permits,
+         int* ended) noexcept {
+  return attempted(run, [&] {
+    if (timeout_ms < 0) throw WaitError("INVALID_ARGUMENT", "timeout_ms: a time is not negative", Retry::kPointless);
+    WaitJobs options;
+    options.timeout = std::chrono::milliseconds(timeout_ms);
+    options.lends_permits = lends_permits != 0;
+    *ended = run->context.wait(std::vector<std::uint64_t>(jobs, jobs + count), options) ? 1 : 0;
+  });
+}
+
+int outcome(futured_context* run, std::uint64_t job, futured_outcome* told) noexcept {
+  return attempted(run, [&] {
+    if (told->size < sizeof(futured_outcome)) {
+      throw WaitError("INVALID_ARGUMENT", "an outcome has a size of " + std::to_string(told->size) +
+                                              " bytes, which is not sizeof(futured_outcome)");
+    }
+    const ChildOutcome& kept = run->outcomes.emplace_back(run->context.outcome(job));
+    std::vector<futured_part>& parts = run->parts.emplace_back();
+    for (const ChildPart& part : kept.parts) {
+      parts.push_back({part.content_type.c_str(), part.bytes.data(), part.bytes.size()});
+    }
+    told->state = static_cast<std::uint32_t>(kept.state);
+    told->cause = kept.cause.c_str();
+    told->error_class = kept.error_class.c_str();
+    told->message = kept.message.c_str();
+    told->exit_code = kept.exit_code;
+    told->signal = kept.signal;
+    told->parts = parts.data();
+    told->count = parts.size();
+  });
+}
+
 std::int64_t deadline(futured_context* run) noexcept {
   const auto at = run->context.deadline();
   return at ? std::chrono::nanoseconds(at->time_since_epoch()).count() : 0;
@@ -219,7 +258,9 @@ constexpr futured_host kHost = {
     .fail_argument = [](futured_context* run,
                         const char* message) { return decisive(run, [&] { throw BadArgument(message); }); },
     .deadline = deadline,
-    .submit = submit};
+    .submit = submit,
+    .wait = wait,
+    .outcome = outcome};
 
 TaskFunction function_of(const futured_task& task) {
   return [code = task.run, user = task.user](Context& context, Parts parts, ResultWriter& out) {

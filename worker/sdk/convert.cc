@@ -6,6 +6,16 @@
 
 #include "segment/array_type.h"
 
+namespace futured {
+
+ChildFailed::ChildFailed(const ChildOutcome& outcome)
+    : TaskError("ChildFailed", "job " + std::to_string(outcome.job) + " has not succeeded (" + outcome.cause + ")" +
+                                   (outcome.error_class.empty() ? "" : ": " + outcome.error_class) +
+                                   (outcome.message.empty() ? "" : ": " + outcome.message)),
+      job_(outcome.job) {}
+
+}  // namespace futured
+
 namespace futured::sdk {
 
 namespace {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/child.h"
+#include "base/wait_call.h"
 #include "tests/unit/channel/pair.h"
 
 namespace futured::channel {
@@ -55,6 +56,40 @@ TEST(Call, IsAnsweredWithTheJobThatWasMade) {
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply->job, JobId{77});
   EXPECT_FALSE(caller.worker.reply(caller.run, 2));
+}
+
+TEST(Call, ANudgeWakesWhoWaitsForItAndIsNotLost) {
+  Caller caller;
+  const std::uint32_t seen = caller.worker.nudges(caller.run);
+  EXPECT_TRUE(caller.worker.arm_for_nudge(caller.run, seen)) << "nothing came";
+  pollfd wake{caller.worker.wake_fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&wake, 1, 0), 0);
+  caller.host.nudge(fence(1));
+  EXPECT_EQ(poll(&wake, 1, 1000), 1);
+  caller.worker.disarm();
+  EXPECT_EQ(caller.worker.nudges(caller.run), seen + 1);
+  EXPECT_FALSE(caller.worker.arm_for_nudge(caller.run, seen)) << "it came before";
+  caller.host.nudge(fence(2));
+  EXPECT_EQ(caller.worker.nudges(caller.run), seen + 1) << "of no run";
+}
+
+TEST(Call, ANewDaemonNudgesWhatItFindsTaken) {
+  Caller caller;
+  const std::uint32_t seen = caller.worker.nudges(caller.run);
+  HostEnd next = caller.slot.host();
+  EXPECT_EQ(caller.worker.nudges(caller.run), seen + 1);
+}
+
+TEST(Call, WhatIsAskedAboutAWaitIsChecked) {
+  Caller caller;
+  caller.call(1, encode_wait_call({.wait = 3, .jobs = {JobId{5}}}));
+  Response response;
+  ASSERT_EQ(caller.host.read(response), Read::kResponse);
+  EXPECT_EQ(decode_wait_call(std::get<Call>(response).request)->jobs, std::vector<JobId>{JobId{5}});
+  caller.host.answer(Caller::id(1), {JobId{1}, {}, kWaitIsOpen});
+  EXPECT_EQ(caller.worker.reply(caller.run, 1)->error_message, kWaitIsOpen);
+  caller.call(2, encode_wait_call({.wait = 3, .jobs = {JobId{5}}}) + "x");
+  EXPECT_EQ(caller.host.read(response), Read::kBroken);
 }
 
 TEST(Call, ARefusalBringsItsClassAndItsMessageAsFarAsItFits) {

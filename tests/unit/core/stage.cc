@@ -11,6 +11,19 @@ std::string number(std::uint64_t value) { return std::to_string(value); }
 std::string name_of(Fence fence) { return number(fence.job.value) + "." + number(fence.attempt); }
 std::string at_slot(SlotId slot, Fence fence) { return name_of(fence) + " slot " + number(slot.value); }
 
+std::string told(const effect::WaitTold& told) {
+  using What = effect::WaitTold::What;
+  std::string line = told.what == What::kOver      ? "over"
+                     : told.what == What::kOpen    ? "open"
+                     : told.what == What::kRefused ? "no wait"
+                     : told.what == What::kNudge   ? "nudge"
+                                                   : "read";
+  line += " " + number(told.fence.job.value);
+  if (told.what == What::kRefused) return line + ": " + told.error.message;
+  for (const JobId job : told.jobs) line += " " + number(job.value);
+  return line;
+}
+
 std::string told(const Ending& ending) {
   std::string text(to_string(ending.state));
   if (ending.cause && ending.cause->kind != CauseKind::kNone) text += " " + std::string(to_string(ending.cause->kind));
@@ -60,6 +73,7 @@ Lines told(const Effects& effects) {
   for (const auto& e : effects.deliveries) {
     lines.push_back("deliver " + number(e.id.value) + " attempt " + number(e.attempt));
   }
+  for (const effect::WaitTold& e : effects.waits_told) lines.push_back(told(e));
   for (const BatchQuery& query : effects.batch_queries) {
     lines.push_back("batch " + number(query.number) + "? " + number(query.first.value) + " x" + number(query.count));
   }

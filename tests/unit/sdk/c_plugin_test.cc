@@ -233,6 +233,25 @@ TEST(CPlugin, ARefusedChildFailsTheTaskThatReturnsIt) {
   EXPECT_THROW(call_c(other_size), SubmitError);
 }
 
+TEST(CPlugin, JobsAreWaitedForAndRead) {
+  const auto waits = [](const Call& call) {
+    const std::uint64_t jobs[] = {7, 8};
+    int ended = -1;
+    EXPECT_EQ(call.host->wait(call.context, jobs, 2, 0, 0, &ended), FUTURED_OK);
+    EXPECT_EQ(ended, 1);
+    EXPECT_EQ(call.host->wait(call.context, jobs, 2, 5, 1, &ended), FUTURED_OK);
+    EXPECT_EQ(ended, 0) << "the time came first";
+    EXPECT_EQ(call.host->wait(call.context, jobs, 2, -5, 1, &ended), FUTURED_ERROR);
+    futured_outcome outcome{};
+    EXPECT_EQ(call.host->outcome(call.context, 7, &outcome), FUTURED_ERROR) << "of no size";
+    outcome.size = sizeof outcome;
+    EXPECT_EQ(call.host->outcome(call.context, 7, &outcome), FUTURED_ERROR) << "it has not ended";
+    const std::uint64_t itself = 1;
+    return call.host->wait(call.context, &itself, 1, 0, 0, &ended);
+  };
+  EXPECT_THROW(call_c(waits), WaitError);
+}
+
 TEST(CPlugin, AStopIsSeenHeededOrWorkedThrough) {
   const auto heeds = [](const Call& call) {
     EXPECT_NE(call.host->stop_requested(call.context), 0);
@@ -270,7 +289,7 @@ TEST(CPlugin, WhatIsNotForThisWorkerIsRefused) {
   futured_task task = task_named("sound");
   task.c_version = FUTURED_C_VERSION + 1;
   EXPECT_EQ(refusal_of(task),
-            "plugin.so: a task was built against version 3 of futured/task_c.h, this worker against 2");
+            "plugin.so: a task was built against version 4 of futured/task_c.h, this worker against 3");
   task = task_named("sound");
   task.size = 8;
   EXPECT_EQ(refusal_of(task, define_next_and_look_away),

@@ -149,5 +149,29 @@ TEST(Convert, TheNumberOfArgumentsMustFit) {
   EXPECT_THROW(call_task([](int, Parts) {}, {}), BadArgument);
 }
 
+TEST(Convert, TheResultOfAChildIsConvertedAsAnArgumentIs) {
+  FakeContext context;
+  EXPECT_TRUE(context.wait({5, 6}));
+  EXPECT_THROW((void)context.outcome(5), WaitError);
+  context.outcome_of_all = {.job = 5, .parts = {{std::string(kJsonType), "42"}}};
+  EXPECT_EQ(context.result(5).value<int>(), 42);
+  EXPECT_EQ(context.result(5).value<std::string>(), "42");
+  EXPECT_THROW((void)context.result(5).value<bool>(), BadArgument);
+  context.outcome_of_all.parts.clear();
+  EXPECT_THROW((void)context.result(5).value<int>(), BadArgument);
+  context.outcome_of_all = {.job = 5,
+                            .state = ChildState::kFailed,
+                            .cause = "TASK_ERROR",
+                            .error_class = "Broken",
+                            .message = "it is broken"};
+  try {
+    (void)context.result(9).value<int>();
+    FAIL();
+  } catch (const ChildFailed& failed) {
+    EXPECT_EQ(failed.job(), 9u);
+    EXPECT_STREQ(failed.what(), "job 9 has not succeeded (TASK_ERROR): Broken: it is broken");
+  }
+}
+
 }  // namespace
 }  // namespace futured::sdk

@@ -1,6 +1,7 @@
 // A worker's side of a task without a worker.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +54,21 @@ struct FakeContext final : Context {
     return 7;
   }
 
+  bool wait_jobs(const std::vector<std::uint64_t>& jobs, const WaitJobs& options) override {
+    throw_if_stopped();
+    if (std::ranges::find(jobs, job_id()) != jobs.end()) throw WaitError("FAILED_PRECONDITION", "job 1 -> job 1");
+    waited += jobs.size();
+    return options.timeout.count() == 0;
+  }
+  ChildOutcome read_outcome(std::uint64_t job) override {
+    if (outcome_of_all.job == 0) throw WaitError("FAILED_PRECONDITION", "it has not ended");
+    ChildOutcome told = outcome_of_all;
+    told.job = job;
+    return told;
+  }
+
+  std::size_t waited = 0;
+  ChildOutcome outcome_of_all;
   StopReason reason = StopReason::kNone;
   std::optional<std::chrono::steady_clock::time_point> ends_at;
   std::string submitted;

@@ -125,7 +125,8 @@ struct JobInfo {
   bool at_most_once = false;
   double progress = 0;  // of a running task: 0 to 1, as it reported last; 0 = not told
   std::string progress_message;
-  std::int64_t alive_us = 0;  // of a running job: its last sign of life (Timeouts::heartbeat); 0 = not told
+  std::int64_t alive_us = 0;             // of a running job: its last sign of life (Timeouts::heartbeat); 0 = not told
+  std::vector<std::uint64_t> waits_for;  // of a running job whose task waits for others: the first 100 of them
   std::optional<StopInfo> stop;
   Cause cause;
   // Only where details were asked for:

@@ -35,7 +35,7 @@ namespace sdk {
 
 // What a suspended coroutine waits for. Lies in its frame; the worker knows it from begin() to its end or forget().
 struct Waiter {
-  enum class For : std::uint32_t { kTime, kReadable, kWritable, kStop, kReply };
+  enum class For : std::uint32_t { kTime, kReadable, kWritable, kStop, kReply, kNudge };
   Waiter(For wanted, int of_descriptor, std::chrono::nanoseconds for_time)
       : what(wanted), descriptor(of_descriptor), time(for_time) {}
 
@@ -48,7 +48,15 @@ struct Waiter {
   void* operation = nullptr;  // the worker's
 };
 
-// For the answer to a submit.
+// For the daemon's word that what a run waits for may be there.
+struct NudgeWaiter : Waiter {
+  NudgeWaiter(std::uint32_t counted, std::chrono::nanoseconds at_most)
+      : Waiter(For::kNudge, -1, at_most), seen(counted) {}
+
+  std::uint32_t seen;  // nudges before this one
+};
+
+// For the answer to a submit, or to what is asked about a wait.
 struct ReplyWaiter : Waiter {
   explicit ReplyWaiter(std::string encoded) : Waiter(For::kReply, -1, {}), request(std::move(encoded)) {}
 
@@ -238,13 +246,90 @@ class AsyncContext : public Context {
     return {*this, encode_submit(task, [](ResultWriter&) {}, {})};
   }
 
+  // Context::wait and the others, awaited: other runs have the thread meanwhile. One run may wait for several things at
+  // once, 64 at most. Destroyed before its end a wait is over.
+  [[nodiscard]] Async<bool> wait(std::vector<std::uint64_t> jobs, WaitJobs options);
+  [[nodiscard]] Async<bool> wait(std::vector<std::uint64_t> jobs) { return wait(std::move(jobs), WaitJobs()); }
+  [[nodiscard]] Async<ChildOutcome> outcome(std::uint64_t job);
+  [[nodiscard]] Async<ChildOutcome> result(std::uint64_t job);
+
  protected:
+  // An awaited call: its answer lies in the waiter.
+  class [[nodiscard]] Call {
+   public:
+    Call(AsyncContext& context, std::string request) : context_(context), waiter_(std::move(request)) {}
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call() {
+      if (is_waiting_) context_.forget(waiter_);
+    }
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> coroutine) {
+      waiter_.coroutine = coroutine;
+      is_waiting_ = context_.begin(waiter_);
+      return is_waiting_;
+    }
+    // The answer's text; throws WaitError for a refusal.
+    std::string await_resume() {
+      is_waiting_ = false;
+      if (waiter_.is_stopped) throw Stopped();
+      if (waiter_.job == 0) throw WaitError(waiter_.error_class, waiter_.error_message);
+      return std::move(waiter_.error_message);
+    }
+
+   private:
+    AsyncContext& context_;
+    sdk::ReplyWaiter waiter_;
+    bool is_waiting_ = false;
+  };
+  class [[nodiscard]] Nudge {
+   public:
+    Nudge(AsyncContext& context, std::uint32_t seen, std::chrono::nanoseconds at_most)
+        : context_(context), waiter_(seen, at_most) {}
+    Nudge(const Nudge&) = delete;
+    Nudge& operator=(const Nudge&) = delete;
+    ~Nudge() {
+      if (is_waiting_) context_.forget(waiter_);
+    }
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> coroutine) {
+      waiter_.coroutine = coroutine;
+      is_waiting_ = context_.begin(waiter_);
+      return is_waiting_;
+    }
+    void await_resume() {
+      is_waiting_ = false;
+      if (waiter_.is_stopped) throw Stopped();
+    }
+
+   private:
+    AsyncContext& context_;
+    sdk::NudgeWaiter waiter_;
+    bool is_waiting_ = false;
+  };
+  // A wait of this run, from when it is asked for; gives it up when it goes before its end.
+  class OpenWait;
+
   // Throws SubmitError for what cannot be sent.
   [[nodiscard]] virtual std::string encode_submit(std::string_view task, const AddArguments& add_arguments,
                                                   const SubmitOptions& options) const = 0;
   // True: the coroutine is resumed later. False: the wait is over already.
   [[nodiscard]] virtual bool begin(sdk::Waiter& waiter) = 0;
   virtual void forget(sdk::Waiter& waiter) noexcept = 0;
+  // Of waits: the next number, what is asked about one, how often it was nudged; and what ends one that nobody awaits.
+  [[nodiscard]] virtual std::uint32_t next_wait() = 0;
+  [[nodiscard]] virtual std::string encode_wait(std::uint32_t number, const std::vector<std::uint64_t>& jobs,
+                                                const WaitJobs& options) const = 0;
+  [[nodiscard]] virtual std::string encode_give_up(std::uint32_t number) const = 0;
+  [[nodiscard]] virtual std::string encode_read(std::uint64_t job, std::uint64_t offset) const = 0;
+  [[nodiscard]] virtual std::uint32_t nudges() = 0;
+  [[nodiscard]] virtual bool is_over(std::string_view answer) const = 0;
+  // Appends a page; true: `outcome` has all of it now.
+  [[nodiscard]] virtual bool add_page(std::string_view answer, std::string& outcome) const = 0;
+  [[nodiscard]] virtual ChildOutcome decode_outcome(std::uint64_t job, std::string_view outcome) const = 0;
+  virtual void give_up_wait(std::uint32_t number) noexcept = 0;
   ~AsyncContext() = default;
 };
 

@@ -93,6 +93,57 @@ struct SubmitOptions {
   bool at_most_once = false;
 };
 
+// Thrown by Context::wait and by what reads outcomes: the daemon refuses the wait, or there is nothing to read. The
+// class is the daemon's: "FAILED_PRECONDITION" of a wait that would never end, because one of the jobs waits for this
+// one; "NOT_FOUND", "PERMISSION_DENIED"; "RESOURCE_EXHAUSTED" when as many jobs of the pool wait as may. Then another
+// attempt may well succeed.
+class WaitError : public TaskError {
+ public:
+  using TaskError::TaskError;
+};
+
+struct WaitJobs {
+  std::chrono::milliseconds timeout{0};  // 0: none. What comes first ends the wait, and no job
+  bool lends_permits = false;            // while it waits, others may have the permits of semaphores that its job holds
+};
+
+// How a job has ended. The numbers are those of the API.
+enum class ChildState : std::uint32_t { kSucceeded = 5, kFailed = 6, kCancelled = 7, kTimedOut = 8 };
+
+// What a job left behind. Its result's parts lie in `parts`, as in a payload; ChildOutcome::value (convert.h) converts
+// the first one.
+struct ChildPart {
+  std::string content_type;  // empty: application/octet-stream
+  std::string bytes;
+};
+struct ChildOutcome {
+  std::uint64_t job = 0;
+  ChildState state = ChildState::kSucceeded;
+  std::string cause;        // "TASK_ERROR", "CANCELLED", …: the API's; empty: it succeeded
+  std::string error_class;  // of a task that failed
+  std::string message;
+  std::uint32_t exit_code = 0;  // of a command
+  std::uint32_t signal = 0;
+  std::vector<ChildPart> parts;
+
+  [[nodiscard]] bool succeeded() const { return state == ChildState::kSucceeded; }
+  // The first part, converted as an argument is. Throws ChildFailed when the job did not succeed, BadArgument when the
+  // part is something else.
+  template <typename T>
+  [[nodiscard]] T value() const;
+};
+
+// A job that was waited for has not succeeded. The class is "ChildFailed", the message says how it ended.
+class ChildFailed : public TaskError {
+ public:
+  explicit ChildFailed(const ChildOutcome& outcome);
+
+  [[nodiscard]] std::uint64_t job() const { return job_; }
+
+ private:
+  std::uint64_t job_;
+};
+
 // Why a task is asked to stop. kSoftTimeout: its job has a soft_timeout; a result that it returns within its grace
 // counts.
 enum class StopReason : std::uint32_t { kNone = 0, kCancelled = 1, kTimedOut = 2, kSoftTimeout = 3, kShutdown = 4 };
@@ -166,6 +217,20 @@ class Context {
     return submit_job(task, [](ResultWriter&) {}, {});
   }
 
+  // Waits until all of these jobs have ended, of this job's user: its children, or others by their numbers; at most
+  // 1000. False: `timeout` came first. Meanwhile this job's slot is lent: another worker stands in, so that the jobs
+  // that it waits for can run in the same pool. Throws WaitError, and Stopped when a stop comes first. Its run_timeout
+  // goes on while it waits; a heartbeat_timeout does not count.
+  bool wait(const std::vector<std::uint64_t>& jobs, const WaitJobs& options = {}) { return wait_jobs(jobs, options); }
+  // How a job of this user has ended, and what it returned: at most 64 KiB, without arrays in segments. Throws
+  // WaitError ("FAILED_PRECONDITION") when it has not.
+  ChildOutcome outcome(std::uint64_t job) { return read_outcome(job); }
+  // Waits, without a timeout, and reads.
+  ChildOutcome result(std::uint64_t job) {
+    (void)wait({job});
+    return outcome(job);
+  }
+
   // An array of zeros in a new segment. Returned as the task's result it reaches whoever reads it without a copy.
   // Throws std::bad_alloc when the machine has no room.
   template <typename T>
@@ -188,6 +253,8 @@ class Context {
   using AddArguments = std::function<void(ResultWriter&)>;
   [[nodiscard]] virtual std::uint64_t submit_job(std::string_view task, const AddArguments& add_arguments,
                                                  const SubmitOptions& options) = 0;
+  virtual bool wait_jobs(const std::vector<std::uint64_t>& jobs, const WaitJobs& options) = 0;
+  [[nodiscard]] virtual ChildOutcome read_outcome(std::uint64_t job) = 0;
   ~Context() = default;
 };
 

@@ -248,6 +248,16 @@ struct ResultOf<std::tuple<T...>> {
 
 }  // namespace sdk
 
+template <typename T>
+T ChildOutcome::value() const {
+  if (!succeeded()) throw ChildFailed(*this);
+  if (parts.empty()) throw BadArgument("job " + std::to_string(job) + " returned nothing");
+  const std::string& bytes = parts.front().bytes;
+  const PartView part{parts.front().content_type, std::as_bytes(std::span(bytes)), nullptr};
+  sdk::Argument<T> converted(part, 1);
+  return converted.get();
+}
+
 template <typename Arguments>
 std::uint64_t Context::submit(std::string_view task, const Arguments& arguments, const SubmitOptions& options) {
   return submit_job(

@@ -44,7 +44,7 @@ struct TaskOptions {
 namespace sdk {
 
 // Raised whenever anything in these headers changes its layout; a plugin of another one is refused by name.
-inline constexpr int kAbiVersion = 5;
+inline constexpr int kAbiVersion = 6;
 
 using TaskFunction = std::function<void(Context&, Parts, ResultWriter&)>;
 // The coroutine ends before its arguments do.

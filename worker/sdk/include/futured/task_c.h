@@ -37,7 +37,7 @@
 extern "C" {
 #endif
 
-#define FUTURED_C_VERSION 2
+#define FUTURED_C_VERSION 3
 
 #if defined(__GNUC__)
 #define FUTURED_PLUGIN_EXPORT __attribute__((visibility("default")))
@@ -127,6 +127,21 @@ typedef struct futured_child {
   int at_most_once; /* not 0: it is */
 } futured_child;
 
+/* How a job has ended. Texts and parts hold until the task returns. Since version 3. */
+typedef struct futured_outcome {
+  uint32_t size;           /* sizeof(futured_outcome), set by who asks */
+  uint32_t state;          /* FUTURED_SUCCEEDED, … */
+  const char* cause;       /* of the API, "TASK_ERROR" say; "": it succeeded */
+  const char* error_class; /* of a task that failed; else "" */
+  const char* message;
+  uint32_t exit_code; /* of a command */
+  uint32_t signal;
+  const futured_part* parts; /* of its result */
+  size_t count;
+} futured_outcome;
+
+enum { FUTURED_SUCCEEDED = 5, FUTURED_FAILED = 6, FUTURED_CANCELLED = 7, FUTURED_TIMED_OUT = 8 };
+
 struct futured_host {
   uint32_t c_version;
   uint32_t size;
@@ -191,6 +206,17 @@ struct futured_host {
      is on disk. FUTURED_ERROR: it was refused, and a task that returns this fails with the daemon's class and message.
      FUTURED_STOPPED: a stop came first, and the job may exist or not. */
   int (*submit)(futured_context*, const futured_child*, uint64_t* job);
+
+  /* ---- Since version 3, on the thread that the task was called on. */
+
+  /* Waits until all of these jobs of the same user have ended, at most 1000, while the slot of this one is lent to
+     others; or for timeout_ms, 0: for ever. *ended: 1, or 0 when the time was over first. lends_permits: not 0 lends
+     those of semaphores as well. FUTURED_ERROR: it was refused, because one of them waits for this job, say.
+     FUTURED_STOPPED: a stop came first. */
+  int (*wait)(futured_context*, const uint64_t* jobs, size_t count, int64_t timeout_ms, int lends_permits, int* ended);
+  /* How such a job has ended, and its result of at most 64 KiB. FUTURED_ERROR: it has not, or there is nothing to
+     read. */
+  int (*outcome)(futured_context*, uint64_t job, futured_outcome* outcome);
 };
 
 /* Exported by the plugin; called once, in the process that workers are forked from: a plugin that starts threads there
