@@ -189,6 +189,7 @@ struct PoolState {
   bool commands = false;
   bool ready = false;  // its tasks are known
   std::vector<std::string> tasks;
+  std::vector<std::string> versions;  // of them, in their order, or empty
   std::vector<Slot*> slots;
   std::vector<Lane*> runnable;
   Slot* reserved = nullptr;    // runs dry for a job that must be alone in its slot
@@ -250,6 +251,7 @@ enum class TimerKind : std::uint8_t {
   kSchedule,         // of no job: the first firing may be due
   kPurge,            // of a queue: the next step
   kRate,             // of a queue: a token that somebody waits for is due
+  kCache,            // of no job: a turn had more to do for the cache than it may
   kHeadCheck,        // of a slot
   kRestartWorker,    // of a slot
   kGrow,             // of a pool, by its first slot

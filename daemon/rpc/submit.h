@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "daemon/rpc/cache_key.h"
 #include "daemon/rpc/front.h"
 
 namespace futured::rpc {
@@ -20,6 +21,7 @@ struct AskedBatch {
   const api::PackedItems* packed = nullptr;  // null: none
   const std::string& idempotency_key;
   Start start = {};
+  CacheArguments cache = {};
 };
 
 [[nodiscard]] Result<CheckedBatch> check_batch(SegmentTable& segments, Principal who, const JobSpec& spec,

@@ -149,7 +149,6 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
   const Wrong fields[] = {
       {"spec.labels", ErrorCode::kUnimplemented, [](auto& s) { (*s.mutable_labels())["a"] = "b"; }},
       {"spec.dependencies", ErrorCode::kUnimplemented, [](auto& s) { s.add_dependencies(); }},
-      {"spec.cache", ErrorCode::kUnimplemented, [](auto& s) { s.mutable_cache(); }},
       {"spec.retention_ms", ErrorCode::kInvalidArgument, [](auto& s) { s.set_retention_ms(-1); }},
       {"spec.durable_segments", ErrorCode::kUnimplemented, [](auto& s) { s.set_durable_segments(true); }},
       {"spec.memory_bytes_max", ErrorCode::kUnimplemented, [](auto& s) { s.set_memory_bytes_max(1); }},
