@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "client/cli/input.h"
+#include "client/cli/text.h"
 
 namespace futured::cli {
 

@@ -37,7 +37,7 @@ bool is_of_the_task(const Cause* cause) {
 // Null, or why nobody else can be given this result.
 const char* why_not_shared(std::string_view result) {
   const auto parts = decode_parts(result);
-  if (!parts.ok()) return "its result is damaged";
+  if (!parts.ok()) return nullptr;  // results are checked when they come: whatever it is, it is the same for others
   for (const Part& part : *parts) {
     if (part.kind == PartKind::kSegment) return "a segment of its result lives in memory only";
     if (part.kind != PartKind::kInline) return "a part of its result is lost";

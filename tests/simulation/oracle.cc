@@ -504,7 +504,8 @@ void Oracle::at_rest(StoreReader& reader) const {
 // What happened to a job can be told from first to last; one that simply succeeded costs no row.
 void Oracle::check_history(JobId job, const JobRecord& record) const {
   const Ending& ending = record.ending;
-  const bool simple = ending.state == JobState::kSucceeded && ending.attempt == 1;
+  const bool is_cached = ending.cause && ending.cause->cached_from.is_set();
+  const bool simple = ending.state == JobState::kSucceeded && ending.attempt == 1 && !is_cached;
   hold(!simple || record.attempts.empty(), name(job) + " succeeded at once and has rows of attempts");
   std::uint32_t last = 0;
   std::size_t ends = 0;

@@ -184,7 +184,7 @@ TEST(Spec, EveryFieldOfTheMessageIsEitherBuiltOrRefused) {
   const std::set<std::string> built = {"queue",       "pool",          "task",         "name",        "priority",
                                        "retries",     "timeouts",      "at_most_once", "crashes_max", "callbacks",
                                        "front",       "fairness_key",  "limit_key",    "needs",       "retention_ms",
-                                       "start_at_us", "start_after_ms"};  // to_start
+                                       "start_at_us", "start_after_ms", "cache"};  // to_start, to_cache_terms
   const auto* descriptor = api::JobSpec::descriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const auto* field = descriptor->field(i);
