@@ -214,4 +214,20 @@ inline constexpr std::uint32_t kTrimJobsMax = 1'024;  // jobs that one step look
 inline constexpr int kTrimPagesMax = 512;             // free pages that one step gives back to the file system; 2 MiB
 inline constexpr std::uint32_t kBatchReachMax = 1'000'000;  // how far behind its first job a batch is looked for
 
+// The result cache: what [cache] says when it says nothing, and what one turn may do for it.
+inline constexpr std::uint64_t kCacheBytesDefault = std::uint64_t{1} << 30;
+inline constexpr std::uint64_t kCacheEntriesDefault = 100'000;
+inline constexpr std::uint64_t kCacheEntriesMax = 1'000'000;  // about 400 bytes of memory each
+inline constexpr std::uint64_t kCacheEntryBytes = 256;        // that an entry counts beside its result
+inline constexpr std::size_t kCacheKeyBytesMax = 1'024;       // of a key that the client gives
+inline constexpr int kCacheIgnoredMax = 64;                   // parts, and fields, that one policy may name
+inline constexpr std::int64_t kCacheTtlMsMax = kRetentionMsMax;
+inline constexpr std::uint64_t kCacheHotBytesMax = 32 * 1024 * 1024;  // results that are in memory, too
+inline constexpr std::size_t kCacheHotResultBytesMax = 256 * 1024;    // a larger one is read for each hit
+inline constexpr std::size_t kCacheAnswersMax = 1'024;                // jobs answered by one turn
+inline constexpr std::size_t kCacheAnswerBytesMax = 16 * 1024 * 1024; // of their results, and of those read at once
+inline constexpr std::size_t kCacheStepEntries = 256;                 // removed from disk by one turn
+inline constexpr std::uint32_t kCachePageMax = 1'000;                 // entries listed at once
+inline constexpr std::size_t kJsonDepthMax = 64;                      // of an argument that is put in one form
+
 }  // namespace futured::limits

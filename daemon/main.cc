@@ -161,6 +161,7 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
                      .failed_age = std::chrono::milliseconds(config.retention.failed_age_ms),
                      .jobs_max = config.retention.jobs_max,
                      .bytes_max = config.retention.bytes_max};
+  parts.setup.cache = {.bytes_max = config.cache.bytes_max, .entries_max = config.cache.entries_max};
   parts.trimmed = [&segments](const std::vector<JobId>& jobs) {
     for (const JobId job : jobs) segments.forget_result(job);
   };

@@ -65,6 +65,7 @@ void JobFlags::add_to(CLI::App& verb) {
       ->allow_extra_args(false);
   verb.add_option("--limit-key", limit_key, "Its key, for queues with limits per key")->group("Job");
   verb.add_option("--fairness-key", fairness_key, "Its key, for queues whose keys take turns")->group("Job");
+  cache.add_to(verb);
   callbacks.add_to(verb);
 }
 
@@ -169,6 +170,7 @@ client::JobOptions JobFlags::options() const {
   options.needs = needs_of(needs);
   options.limit_key = limit_key;
   options.fairness_key = fairness_key;
+  cache.put_into(options);
   options.callbacks = callbacks.callbacks();
   return options;
 }

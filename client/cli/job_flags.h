@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "client/cli/callback_flags.h"
+#include "client/cli/cache_flags.h"
 #include "client/cli/cli.h"
 #include "client/cli/start_flags.h"
 
@@ -35,6 +36,7 @@ struct JobFlags {
   std::vector<std::string> needs;
   std::string limit_key;
   std::string fairness_key;
+  CacheFlags cache;
   CallbackFlags callbacks;
 
   void add_to(CLI::App& verb);

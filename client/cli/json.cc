@@ -154,6 +154,7 @@ Json to_json(const client::Outcome& outcome) {
     }
   }
   if (outcome.from_cache) json["from_cache"] = true;
+  if (!outcome.cache_note.empty()) json["cache_note"] = outcome.cache_note;
   if (!outcome.succeeded() || !outcome.cause.message.empty()) json["cause"] = to_json(outcome.cause);
   return json;
 }
@@ -181,6 +182,8 @@ Json to_json(const client::JobInfo& job, Detail detail) {
   json["attempts"] = job.attempts;
   json["retry_of"] = job.retry_of;
   json["retried_by"] = job.retried_by;
+  if (job.from_cache) json["from_cache"] = true;
+  if (!job.cache_note.empty()) json["cache_note"] = job.cache_note;
   json["parent_id"] = job.parent_id;
   if (detail == Detail::kAll) {
     json["payload_bytes"] = job.payload_bytes;

@@ -98,6 +98,7 @@ void show(const client::JobInfo& job, const std::string& why, std::span<const cl
   if (job.alive_us != 0) line("alive", "last sign of life " + duration_text(wall_now().us - job.alive_us) + " ago");
   line("next try", time_text(job.next_attempt_us));
   line("attempts", number(job.attempts));
+  line("cache", job.cache_note.empty() && job.from_cache ? "from another job" : job.cache_note);
   line("retry of", number(job.retry_of));
   line("retried by", number(job.retried_by));
   line("parent", number(job.parent_id));

@@ -132,6 +132,9 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.crashes_max = spec.crashes_max();
   out.at_most_once = spec.at_most_once();
   out.cache = spec.cache().enabled();
+  out.caching.ttl = Milliseconds(spec.cache().ttl_ms());
+  out.caching.failures = spec.cache().cache_failures();
+  out.caching.explain = spec.cache().explain();
   out.front = spec.front();
   out.name = spec.name();
   out.fairness_key = spec.fairness_key();
@@ -213,6 +216,23 @@ void to_retries(const Retries& retries, api::Retries& out) {
   out.set_memory_bytes_max(retries.memory_bytes_max);
 }
 
+// What is said without `cache` goes along: the daemon refuses it by name.
+void add_cache(const JobOptions& options, api::JobSpec& spec) {
+  const CacheOptions& caching = options.caching;
+  const bool says_more = caching.ttl.count() != 0 || !caching.ignored_parts.empty() ||
+                         !caching.ignored_fields.empty() || !caching.key.empty() || caching.failures || caching.explain;
+  if (!options.cache && !says_more) return;
+  api::CachePolicy& policy = *spec.mutable_cache();
+  policy.set_enabled(options.cache);
+  policy.set_ttl_ms(caching.ttl.count());
+  policy.mutable_ignored_parts()->Assign(caching.ignored_parts.begin(), caching.ignored_parts.end());
+  policy.mutable_ignored_fields()->Assign(caching.ignored_fields.begin(), caching.ignored_fields.end());
+  policy.set_key(caching.key);
+  policy.set_cache_failures(caching.failures);
+  policy.set_explain(caching.explain);
+}
+
+
 api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   api::JobSpec spec;
   spec.set_queue(options.queue);
@@ -242,7 +262,7 @@ api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   spec.set_output_bytes_max(options.output_bytes_max);
   spec.set_parent_id(options.parent_id);
   for (const CompletionCallback& callback : options.callbacks) to_callback(callback, *spec.add_callbacks());
-  if (options.cache) spec.mutable_cache()->set_enabled(true);
+  add_cache(options, spec);
   return spec;
 }
 
@@ -347,6 +367,7 @@ Outcome from_outcome(api::Outcome&& outcome) {
   out.result_bytes = outcome.result_bytes();
   if (outcome.has_cause()) out.cause = from_cause(outcome.cause());
   out.from_cache = outcome.from_cache();
+  out.cache_note = outcome.cache_note();
   return out;
 }
 
@@ -372,6 +393,8 @@ JobInfo from_job(const api::Job& job) {
   out.attempts = job.attempts();
   out.retry_of = job.retry_of();
   out.retried_by = job.retried_by();
+  out.from_cache = job.from_cache();
+  out.cache_note = job.cache_note();
   out.parent_id = job.parent_id();
   out.batch_id = job.batch_id();
   out.payload_bytes = job.payload_bytes();

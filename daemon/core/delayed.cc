@@ -49,6 +49,7 @@ void Scheduler::delay(const event::Submit& submit, const std::vector<std::uint32
     }
     SharedBytes payload{submit.bytes, begin, submit.ends[item] - begin};
     bytes += payload.size;
+    if (!submit.cache_digests.empty()) note_new_key(id, cache_key_of(submit, item, spec));
     effects.rows.jobs.push_back(
         {id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}, submit.lineage, start});
   }
@@ -125,8 +126,8 @@ void Scheduler::take_up_due(const StoredJob& stored, Moment now, Effects& effect
   Job& job = take_up_held(stored, lane);
   job.in_delayed = false;
   arm_submit_timers(job, now);
-  make_ready(job);
-  if (lane.backlog_jobs > 0 && !lane.boundary) lane.boundary = key;
+  admit(job, now);
+  if (lane.backlog_jobs > 0 && !lane.boundary && job.phase == Phase::kReady) lane.boundary = key;
 }
 
 void Scheduler::leave_delayed(Job& job, Effects& effects) {

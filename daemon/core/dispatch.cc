@@ -56,6 +56,7 @@ void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   ask_for_keys(effects);
   claim_delayed(now, effects);
   if (!schedules_.empty()) fire_schedules(now, effects);
+  tend_cache(now, effects);
   for (const auto& pool : pools_) {
     if (pool->retiring > 0) replace_retired(*pool, effects);
   }
@@ -227,6 +228,7 @@ void Scheduler::on(const event::PoolReady& ready, Moment, Effects& effects) {
     if (pool->row.id != ready.pool) continue;
     pool->ready = true;
     pool->tasks = ready.tasks;
+    pool->versions = ready.versions;
     if (ready.is_reloaded) retire_workers(*pool, effects);
     for (auto& [id, spec] : specs_by_id_) {
       if (spec->lane->pool == pool.get()) resolve_task(*spec);

@@ -127,6 +127,12 @@ struct SemaphorePut {
   std::string name;
 };
 
+// Nothing of what was to be forgotten is on disk any more.
+struct CacheCleared {
+  Token token = 0;
+  std::uint64_t removed = 0;  // entries
+};
+
 struct Registered {
   Token token = 0;
   CallbackId id;
@@ -192,6 +198,7 @@ struct Effects {
   std::vector<DeliveryClaim> delivery_claims;  // likewise
   std::vector<KeyQuery> key_queries;           // likewise
   std::vector<BatchQuery> batch_queries;       // likewise
+  std::vector<JobId> cache_reads;              // likewise: kept outcomes, by their jobs
 
   // After the commit.
   std::vector<effect::Accepted> accepted;
@@ -201,6 +208,7 @@ struct Effects {
   std::vector<effect::QueuePurged> queues_purged;
   std::vector<effect::QueueDeleted> queues_deleted;
   std::vector<effect::SemaphorePut> semaphores_put;
+  std::vector<effect::CacheCleared> caches_cleared;
   std::vector<effect::Offer> offers_after_commit;
   std::vector<effect::Change> changes;
   std::vector<effect::Registered> registered;
@@ -225,12 +233,12 @@ struct Effects {
   // Nothing is to be read.
   [[nodiscard]] bool asks_nothing() const {
     return claims.empty() && loads.empty() && due.empty() && delayed_claims.empty() && key_queries.empty() &&
-           delivery_claims.empty() && batch_queries.empty();
+           delivery_claims.empty() && batch_queries.empty() && cache_reads.empty();
   }
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {
     return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() &&
-           queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() &&
+           queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() && caches_cleared.empty() &&
            offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
            deliveries.empty() && waits_told.empty();
   }

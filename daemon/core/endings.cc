@@ -189,6 +189,7 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
       unready(job);
       return end_doomed(job, {}, nullptr, {}, now, effects);
     case Phase::kDelayed:
+    case Phase::kFollowing:
       return end_doomed(job, {}, nullptr, {}, now, effects);
     case Phase::kOffered:
       effects.revokes.push_back({job.slot, job.fence()});
@@ -283,6 +284,7 @@ void Scheduler::end_doomed(Job& job, std::string_view result, const Cause* measu
 }
 
 void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
+  if (job.spec->spec.cache.enabled) cached_job_ended(job, end, now, effects);
   note_change(job, end.state, end.ran.finished, end.cause.get(), now, effects);
   count_ended(job, end.state, effects);
   Ending& ending = effects.ending_of(job.id);
@@ -325,6 +327,7 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
 }
 
 void Scheduler::drop(Job& job) {
+  if (job.spec->spec.cache.enabled) forget_cached_job(job);
   --job.spec->jobs;
   --job.lane->resident_jobs;
   window_bytes_ -= job.cost();

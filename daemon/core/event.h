@@ -48,13 +48,14 @@ struct Submit {
   JobId retry_of;
   std::vector<SubmitKey> keys;  // none; one for the whole batch; or one for each job
   bool key_is_of_batch = false;
-  CallbackId settles;         // the delivery that this job is; accepted only while that is under way
-  bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
-  Lineage lineage = {};       // of each job
-  WallTime start_at = {};     // none of them starts before; 0: at once, or
-  Duration start_after{};     // not before so long after now
-  bool waits = false;         // for room in a queue that is full, rather than be refused
-  bool is_next = false;       // it has waited, and is before all others that do
+  CallbackId settles;                           // the delivery that this job is; accepted only while that is under way
+  bool has_segments = false;                    // some payload names a segment: the batch is as lasting as that
+  Lineage lineage = {};                         // of each job
+  WallTime start_at = {};                       // none of them starts before; 0: at once, or
+  Duration start_after{};                       // not before so long after now
+  bool waits = false;                           // for room in a queue that is full, rather than be refused
+  bool is_next = false;                         // it has waited, and is before all others that do
+  std::vector<std::string> cache_digests = {};  // of each job's arguments (CacheKey); empty: nothing is looked up
 };
 
 struct Cancel {
@@ -125,6 +126,7 @@ struct PoolReady {
   std::vector<std::string> tasks;  // in the order of their indices
   // Workers that are there have the tasks of before: each is replaced when it has nothing to do.
   bool is_reloaded = false;
+  std::vector<std::string> versions = {};  // of the tasks, in their order; empty: they tell none
 };
 
 struct SlotReady {
@@ -303,6 +305,20 @@ struct DeliveriesClaimed {
   DeliveryClaimAnswer answer;
 };
 
+// Forgets kept outcomes: those of a task, or all; of who asks, or of all users if root or the daemon's own user asks.
+struct ClearCache {
+  Token token = 0;
+  Principal who;
+  bool every_task = false;
+  std::string task;
+};
+
+// The answer to Effects::cache_reads.
+struct CacheRead {
+  std::vector<JobId> asked;
+  CacheAnswer answer;
+};
+
 // The instant that Scheduler::next_timer() named has come.
 struct TimerDue {};
 
@@ -317,7 +333,7 @@ using Event =
                  event::SlotReady, event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
                  event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
                  event::DelayedClaimed, event::KeysFound, event::BatchRead, event::Record, event::Register,
-                 event::Replay, event::Delivered, event::DeliveriesClaimed, event::Wait, event::WaitRead,
-                 event::WaitGivenUp, event::TimerDue, event::TurnEnd>;
+                 event::Replay, event::Delivered, event::DeliveriesClaimed, event::ClearCache, event::CacheRead,
+                 event::Wait, event::WaitRead, event::WaitGivenUp, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

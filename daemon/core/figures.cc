@@ -15,6 +15,7 @@ JobState state_of(const Job& job) {
     case Phase::kFree:
     case Phase::kReady:
     case Phase::kOffered:
+    case Phase::kFollowing:
       return JobState::kQueued;
   }
   return JobState::kQueued;
@@ -233,6 +234,7 @@ void Scheduler::audit() const {
   FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
   audit_limits();
   audit_waits();
+  audit_cache();
   deliveries_.audit();
   for (const auto& [id, wish] : cancel_wishes_) {
     FUTURED_CHECK(jobs_.find(id) != nullptr || loading_.contains(id), "a cancel waits for a job that is at hand");

@@ -192,6 +192,7 @@ struct PoolState {
   bool commands = false;
   bool ready = false;  // its tasks are known
   std::vector<std::string> tasks;
+  std::vector<std::string> versions;  // of them, in their order, or empty
   std::vector<Slot*> slots;   // those of its size, then such spare ones as it has just now
   std::vector<Slot*> spares;  // for workers that stand in for those whose jobs wait (waits.cc)
   std::size_t own_slots = 0;  // of its size
@@ -263,6 +264,7 @@ enum class TimerKind : std::uint8_t {
   kSchedule,         // of no job: the first firing may be due
   kPurge,            // of a queue: the next step
   kRate,             // of a queue: a token that somebody waits for is due
+  kCache,            // of no job: a turn had more to do for the cache than it may
   kHeadCheck,        // of a slot
   kRestartWorker,    // of a slot
   kGrow,             // of a pool, by its first slot

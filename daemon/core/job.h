@@ -22,6 +22,7 @@ enum class Phase : std::uint8_t {
   kDelayed,  // in the timers, until its next attempt
   kOffered,  // among its slot's offers; the worker may have taken it
   kTaken,    // the same, and known to be taken
+  kFollowing,  // waits for the outcome of another job, or for one that is kept (caching.cc)
 };
 
 // A decision to end the job that waits until its attempt is out of the way.

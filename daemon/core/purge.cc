@@ -8,6 +8,15 @@
 
 namespace futured {
 
+namespace {
+
+// For its next attempt, or for the outcome of another job: in no list of its lane.
+bool waits_aside(const Job& job) {
+  return (job.phase == Phase::kDelayed && !job.slot.is_set()) || job.phase == Phase::kFollowing;
+}
+
+}  // namespace
+
 void Scheduler::on(const event::PurgeQueue& asked, Moment now, Effects& effects) {
   const auto queue = queue_named(asked.name);
   if (!queue.ok()) {
@@ -87,7 +96,7 @@ std::size_t Scheduler::cancel_ready(const QueueState& queue, std::size_t most, M
 // Those that wait for their next attempt are in no list of their lane.
 std::size_t Scheduler::cancel_delayed(const QueueState& queue, std::size_t most, Moment now, Effects& effects) {
   const auto is_delayed = [&](const Job& job) {
-    return job.lane->queue == &queue && job.phase == Phase::kDelayed && !job.slot.is_set();
+    return job.lane->queue == &queue && waits_aside(job);
   };
   std::size_t resident = 0;
   for (const auto& [key, lane] : lanes_) {
@@ -112,7 +121,7 @@ bool Scheduler::has_queued(const QueueState& queue) const {
   if (std::ranges::any_of(lanes_, has)) return true;
   bool found = false;
   jobs_.for_each([&](const Job& job) {
-    found = found || (job.lane->queue == &queue && job.phase == Phase::kDelayed && !job.slot.is_set());
+    found = found || (job.lane->queue == &queue && waits_aside(job));
   });
   return found;
 }

@@ -11,6 +11,7 @@
 
 #include "base/id.h"
 #include "base/time.h"
+#include "daemon/core/cache_rows.h"
 #include "daemon/core/callbacks.h"
 #include "daemon/core/queue_options.h"
 #include "daemon/core/schedule.h"
@@ -222,6 +223,11 @@ struct Batch {
   std::vector<DeliveryRow> deliveries;       // in this order: a later one with the same id holds
   std::vector<WholeBatchRow> whole_batches;  // likewise
   std::vector<ScheduleRow> schedules;        // in this order: a later one with the same name holds
+  std::vector<CacheKeyRow> cache_keys_added;
+  std::vector<JobId> cache_keys_removed;   // after them; jobs that never had one may be among these
+  std::vector<CacheEntryRow> cache_added;  // each job ends with this batch: its ending is what is kept
+  std::vector<CacheUseRow> cache_used;     // behind them, in this order; of what is not there, nothing is noted
+  std::vector<JobId> cache_removed;        // behind them: entries, by their jobs
   std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
@@ -230,7 +236,8 @@ struct Batch {
            starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
            backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
            deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
-           whole_batches.empty() && schedules.empty() && ids_reserved_until == 0;
+           whole_batches.empty() && schedules.empty() && cache_keys_added.empty() && cache_keys_removed.empty() &&
+           cache_removed.empty() && cache_added.empty() && cache_used.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -253,6 +260,7 @@ struct StoredJob {
   Lineage lineage = {};
   WallTime start_at = {};  // not before; 0: none was asked for
   bool delayed = false;    // it waits for that time, and is neither resident nor in the backlog
+  std::shared_ptr<const CacheKey> cache_key;  // null: it has none
 
   // One more attempt with a row, in ascending order.
   void count_attempt(std::uint32_t number, Charge charge, WallTime next_at, std::uint64_t next_memory_bytes_max = 0) {
@@ -360,6 +368,7 @@ struct Snapshot {
   std::vector<DeliveryLane> deliveries;        // lanes with deliveries that are kDelivering
   std::vector<CallbackRow> waiting_callbacks;  // registered later, and kWaiting
   std::vector<WholeBatchRow> whole_batches;    // that have not ended
+  std::vector<CacheEntryRow> cache;            // ascending jobs
 };
 
 // One for each key asked, in that order; empty: nobody has used it.

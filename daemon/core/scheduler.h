@@ -22,6 +22,7 @@
 #include "daemon/core/event.h"
 #include "daemon/core/house.h"
 #include "daemon/core/job.h"
+#include "daemon/core/result_cache.h"
 
 namespace futured {
 
@@ -36,6 +37,7 @@ struct PoolSetup {
   Duration idle{0};                        // a worker beyond those that are kept goes after so long without a job
   std::uint64_t memory_bytes_max = 0;      // of a worker with all that it starts; 0: no limit
   std::uint32_t spare_slots = 0;           // beyond those, for workers in the place of those whose jobs wait for others
+  std::vector<std::string> versions = {};  // of the tasks, in their order; empty: they tell none
 };
 
 struct QueueSetup {
@@ -51,6 +53,7 @@ struct SchedulerSetup {
   std::vector<QueueSetup> queues;                                 // created when missing; "default" always exists
   std::size_t window_bytes = 0;                                   // 0: limits::kWindowBytesMax
   std::map<std::string, std::shared_ptr<const Zone>> zones = {};  // of the snapshot's schedules
+  CacheBounds cache = {};
 };
 
 // A stop that is under way: the attempt runs, and is to end.
@@ -206,6 +209,9 @@ class Scheduler {
   [[nodiscard]] std::vector<SemaphoreFigures> semaphores() const;  // ascending names
   // What limit keeps a job with this spec from starting now, and what frees it; empty: none.
   [[nodiscard]] std::string limited_by(const JobSpec& spec, Instant now) const;
+  [[nodiscard]] const ResultCache& cache() const { return cache_; }
+  // What a job that waits for the outcome of another waits for; empty: it does not.
+  [[nodiscard]] std::string awaits(JobId job) const;
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
   [[nodiscard]] std::uint64_t delayed_jobs() const;  // likewise: their time has not come
@@ -433,6 +439,30 @@ class Scheduler {
   void release_needs(const Job& job);
   void give_tokens_back(const Job& job);
 
+  // caching.cc
+  struct End;
+  [[nodiscard]] static std::shared_ptr<const CacheKey> cache_key_of(const event::Submit& submit, std::size_t item,
+                                                                    const SpecState& spec);
+  [[nodiscard]] const ResultCache::Entry* kept_for(const CacheKey& key, const JobSpec& spec, Moment now,
+                                                   std::string* why_not = nullptr) const;
+  void note_new_key(JobId job, std::shared_ptr<const CacheKey> key) { caching_.unsaved[job] = std::move(key); }
+  void know_key(const Job& job, std::shared_ptr<const CacheKey> key);
+  void lead_if_cached(const Job& job);
+  void admit(Job& job, Moment now);
+  [[nodiscard]] bool finds_outcome(Job& job, Moment now);
+  void cached_job_ended(const Job& job, End& end, Moment now, Effects& effects);
+  [[nodiscard]] std::string keep_outcome(const Job& job, const CacheKey& key,
+                                         const std::shared_ptr<const CachedOutcome>& outcome, Moment now,
+                                         Effects& effects);
+  void forget_cached_job(const Job& job);
+  void tend_cache(Moment now, Effects& effects);
+  void lead_orphans(std::deque<JobId> orphans, Moment now);
+  void answer_followers(Moment now, Effects& effects);
+  void ask_for_outcomes(Effects& effects);
+  void on(const event::CacheRead& read, Moment now, Effects& effects);
+  void on(const event::ClearCache& clear, Moment now, Effects& effects);
+  void audit_cache() const;
+
   // semaphores.cc
   void set_up_semaphores(const Snapshot& snapshot);
   void on(const event::PutSemaphore& put, Moment now, Effects& effects);
@@ -650,6 +680,33 @@ class Scheduler {
     std::size_t jobs = 0;  // of both
   };
   KeyedSubmits keyed_;
+
+  ResultCache cache_;
+  enum class CacheRole : std::uint8_t { kNone, kLeads, kFollows, kAwaitsKept };
+  struct CachedJob {
+    std::shared_ptr<const CacheKey> key;
+    CacheRole role = CacheRole::kNone;
+    bool is_cleared = false;      // kLeads: what it was to compute was cleared meanwhile, and is not kept
+    std::string miss;             // kLeads: why it runs
+    std::deque<JobId> followers;  // kLeads: in this order; some may have ended or left since
+  };
+  // A job that follows is to end like another.
+  struct Answer {
+    JobId job;
+    JobId from;
+    std::shared_ptr<const CachedOutcome> outcome;
+    bool is_joined = false;  // the other one ran meanwhile
+  };
+  struct Caching {
+    std::unordered_map<JobId, CachedJob> jobs;                  // resident, with a key
+    std::unordered_map<CacheKey, JobId, CacheKeyHash> leaders;  // who computes what
+    std::map<JobId, std::shared_ptr<const CacheKey>> unsaved;   // of new jobs, not yet among the rows
+    std::deque<Answer> answers;
+    std::vector<std::deque<JobId>> orphans;           // followers of one that has no outcome for them
+    std::map<JobId, std::vector<JobId>> kept_wanted;  // by entry: who waits for what is read
+    std::vector<JobId> kept_asked;                    // entries that are being read
+  };
+  Caching caching_;
 
   std::vector<StoredJob> held_;  // resident for event::Adopt, until the first turn ends
   struct CancelWish {

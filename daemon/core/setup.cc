@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 #include "base/limits.h"
 #include "daemon/core/scheduler.h"
@@ -13,7 +14,8 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
       deliveries_(snapshot, setup.seed, now),
       next_spec_(snapshot.specs_until),
       next_id_(snapshot.ids_reserved_until),
-      ids_until_(snapshot.ids_reserved_until) {
+      ids_until_(snapshot.ids_reserved_until),
+      cache_(setup.cache, std::exchange(snapshot.cache, {})) {
   set_up_semaphores(snapshot);
   set_up_queues(snapshot, now, effects);
   set_up_pools(snapshot, effects);
@@ -57,6 +59,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     job.counted = job.in_backlog;
     leave_delayed(job, effects);  // it was started, and that its time had come was not on disk
     held_.push_back(stored);
+    lead_if_cached(job);
   }
   for (const StoredJob& stored : snapshot.resident) {
     if (jobs_.find(stored.id) != nullptr) continue;
@@ -109,6 +112,7 @@ void Scheduler::set_up_pools(const Snapshot& snapshot, Effects& effects) {
     PoolState& pool = add_pool(row);
     pool.commands = pool_setup.commands;
     pool.tasks = pool_setup.tasks;
+    pool.versions = pool_setup.versions;
     pool.ready = pool_setup.commands || !pool_setup.tasks.empty();
     for (std::uint32_t i = 0; i < pool_setup.slots; ++i) {
       auto slot = std::make_unique<Slot>();

@@ -59,7 +59,10 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
     SharedBytes payload{submit.bytes, begin, submit.ends[item] - begin};
     bytes += payload.size;
     const OrderKey key = order_key(lane.queue->row.discipline, spec.spec, id);
-    const bool resident = !goes_to_backlog(lane, key, sizeof(Job) + payload.size);
+    const auto cache_key = submit.cache_digests.empty() ? nullptr : cache_key_of(submit, item, spec);
+    const bool is_answered = cache_key != nullptr && kept_for(*cache_key, spec.spec, now) != nullptr;
+    const bool resident = is_answered || !goes_to_backlog(lane, key, sizeof(Job) + payload.size);
+    if (cache_key) note_new_key(id, cache_key);
     if (resident) {
       Job& job = add_job(id, spec, lane, payload);
       job.owner = submit.who.uid;
@@ -67,8 +70,9 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
       job.start_at = start_of(submit, now);
       job.depth = submit.lineage.depth;
       arm_submit_timers(job, now);
-      make_ready(job);
-      if (lane.backlog_jobs > 0 && !lane.boundary) lane.boundary = key;
+      if (cache_key) know_key(job, cache_key);
+      admit(job, now);
+      if (lane.backlog_jobs > 0 && !lane.boundary && job.phase == Phase::kReady) lane.boundary = key;
     } else {
       spill(lane, key, false, effects);
       if (spilled == 0) first_spilled = id;
@@ -248,6 +252,7 @@ Job& Scheduler::take_up_held(const StoredJob& stored, Lane& lane) {
   job.crashes = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.crashes, 255));
   job.spared = static_cast<std::uint8_t>(std::min<std::uint32_t>(stored.spared, 255));
   job.memory_bytes_max = stored.memory_bytes_max;
+  if (stored.cache_key) know_key(job, stored.cache_key);
   job.in_backlog = stored.in_backlog;
   return job;
 }
@@ -268,7 +273,7 @@ void Scheduler::place(Job& job, const StoredJob& stored, Moment now, Effects& ef
   if (stored.retry_at > now.wall) {
     add_job_timer(job, TimerKind::kRetry, now.at + (stored.retry_at - now.wall));
   } else {
-    make_ready(job);
+    admit(job, now);
   }
 }
 

@@ -50,6 +50,7 @@ void Scheduler::on(const event::TimerDue&, Moment now, Effects& effects) {
       fire_schedules(now, effects);
       continue;
     }
+    if (timer->kind == TimerKind::kCache) continue;  // it only makes a turn
     if (timer->kind == TimerKind::kRate) {
       fire_rate(*timer, now);
       continue;
@@ -69,7 +70,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
   const bool running = job.phase == Phase::kOffered || job.phase == Phase::kTaken;
   switch (timer.kind) {
     case TimerKind::kQueueTimeout:
-      if (job.phase == Phase::kReady || job.phase == Phase::kOffered) {
+      if (job.phase == Phase::kReady || job.phase == Phase::kOffered || job.phase == Phase::kFollowing) {
         const bool first = job.attempt == 0 || (job.attempt == 1 && job.phase == Phase::kOffered) ||
                            job.spec->spec.at_most_once;  // its number only tells how often it was offered
         if (first) doom(job, Doom::kQueueTimeout, now, effects);
@@ -93,7 +94,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
       }
       return;
     case TimerKind::kRetry:
-      if (job.phase == Phase::kDelayed && job.attempt == timer.attempt && !job.slot.is_set()) make_ready(job);
+      if (job.phase == Phase::kDelayed && job.attempt == timer.attempt && !job.slot.is_set()) admit(job, now);
       return;
     case TimerKind::kGrace:
       if (running && job.attempt == timer.attempt && job.doom != Doom::kNone) kill_taken(job, effects);
@@ -103,6 +104,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
     case TimerKind::kSchedule:
     case TimerKind::kPurge:
     case TimerKind::kRate:
+    case TimerKind::kCache:
     case TimerKind::kHeadCheck:
     case TimerKind::kRestartWorker:
     case TimerKind::kGrow:

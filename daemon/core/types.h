@@ -62,6 +62,8 @@ struct Cause {
   std::string stdout_tail;              // last bytes of the output, at most limits::kOutputTailBytes: of an attempt
   std::string stderr_tail;              // that the job went on after, for its result is not kept
   bool retry_refused = false;           // the task asked not to be tried again
+  JobId cached_from;                    // the job that ran, when this one got its outcome
+  std::string cache_note;               // hit or miss, and why; empty: nobody wants to know
   std::string stacks;  // of every thread of an attempt that ignored its soft_timeout; at most limits::kStacksBytesMax
 
   bool operator==(const Cause&) const = default;
@@ -75,6 +77,17 @@ struct Need {
   std::uint32_t permits = 1;
 
   auto operator<=>(const Need&) const = default;
+};
+
+// Whether a job may get the outcome of another that was asked the same, and how long its own is kept for others. What
+// "the same" means is said by a key of each job (cache_rows.h).
+struct CacheTerms {
+  bool enabled = false;
+  bool failures = false;  // an error of the task is kept, too
+  bool explain = false;   // the outcome says hit or miss, and why
+  Duration ttl{0};        // an outcome that is older is none; 0: until it is evicted
+
+  bool operator==(const CacheTerms&) const = default;
 };
 
 // Options that all jobs of a batch share. Interned: a batch of 10,000 jobs stores one.
@@ -107,6 +120,7 @@ struct JobSpec {
   std::string fairness_key;                             // keys of a fair queue take turns
   std::string limit_key;                                // for the limits per key of its queue; empty: none of them
   std::vector<Need> needs;                              // ascending names, each once
+  CacheTerms cache;
 
   bool operator==(const JobSpec&) const = default;
 };

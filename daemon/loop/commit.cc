@@ -68,6 +68,7 @@ void Loop::send_batch(Moment moment) {
     work.questions.delayed_claims = std::exchange(effects_.delayed_claims, {});
     work.questions.delivery_claims = std::exchange(effects_.delivery_claims, {});
     work.questions.batches = std::exchange(effects_.batch_queries, {});
+    work.questions.cache_reads = std::exchange(effects_.cache_reads, {});
     if (trims) {
       work.questions.trim = TrimQuestion{parts_.retention, wall_now()};
       trim_at_ = moment.at + kTrimEvery;
@@ -82,6 +83,7 @@ void Loop::send_batch(Moment moment) {
                          std::exchange(effects_.queues_purged, {}),
                          std::exchange(effects_.queues_deleted, {}),
                          std::exchange(effects_.semaphores_put, {}),
+                         std::exchange(effects_.caches_cleared, {}),
                          std::exchange(effects_.offers_after_commit, {}),
                          std::exchange(effects_.changes, {}),
                          std::exchange(effects_.waits_told, {}),
@@ -171,6 +173,9 @@ void Loop::take_answers(StoreAnswer answer, Moment moment) {
     step(event::DeliveriesClaimed{std::move(claimed)}, moment);
   }
   for (BatchAnswer& batch : answer.batches) step(event::BatchRead{std::move(batch)}, moment);
+  if (!answer.questions.cache_reads.empty()) {
+    step(event::CacheRead{std::move(answer.questions.cache_reads), std::move(answer.cached)}, moment);
+  }
 }
 
 // A batch that was rolled back is kept and tried again: nothing of it has left. Anything else only a restart mends,
@@ -230,6 +235,9 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   }
   for (const effect::SemaphorePut& put : deferred.semaphores_put) {
     if (const auto owed = owed_semaphores_.extract(put.token)) owed.mapped()({});
+  }
+  for (const effect::CacheCleared& cleared : deferred.caches_cleared) {
+    if (const auto owed = owed_clears_.extract(cleared.token)) owed.mapped()(cleared.removed);
   }
   for (const effect::Registered& registered : deferred.registered) {
     if (const auto owed = owed_registers_.extract(registered.token)) owed.mapped()(registered.id);

@@ -313,6 +313,14 @@ void Loop::drop_semaphore(event::DropSemaphore drop, SemaphoreReply reply) {
   });
 }
 
+void Loop::clear_cache(event::ClearCache clear, ClearReply reply) {
+  post([this, clear = std::move(clear), reply = std::move(reply)]() mutable {
+    clear.token = next_token_++;
+    owed_clears_.emplace(clear.token, std::move(reply));
+    step(clear, now());
+  });
+}
+
 void Loop::reload_pool(std::string pool, ReloadReply reply) {
   post([this, pool = std::move(pool), reply = std::move(reply)] {
     if (const Status begun = parts_.pools->reload(pool); !begun.ok()) return reply(begun);

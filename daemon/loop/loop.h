@@ -128,6 +128,8 @@ class Loop {
   [[nodiscard]] bool is_full(const std::string& queue) const;
   void put_semaphore(event::PutSemaphore put, SemaphoreReply reply);
   void drop_semaphore(event::DropSemaphore drop, SemaphoreReply reply);
+  // Answered when they are off the disk.
+  void clear_cache(event::ClearCache clear, ClearReply reply);
   // Loads the pool's plugins anew. Answered when its next workers will have them, or why they will not.
   using ReloadReply = std::function<void(const Status&)>;
   void reload_pool(std::string pool, ReloadReply reply);
@@ -201,6 +203,7 @@ class Loop {
     std::vector<effect::QueuePurged> queues_purged;
     std::vector<effect::QueueDeleted> queues_deleted;
     std::vector<effect::SemaphorePut> semaphores_put;
+    std::vector<effect::CacheCleared> caches_cleared;
     std::vector<effect::Offer> offers;
     std::vector<effect::Change> changes;
     std::vector<effect::WaitTold> waits_told;
@@ -285,6 +288,7 @@ class Loop {
   std::unordered_map<Token, PurgeReply> owed_purges_;
   std::unordered_map<Token, DeleteReply> owed_deletes_;
   std::unordered_map<Token, SemaphoreReply> owed_semaphores_;
+  std::unordered_map<Token, ClearReply> owed_clears_;
   std::unordered_map<Token, RegisterReply> owed_registers_;
   std::unordered_map<Token, ReplayReply> owed_replays_;
   std::map<std::string, ReloadReply> owed_reloads_;  // by pool

@@ -17,8 +17,13 @@ void Loop::PoolEvents::on(const pool::PoolReady& event) {
   loop_.pool_problems_.erase(event.pool);
   if (!loop_.scheduler_) return;
   std::vector<std::string> names;
-  for (const pool::Task& task : event.tasks) names.push_back(task.name);
-  step(event::PoolReady{loop_.scheduler_->pool_named(event.pool), std::move(names), event.is_reloaded});
+  std::vector<std::string> versions;
+  for (const pool::Task& task : event.tasks) {
+    names.push_back(task.name);
+    versions.push_back(task.version);
+  }
+  step(event::PoolReady{loop_.scheduler_->pool_named(event.pool), std::move(names), event.is_reloaded,
+                        std::move(versions)});
   if (event.is_reloaded) answer_reload(event.pool, {});
 }
 

@@ -58,6 +58,7 @@ using ScheduleReply = std::function<void(const Result<ScheduleRow>&)>;
 using PurgeReply = std::function<void(const Result<std::uint64_t>&)>;  // how many were cancelled
 using DeleteReply = std::function<void(const Status&)>;
 using SemaphoreReply = std::function<void(const Status&)>;
+using ClearReply = std::function<void(std::uint64_t)>;  // how many entries were removed
 
 // Output of a running job, as it comes.
 struct OutputChunk {

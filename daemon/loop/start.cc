@@ -98,7 +98,10 @@ Status Loop::wait_for_pools() {
       parts_.log("pool \"" + setup.name + "\": " + pool_problems_[setup.name]);
       continue;
     }
-    for (const pool::Task& task : tasks->second) setup.tasks.push_back(task.name);
+    for (const pool::Task& task : tasks->second) {
+      setup.tasks.push_back(task.name);
+      setup.versions.push_back(task.version);
+    }
   }
   return {};
 }

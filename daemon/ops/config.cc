@@ -312,6 +312,16 @@ void read_retention(const toml::table& table, RetentionSection& retention, std::
   section.refuse_unknown();
 }
 
+void read_cache(const toml::table& table, CacheSection& cache, std::string& problem) {
+  Section section(table, "cache", problem);
+  section.bytes("bytes_max", cache.bytes_max);
+  section.count("entries_max", cache.entries_max);
+  if (cache.entries_max > limits::kCacheEntriesMax) {
+    section.wrong("entries_max", "must be at most " + std::to_string(limits::kCacheEntriesMax));
+  }
+  section.refuse_unknown();
+}
+
 void read_daemon(const toml::table& table, Config& config, std::string& problem) {
   Section section(table, "daemon", problem);
   section.text("socket", config.socket);
@@ -367,6 +377,8 @@ Result<Config> read_config(const std::string& path) {
       read_daemon(*node.as_table(), config, problem);
     } else if (name == "callbacks" && node.is_table()) {
       read_callbacks(*node.as_table(), config, problem);
+    } else if (name == "cache" && node.is_table()) {
+      read_cache(*node.as_table(), config.cache, problem);
     } else if (name == "retention" && node.is_table()) {
       read_retention(*node.as_table(), config.retention, problem);
     } else if (name == "pools") {

@@ -55,6 +55,12 @@ struct RetentionSection {
   std::uint64_t bytes_max = limits::kRetentionBytesDefault;
 };
 
+// docs/cache.md. 0: nothing is kept.
+struct CacheSection {
+  std::uint64_t bytes_max = limits::kCacheBytesDefault;
+  std::uint64_t entries_max = limits::kCacheEntriesDefault;
+};
+
 struct Config {
   std::string socket;
   std::string state;
@@ -66,6 +72,7 @@ struct Config {
   std::vector<QueueSection> queues;
   CallbackSection callbacks;
   RetentionSection retention;
+  CacheSection cache;
 };
 
 // Reads a file such as deploy/futured.toml. An unknown key, a wrong type and a value out of bounds are refused by name.

@@ -41,6 +41,13 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
     told.set_semaphore(need.semaphore);
     told.set_permits(need.permits);
   }
+  if (spec.cache.enabled) {
+    api::CachePolicy& cache = *out.mutable_cache();
+    cache.set_enabled(true);
+    cache.set_ttl_ms(ms_of(spec.cache.ttl));
+    cache.set_cache_failures(spec.cache.failures);
+    cache.set_explain(spec.cache.explain);
+  }
   api::Retries& retries = *out.mutable_retries();
   retries.set_max_attempts(spec.max_attempts);
   retries.set_backoff_ms(ms_of(spec.backoff));

@@ -111,6 +111,13 @@ void add_result(const Ending& ending, ResultWanted wanted, api::Outcome& out) {
   }
 }
 
+// Than where the outcome came from.
+bool tells_more(Cause cause) {
+  cause.cached_from = {};
+  cause.cache_note.clear();
+  return cause != Cause{};
+}
+
 enum class Packing { kNone, kEmpty, kOnePart };
 
 // Whether the cheapest form tells the whole outcome.
@@ -220,8 +227,12 @@ void to_outcome(JobId id, const Ending& ending, ResultWanted wanted, api::Outcom
   out.set_attempts(ending.attempt);
   out.set_started_us(ending.started_at.us);
   out.set_finished_us(ending.finished_at.us);
-  if (ending.cause) to_api(*ending.cause, *out.mutable_cause());
-  if (ending.cause) out.mutable_cause()->clear_stacks();  // Get gives them
+  if (ending.cause) {
+    out.set_from_cache(ending.cause->cached_from.is_set());
+    out.set_cache_note(as_utf8(ending.cause->cache_note));
+    if (tells_more(*ending.cause)) to_api(*ending.cause, *out.mutable_cause());
+    if (out.has_cause()) out.mutable_cause()->clear_stacks();  // Get gives them
+  }
   if (!ending.result.empty()) add_result(ending, wanted, out);
 }
 

@@ -1,3 +1,4 @@
+#include "daemon/rpc/cache_key.h"
 #include "daemon/rpc/convert_schedule.h"
 
 #include <string>
@@ -75,6 +76,7 @@ Status add_work(const api::Schedule& asked, const CallbackNames& names, event::P
   if (asked.spec().start_at_us() != 0 || asked.spec().start_after_ms() != 0) {
     return invalid("schedule.spec.start_at_us", "the schedule says when its jobs start; leave it out");
   }
+  if (const Status none = refuse_cache(asked.spec(), "schedule.spec"); !none.ok()) return none;
   auto spec = to_spec(asked.spec(), names);
   if (!spec.ok()) return spec.error().in("schedule");
   put.spec = *std::move(spec);

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "daemon/rpc/convert.h"
+#include "daemon/rpc/cache_key.h"
 #include "daemon/rpc/convert_callback.h"
 
 namespace futured::rpc {
@@ -218,7 +219,6 @@ Status refuse_unbuilt_options(const api::JobSpec& spec) {
   const Unbuilt fields[] = {
       {!spec.labels().empty(), "spec.labels"},
       {!spec.dependencies().empty(), "spec.dependencies"},
-      {spec.has_cache(), "spec.cache"},
       {spec.durable_segments(), "spec.durable_segments"},
       {spec.memory_bytes_max() != 0, "spec.memory_bytes_max"},
       {spec.output_bytes_max() != 0, "spec.output_bytes_max"},
@@ -317,6 +317,9 @@ Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {
   if (asked.has_timeouts()) {
     if (const Status added = add_timeouts(asked.timeouts(), spec); !added.ok()) return added.error();
   }
+  const auto cache = to_cache_terms(asked);
+  if (!cache.ok()) return cache.error();
+  spec.cache = *cache;
   auto callbacks = to_callbacks(asked, names);
   if (!callbacks.ok()) return callbacks.error();
   spec.callbacks = std::move(*callbacks);

@@ -173,7 +173,7 @@ void to_api(const JobView& view, bool details, api::Job& out) {
   api::Outcome outcome;
   if (is_terminal(ending.state)) {
     to_outcome(record.job.id, ending, ResultWanted::kNone, outcome);
-    if (ending.cause) {  // an outcome has no stacks
+    if (outcome.has_cause()) {  // an outcome has no stacks
       api::Cause whole;
       to_api(*ending.cause, whole);
       outcome.mutable_cause()->set_stacks(whole.stacks());
@@ -182,6 +182,8 @@ void to_api(const JobView& view, bool details, api::Job& out) {
     out.set_finished_us(outcome.finished_us());
     out.set_result_bytes(outcome.result_bytes());
     if (outcome.has_cause()) *out.mutable_cause() = outcome.cause();
+    out.set_from_cache(outcome.from_cache());
+    out.set_cache_note(outcome.cache_note());
   } else if (view.live && view.live->state == JobState::kRunning) {
     out.set_started_us(view.live->taken_at.us);
     out.set_alive_us(view.live->alive_at.us);

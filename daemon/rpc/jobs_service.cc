@@ -26,13 +26,15 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
   if (!spec.ok()) return answer_now(context, spec.error());
   const auto start = to_start(request->spec());
   if (!start.ok()) return answer_now(context, start.error());
+  const auto cache = to_cache_arguments(request->spec());
+  if (!cache.ok()) return answer_now(context, cache.error());
   if (front_.loop.store_is_failing()) return answer_now(context, store_failing_error());
   if (front_.loop.is_full()) {
     return answer_now(context, Error{ErrorCode::kResourceExhausted, "too many jobs wait to be accepted; try again"});
   }
-  auto batch = check_batch(
-      front_.segments, front_.uploads, front_.who(*context), *spec,
-      {request->items(), request->has_packed() ? &request->packed() : nullptr, request->idempotency_key(), *start});
+  auto batch = check_batch(front_.segments, front_.uploads, front_.who(*context), *spec,
+                           {request->items(), request->has_packed() ? &request->packed() : nullptr,
+                            request->idempotency_key(), *start, *cache});
   if (!batch.ok()) return answer_now(context, batch.error());
   auto answer = Answer<api::SubmitResponse>::open(front_, context, response);
   const auto hand_over = [&front = front_, answer](CheckedBatch checked, Result<PayloadHold> kept) {

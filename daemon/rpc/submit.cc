@@ -63,6 +63,9 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Princ
                    "one for the whole batch is refused beside keys of items, some of which may be jobs "
                    "of an earlier batch; give the batch one key");
   }
+  auto digests = to_cache_digests(asked.cache, *payloads);
+  if (!digests.ok()) return digests.error();
+  batch.submit.cache_digests = *std::move(digests);
   batch.submit.who = who;
   batch.submit.spec = spec;
   batch.submit.start_at = asked.start.at;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "daemon/rpc/cache_key.h"
 #include "daemon/rpc/front.h"
 #include "daemon/rpc/uploads.h"
 
@@ -21,6 +22,7 @@ struct AskedBatch {
   const api::PackedItems* packed = nullptr;  // null: none
   const std::string& idempotency_key;
   Start start = {};
+  CacheArguments cache = {};
 };
 
 [[nodiscard]] Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Principal who,

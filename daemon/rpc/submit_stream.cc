@@ -105,11 +105,13 @@ void SubmitStream::take_spec() {
   }
   auto spec = to_spec(request_.spec(), front_.setup.callback_names);
   const auto start = to_start(request_.spec());
-  if (spec.ok() && start.ok()) {
+  auto cache = to_cache_arguments(request_.spec());
+  if (spec.ok() && start.ok() && cache.ok()) {
     spec_ = std::move(*spec);
     start_ = *start;
+    cache_ = *std::move(cache);
   } else {
-    spec_error_ = spec.ok() ? start.error() : spec.error();
+    spec_error_ = !spec.ok() ? spec.error() : !start.ok() ? start.error() : cache.error();
   }
 }
 
@@ -118,9 +120,9 @@ bool SubmitStream::take_batch() {
   if (spec_error_) return refuse_batch(*spec_error_, true);
   // In the lane it would wait without a word for as long as the disk is full.
   if (front_.loop.store_is_failing()) return refuse_batch(store_failing_error(), false);
-  auto batch = check_batch(
-      front_.segments, front_.uploads, who_, spec_,
-      {request_.items(), request_.has_packed() ? &request_.packed() : nullptr, request_.idempotency_key(), start_});
+  auto batch = check_batch(front_.segments, front_.uploads, who_, spec_,
+                           {request_.items(), request_.has_packed() ? &request_.packed() : nullptr,
+                            request_.idempotency_key(), start_, cache_});
   if (!batch.ok()) return refuse_batch(batch.error(), true);
   if (!has_large_payload(batch->submit)) return hand_over(*std::move(batch), nullptr);
   // The reader's role goes with the batch: what comes behind it on this stream waits.

@@ -78,6 +78,7 @@ class SubmitStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   api::SubmitStreamRequest request_;
   JobSpec spec_;
   Start start_;
+  CacheArguments cache_;
   std::optional<Error> spec_error_;  // of the last message that had one
 
   // The writer's role.

@@ -22,6 +22,7 @@ struct Waiting {
   std::string problem;
   bool store_failing = false;
   std::string limit;  // that keeps it from starting; empty: none
+  std::string other;  // whose outcome it waits for; empty: of none
   QueuePlace place;
 };
 
@@ -43,6 +44,7 @@ Waiting waiting_for(const Loop& loop, const JobView& view) {
   if (problem != loop.pool_problems().end()) waiting.problem = problem->second;
   waiting.store_failing = loop.store_is_failing();
   if (view.state() == JobState::kQueued) {
+    waiting.other = loop.scheduler().awaits(view.record.job.id);
     waiting.limit = loop.scheduler().limited_by(view.record.spec, monotonic_now());
     waiting.place =
         loop.scheduler().place_of(view.record.job.id, view.record.spec, loop.scheduler().pool_named(view.pool));
@@ -58,6 +60,7 @@ std::string plural(std::uint64_t count, const std::string& what) {
 std::string why_queued(const JobView& view, const Waiting& waiting) {
   const std::string queue = "queue \"" + view.record.spec.queue + "\"";
   const std::string pool = "pool \"" + view.pool + "\"";
+  if (!waiting.other.empty()) return "queued: " + waiting.other;
   if (waiting.paused) {
     return "queued: waits for " + queue + ", which is paused: fut queue resume " + view.record.spec.queue + " frees it";
   }

@@ -27,10 +27,14 @@ std::string encode_cause(const Cause& cause) {
   append_bytes(out, cause.error_class);
   append_bytes(out, cause.message);
   append_bytes(out, cause.stderr_tail);
-  if (cause.stdout_tail.empty() && !cause.retry_refused && cause.stacks.empty()) return out;
+  const bool is_cached = cause.cached_from.is_set() || !cause.cache_note.empty();
+  if (cause.stdout_tail.empty() && !cause.retry_refused && cause.stacks.empty() && !is_cached) return out;
   append_bytes(out, cause.stdout_tail);
   append_varint(out, cause.retry_refused ? 1 : 0);
   append_bytes(out, cause.stacks);
+  if (!is_cached) return out;
+  append_varint(out, cause.cached_from.value);
+  append_bytes(out, cause.cache_note);
   return out;
 }
 
@@ -49,6 +53,10 @@ std::optional<Cause> decode_cause(std::string_view encoded) {
     cause.stdout_tail = reader.bytes();
     cause.retry_refused = reader.varint() != 0;
     cause.stacks = reader.bytes();
+  }
+  if (!reader.at_end()) {
+    cause.cached_from = JobId{reader.varint()};
+    cause.cache_note = reader.bytes();
   }
   // Bytes after the last field belong to a later version of futured and are passed over.
   if (reader.failed()) return std::nullopt;

@@ -55,6 +55,8 @@ struct Rows {
   std::map<CallbackId, DeliveryRow> deliveries;
   std::map<JobId, WholeBatchRow> whole_batches;
   std::map<std::string, ScheduleRow> schedules;
+  std::map<JobId, std::shared_ptr<const CacheKey>> cache_keys;
+  std::map<JobId, std::pair<CacheEntryRow, std::shared_ptr<const CachedOutcome>>> cache;
   std::set<JobId> open;             // unfinished, and neither in the backlog nor delayed
   JobId newest;                     // that ever was
   std::uint64_t trimmed_until = 0;  // as SQLite would have it: no job below it is due that may go
@@ -78,6 +80,7 @@ StoredJob stored(const Rows& rows, const Job& job) {
   read.in_backlog = rows.in_backlog.contains(read.id);
   read.delayed = rows.waiting.contains(read.id);
   read.started = rows.started.contains(read.id);
+  if (const auto key = rows.cache_keys.find(read.id); key != rows.cache_keys.end()) read.cache_key = key->second;
   count_attempts(job, read);
   return read;
 }
@@ -123,6 +126,7 @@ class MemoryStore : public Store {
   Result<DelayedAnswer> claim(const DelayedClaim& claim) override;
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
   Result<BatchAnswer> read_batch(const BatchQuery& query) override;
+  Result<CacheAnswer> read_cache(const std::vector<JobId>& entries) override;
   Result<TrimAnswer> trim(const TrimQuestion& question) override;
   std::unique_ptr<StoreReader> reader() override { return std::make_unique<MemoryReader>(rows_); }
 
@@ -162,6 +166,24 @@ bool contradicts(const Rows& rows, const Batch& batch) {
   const auto has_used = [&](const KeyRow& row) { return find(rows, row.key).has_value(); };
   return std::ranges::any_of(batch.backlog_added, has_key) || std::ranges::any_of(batch.keys_added, has_used) ||
          std::ranges::any_of(batch.specs, has_spec);
+}
+
+void commit_cache(Rows& rows, const Batch& batch) {
+  for (const CacheKeyRow& row : batch.cache_keys_added) rows.cache_keys[row.job] = row.key;
+  for (const JobId job : batch.cache_keys_removed) rows.cache_keys.erase(job);
+  for (const CacheEntryRow& row : batch.cache_added) {
+    const Ending& ending = rows.jobs.at(row.job).ending;
+    CachedOutcome outcome{ending.state, nullptr, ending.result};
+    if (ending.cause) outcome.cause = std::make_shared<const Cause>(*ending.cause);
+    rows.cache[row.job] = {row, std::make_shared<const CachedOutcome>(std::move(outcome))};
+  }
+  for (const CacheUseRow& row : batch.cache_used) {
+    const auto entry = rows.cache.find(row.job);
+    if (entry == rows.cache.end()) continue;
+    entry->second.first.hits = row.hits;
+    entry->second.first.used_at = row.used_at;
+  }
+  for (const JobId job : batch.cache_removed) rows.cache.erase(job);
 }
 
 std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
@@ -241,6 +263,7 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
       rows.schedules.insert_or_assign(row.name, row);
     }
   }
+  commit_cache(rows, batch);
   if (batch.ids_reserved_until != 0) rows.ids_reserved_until = batch.ids_reserved_until;
   return std::nullopt;
 }
@@ -284,6 +307,7 @@ Result<Snapshot> MemoryStore::snapshot() {
     specs.insert(row.spec);
   }
   snapshot.specs = specs_of(rows, specs);
+  for (const auto& [job, entry] : rows.cache) snapshot.cache.push_back(entry.first);
   for (const auto& [job, row] : rows.cancels) {
     if (!is_terminal(rows.jobs.at(job).ending.state)) snapshot.cancels.push_back(row);
   }
@@ -356,6 +380,16 @@ Result<BatchAnswer> MemoryStore::read_batch(const BatchQuery& query) {
   const JobId end{query.first.value + query.count};
   for (auto job = rows_->jobs.lower_bound(query.first); job != rows_->jobs.end() && job->first < end; ++job) {
     answer.jobs.push_back({job->first, job->second.row.owner, job->second.ending.state});
+  }
+  return answer;
+}
+
+Result<CacheAnswer> MemoryStore::read_cache(const std::vector<JobId>& entries) {
+  const std::lock_guard lock(rows_->mutex);
+  CacheAnswer answer;
+  for (const JobId entry : entries) {
+    const auto found = rows_->cache.find(entry);
+    answer.push_back(found != rows_->cache.end() ? found->second.second : nullptr);
   }
   return answer;
 }

@@ -151,6 +151,9 @@ Result<ClaimAnswer> SqliteStore::claim(const Claim& claim) {
   Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
   if (!read) return read.error();
   answer.specs = *std::move(read);
+  std::vector<StoredJob*> jobs;
+  for (ClaimedJob& claimed : answer.jobs) jobs.push_back(&claimed.job);
+  if (const Status added = add_cache_keys(jobs, answer.specs); !added) return added.error();
   return answer;
 }
 

@@ -62,6 +62,7 @@ std::optional<CommitError> SqliteStore::commit(const Batch& batch) {
   if ((code & 0xff) == SQLITE_FULL && spend_reserve()) code = write(batch, step);
   if (code == SQLITE_OK) {
     remember(batch);
+    drop_unused_files();
     mark_ = step.mark;
     return std::nullopt;
   }
@@ -128,6 +129,8 @@ int SqliteStore::write_rows(const Batch& batch, std::uint64_t mark) {
   if (code == SQLITE_OK) code = write_callbacks(batch);
   if (code == SQLITE_OK) code = write_schedules(batch.schedules);
   if (code == SQLITE_OK) code = write_file_uses();
+  if (code == SQLITE_OK) code = write_cache_keys(batch);
+  if (code == SQLITE_OK) code = write_cache_entries(batch);
   if (code == SQLITE_OK && batch.ids_reserved_until != 0) {
     code = write_meta("ids_reserved_until", batch.ids_reserved_until);
   }
@@ -170,6 +173,8 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind_text(27, spec.fairness_key);
     statement.bind_text(28, spec.limit_key);
     statement.bind_text(29, needs);
+    statement.bind(30, encode_cache_terms(spec.cache));
+    statement.bind(31, spec.cache.ttl.count());
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const PoolRow& row : batch.pools) {

@@ -212,6 +212,9 @@ Result<DelayedAnswer> SqliteStore::claim(const DelayedClaim& claim) {
   Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
   if (!read) return read.error();
   answer.specs = *std::move(read);
+  std::vector<StoredJob*> jobs;
+  for (StoredJob& job : answer.jobs) jobs.push_back(&job);
+  if (const Status added = add_cache_keys(jobs, answer.specs); !added) return added.error();
   return answer;
 }
 

@@ -73,6 +73,9 @@ Result<LoadAnswer> SqliteStore::load(const std::vector<JobId>& ids) {
   Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
   if (!read) return read.error();
   answer.specs = *std::move(read);
+  std::vector<StoredJob*> jobs;
+  for (StoredJob& job : answer.jobs) jobs.push_back(&job);
+  if (const Status added = add_cache_keys(jobs, answer.specs); !added) return added.error();
   return answer;
 }
 

@@ -51,6 +51,15 @@ std::vector<Need> decode_needs(std::string_view encoded) {
   return needs;
 }
 
+// Bits, so that a later term needs no column.
+std::int32_t encode_cache_terms(const CacheTerms& terms) {
+  return (terms.enabled ? 1 : 0) | (terms.failures ? 2 : 0) | (terms.explain ? 4 : 0);
+}
+
+CacheTerms read_cache_terms(std::int64_t bits, Duration ttl) {
+  return {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, ttl};
+}
+
 SpecRow read_spec(const Execution& row) {
   JobSpec spec;
   spec.queue = row.bytes(1);
@@ -81,6 +90,7 @@ SpecRow read_spec(const Execution& row) {
   spec.fairness_key = row.bytes(26);
   spec.limit_key = row.bytes(27);
   spec.needs = decode_needs(row.bytes(28));
+  spec.cache = read_cache_terms(row.integer(29), Duration(row.integer(30)));
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 

@@ -323,7 +323,37 @@ CREATE TABLE semaphores (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};
+// The result cache: keys of jobs that have not ended; outcomes that are kept, each with what it needs of the job's row,
+// which may go before it.
+constexpr const char* kVersion8 = R"sql(
+ALTER TABLE specs ADD COLUMN cache INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE specs ADD COLUMN cache_ttl_ns INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE cache_keys (
+  job INTEGER PRIMARY KEY,
+  owner INTEGER NOT NULL,
+  task TEXT NOT NULL,
+  version TEXT NOT NULL,
+  digest BLOB NOT NULL
+);
+CREATE TABLE cache_entries (
+  job INTEGER PRIMARY KEY,
+  owner INTEGER NOT NULL,
+  task TEXT NOT NULL,
+  version TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  state INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  hits INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  used_at INTEGER NOT NULL,
+  cause BLOB,
+  result BLOB
+);
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
+                                 kVersion5, kVersion6, kVersion7, kVersion8};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +

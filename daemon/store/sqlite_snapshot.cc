@@ -16,6 +16,7 @@ Result<Snapshot> SqliteStore::snapshot() {
   if (const Status read = read_semaphores(snapshot); !read) return read.error();
   if (const Status read = read_resident(snapshot); !read) return read.error();
   if (const Status read = read_schedules(snapshot); !read) return read.error();
+  if (const Status read = read_cache_entries(snapshot); !read) return read.error();
   if (const Status read = read_cancels(snapshot); !read) return read.error();
   if (const Status read = read_callbacks(snapshot); !read) return read.error();
   return snapshot;
@@ -145,7 +146,9 @@ Status SqliteStore::read_resident(Snapshot& snapshot) {
   Result<std::vector<SpecRow>> read = read_specs(std::move(specs));
   if (!read) return read.error();
   snapshot.specs = *std::move(read);
-  return {};
+  std::vector<StoredJob*> jobs;
+  for (StoredJob& job : snapshot.resident) jobs.push_back(&job);
+  return add_cache_keys(jobs, snapshot.specs);
 }
 
 Status SqliteStore::read_cancels(Snapshot& snapshot) {

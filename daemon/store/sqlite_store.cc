@@ -119,7 +119,7 @@ Status SqliteStore::prepare() {
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
       {&writes_.spec, std::string("INSERT INTO specs (") + kSpecColumns +
-                          ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+                          ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.queue,
        "INSERT INTO queues (id, name, discipline, paused, options, draining, created_at) VALUES (?1,?2,?3,?4,?5,?6,?7) "
        "ON CONFLICT (id) DO UPDATE SET name = ?2, discipline = ?3, paused = ?4, options = ?5, draining = ?6, "
@@ -204,14 +204,16 @@ Status SqliteStore::prepare() {
     *insert = *std::move(prepared);
   }
   if (const Status prepared = retention_.prepare(database_); !prepared) return prepared;
+  if (const Status prepared = cache_.prepare(database_); !prepared) return prepared;
   if (const Status swept = sweep_files(); !swept) return swept;
   return read_key_filters();
 }
 
-// A file goes with the last job that it is of. One look-up a file, however many jobs there are.
+// A file goes with the last job, or kept outcome, that it is of. One look-up a file, however many jobs there are.
 Status SqliteStore::sweep_files() {
-  Result<Statement> used =
-      database_.prepare("SELECT 1 FROM file_uses u CROSS JOIN jobs j ON j.id = u.job WHERE u.digest = ? LIMIT 1");
+  Result<Statement> used = database_.prepare(
+      "SELECT 1 FROM file_uses u WHERE u.digest = ? AND (EXISTS (SELECT 1 FROM jobs j WHERE j.id = u.job) OR"
+      " EXISTS (SELECT 1 FROM cache_entries c WHERE c.job = -u.job)) LIMIT 1");
   if (!used) return used.error();
   Result<Statement> forget = database_.prepare("DELETE FROM file_uses WHERE digest = ?");
   if (!forget) return forget.error();

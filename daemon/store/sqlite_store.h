@@ -15,6 +15,7 @@
 #include "daemon/store/lock_file.h"
 #include "daemon/store/open_jobs.h"
 #include "daemon/store/reserve_file.h"
+#include "daemon/store/sqlite_cache.h"
 #include "daemon/store/sqlite_database.h"
 #include "daemon/store/sqlite_retention.h"
 #include "daemon/store/store.h"
@@ -52,6 +53,7 @@ class SqliteStore : public Store {
   Result<DelayedAnswer> claim(const DelayedClaim& claim) override;
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override;
   Result<BatchAnswer> read_batch(const BatchQuery& query) override;
+  Result<CacheAnswer> read_cache(const std::vector<JobId>& entries) override;
   Result<TrimAnswer> trim(const TrimQuestion& question) override;
   void tend() override;
   [[nodiscard]] bool wants_tending() const override { return short_of_space_ || is_checkpoint_due(); }
@@ -144,6 +146,16 @@ class SqliteStore : public Store {
   [[nodiscard]] Status settle_delayed(OpenJobs& open, std::uint64_t mark);
   [[nodiscard]] Status read_delayed(Snapshot& snapshot);
 
+  // The result cache: sqlite_cache.cc.
+  [[nodiscard]] int write_cache_keys(const Batch& batch);
+  [[nodiscard]] int write_cache_entries(const Batch& batch);
+  [[nodiscard]] int add_cache_entry(const CacheEntryRow& row);
+  [[nodiscard]] int read_files_of_entry(JobId entry, std::vector<Digest>& files);
+  [[nodiscard]] int remove_cache_entry(JobId entry);
+  void drop_unused_files();
+  [[nodiscard]] Status add_cache_keys(const std::vector<StoredJob*>& jobs, const std::vector<SpecRow>& specs);
+  [[nodiscard]] Status read_cache_entries(Snapshot& snapshot);
+
   // Schedules: sqlite_schedules.cc.
   [[nodiscard]] int write_schedules(const std::vector<ScheduleRow>& schedules);
   [[nodiscard]] Status read_schedules(Snapshot& snapshot);
@@ -178,6 +190,8 @@ class SqliteStore : public Store {
   Writes writes_;
   Reads reads_;
   Retention retention_;
+  CacheStatements cache_;
+  std::vector<Digest> unused_files_;  // when the batch that is being written is committed
   ReserveFile reserve_;
   const std::shared_ptr<ContentFiles> files_;
   StoredForms forms_{files_};  // of the last batch; one that was rolled back finds its files again

@@ -151,6 +151,8 @@ class Store {
   [[nodiscard]] virtual Result<DelayedAnswer> claim(const DelayedClaim& claim) = 0;
   [[nodiscard]] virtual Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) = 0;
   [[nodiscard]] virtual Result<BatchAnswer> read_batch(const BatchQuery& query) = 0;
+  // Outcomes that are kept for jobs that ask the same, by the jobs that had them.
+  [[nodiscard]] virtual Result<CacheAnswer> read_cache(const std::vector<JobId>& entries) = 0;
 
   // One small step of retention: removes what may go by these rules, each job with all that is said of it, durably, and
   // gives room back. Unfinished jobs stay, and those with a callback that is due or a batch that has not ended. An

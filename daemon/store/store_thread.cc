@@ -116,6 +116,11 @@ void StoreThread::execute(StoreAnswer& answer) {
     if (!read) return cannot_read(read.error());
     answer.batches.push_back(*std::move(read));
   }
+  if (!answer.questions.cache_reads.empty()) {
+    Result<CacheAnswer> cached = store_->read_cache(answer.questions.cache_reads);
+    if (!cached) return cannot_read(cached.error());
+    answer.cached = *std::move(cached);
+  }
   if (answer.questions.keys.empty()) return;
   Result<KeyAnswer> keys = store_->find_keys(answer.questions.keys);
   if (!keys) return cannot_read(keys.error());

@@ -25,11 +25,12 @@ struct StoreQuestions {
   std::vector<DelayedClaim> delayed_claims;
   std::vector<DeliveryClaim> delivery_claims;
   std::vector<BatchQuery> batches;
+  std::vector<JobId> cache_reads;
   std::optional<TrimQuestion> trim;  // one step; it never makes the answers to a batch wait
 
   [[nodiscard]] bool empty() const {
     return claims.empty() && loads.empty() && keys.empty() && delayed_claims.empty() && delivery_claims.empty() &&
-           batches.empty() && !trim;
+           batches.empty() && cache_reads.empty() && !trim;
   }
 };
 
@@ -46,6 +47,7 @@ struct StoreAnswer {
   std::vector<DelayedAnswer> delayed_claimed;
   std::vector<DeliveryClaimAnswer> deliveries_claimed;
   std::vector<BatchAnswer> batches;
+  CacheAnswer cached;
   bool short_of_space = false;  // Store::short_of_space
   // Of the step that this one asked for, when its batch was empty; else it is made behind it, and the next one tells.
   std::optional<Result<TrimAnswer>> trimmed;

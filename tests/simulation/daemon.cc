@@ -307,6 +307,7 @@ void Daemon::send_batch() {
   delayed_claims_ = std::exchange(effects_.delayed_claims, {});
   delivery_claims_ = std::exchange(effects_.delivery_claims, {});
   batch_queries_ = std::exchange(effects_.batch_queries, {});
+  cache_reads_ = std::exchange(effects_.cache_reads, {});
   deferred.registered = std::exchange(effects_.registered, {});
   deferred.deliveries = std::exchange(effects_.deliveries, {});
   deferred.accepted = std::exchange(effects_.accepted, {});
@@ -315,6 +316,7 @@ void Daemon::send_batch() {
   deferred.queues_put = std::exchange(effects_.queues_put, {});
   deferred.queues_purged = std::exchange(effects_.queues_purged, {});
   deferred.semaphores_put = std::exchange(effects_.semaphores_put, {});
+  deferred.caches_cleared = std::exchange(effects_.caches_cleared, {});
   deferred.offers = std::exchange(effects_.offers_after_commit, {});
   deferred.waits_told = std::exchange(effects_.waits_told, {});
   deferred_ = std::move(deferred);
@@ -363,6 +365,11 @@ bool Daemon::commit(Moment now, Disk disk) {
     if (!read.ok()) throw Violation("no batch: " + read.error().message);
     answer_->batches.push_back(std::move(*read));
   }
+  if (!cache_reads_.empty()) {
+    auto read = world_.store.read_cache(cache_reads_);
+    if (!read.ok()) throw Violation("no cache: " + read.error().message);
+    answer_->cached.emplace(event::CacheRead{std::exchange(cache_reads_, {}), std::move(*read)});
+  }
   load(std::exchange(loads_, {}), false);
   load(std::exchange(due_, {}), true);
   if (!keys_.empty()) {
@@ -393,6 +400,7 @@ void Daemon::take_answer(Moment now) {
   for (const effect::QueuePut& put : deferred.queues_put) world_.oracle.heard_queue(put.token);
   for (const effect::QueuePurged& purged : deferred.queues_purged) world_.oracle.heard_queue(purged.token);
   for (const effect::SemaphorePut& put : deferred.semaphores_put) world_.oracle.heard_queue(put.token);
+  for (const effect::CacheCleared& cleared : deferred.caches_cleared) world_.oracle.heard_queue(cleared.token);
   for (const effect::Registered& registered : deferred.registered) {
     world_.oracle.heard_registered(registered.token);
     world_.receivers.heard_registered(registered);
@@ -414,6 +422,7 @@ void Daemon::take_answer(Moment now) {
     step(event::DeliveriesClaimed{std::move(claimed)}, now);
   }
   for (BatchAnswer& batch : answer.batches) step(event::BatchRead{std::move(batch)}, now);
+  if (answer.cached) step(*std::move(answer.cached), now);
 }
 
 void Daemon::die(bool commit_landed) {

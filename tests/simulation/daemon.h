@@ -65,6 +65,7 @@ class Daemon {
     std::vector<effect::ScheduleChanged> schedules_changed;
     std::vector<effect::QueuePurged> queues_purged;
     std::vector<effect::SemaphorePut> semaphores_put;
+    std::vector<effect::CacheCleared> caches_cleared;
     std::vector<effect::Registered> registered;
     std::vector<effect::Deliver> deliveries;
     std::vector<effect::Offer> offers;
@@ -104,6 +105,7 @@ class Daemon {
   std::vector<DelayedClaim> delayed_claims_;
   std::vector<DeliveryClaim> delivery_claims_;
   std::vector<BatchQuery> batch_queries_;
+  std::vector<JobId> cache_reads_;
   std::vector<effect::Deliver> with_receivers_;
   Deferred deferred_;
   struct Answer {
@@ -113,6 +115,7 @@ class Daemon {
     std::vector<DelayedAnswer> delayed_claimed;
     std::vector<DeliveryClaimAnswer> deliveries_claimed;
     std::vector<BatchAnswer> batches;
+    std::optional<event::CacheRead> cached;
   };
   std::optional<Answer> answer_;  // the commit is done; the loop has not heard of it yet
   std::size_t steps_ = 0;

@@ -57,6 +57,7 @@ class History {
   void put_queue();
   void put_schedule();
   void purge_queue();
+  void clear_cache();
   [[nodiscard]] QueueOptions draw_limits();
   void put_semaphore(const std::string& name, std::uint32_t permits);
   void pass_time();
@@ -150,6 +151,7 @@ void History::draw_pools() {
   for (PoolSetup& pool : setup_.pools) pool.memory_bytes_max = memory_bytes_max;
   setup_.queues = {{"stack", Discipline::kLifo}, {"urgent", Discipline::kPriority}, {"side", Discipline::kFifo}};
   setup_.seed = random_.next();
+  if (random_.chance(300)) setup_.cache = {.bytes_max = 4'000, .entries_max = 3};
   setup_.window_bytes = random_.chance(700) ? static_cast<std::size_t>(random_.between(1, 40'000)) : 0;
 }
 
@@ -183,6 +185,10 @@ void History::draw_specs() {
     if (random_.chance(300)) spec.fairness_key = random_.chance(500) ? "one" : "two";
     for (const char* const semaphore : kSemaphores) {
       if (random_.chance(200)) spec.needs.push_back({semaphore, static_cast<std::uint32_t>(random_.between(1, 3))});
+    }
+    if (random_.chance(250)) {
+      spec.cache = {.enabled = true, .failures = random_.chance(300), .explain = random_.chance(300)};
+      if (random_.chance(300)) spec.cache.ttl = random_.duration(milliseconds(1), seconds(3));
     }
     std::vector<CallbackSpec> callbacks;
     for (std::uint64_t left = random_.chance(400) ? 1 + random_.below(4) : 0; left > 0; --left) {
@@ -233,6 +239,11 @@ void History::submit() {
   }
   submit.waits = random_.chance(400);
   if (random_.chance(200)) add_keys(submit);
+  if (submit.spec.cache.enabled && !random_.chance(50)) {
+    for (std::size_t i = 0; i < submit.ends.size(); ++i) {
+      submit.cache_digests.emplace_back(32, static_cast<char>('a' + random_.below(5)));
+    }
+  }
   oracle_.asked_submit(submit.token, static_cast<std::uint32_t>(submit.ends.size()), submit.keys);
   say("submit %lu: %u to %s, task \"%s\"\n", submit.token, count, submit.spec.queue.c_str(), submit.spec.task.c_str());
   daemon_->request(std::move(submit));
@@ -310,6 +321,13 @@ void History::purge_queue() {
   daemon_->request(std::move(purge));
 }
 
+void History::clear_cache() {
+  event::ClearCache clear{++token_, {random_.chance(500) ? 0u : 1000u}, random_.chance(500), "work"};
+  oracle_.asked_clear(token_);
+  say("clear cache\n");
+  daemon_->request(std::move(clear));
+}
+
 QueueOptions History::draw_limits() {
   QueueOptions options;
   if (random_.chance(400)) options.concurrency_max = static_cast<std::uint32_t>(random_.between(1, 3));
@@ -332,6 +350,7 @@ void History::put_semaphore(const std::string& name, std::uint32_t permits) {
 
 void History::put_queue() {
   if (random_.chance(100)) return purge_queue();
+  if (random_.chance(50)) return clear_cache();
   if (random_.chance(300)) {
     return put_semaphore(kSemaphores[random_.below(kSemaphores.size())],
                          static_cast<std::uint32_t>(random_.between(1, 4)));

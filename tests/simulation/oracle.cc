@@ -1,6 +1,7 @@
 #include "tests/simulation/oracle.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/limits.h"
 
@@ -138,7 +139,8 @@ void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
     facts.spec = specs_.at(row.spec);
     facts.born_in = life_;
     const JobSpec& spec = *facts.spec;
-    waiting_[lane_of(spec)].emplace(key_of(spec, row.id), row.id);
+    // One that waits for the same one's outcome is passed by.
+    if (!spec.cache.enabled) waiting_[lane_of(spec)].emplace(key_of(spec, row.id), row.id);
   }
   for (; delayed_seen_ < rows.delayed_added.size(); ++delayed_seen_) {
     const DelayedKey& key = rows.delayed_added[delayed_seen_];
@@ -243,6 +245,13 @@ void Oracle::took(const Fence& fence, std::uint64_t memory_bytes_max) {
   }
   const bool first = facts.attempts.emplace(fence, Attempt{.text = {}, .memory = memory}).second;
   hold(first, name(fence) + " is taken twice");
+  for (const auto& [other, those] : facts_) {
+    if (was_cleared_ || !facts.cache_key || other == fence.job || !those.cache_key || those.end) continue;
+    if (*those.cache_key != *facts.cache_key) continue;
+    for (const auto& [run, attempt] : those.attempts) {
+      hold(attempt.run != Run::kTaken, name(fence) + " starts while " + name(run) + " computes the same");
+    }
+  }
   ++facts.takes;
   hold(!facts.spec->at_most_once || facts.takes == 1, name(fence) + " is taken again, but at most once");
 }
@@ -282,11 +291,13 @@ void Oracle::committed(const Batch& batch) {
     facts_[key.job].was_delayed = true;
   }
   for (const DelayedKey& key : batch.delayed_removed) facts_[key.job].delayed_on_disk.reset();
+  for (const CacheKeyRow& row : batch.cache_keys_added) facts_[row.job].cache_key = row.key;
   for (const AttemptRow& row : batch.attempts) went_on(row);
   for (const JobRow& row : batch.jobs) {
     if (is_terminal(row.ending.state)) ended(facts_[row.id], row.id, row.ending);
   }
   for (const OutcomeRow& row : batch.outcomes) ended(facts_[row.id], row.id, row.ending);
+  for (const JobId job : std::exchange(cached_ends_, {})) check_cached(job);
   if (in_flight_ == &batch) in_flight_ = nullptr;
 }
 
@@ -345,9 +356,25 @@ void Oracle::ended(Facts& facts, JobId job, const Ending& ending) {
   hold(!facts.end, name(job) + " ends a second time");
   hold(facts.is_committed, name(job) + " ends, but was never stored");
   facts.end = Told{ending.state, ending.cause ? ending.cause->kind : CauseKind::kNone, ending.attempt, ending.epoch,
-                   ending.result};
+                   ending.result, ending.cause ? ending.cause->cached_from : JobId{}};
   ++ended_jobs_;
+  if (facts.end->cached_from.is_set()) cached_ends_.push_back(job);
   check_end(facts, job, *facts.end);
+}
+
+// It has the outcome of a job that ran, was asked the same by the same user, and never another.
+void Oracle::check_cached(JobId job) const {
+  const Facts& facts = facts_.at(job);
+  const auto found = facts_.find(facts.end->cached_from);
+  const std::string who = name(job) + " has the outcome of " + name(facts.end->cached_from);
+  hold(found != facts_.end() && found->second.end, who + ", which has not ended");
+  const Facts& source = found->second;
+  hold(!source.end->cached_from.is_set(), who + ", which did not run");
+  hold(source.end->state == facts.end->state && source.end->result == facts.end->result, who + ", but another one");
+  hold(facts.spec->cache.enabled && source.spec->task == facts.spec->task, who + ", which was asked something else");
+  hold(!facts.cache_key || !source.cache_key || *facts.cache_key == *source.cache_key,
+       who + ", which has another key");
+  hold(facts.end->state == JobState::kSucceeded || facts.spec->cache.failures, who + ", which failed");
 }
 
 void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
@@ -366,6 +393,7 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
   }
   hold(!facts.must_stop || end.state == JobState::kCancelled || end.cause == CauseKind::kTotalTimeout,
        who + ", after somebody was told that it stops");
+  if (end.cached_from.is_set()) return;  // check_cached()
   switch (end.state) {
     case JobState::kSucceeded:
       hold(attempt != nullptr && attempt->run == Run::kSucceeded, who + ", which did not succeed");
@@ -440,7 +468,7 @@ void Oracle::daemon_started(const Snapshot&) {
     if (!facts.is_committed || facts.end || facts.delayed_until || facts.was_delayed) continue;
     const JobSpec& spec = *facts.spec;
     // One that ran before may be waiting for its next attempt.
-    if (facts.takes > 0) continue;
+    if (facts.takes > 0 || spec.cache.enabled) continue;
     waiting_[{spec.queue, spec.pool}].emplace(key_of(spec, job), job);
   }
 }
@@ -476,7 +504,8 @@ void Oracle::at_rest(StoreReader& reader) const {
 // What happened to a job can be told from first to last; one that simply succeeded costs no row.
 void Oracle::check_history(JobId job, const JobRecord& record) const {
   const Ending& ending = record.ending;
-  const bool simple = ending.state == JobState::kSucceeded && ending.attempt == 1;
+  const bool is_cached = ending.cause && ending.cause->cached_from.is_set();
+  const bool simple = ending.state == JobState::kSucceeded && ending.attempt == 1 && !is_cached;
   hold(!simple || record.attempts.empty(), name(job) + " succeeded at once and has rows of attempts");
   std::uint32_t last = 0;
   std::size_t ends = 0;

@@ -30,6 +30,10 @@ class Oracle {
   // A purge is answered by its last step, which a timer brings.
   [[nodiscard]] bool owes_answers() const { return !open_queues_.empty(); }
   void asked_schedule(Token token) { open_queues_.insert(token); }
+  void asked_clear(Token token) {
+    open_queues_.insert(token);
+    was_cleared_ = true;
+  }
   void heard_schedule(Token token);
   // Its wall clock only goes forward, so that no firing's time comes twice.
   void clock_is_steady(bool steady) { clock_is_steady_ = steady; }
@@ -88,6 +92,7 @@ class Oracle {
     std::uint32_t attempt = 0;
     Epoch epoch;
     std::string result;
+    JobId cached_from;
   };
   struct Facts {
     std::shared_ptr<const JobSpec> spec;
@@ -107,6 +112,7 @@ class Oracle {
     std::optional<WallTime> delayed_on_disk;  // as committed
     bool was_delayed = false;
     std::optional<Told> end;
+    std::shared_ptr<const CacheKey> cache_key;  // while it has not ended
   };
   using LaneName = std::pair<std::string, std::string>;
   struct AskedSubmit {
@@ -122,6 +128,7 @@ class Oracle {
   [[nodiscard]] std::uint64_t more_memory(const Facts& facts, std::uint64_t before) const;
   void ended(Facts& facts, JobId job, const Ending& ending);
   void check_history(JobId job, const JobRecord& record) const;
+  void check_cached(JobId job) const;
   void check_end(const Facts& facts, JobId job, const Told& end) const;
   [[nodiscard]] bool ended_in_core(JobId job) const;
   void waiting_forget(JobId job);
@@ -161,6 +168,8 @@ class Oracle {
   std::size_t released_seen_ = 0;
   std::size_t schedules_seen_ = 0;
   bool clock_is_steady_ = true;
+  std::vector<JobId> cached_ends_;  // of the batch that is being committed
+  bool was_cleared_ = false;        // at some time
   std::map<std::string, ScheduleRow> schedules_;  // committed; also what is removed
 };
 

@@ -54,6 +54,7 @@ SpecRow spec_row(std::uint64_t id, const std::string& queue) {
   spec.fairness_key = "tenant ä";
   spec.limit_key = "db=1";
   spec.needs = {{"gpu one", 2}, {"license=x", 1}};
+  spec.cache = {.enabled = false, .failures = true, .explain = true, .ttl = std::chrono::seconds(77)};
   CallbackSpec callback;
   callback.condition = CompletionCondition::kNotSucceeded;
   callback.lane = 7;
@@ -167,6 +168,7 @@ std::string text(const JobSpec& spec) {
       << " to " << spec.retry_memory_bytes_max << " kept " << spec.retention.count() << (spec.front ? " front" : "");
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
+  out << " cache " << spec.cache.enabled << spec.cache.failures << spec.cache.explain << spec.cache.ttl.count();
   out << " fair " << spec.fairness_key << " limit " << spec.limit_key;
   for (const Need& need : spec.needs) out << " needs " << need.permits << ' ' << need.semaphore;
   out << ")";

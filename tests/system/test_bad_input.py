@@ -65,7 +65,6 @@ def test_waiting_for_an_unknown_job_says_so_and_ends(api):
 def test_a_field_that_is_not_built_is_refused_by_name(api):
     words = api.words
     unbuilt = {
-        "cache": words.CachePolicy(enabled=True),
         "durable_segments": True,
     }
     for field, value in unbuilt.items():
@@ -74,7 +73,7 @@ def test_a_field_that_is_not_built_is_refused_by_name(api):
 
 def test_a_call_that_is_not_built_is_refused_by_name(api):
     words = api.words
-    refused(lambda: api.call("Cache", "Stats", words.CacheStatsRequest()), UNIMPLEMENTED, "Cache")
+    refused(lambda: api.call("Events", "List", words.ListEventsRequest()), UNIMPLEMENTED, "Events")
 
 
 UNKNOWN = b"\x98\x06\x01"  # field 99, which no message of the API has: 1

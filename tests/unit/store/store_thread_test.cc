@@ -42,6 +42,7 @@ class TestStore : public Store {
   Result<DelayedAnswer> claim(const DelayedClaim& claim) override { return under_->claim(claim); }
   Result<DeliveryClaimAnswer> claim(const DeliveryClaim& claim) override { return under_->claim(claim); }
   Result<BatchAnswer> read_batch(const BatchQuery& query) override { return under_->read_batch(query); }
+  Result<CacheAnswer> read_cache(const std::vector<JobId>& entries) override { return under_->read_cache(entries); }
   Result<TrimAnswer> trim(const TrimQuestion&) override { return TrimAnswer{.trimmed_until = 7}; }
   void tend() override {
     if (orders_->tended != nullptr) std::exchange(orders_->tended, nullptr)->set_value();

@@ -118,6 +118,8 @@ struct JobInfo {
   std::uint32_t attempts = 0;
   std::uint64_t retry_of = 0;
   std::uint64_t retried_by = 0;
+  bool from_cache = false;
+  std::string cache_note;
   std::uint64_t parent_id = 0;
   std::uint64_t batch_id = 0;
   std::uint64_t payload_bytes = 0;
@@ -195,6 +197,29 @@ struct CallbackInfo {
 struct CallbackPage {
   std::vector<CallbackInfo> callbacks;
   std::string next_page_token;  // "" = that was all
+};
+
+// An outcome that is kept for jobs that ask the same.
+struct CacheEntryInfo {
+  std::string task;  // "" = a command
+  std::string task_version;
+  std::string key;         // 64 hexadecimal digits
+  std::uint64_t job_id = 0;  // whose outcome it is
+  std::uint64_t bytes = 0;
+  std::uint64_t hits = 0;
+  std::int64_t created_us = 0;
+  std::int64_t expires_us = 0;  // 0 = never
+};
+
+// Counts since the daemon's start, but for the first three.
+struct CacheStatsInfo {
+  std::uint64_t entries = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t bytes_max = 0;
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+  std::uint64_t joined = 0;  // jobs that waited for the same one
+  std::uint64_t evicted = 0;
 };
 
 struct SemaphoreInfo {

@@ -289,6 +289,10 @@ class Client {
   SemaphoreInfo set_semaphore(const std::string& name, std::uint32_t permits) const;  // makes or resizes
   [[nodiscard]] std::vector<SemaphoreInfo> semaphores() const;
   void delete_semaphore(const std::string& name) const;  // refused while jobs need it
+  // ---- The result cache. `task` "" = all. Of the caller's; root and the daemon's own user see everybody's.
+  [[nodiscard]] std::vector<CacheEntryInfo> cache_entries(const std::string& task = {}) const;  // newest first
+  [[nodiscard]] CacheStatsInfo cache_stats() const;
+  std::uint64_t clear_cache(const std::string& task = {}) const;  // how many entries went
   // ---- Schedules. Those that name one throw Error(kNotFound) when there is none.
   Schedule put_schedule(const Schedule& schedule) const;  // new, or in the place of the one with its name
   [[nodiscard]] Schedule schedule(const std::string& name) const;

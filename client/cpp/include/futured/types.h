@@ -172,6 +172,16 @@ struct CompletionCallback {
   [[nodiscard]] static CompletionCallback follow_up(std::string task);
 };
 
+// JobOptions::cache. What stands for "the same arguments", and for how long.
+struct CacheOptions {
+  Milliseconds ttl{0};                      // 0 = until it is evicted
+  std::vector<std::uint32_t> ignored_parts;  // that do not count, from 0
+  std::vector<std::string> ignored_fields;   // members of part 0, a JSON object, that do not count
+  std::string key;                           // instead of the arguments; "" = none
+  bool failures = false;                     // an error of the task is kept, too
+  bool explain = false;                      // Outcome::cache_note says hit or miss, and why
+};
+
 // What is asked of every job that is submitted with it.
 struct JobOptions {
   std::string queue;  // "" = "default"
@@ -196,8 +206,10 @@ struct JobOptions {
   std::int64_t output_bytes_max = 0;
   std::uint64_t parent_id = 0;
   std::vector<CompletionCallback> callbacks;  // at most 16
-  // A job of the same task, version and arguments that has succeeded gives its result, and this one does not run.
+  // A job of the same task, version and arguments that has succeeded gives its result, and this one does not run; one
+  // that is on its way is waited for. What follows says more of it, and is refused without it.
   bool cache = false;
+  CacheOptions caching;
 
   // false: the daemon does not send outcomes unasked; a future of such a job asks when somebody waits for it.
   // Right for jobs that outlive their submitter.
@@ -224,6 +236,7 @@ struct Outcome {
   std::uint64_t result_bytes = 0;
   Cause cause;
   bool from_cache = false;  // another job's result (JobOptions::cache)
+  std::string cache_note;   // CacheOptions::explain
 
   [[nodiscard]] bool succeeded() const { return state == JobState::kSucceeded; }
 };

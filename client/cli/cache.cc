@@ -1,0 +1,116 @@
+// fut cache: what is kept of outcomes, how well that goes, and forgetting it.
+#include <memory>
+
+#include "client/cli/cli.h"
+#include "client/cli/input.h"
+#include "client/cli/text.h"
+
+namespace futured::cli {
+
+namespace {
+
+struct Options {
+  std::string task;
+};
+
+Json json_of(const client::CacheEntryInfo& entry) {
+  return {{"task", entry.task},       {"task_version", entry.task_version}, {"key", entry.key},
+          {"job_id", entry.job_id},   {"bytes", entry.bytes},               {"hits", entry.hits},
+          {"created_us", entry.created_us}, {"expires_us", entry.expires_us}};
+}
+
+void print_entries(const std::vector<client::CacheEntryInfo>& entries, bool json) {
+  Table table({"JOB", "TASK", "VERSION", "KEY", "BYTES", "HITS", "CREATED", "EXPIRES"});
+  for (const client::CacheEntryInfo& entry : entries) {
+    if (json) {
+      print_json(json_of(entry));
+      continue;
+    }
+    const auto or_dash = [](const std::string& text) { return text.empty() ? std::string("-") : text; };
+    table.add({std::to_string(entry.job_id), entry.task.empty() ? "(command)" : entry.task,
+               or_dash(entry.task_version), entry.key.substr(0, 12), bytes_text(static_cast<std::int64_t>(entry.bytes)),
+               std::to_string(entry.hits), time_text(entry.created_us), or_dash(time_text(entry.expires_us))});
+  }
+  if (!json) table.print();
+}
+
+void add_task_option(CLI::App& verb, Options& options, const char* what) {
+  verb.add_option("--task", options.task, what);
+}
+
+void add_cache_ls(CLI::App& cache, Globals& globals) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& list = *cache.add_subcommand("ls", "List what is kept, newest first");
+  add_task_option(list, *options, "Of this task only");
+  list.footer("Examples:\n  fut cache ls\n  fut cache ls --task sum --json | jq .hits\n");
+  list.callback([&globals, options] {
+    globals.action = [&globals, options] {
+      require_utf8("--task", options->task);
+      print_entries(connect(globals).cache_entries(options->task), globals.json);
+      return kOk;
+    };
+  });
+}
+
+void add_cache_stats(CLI::App& cache, Globals& globals) {
+  CLI::App& stats = *cache.add_subcommand("stats", "Tell how much is kept, and how often it was of use");
+  stats.footer("Counts are since the daemon's start.\n\nExamples:\n  fut cache stats\n  fut cache stats --json | jq .hits\n");
+  stats.callback([&globals] {
+    globals.action = [&globals] {
+      const client::CacheStatsInfo told = connect(globals).cache_stats();
+      const std::pair<const char*, std::uint64_t> counts[] = {
+          {"entries", told.entries}, {"bytes", told.bytes},   {"bytes_max", told.bytes_max}, {"hits", told.hits},
+          {"misses", told.misses},   {"joined", told.joined}, {"evicted", told.evicted}};
+      Json json;
+      Table table({"WHAT", "COUNT"});
+      for (const auto& [name, count] : counts) {
+        json[name] = count;
+        table.add({name, std::to_string(count)});
+      }
+      if (globals.json) {
+        print_json(json);
+      } else {
+        table.print();
+      }
+      return kOk;
+    };
+  });
+}
+
+void add_cache_clear(CLI::App& cache, Globals& globals) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& clear = *cache.add_subcommand("clear", "Forget what is kept, and what is being computed");
+  add_task_option(clear, *options, "Of this task only");
+  clear.footer("Examples:\n  fut cache clear --task sum\n  fut cache clear\n");
+  clear.callback([&globals, options] {
+    globals.action = [&globals, options] {
+      require_utf8("--task", options->task);
+      const std::uint64_t removed = connect(globals).clear_cache(options->task);
+      if (globals.json) {
+        print_json(Json{{"removed", removed}});
+      } else {
+        print("removed " + std::to_string(removed) + "\n");
+      }
+      return kOk;
+    };
+  });
+}
+
+}  // namespace
+
+void add_cache(CLI::App& app, Globals& globals) {
+  CLI::App& cache = *app.add_subcommand("cache", "Outcomes kept for jobs that ask the same: list, count and forget");
+  cache.require_subcommand(1);
+  cache.fallthrough();
+  add_cache_ls(cache, globals);
+  add_cache_stats(cache, globals);
+  add_cache_clear(cache, globals);
+  cache.footer(
+      "Examples:\n"
+      "  fut call --cache sum '[1, 2]'\n"
+      "  fut run --cache-key nightly-report --cache-ttl 12h -- ./report.sh\n"
+      "  fut cache ls\n"
+      "  fut cache clear --task sum\n");
+}
+
+}  // namespace futured::cli
