@@ -92,6 +92,14 @@ inline constexpr std::uint64_t kDelayedClaimBytesMax = 4 * 1024 * 1024;  // payl
 inline constexpr std::int64_t kWallCheckNs =
     1'000'000'000;  // the clock may be set: while a job waits for it, it is read
 
+// Dependencies. A blocked job is resident: about 400 bytes, its payload, and 120 bytes for each dependency.
+inline constexpr std::size_t kDependenciesPerJobMax = 1'000;
+inline constexpr std::size_t kBlockedJobsMax = 256 * 1024;
+inline constexpr std::size_t kBlockedBytesMax = 256 * 1024 * 1024;  // of them, payloads included
+inline constexpr std::size_t kOpenDependenciesMax = 512 * 1024;     // of all blocked jobs
+inline constexpr std::size_t kNamedEventsMax = 10'000;              // that are set or waited for
+inline constexpr std::uint32_t kParentsGapMax = 64;                 // parents so near to each other are read at once
+
 // Schedules.
 inline constexpr std::size_t kSchedulesMax = 10'000;
 inline constexpr std::size_t kSchedulePayloadBytesMax = 64 * 1024;  // of one; all of them stay in memory

@@ -45,6 +45,7 @@ ClientState::ClientState(std::string daemon_address, const ConnectOptions& conne
       queues(api::Queues::NewStub(channel)),
       schedules(api::Schedules::NewStub(channel)),
       semaphores(api::Semaphores::NewStub(channel)),
+      named_events(api::Events::NewStub(channel)),
       pools(api::Pools::NewStub(channel)),
       workers(api::Workers::NewStub(channel)),
       admin(api::Admin::NewStub(channel)),

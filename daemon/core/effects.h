@@ -108,6 +108,11 @@ struct SemaphorePut {
   std::string name;
 };
 
+// A named event was set or cleared.
+struct EventPut {
+  Token token = 0;
+};
+
 struct Registered {
   Token token = 0;
   CallbackId id;
@@ -182,6 +187,7 @@ struct Effects {
   std::vector<effect::QueuePurged> queues_purged;
   std::vector<effect::QueueDeleted> queues_deleted;
   std::vector<effect::SemaphorePut> semaphores_put;
+  std::vector<effect::EventPut> events_put;
   std::vector<effect::Offer> offers_after_commit;
   std::vector<effect::Change> changes;
   std::vector<effect::Registered> registered;
@@ -210,7 +216,7 @@ struct Effects {
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {
     return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() &&
-           queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() &&
+           queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() && events_put.empty() &&
            offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
            deliveries.empty();
   }

@@ -131,7 +131,8 @@ struct Lane {
   std::map<std::int64_t, JobList> ready;  // by rank; in a list by order
   Job* came_back = nullptr;  // the last job put among others, not behind them: the next such job belongs near it
   std::size_t ready_jobs = 0;
-  std::size_t resident_jobs = 0;   // ready, delayed, offered or taken
+  std::size_t resident_jobs = 0;   // ready, delayed, blocked, offered or taken
+  std::size_t blocked_jobs = 0;    // of them
   std::uint64_t delayed_jobs = 0;  // on disk, until their time comes
 
   std::uint64_t backlog_jobs = 0;       // rows in the store that no claim has brought in

@@ -20,6 +20,7 @@ enum class Phase : std::uint8_t {
   kFree,     // not a job
   kReady,    // in its lane's order
   kDelayed,  // in the timers, until its next attempt
+  kBlocked,  // waits for its dependencies (dependencies.h)
   kOffered,  // among its slot's offers; the worker may have taken it
   kTaken,    // the same, and known to be taken
 };

@@ -84,10 +84,11 @@ std::size_t Scheduler::cancel_ready(const QueueState& queue, std::size_t most, M
   return count;
 }
 
-// Those that wait for their next attempt are in no list of their lane.
+// Those that wait for their next attempt, or for other jobs, are in no list of their lane.
 std::size_t Scheduler::cancel_delayed(const QueueState& queue, std::size_t most, Moment now, Effects& effects) {
   const auto is_delayed = [&](const Job& job) {
-    return job.lane->queue == &queue && job.phase == Phase::kDelayed && !job.slot.is_set();
+    const bool waits = job.phase == Phase::kDelayed || job.phase == Phase::kBlocked;
+    return job.lane->queue == &queue && waits && !job.slot.is_set();
   };
   std::size_t resident = 0;
   for (const auto& [key, lane] : lanes_) {
@@ -112,7 +113,8 @@ bool Scheduler::has_queued(const QueueState& queue) const {
   if (std::ranges::any_of(lanes_, has)) return true;
   bool found = false;
   jobs_.for_each([&](const Job& job) {
-    found = found || (job.lane->queue == &queue && job.phase == Phase::kDelayed && !job.slot.is_set());
+    const bool waits = job.phase == Phase::kDelayed || job.phase == Phase::kBlocked;
+    found = found || (job.lane->queue == &queue && waits && !job.slot.is_set());
   });
   return found;
 }

@@ -117,6 +117,44 @@ struct SemaphoreRow {
   bool operator==(const SemaphoreRow&) const = default;
 };
 
+// Values are stored.
+enum class DependencyState : std::uint8_t {
+  kOpen = 0,
+  kHolds = 1,
+  kVoid = 2,  // its job ended before it held, or because it never will
+};
+
+// One dependency of a job.
+struct DependencyRow {
+  JobId job;
+  std::uint32_t number = 0;  // among those of the job, from 0
+  Dependency on;
+  DependencyState state = DependencyState::kOpen;
+
+  bool operator==(const DependencyRow&) const = default;
+};
+
+struct DependencyClosed {
+  JobId job;
+  std::uint32_t number = 0;
+  DependencyState state = DependencyState::kHolds;
+};
+
+struct DependencyKey {
+  JobId job;
+  std::uint32_t number = 0;
+
+  auto operator<=>(const DependencyKey&) const = default;
+};
+
+// A named event that is set. One that is not has no row.
+struct NamedEventRow {
+  std::string name;
+  WallTime set_at;
+
+  bool operator==(const NamedEventRow&) const = default;
+};
+
 // Pools are configured, not stored; the store only remembers which number stands for which name.
 struct PoolRow {
   PoolId id;
@@ -222,6 +260,10 @@ struct Batch {
   std::vector<DeliveryRow> deliveries;       // in this order: a later one with the same id holds
   std::vector<WholeBatchRow> whole_batches;  // likewise
   std::vector<ScheduleRow> schedules;        // in this order: a later one with the same name holds
+  std::vector<DependencyRow> dependencies;   // none of them is known
+  std::vector<DependencyClosed> dependencies_closed;  // after them
+  std::vector<NamedEventRow> events_set;           // inserted, or replaced by name
+  std::vector<std::string> events_cleared;         // names that none of `events_set` has
   std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
@@ -230,7 +272,8 @@ struct Batch {
            starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
            backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
            deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
-           whole_batches.empty() && schedules.empty() && ids_reserved_until == 0;
+           whole_batches.empty() && schedules.empty() && dependencies.empty() && dependencies_closed.empty() &&
+           events_set.empty() && events_cleared.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -360,6 +403,8 @@ struct Snapshot {
   std::vector<DeliveryLane> deliveries;        // lanes with deliveries that are kDelivering
   std::vector<CallbackRow> waiting_callbacks;  // registered later, and kWaiting
   std::vector<WholeBatchRow> whole_batches;    // that have not ended
+  std::vector<DependencyRow> dependencies;     // that are open: those of unfinished jobs; ascending (job, number)
+  std::vector<NamedEventRow> events;           // ascending names
 };
 
 // One for each key asked, in that order; empty: nobody has used it.

@@ -124,6 +124,7 @@ class Loop {
   [[nodiscard]] bool is_full(const std::string& queue) const;
   void put_semaphore(event::PutSemaphore put, SemaphoreReply reply);
   void drop_semaphore(event::DropSemaphore drop, SemaphoreReply reply);
+  void put_event(event::PutEvent put, EventReply reply);
   // Loads the pool's plugins anew. Answered when its next workers will have them, or why they will not.
   using ReloadReply = std::function<void(const Status&)>;
   void reload_pool(std::string pool, ReloadReply reply);
@@ -197,6 +198,7 @@ class Loop {
     std::vector<effect::QueuePurged> queues_purged;
     std::vector<effect::QueueDeleted> queues_deleted;
     std::vector<effect::SemaphorePut> semaphores_put;
+    std::vector<effect::EventPut> events_put;
     std::vector<effect::Offer> offers;
     std::vector<effect::Change> changes;
     std::vector<pool::SlotCursor> cursors;
@@ -280,6 +282,7 @@ class Loop {
   std::unordered_map<Token, PurgeReply> owed_purges_;
   std::unordered_map<Token, DeleteReply> owed_deletes_;
   std::unordered_map<Token, SemaphoreReply> owed_semaphores_;
+  std::unordered_map<Token, EventReply> owed_events_;
   std::unordered_map<Token, RegisterReply> owed_registers_;
   std::unordered_map<Token, ReplayReply> owed_replays_;
   std::map<std::string, ReloadReply> owed_reloads_;  // by pool

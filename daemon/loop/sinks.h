@@ -58,6 +58,7 @@ using ScheduleReply = std::function<void(const Result<ScheduleRow>&)>;
 using PurgeReply = std::function<void(const Result<std::uint64_t>&)>;  // how many were cancelled
 using DeleteReply = std::function<void(const Status&)>;
 using SemaphoreReply = std::function<void(const Status&)>;
+using EventReply = std::function<void(const Status&)>;
 
 // Output of a running job, as it comes.
 struct OutputChunk {

@@ -139,6 +139,7 @@ Status add_follow_up(const api::FollowUp& follow_up, const std::string& field, c
   if (follow_up.spec().task().empty()) return invalid(field + ".spec.task", "required: a follow-up is a task");
   if (follow_up.spec().start_at_us() != 0) return unbuilt(field + ".spec.start_at_us");
   if (follow_up.spec().start_after_ms() != 0) return unbuilt(field + ".spec.start_after_ms");
+  if (!follow_up.spec().dependencies().empty()) return unbuilt(field + ".spec.dependencies");
   const auto job = to_spec(follow_up.spec(), names);
   if (!job.ok()) return job.error().in(field);
   follow_up.spec().SerializeToString(&spec.body);

@@ -75,6 +75,10 @@ Status add_work(const api::Schedule& asked, const CallbackNames& names, event::P
   if (asked.spec().start_at_us() != 0 || asked.spec().start_after_ms() != 0) {
     return invalid("schedule.spec.start_at_us", "the schedule says when its jobs start; leave it out");
   }
+  if (!asked.spec().dependencies().empty() || !asked.item().dependencies().empty()) {
+    return unbuilt("schedule.spec.dependencies");
+  }
+  if (!asked.item().alias().empty()) return unbuilt("schedule.item.alias");
   auto spec = to_spec(asked.spec(), names);
   if (!spec.ok()) return spec.error().in("schedule");
   put.spec = *std::move(spec);

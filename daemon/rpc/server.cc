@@ -26,6 +26,7 @@
 #include "daemon/rpc/schedules_service.h"
 #include "daemon/rpc/segment_server.h"
 #include "daemon/rpc/segments_service.h"
+#include "daemon/rpc/events_service.h"
 #include "daemon/rpc/semaphores_service.h"
 #include "daemon/rpc/unbuilt_service.h"
 #include "segment/socket_protocol.h"
@@ -120,6 +121,7 @@ class Server::Impl {
     builder.RegisterService(&schedules_);
     builder.RegisterService(&pools_);
     builder.RegisterService(&semaphores_);
+    builder.RegisterService(&events_);
     builder.RegisterService(&workers_);
     builder.RegisterService(&admin_);
     builder.RegisterService(&segments_);
@@ -200,6 +202,7 @@ class Server::Impl {
   SchedulesService schedules_{front_};
   PoolsService pools_{front_};
   SemaphoresService semaphores_{front_};
+  EventsService events_{front_};
   WorkersService workers_{front_};
   AdminService admin_{front_};
   SegmentsService segments_{front_};

@@ -18,6 +18,7 @@ Result<Snapshot> SqliteStore::snapshot() {
   if (const Status read = read_schedules(snapshot); !read) return read.error();
   if (const Status read = read_cancels(snapshot); !read) return read.error();
   if (const Status read = read_callbacks(snapshot); !read) return read.error();
+  if (const Status read = read_dependencies(snapshot); !read) return read.error();
   return snapshot;
 }
 

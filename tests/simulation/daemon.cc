@@ -251,6 +251,7 @@ void Daemon::send_batch() {
   deferred.queues_put = std::exchange(effects_.queues_put, {});
   deferred.queues_purged = std::exchange(effects_.queues_purged, {});
   deferred.semaphores_put = std::exchange(effects_.semaphores_put, {});
+  deferred.events_put = std::exchange(effects_.events_put, {});
   deferred.offers = std::exchange(effects_.offers_after_commit, {});
   deferred_ = std::move(deferred);
 }
@@ -328,6 +329,7 @@ void Daemon::take_answer(Moment now) {
   for (const effect::QueuePut& put : deferred.queues_put) world_.oracle.heard_queue(put.token);
   for (const effect::QueuePurged& purged : deferred.queues_purged) world_.oracle.heard_queue(purged.token);
   for (const effect::SemaphorePut& put : deferred.semaphores_put) world_.oracle.heard_queue(put.token);
+  for (const effect::EventPut& put : deferred.events_put) world_.oracle.heard_queue(put.token);
   for (const effect::Registered& registered : deferred.registered) {
     world_.oracle.heard_registered(registered.token);
     world_.receivers.heard_registered(registered);

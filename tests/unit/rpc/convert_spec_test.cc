@@ -148,7 +148,6 @@ TEST(Spec, ANeedThatSaysTooMuchOrNothingIsRefused) {
 TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
   const Wrong fields[] = {
       {"spec.labels", ErrorCode::kUnimplemented, [](auto& s) { (*s.mutable_labels())["a"] = "b"; }},
-      {"spec.dependencies", ErrorCode::kUnimplemented, [](auto& s) { s.add_dependencies(); }},
       {"spec.cache", ErrorCode::kUnimplemented, [](auto& s) { s.mutable_cache(); }},
       {"spec.retention_ms", ErrorCode::kInvalidArgument, [](auto& s) { s.set_retention_ms(-1); }},
       {"spec.durable_segments", ErrorCode::kUnimplemented, [](auto& s) { s.set_durable_segments(true); }},
@@ -185,7 +184,7 @@ TEST(Spec, EveryFieldOfTheMessageIsEitherBuiltOrRefused) {
   const std::set<std::string> built = {"queue",       "pool",          "task",         "name",        "priority",
                                        "retries",     "timeouts",      "at_most_once", "crashes_max", "callbacks",
                                        "front",       "fairness_key",  "limit_key",    "needs",       "retention_ms",
-                                       "start_at_us", "start_after_ms"};  // to_start
+                                       "start_at_us", "start_after_ms", "dependencies"};  // to_start
   const auto* descriptor = api::JobSpec::descriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const auto* field = descriptor->field(i);

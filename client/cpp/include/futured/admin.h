@@ -203,6 +203,13 @@ struct SemaphoreInfo {
   std::uint32_t waiting_jobs = 0;  // found too few of them
 };
 
+struct NamedEventInfo {
+  std::string name;
+  bool set = false;
+  std::int64_t changed_us = 0;  // 0 = not known
+  std::uint64_t waiting_jobs = 0;
+};
+
 // `starts` in each `per`, and at most `burst` at once after a pause.
 struct RateLimit {
   double starts = 0;        // 0 = no limit

@@ -289,6 +289,10 @@ class Client {
   SemaphoreInfo set_semaphore(const std::string& name, std::uint32_t permits) const;  // makes or resizes
   [[nodiscard]] std::vector<SemaphoreInfo> semaphores() const;
   void delete_semaphore(const std::string& name) const;  // refused while jobs need it
+  // ---- Named events, which jobs wait for (JobOptions::when). One that is set stays so until it is cleared.
+  NamedEventInfo set_event(const std::string& name) const;
+  NamedEventInfo clear_event(const std::string& name) const;
+  [[nodiscard]] std::vector<NamedEventInfo> named_events() const;  // those that are set or waited for
   // ---- Schedules. Those that name one throw Error(kNotFound) when there is none.
   Schedule put_schedule(const Schedule& schedule) const;  // new, or in the place of the one with its name
   [[nodiscard]] Schedule schedule(const std::string& name) const;

@@ -190,7 +190,9 @@ struct JobOptions {
   std::string limit_key;
   std::map<std::string, std::uint32_t> needs;  // permits by semaphore
   std::vector<std::uint64_t> after;            // jobs that must have ended
-  std::vector<std::uint64_t> after_success;    // jobs that must have succeeded
+  std::vector<std::uint64_t> after_success;    // jobs that must have succeeded, else it fails without running
+  std::vector<std::uint64_t> after_failure;    // jobs that must have ended without success, else likewise
+  std::vector<std::string> when;               // named events that must be set
   Milliseconds retention{0};
   std::int64_t memory_bytes_max = 0;
   std::int64_t output_bytes_max = 0;
@@ -210,6 +212,12 @@ struct SubmitOptions {
   // is retained; with another task or payload it is refused. Such a submit is sent again by itself when the connection
   // broke before its acknowledgement. "" = none; at most 128 bytes.
   std::string idempotency_key;
+  // What it waits for, besides what JobOptions names; see there. Such a job is sent as a batch of its own, so that a
+  // parent that is unknown refuses nothing but it. Not of submit_all.
+  std::vector<std::uint64_t> after;
+  std::vector<std::uint64_t> after_success;
+  std::vector<std::uint64_t> after_failure;
+  std::vector<std::string> when;
 };
 
 struct Outcome {
