@@ -101,6 +101,14 @@ inline constexpr std::uint64_t kDelayedClaimBytesMax = 4 * 1024 * 1024;  // payl
 inline constexpr std::int64_t kWallCheckNs =
     1'000'000'000;  // the clock may be set: while a job waits for it, it is read
 
+// Dependencies. A blocked job is resident: about 400 bytes, its payload, and 120 bytes for each dependency.
+inline constexpr std::size_t kDependenciesPerJobMax = 1'000;
+inline constexpr std::size_t kBlockedJobsMax = 256 * 1024;
+inline constexpr std::size_t kBlockedBytesMax = 256 * 1024 * 1024;  // of them, payloads included
+inline constexpr std::size_t kOpenDependenciesMax = 512 * 1024;     // of all blocked jobs
+inline constexpr std::size_t kNamedEventsMax = 10'000;              // that are set or waited for
+inline constexpr std::uint32_t kParentsGapMax = 64;                 // parents so near to each other are read at once
+
 // Schedules.
 inline constexpr std::size_t kSchedulesMax = 10'000;
 inline constexpr std::size_t kSchedulePayloadBytesMax = 64 * 1024;  // of one; all of them stay in memory
@@ -222,12 +230,12 @@ inline constexpr std::uint64_t kCacheEntryBytes = 256;        // that an entry c
 inline constexpr std::size_t kCacheKeyBytesMax = 1'024;       // of a key that the client gives
 inline constexpr int kCacheIgnoredMax = 64;                   // parts, and fields, that one policy may name
 inline constexpr std::int64_t kCacheTtlMsMax = kRetentionMsMax;
-inline constexpr std::uint64_t kCacheHotBytesMax = 32 * 1024 * 1024;  // results that are in memory, too
-inline constexpr std::size_t kCacheHotResultBytesMax = 256 * 1024;    // a larger one is read for each hit
-inline constexpr std::size_t kCacheAnswersMax = 1'024;                // jobs answered by one turn
-inline constexpr std::size_t kCacheAnswerBytesMax = 16 * 1024 * 1024; // of their results, and of those read at once
-inline constexpr std::size_t kCacheStepEntries = 256;                 // removed from disk by one turn
-inline constexpr std::uint32_t kCachePageMax = 1'000;                 // entries listed at once
-inline constexpr std::size_t kJsonDepthMax = 64;                      // of an argument that is put in one form
+inline constexpr std::uint64_t kCacheHotBytesMax = 32 * 1024 * 1024;   // results that are in memory, too
+inline constexpr std::size_t kCacheHotResultBytesMax = 256 * 1024;     // a larger one is read for each hit
+inline constexpr std::size_t kCacheAnswersMax = 1'024;                 // jobs answered by one turn
+inline constexpr std::size_t kCacheAnswerBytesMax = 16 * 1024 * 1024;  // of their results, and of those read at once
+inline constexpr std::size_t kCacheStepEntries = 256;                  // removed from disk by one turn
+inline constexpr std::uint32_t kCachePageMax = 1'000;                  // entries listed at once
+inline constexpr std::size_t kJsonDepthMax = 64;                       // of an argument that is put in one form
 
 }  // namespace futured::limits

@@ -63,6 +63,7 @@ void add_queue(CLI::App& app, Globals& globals);
 void add_schedule(CLI::App& app, Globals& globals);
 void add_semaphore(CLI::App& app, Globals& globals);
 void add_cache(CLI::App& app, Globals& globals);
+void add_event(CLI::App& app, Globals& globals);
 void add_callback(CLI::App& app, Globals& globals);
 void add_pool(CLI::App& app, Globals& globals);
 void add_worker(CLI::App& app, Globals& globals);

@@ -60,6 +60,7 @@ void JobFlags::add_to(CLI::App& verb) {
   verb.add_flag("--at-most-once", at_most_once, "Never run twice, not even after a crash")->group("Job");
   verb.add_option("--name", name, "Shown in lists")->group("Job");
   start.add_to(verb);
+  dependencies.add_to(verb);
   verb.add_option("--needs", needs, "Permits that it holds while it runs, such as gpu=1,license=2; may be given again")
       ->group("Job")
       ->allow_extra_args(false);
@@ -165,6 +166,7 @@ client::JobOptions JobFlags::options() const {
   options.at_most_once = at_most_once;
   options.name = name;
   start.put_into(options);
+  dependencies.put_into(options);
   require_utf8("--limit-key", limit_key);
   require_utf8("--fairness-key", fairness_key);
   options.needs = needs_of(needs);

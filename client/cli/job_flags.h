@@ -4,9 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/callback_flags.h"
 #include "client/cli/cache_flags.h"
+#include "client/cli/callback_flags.h"
 #include "client/cli/cli.h"
+#include "client/cli/dependency_flags.h"
 #include "client/cli/start_flags.h"
 
 namespace futured::cli {
@@ -33,6 +34,7 @@ struct JobFlags {
   bool at_most_once = false;
   std::string name;
   StartFlags start;
+  DependencyFlags dependencies;
   std::vector<std::string> needs;
   std::string limit_key;
   std::string fairness_key;

@@ -73,6 +73,8 @@ Json json_of(const client::JobOptions& options) {
   if (!options.needs.empty()) json["needs"] = options.needs;
   if (!options.after.empty()) json["after"] = options.after;
   if (!options.after_success.empty()) json["after_success"] = options.after_success;
+  if (!options.after_failure.empty()) json["after_failure"] = options.after_failure;
+  if (!options.when.empty()) json["when"] = options.when;
   put_count(json, "retention_ms", options.retention.count());
   put_count(json, "memory_bytes_max", options.memory_bytes_max);
   put_count(json, "output_bytes_max", options.output_bytes_max);

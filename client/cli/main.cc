@@ -96,6 +96,7 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_queue(app, globals);
   add_semaphore(app, globals);
   add_cache(app, globals);
+  add_event(app, globals);
   add_pool(app, globals);
   add_worker(app, globals);
   add_task(app, globals);

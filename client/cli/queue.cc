@@ -58,6 +58,7 @@ Json json_of(const client::QueueInfo& queue) {
           {"paused", queue.paused},
           {"draining", queue.draining},
           {"scheduled", queue.scheduled},
+          {"blocked", queue.blocked},
           {"queued", queue.queued},
           {"running", queue.running},
           {"queued_bytes", queue.queued_bytes},
@@ -108,6 +109,7 @@ void print_queue(const client::QueueInfo& queue) {
   add("state", state_of(queue));
   add("made", time_text(queue.created_us));
   add("scheduled", std::to_string(queue.scheduled));
+  add("blocked", std::to_string(queue.blocked));
   add("queued", std::to_string(queue.queued));
   add("running", std::to_string(queue.running));
   add("payloads", bytes_text(static_cast<std::int64_t>(queue.queued_bytes)));

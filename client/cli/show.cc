@@ -65,7 +65,17 @@ void show_output(const std::string& title, const std::string& output) {
         (output.ends_with('\n') ? "" : "\n"));
 }
 
+std::string joined(const std::vector<std::uint64_t>& ids) {
+  std::vector<std::string> words;
+  for (const std::uint64_t id : ids) words.push_back(std::to_string(id));
+  return joined(words);
+}
+
 void show_options(const client::JobOptions& options) {
+  line("after", joined(options.after));
+  line("after ok", joined(options.after_success));
+  line("after fail", joined(options.after_failure));
+  line("when", joined(options.when));
   line("timeouts", timeouts_text(options.timeouts));
   line("retries", retries_text(options.retries));
   line("retry only", joined(options.retries.only_classes));

@@ -46,6 +46,7 @@ ClientState::ClientState(std::string daemon_address, const ConnectOptions& conne
       schedules(api::Schedules::NewStub(channel)),
       semaphores(api::Semaphores::NewStub(channel)),
       cache(api::Cache::NewStub(channel)),
+      named_events(api::Events::NewStub(channel)),
       pools(api::Pools::NewStub(channel)),
       workers(api::Workers::NewStub(channel)),
       admin(api::Admin::NewStub(channel)),

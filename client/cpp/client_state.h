@@ -116,6 +116,7 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   std::unique_ptr<api::Schedules::Stub> schedules;
   std::unique_ptr<api::Semaphores::Stub> semaphores;
   std::unique_ptr<api::Cache::Stub> cache;
+  std::unique_ptr<api::Events::Stub> named_events;
   std::unique_ptr<api::Pools::Stub> pools;
   std::unique_ptr<api::Workers::Stub> workers;
   std::unique_ptr<api::Admin::Stub> admin;

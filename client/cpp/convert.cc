@@ -50,12 +50,22 @@ void to_timeouts(const Timeouts& timeouts, api::Timeouts& out) {
   out.set_grace_ms(timeouts.grace.count());
 }
 
-void add_dependencies(const std::vector<std::uint64_t>& ids, api::DependencyCondition condition, api::JobSpec& spec) {
-  for (const std::uint64_t id : ids) {
-    api::Dependency& dependency = *spec.add_dependencies();
-    dependency.set_job_id(id);
-    dependency.set_condition(condition);
-  }
+using DependencyList = google::protobuf::RepeatedPtrField<api::Dependency>;
+
+// Options: JobOptions or SubmitOptions.
+template <typename Options>
+void add_dependencies(const Options& options, DependencyList& out) {
+  const auto add = [&out](const std::vector<std::uint64_t>& ids, api::DependencyCondition condition) {
+    for (const std::uint64_t id : ids) {
+      api::Dependency& dependency = *out.Add();
+      dependency.set_job_id(id);
+      dependency.set_condition(condition);
+    }
+  };
+  add(options.after, api::DEPENDENCY_CONDITION_ENDED);
+  add(options.after_success, api::DEPENDENCY_CONDITION_SUCCEEDED);
+  add(options.after_failure, api::DEPENDENCY_CONDITION_FAILED);
+  for (const std::string& event : options.when) out.Add()->set_event(event);
 }
 
 Retries from_retries(const api::Retries& retries) {
@@ -140,6 +150,17 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.fairness_key = spec.fairness_key();
   out.limit_key = spec.limit_key();
   for (const api::Need& need : spec.needs()) out.needs[need.semaphore()] = need.permits();
+  for (const api::Dependency& one : spec.dependencies()) {
+    if (one.on_case() == api::Dependency::kEvent) {
+      out.when.push_back(one.event());
+    } else if (one.condition() == api::DEPENDENCY_CONDITION_SUCCEEDED) {
+      out.after_success.push_back(one.job_id());
+    } else if (one.condition() == api::DEPENDENCY_CONDITION_FAILED) {
+      out.after_failure.push_back(one.job_id());
+    } else {
+      out.after.push_back(one.job_id());
+    }
+  }
   return out;
 }
 
@@ -232,7 +253,6 @@ void add_cache(const JobOptions& options, api::JobSpec& spec) {
   policy.set_explain(caching.explain);
 }
 
-
 api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   api::JobSpec spec;
   spec.set_queue(options.queue);
@@ -255,8 +275,7 @@ api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
     need.set_semaphore(semaphore);
     need.set_permits(permits);
   }
-  add_dependencies(options.after, api::DEPENDENCY_CONDITION_ENDED, spec);
-  add_dependencies(options.after_success, api::DEPENDENCY_CONDITION_SUCCEEDED, spec);
+  add_dependencies(options, *spec.mutable_dependencies());
   spec.set_retention_ms(options.retention.count());
   spec.set_memory_bytes_max(options.memory_bytes_max);
   spec.set_output_bytes_max(options.output_bytes_max);
@@ -264,6 +283,10 @@ api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   for (const CompletionCallback& callback : options.callbacks) to_callback(callback, *spec.add_callbacks());
   add_cache(options, spec);
   return spec;
+}
+
+void to_dependencies(const SubmitOptions& options, api::Item& out) {
+  add_dependencies(options, *out.mutable_dependencies());
 }
 
 void to_part(const Part& part, api::Part& out) {

@@ -18,6 +18,7 @@ namespace futured::client {
 namespace api = futured::v1;
 
 [[nodiscard]] api::JobSpec to_spec(const JobOptions& options, std::string_view task);
+void to_dependencies(const SubmitOptions& options, api::Item& out);
 void to_part(const Part& part, api::Part& out);
 void to_command(const CommandLine& command, api::Command& out);
 void to_retries(const Retries& retries, api::Retries& out);

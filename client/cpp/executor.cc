@@ -53,19 +53,29 @@ std::shared_ptr<const Spec> ExecutorState::chunk_spec_for(std::string_view task)
   return spec;
 }
 
+namespace {
+
+bool has_dependencies(const SubmitOptions& options) {
+  return !options.after.empty() || !options.after_success.empty() || !options.after_failure.empty() ||
+         !options.when.empty();
+}
+
+}  // namespace
+
 Future Executor::submit(std::string_view task, std::string_view payload) const {
   return state_->client->pipeline.submit(state_->spec_for(task), payload);
 }
 
 Future Executor::submit(std::string_view task, std::string_view payload, const SubmitOptions& options) const {
-  if (options.idempotency_key.empty()) return submit(task, payload);
+  if (options.idempotency_key.empty() && !has_dependencies(options)) return submit(task, payload);
   return submit(task, {Part{.bytes = std::string(payload)}}, options);
 }
 
 Future Executor::submit(std::string_view task, const std::vector<Part>& payload, const SubmitOptions& options) const {
   api::Item item;
   item.set_idempotency_key(options.idempotency_key);
-  std::size_t bytes = options.idempotency_key.size();
+  to_dependencies(options, item);
+  std::size_t bytes = item.ByteSizeLong();
   std::size_t inline_bytes = 0;
   for (const Part& part : payload) {
     to_part(part, *item.add_parts());
@@ -78,12 +88,16 @@ Future Executor::submit(std::string_view task, const std::vector<Part>& payload,
 
 std::vector<Future> Executor::submit_all(std::string_view task, std::span<const std::string> payloads,
                                          const SubmitOptions& options) const {
+  if (has_dependencies(options)) {
+    throw Error(ErrorKind::kInvalidArgument, "what a whole batch waits for is said in the executor's JobOptions");
+  }
   return state_->client->pipeline.submit_all(state_->batch_spec_for(task), payloads, options.idempotency_key);
 }
 
 Future Executor::submit(const CommandLine& command, const SubmitOptions& options) const {
   api::Item item;
   item.set_idempotency_key(options.idempotency_key);
+  to_dependencies(options, item);
   to_command(command, *item.mutable_command());
   const std::size_t bytes = item.ByteSizeLong();
   refuse_over(command.stdin_bytes.size(), "standard input", "let the command read a file");

@@ -108,7 +108,11 @@ std::vector<Future> Pipeline::submit_all(const std::shared_ptr<const Spec>& spec
 
 Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, api::Item item, std::size_t bytes) {
   Lock lock(mutex_);
-  Batch& batch = room_for(spec, item.idempotency_key().empty() ? Kind::kItems : Kind::kKeyedItems, bytes, lock);
+  const Kind kind = item.idempotency_key().empty() ? Kind::kItems : Kind::kKeyedItems;
+  const bool is_alone = item.dependencies_size() > 0;  // what refuses it is to refuse no other
+  if (is_alone) wait_for_room(bytes, lock);
+  Batch& batch = is_alone ? new_batch(spec, kind) : room_for(spec, kind, bytes, lock);
+  batch.complete = batch.complete || is_alone;
   *batch.request->add_items() = std::move(item);
   Future future = add_job(batch, bytes);
   send_next(std::move(lock));

@@ -133,6 +133,11 @@ struct CacheCleared {
   std::uint64_t removed = 0;  // entries
 };
 
+// A named event was set or cleared.
+struct EventPut {
+  Token token = 0;
+};
+
 struct Registered {
   Token token = 0;
   CallbackId id;
@@ -209,6 +214,7 @@ struct Effects {
   std::vector<effect::QueueDeleted> queues_deleted;
   std::vector<effect::SemaphorePut> semaphores_put;
   std::vector<effect::CacheCleared> caches_cleared;
+  std::vector<effect::EventPut> events_put;
   std::vector<effect::Offer> offers_after_commit;
   std::vector<effect::Change> changes;
   std::vector<effect::Registered> registered;
@@ -239,8 +245,8 @@ struct Effects {
   [[nodiscard]] bool tells_nothing() const {
     return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() &&
            queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() && caches_cleared.empty() &&
-           offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
-           deliveries.empty() && waits_told.empty();
+           events_put.empty() && offers_after_commit.empty() && changes.empty() && registered.empty() &&
+           replayed.empty() && deliveries.empty() && waits_told.empty();
   }
   // The group that leaves at once is empty.
   [[nodiscard]] bool nothing_at_once() const {

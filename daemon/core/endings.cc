@@ -188,6 +188,9 @@ void Scheduler::doom(Job& job, Doom why, Moment now, Effects& effects) {
     case Phase::kReady:
       unready(job);
       return end_doomed(job, {}, nullptr, {}, now, effects);
+    case Phase::kBlocked:
+      leave_blocked(job, effects);
+      return end_doomed(job, {}, nullptr, {}, now, effects);
     case Phase::kDelayed:
     case Phase::kFollowing:
       return end_doomed(job, {}, nullptr, {}, now, effects);
@@ -321,6 +324,7 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   if (!callbacks.empty() || deliveries_.has_waiting()) deliveries_.ended(job.id, end.state, callbacks, now, effects);
   if (!schedule_jobs_.empty()) schedule_job_ended(job.id);
   if (!awaited_.empty()) awaited_ended(job.id, now.at, effects);
+  if (!dependencies_.is_idle()) dependencies_.ended(job.id, end.state);
   Lane& lane = *job.lane;
   drop(job);
   if (lane.open_jobs() == 0) refill(lane, effects);

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -38,6 +40,17 @@ struct SubmitKey {
   std::uint64_t fingerprint = 0;
 };
 
+struct AskedDependency {
+  Dependency on;
+  std::optional<std::uint32_t> item;  // of the same batch, instead of `on.job`
+};
+
+// How the jobs stand that a submit depends on. Kept true by the scheduler for as long as the submit waits.
+struct Parents {
+  // kScheduled: whether there is such a job is not known yet; kQueued: it has not ended.
+  std::map<JobId, JobState> states;
+};
+
 // One batch of jobs. Accepted whole or refused whole.
 struct Submit {
   Token token = 0;
@@ -56,6 +69,12 @@ struct Submit {
   bool waits = false;                           // for room in a queue that is full, rather than be refused
   bool is_next = false;                         // it has waited, and is before all others that do
   std::vector<std::string> cache_digests = {};  // of each job's arguments (CacheKey); empty: nothing is looked up
+  std::vector<AskedDependency> dependencies;    // of each job
+  // Of single jobs besides, by index; ascending. No cycle.
+  std::vector<std::pair<std::uint32_t, AskedDependency>> item_dependencies;
+  std::shared_ptr<Parents> parents;  // the scheduler's own
+
+  [[nodiscard]] bool has_dependencies() const { return !dependencies.empty() || !item_dependencies.empty(); }
 };
 
 struct Cancel {
@@ -119,6 +138,13 @@ struct PutSemaphore {
 struct DropSemaphore {
   Token token = 0;
   std::string name;
+};
+
+// Sets or clears a named event.
+struct PutEvent {
+  Token token = 0;
+  std::string name;
+  bool is_set = true;
 };
 
 struct PoolReady {
@@ -329,11 +355,11 @@ struct TurnEnd {};
 
 using Event =
     std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue,
-                 event::PutSemaphore, event::DropSemaphore, event::PutSchedule, event::ChangeSchedule, event::PoolReady,
-                 event::SlotReady, event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                 event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
-                 event::DelayedClaimed, event::KeysFound, event::BatchRead, event::Record, event::Register,
-                 event::Replay, event::Delivered, event::DeliveriesClaimed, event::ClearCache, event::CacheRead,
-                 event::Wait, event::WaitRead, event::WaitGivenUp, event::TimerDue, event::TurnEnd>;
+                 event::PutSemaphore, event::DropSemaphore, event::PutEvent, event::PutSchedule, event::ChangeSchedule,
+                 event::PoolReady, event::SlotReady, event::SlotEnded, event::Adopt, event::Done, event::Revoked,
+                 event::OfferRefused, event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed,
+                 event::Loaded, event::DelayedClaimed, event::KeysFound, event::BatchRead, event::Record,
+                 event::Register, event::Replay, event::Delivered, event::DeliveriesClaimed, event::ClearCache,
+                 event::CacheRead, event::Wait, event::WaitRead, event::WaitGivenUp, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

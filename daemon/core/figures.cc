@@ -10,6 +10,8 @@ JobState state_of(const Job& job) {
   switch (job.phase) {
     case Phase::kDelayed:
       return JobState::kScheduled;
+    case Phase::kBlocked:
+      return JobState::kBlocked;
     case Phase::kTaken:
       return JobState::kRunning;
     case Phase::kFree:
@@ -89,7 +91,9 @@ std::vector<LaneFigures> Scheduler::lanes() const {
     LaneFigures lane_figures{lane->queue->row.name, lane->pool->row.name, lane->queue->row.discipline,
                              lane->queue->row.paused, lane->ready_jobs + lane->backlog_jobs};
     lane_figures.running = running[lane.get()];
-    lane_figures.delayed = lane->resident_jobs - lane->ready_jobs - lane_figures.running + lane->delayed_jobs;
+    lane_figures.blocked = lane->blocked_jobs;
+    lane_figures.delayed =
+        lane->resident_jobs - lane->ready_jobs - lane_figures.running - lane->blocked_jobs + lane->delayed_jobs;
     figures.push_back(std::move(lane_figures));
   }
   // A queue that nothing was ever submitted to has no lane yet, but people expect to see it.
@@ -155,7 +159,7 @@ Duration Scheduler::slack() const {
 }
 
 bool Scheduler::idle() const {
-  if (jobs_.size() > 0 || keyed_.jobs > 0 || held_jobs_ > 0) return false;
+  if (jobs_.size() > 0 || keyed_jobs() > 0 || held_jobs_ > 0) return false;
   return std::ranges::all_of(lanes_, [](const auto& entry) { return entry.second->backlog_jobs == 0; });
 }
 
@@ -168,7 +172,7 @@ void Scheduler::audit() const {
   std::size_t in_slots = 0;
   std::map<const Lane*, std::size_t> resident;
   jobs_.for_each([&](const Job& job) {
-    bytes += job.cost();
+    if (job.phase != Phase::kBlocked) bytes += job.cost();
     ++resident[job.lane];
     const bool in_slot = job.phase == Phase::kOffered || job.phase == Phase::kTaken;
     FUTURED_CHECK(in_slot == job.slot.is_set(), "a job names a slot while it is offered");
@@ -178,6 +182,7 @@ void Scheduler::audit() const {
   });
   FUTURED_CHECK(delayed_.claiming || delayed_jobs() == 0 || delayed_.next, "what is delayed has a time to wait for");
   FUTURED_CHECK(bytes == window_bytes_, "the window counts every resident byte");
+  audit_dependencies();
 
   for (const auto& [key, lane] : lanes_) {
     FUTURED_CHECK(resident[lane.get()] == lane->resident_jobs, "a lane counts its resident jobs");

@@ -131,7 +131,8 @@ struct Lane {
   std::map<std::int64_t, JobList> ready;  // by rank; in a list by order
   Job* came_back = nullptr;  // the last job put among others, not behind them: the next such job belongs near it
   std::size_t ready_jobs = 0;
-  std::size_t resident_jobs = 0;   // ready, delayed, offered or taken
+  std::size_t resident_jobs = 0;   // ready, delayed, blocked, offered or taken
+  std::size_t blocked_jobs = 0;    // of them
   std::uint64_t delayed_jobs = 0;  // on disk, until their time comes
 
   std::uint64_t backlog_jobs = 0;       // rows in the store that no claim has brought in
@@ -193,10 +194,10 @@ struct PoolState {
   bool ready = false;  // its tasks are known
   std::vector<std::string> tasks;
   std::vector<std::string> versions;  // of them, in their order, or empty
-  std::vector<Slot*> slots;   // those of its size, then such spare ones as it has just now
-  std::vector<Slot*> spares;  // for workers that stand in for those whose jobs wait (waits.cc)
-  std::size_t own_slots = 0;  // of its size
-  std::size_t lent = 0;       // jobs that wait for others
+  std::vector<Slot*> slots;           // those of its size, then such spare ones as it has just now
+  std::vector<Slot*> spares;          // for workers that stand in for those whose jobs wait (waits.cc)
+  std::size_t own_slots = 0;          // of its size
+  std::size_t lent = 0;               // jobs that wait for others
   std::vector<Lane*> runnable;
   Slot* reserved = nullptr;    // runs dry for a job that must be alone in its slot
   std::size_t next_lane = 0;   // queues take turns

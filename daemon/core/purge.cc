@@ -12,7 +12,8 @@ namespace {
 
 // For its next attempt, or for the outcome of another job: in no list of its lane.
 bool waits_aside(const Job& job) {
-  return (job.phase == Phase::kDelayed && !job.slot.is_set()) || job.phase == Phase::kFollowing;
+  return (job.phase == Phase::kDelayed && !job.slot.is_set()) || job.phase == Phase::kBlocked ||
+         job.phase == Phase::kFollowing;
 }
 
 }  // namespace
@@ -93,11 +94,9 @@ std::size_t Scheduler::cancel_ready(const QueueState& queue, std::size_t most, M
   return count;
 }
 
-// Those that wait for their next attempt are in no list of their lane.
+// Those that wait for their next attempt, or for other jobs, are in no list of their lane.
 std::size_t Scheduler::cancel_delayed(const QueueState& queue, std::size_t most, Moment now, Effects& effects) {
-  const auto is_delayed = [&](const Job& job) {
-    return job.lane->queue == &queue && waits_aside(job);
-  };
+  const auto is_delayed = [&](const Job& job) { return job.lane->queue == &queue && waits_aside(job); };
   std::size_t resident = 0;
   for (const auto& [key, lane] : lanes_) {
     if (lane->queue == &queue) resident += lane->resident_jobs - lane->ready_jobs;
@@ -120,9 +119,7 @@ bool Scheduler::has_queued(const QueueState& queue) const {
   };
   if (std::ranges::any_of(lanes_, has)) return true;
   bool found = false;
-  jobs_.for_each([&](const Job& job) {
-    found = found || (job.lane->queue == &queue && waits_aside(job));
-  });
+  jobs_.for_each([&](const Job& job) { found = found || (job.lane->queue == &queue && waits_aside(job)); });
   return found;
 }
 

@@ -46,6 +46,9 @@ Status Scheduler::check_submit(const event::Submit& submit, const SpecState& spe
   if (const Status fits = check_memory(spec.spec, *spec.lane->pool); !fits.ok()) return fits.error();
   if (const Status fits = check_start(submit, spec.spec, now); !fits.ok()) return fits.error();
   if (const Status known = check_needs(spec.spec); !known.ok()) return known.error();
+  if (submit.has_dependencies()) {
+    if (const Status fits = check_dependencies(submit); !fits.ok()) return fits.error();
+  }
   // The job and the record that its delivery is done are one commit: so it is made exactly once.
   if (submit.settles.is_set() && !deliveries_.is_under_way(submit.settles)) {
     return Error{ErrorCode::kFailedPrecondition,

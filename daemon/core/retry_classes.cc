@@ -50,6 +50,7 @@ std::string_view retried_cause(CauseKind kind) {
     case CauseKind::kBrokenWorker:
     case CauseKind::kBadPayload:
     case CauseKind::kResultTooLarge:
+    case CauseKind::kDependency:
     case CauseKind::kQuarantined:
       break;
   }

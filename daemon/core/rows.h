@@ -118,6 +118,44 @@ struct SemaphoreRow {
   bool operator==(const SemaphoreRow&) const = default;
 };
 
+// Values are stored.
+enum class DependencyState : std::uint8_t {
+  kOpen = 0,
+  kHolds = 1,
+  kVoid = 2,  // its job ended before it held, or because it never will
+};
+
+// One dependency of a job.
+struct DependencyRow {
+  JobId job;
+  std::uint32_t number = 0;  // among those of the job, from 0
+  Dependency on;
+  DependencyState state = DependencyState::kOpen;
+
+  bool operator==(const DependencyRow&) const = default;
+};
+
+struct DependencyClosed {
+  JobId job;
+  std::uint32_t number = 0;
+  DependencyState state = DependencyState::kHolds;
+};
+
+struct DependencyKey {
+  JobId job;
+  std::uint32_t number = 0;
+
+  auto operator<=>(const DependencyKey&) const = default;
+};
+
+// A named event that is set. One that is not has no row.
+struct NamedEventRow {
+  std::string name;
+  WallTime set_at;
+
+  bool operator==(const NamedEventRow&) const = default;
+};
+
 // Pools are configured, not stored; the store only remembers which number stands for which name.
 struct PoolRow {
   PoolId id;
@@ -224,11 +262,15 @@ struct Batch {
   std::vector<WholeBatchRow> whole_batches;  // likewise
   std::vector<ScheduleRow> schedules;        // in this order: a later one with the same name holds
   std::vector<CacheKeyRow> cache_keys_added;
-  std::vector<JobId> cache_keys_removed;   // after them; jobs that never had one may be among these
-  std::vector<CacheEntryRow> cache_added;  // each job ends with this batch: its ending is what is kept
-  std::vector<CacheUseRow> cache_used;     // behind them, in this order; of what is not there, nothing is noted
-  std::vector<JobId> cache_removed;        // behind them: entries, by their jobs
-  std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
+  std::vector<JobId> cache_keys_removed;    // after them; jobs that never had one may be among these
+  std::vector<CacheEntryRow> cache_added;   // each job ends with this batch: its ending is what is kept
+  std::vector<CacheUseRow> cache_used;      // behind them, in this order; of what is not there, nothing is noted
+  std::vector<JobId> cache_removed;         // behind them: entries, by their jobs
+  std::vector<DependencyRow> dependencies;  // none of them is known
+  std::vector<DependencyClosed> dependencies_closed;  // after them
+  std::vector<NamedEventRow> events_set;              // inserted, or replaced by name
+  std::vector<std::string> events_cleared;            // names that none of `events_set` has
+  std::uint64_t ids_reserved_until = 0;               // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && semaphores.empty() &&
@@ -237,7 +279,8 @@ struct Batch {
            backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
            deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
            whole_batches.empty() && schedules.empty() && cache_keys_added.empty() && cache_keys_removed.empty() &&
-           cache_removed.empty() && cache_added.empty() && cache_used.empty() && ids_reserved_until == 0;
+           cache_removed.empty() && cache_added.empty() && cache_used.empty() && dependencies.empty() &&
+           dependencies_closed.empty() && events_set.empty() && events_cleared.empty() && ids_reserved_until == 0;
   }
 };
 
@@ -258,8 +301,8 @@ struct StoredJob {
   std::uint64_t memory_bytes_max = 0;  // of the next attempt; 0: its pool's
   bool started = false;                // at most once: a `starts` row exists
   Lineage lineage = {};
-  WallTime start_at = {};  // not before; 0: none was asked for
-  bool delayed = false;    // it waits for that time, and is neither resident nor in the backlog
+  WallTime start_at = {};                     // not before; 0: none was asked for
+  bool delayed = false;                       // it waits for that time, and is neither resident nor in the backlog
   std::shared_ptr<const CacheKey> cache_key;  // null: it has none
 
   // One more attempt with a row, in ascending order.
@@ -369,6 +412,8 @@ struct Snapshot {
   std::vector<CallbackRow> waiting_callbacks;  // registered later, and kWaiting
   std::vector<WholeBatchRow> whole_batches;    // that have not ended
   std::vector<CacheEntryRow> cache;            // ascending jobs
+  std::vector<DependencyRow> dependencies;     // that are open: those of unfinished jobs; ascending (job, number)
+  std::vector<NamedEventRow> events;           // ascending names
 };
 
 // One for each key asked, in that order; empty: nobody has used it.

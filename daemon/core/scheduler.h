@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "daemon/core/backoff.h"
 #include "daemon/core/deliveries.h"
+#include "daemon/core/dependencies.h"
 #include "daemon/core/effects.h"
 #include "daemon/core/event.h"
 #include "daemon/core/house.h"
@@ -99,6 +100,7 @@ struct LaneFigures {
   std::uint64_t queued = 0;  // ready or in the backlog
   std::uint64_t delayed = 0;
   std::uint64_t running = 0;  // offered or taken
+  std::uint64_t blocked = 0;
 };
 
 // Of one queue, all its lanes together.
@@ -107,6 +109,7 @@ struct QueueFigures {
   std::uint64_t queued = 0;
   std::uint64_t delayed = 0;
   std::uint64_t running = 0;
+  std::uint64_t blocked = 0;
   std::uint64_t bytes = 0;      // payloads of its unfinished jobs
   std::uint64_t succeeded = 0;  // since the daemon's start, as the three below
   std::uint64_t failed = 0;
@@ -122,6 +125,14 @@ struct SemaphoreFigures {
   std::uint32_t permits = 0;
   std::uint64_t held = 0;          // by attempts; more than `permits` after it shrank
   std::uint64_t waiting_jobs = 0;  // that were next, and found too few
+};
+
+// A named event that is set, or that jobs wait for.
+struct NamedEventFigures {
+  std::string name;
+  bool is_set = false;
+  WallTime changed_at;  // 0: never, as far as this daemon knows
+  std::uint64_t waiting_jobs = 0;
 };
 
 // Of a job that waits, among those of its queue that go to the same pool.
@@ -207,6 +218,7 @@ class Scheduler {
   [[nodiscard]] Result<std::vector<WallTime>> next_firings(const std::string& name, std::size_t count,
                                                            WallTime now) const;
   [[nodiscard]] std::vector<SemaphoreFigures> semaphores() const;  // ascending names
+  [[nodiscard]] std::vector<NamedEventFigures> named_events() const { return dependencies_.named_events(); }
   // What limit keeps a job with this spec from starting now, and what frees it; empty: none.
   [[nodiscard]] std::string limited_by(const JobSpec& spec, Instant now) const;
   [[nodiscard]] const ResultCache& cache() const { return cache_; }
@@ -215,8 +227,8 @@ class Scheduler {
   [[nodiscard]] std::size_t resident_jobs() const { return jobs_.size(); }
   [[nodiscard]] std::uint64_t backlog_jobs() const;  // not resident
   [[nodiscard]] std::uint64_t delayed_jobs() const;  // likewise: their time has not come
-  // Submitted with a key, and not accepted or refused yet.
-  [[nodiscard]] std::size_t keyed_jobs() const { return keyed_.jobs; }
+  // Submitted with a key, or behind a job that is not resident, and not accepted or refused yet.
+  [[nodiscard]] std::size_t keyed_jobs() const { return keyed_.jobs + parents_asked_.jobs; }
   [[nodiscard]] std::size_t window_bytes() const { return window_bytes_; }
   // A few jobs are resident, all of them in workers' hands, and all may be done within `time`.
   [[nodiscard]] bool is_nearly_done(Duration time) const;
@@ -313,6 +325,7 @@ class Scheduler {
   [[nodiscard]] Status check_submit(const event::Submit& submit, const SpecState& spec, Moment now) const;
   void on(const event::Register& asked, Moment now, Effects& effects);
   void on(const event::BatchRead& read, Moment now, Effects& effects) {
+    if (Dependencies::is_about_parents(read.answer.query)) return parents_read(read.answer, now, effects);
     deliveries_.on(read, setup_.admin_uid, now, effects);
   }
   void on(const event::Replay& replay, Moment now, Effects& effects) { deliveries_.on(replay, now, effects); }
@@ -345,6 +358,22 @@ class Scheduler {
   void take_up_due(const StoredJob& stored, Moment now, Effects& effects);
   void leave_delayed(Job& job, Effects& effects);
   void leave_delayed(WallTime at, JobId job, Lane& lane, Effects& effects);
+
+  // dependencies.cc
+  void ask_for_parents(const event::Submit& submit, Moment now, Effects& effects);
+  void parents_read(const BatchAnswer& answer, Moment now, Effects& effects);
+  [[nodiscard]] static Status check_parents(const event::Submit& submit);
+  [[nodiscard]] Status check_dependencies(const event::Submit& submit) const;
+  void block(const event::Submit& submit, const std::vector<std::uint32_t>& items, SpecState& spec, JobId first,
+             Moment now, Effects& effects);
+  void take_up_blocked(const StoredJob& stored, Lane& lane, Moment now);
+  void mark_blocked(Job& job);
+  void leave_blocked(Job& job, Effects& effects);
+  void unblock(Job& job, Moment now, Effects& effects);
+  void fail_blocked(Job& job, const std::string& why, Moment now, Effects& effects);
+  void settle_dependents(Moment now, Effects& effects);
+  void on(const event::PutEvent& put, Moment now, Effects& effects);
+  void audit_dependencies() const;
 
   // schedules.cc
   void set_up_schedules(const Snapshot& snapshot, Moment now);
@@ -455,6 +484,7 @@ class Scheduler {
                                          const std::shared_ptr<const CachedOutcome>& outcome, Moment now,
                                          Effects& effects);
   void forget_cached_job(const Job& job);
+  [[nodiscard]] JobId leader_of(JobId id) const;
   void tend_cache(Moment now, Effects& effects);
   void lead_orphans(std::deque<JobId> orphans, Moment now);
   void answer_followers(Moment now, Effects& effects);
@@ -638,6 +668,19 @@ class Scheduler {
   Instant schedule_timer_ = Instant::never();                // a timer for this time is set
 
   Deliveries deliveries_;
+
+  Dependencies dependencies_;
+  std::size_t blocked_bytes_ = 0;  // of blocked jobs, which are not in window_bytes_
+  struct ParentsAsked {
+    struct One {
+      event::Submit submit;
+      std::size_t answers_left = 0;
+    };
+    std::map<std::uint64_t, One> submits;  // by the number of their questions
+    std::uint64_t next_number = 1;
+    std::size_t jobs = 0;
+  };
+  ParentsAsked parents_asked_;
 
   // As they were asked, and as their queue made them: what leads to a known spec while the queue stays as it is.
   std::unordered_map<JobSpec, SpecState*, JobSpecHash> asked_specs_;

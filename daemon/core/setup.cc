@@ -47,6 +47,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
   arm_deadlines(now);
 
   set_up_cancels(snapshot);
+  dependencies_.take_up(snapshot);
   know_specs(live.specs);
   know_specs(snapshot.specs);
   for (const StoredJob& stored : snapshot.resident) ++specs_by_id_.at(stored.spec)->lane->queue->jobs;
@@ -54,7 +55,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     if (queue->jobs == 0) queue->bytes = 0;
   }
   for (const StoredJob& stored : live.jobs) {
-    if (is_terminal(stored.state)) continue;
+    if (is_terminal(stored.state) || dependencies_.is_blocked(stored.id)) continue;
     Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);
     job.counted = job.in_backlog;
     leave_delayed(job, effects);  // it was started, and that its time had come was not on disk
@@ -64,6 +65,10 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
   for (const StoredJob& stored : snapshot.resident) {
     if (jobs_.find(stored.id) != nullptr) continue;
     SpecState& spec = *specs_by_id_.at(stored.spec);
+    if (dependencies_.is_blocked(stored.id)) {
+      take_up_blocked(stored, *spec.lane, now);
+      continue;
+    }
     // A lane that has a backlog starts wholly from it: that keeps its order without a merge.
     if (spec.lane->backlog_jobs > 0 && !stored.started && !cancel_wishes_.contains(stored.id)) {
       spill(*spec.lane, order_key(spec.lane->queue->row.discipline, spec.spec, stored.id), false, effects);
@@ -75,6 +80,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
   }
   set_up_schedules(snapshot, now);
   load_cancelled(effects);
+  settle_dependents(now, effects);
   for (auto& [key, lane] : lanes_) refill(*lane, effects);
   deliveries_.ask_for_batches(effects);
 }
@@ -184,6 +190,7 @@ PoolState& Scheduler::add_pool(PoolRow row) {
 
 void Scheduler::step(const Event& event, Moment now, Effects& effects) {
   std::visit([&](const auto& e) { on(e, now, effects); }, event);
+  if (dependencies_.has_ended()) settle_dependents(now, effects);
 }
 
 PoolState* Scheduler::pool_named_state(const std::string& name) const {

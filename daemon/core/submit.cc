@@ -16,6 +16,7 @@ std::string joined(const std::vector<std::string>& names) {
 }  // namespace
 
 void Scheduler::on(const event::Submit& submit, Moment now, Effects& effects) {
+  if (submit.has_dependencies() && !submit.parents) return ask_for_parents(submit, now, effects);
   if (std::ranges::any_of(submit.keys, [](const event::SubmitKey& key) { return !key.key.empty(); })) {
     keyed_.jobs += submit.ends.size();
     keyed_.waiting.push_back(submit);
@@ -45,6 +46,10 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
   const JobId first = take_ids(count, effects);
   if (spec.has_whole_batch()) deliveries_.watch_batch(first, count, effects);
   if (submit.settles.is_set()) deliveries_.on(event::Delivered{submit.settles, /*ok=*/true, {}, {}}, now, effects);
+  if (submit.has_dependencies()) {
+    block(submit, items, spec, first, now, effects);
+    return first;
+  }
   if (start_of(submit, now) > now.wall) {
     delay(submit, items, spec, first, now, effects);
     return first;

@@ -93,6 +93,8 @@ std::string_view to_string(CauseKind kind) {
       return "SOFT_TIMEOUT";
     case CauseKind::kHeartbeatTimeout:
       return "HEARTBEAT_TIMEOUT";
+    case CauseKind::kDependency:
+      return "DEPENDENCY";
   }
   return "UNKNOWN";
 }

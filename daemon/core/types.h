@@ -49,6 +49,7 @@ enum class CauseKind : std::uint8_t {
   kQuarantined = 17,       // it took down too many workers and is not tried again
   kSoftTimeout = 20,       // asked to stop at its soft_timeout; the message says whether it did
   kHeartbeatTimeout = 21,  // no sign of life
+  kDependency = 22,        // what it depends on did not end as required
 };
 
 struct Cause {
@@ -88,6 +89,24 @@ struct CacheTerms {
   Duration ttl{0};        // an outcome that is older is none; 0: until it is evicted
 
   bool operator==(const CacheTerms&) const = default;
+};
+
+// How a job must have ended for another one to go on. Values are stored.
+enum class DependencyCondition : std::uint8_t { kEnded = 0, kSucceeded = 1, kNotSucceeded = 2 };
+
+// `state` is terminal.
+[[nodiscard]] constexpr bool holds(DependencyCondition condition, JobState state) {
+  return condition == DependencyCondition::kEnded ||
+         (condition == DependencyCondition::kSucceeded) == (state == JobState::kSucceeded);
+}
+
+// What a job waits for before it may run: the end of another one, or a named event.
+struct Dependency {
+  JobId job;          // unset: the event
+  std::string event;  // of events there is no condition
+  DependencyCondition condition = DependencyCondition::kEnded;
+
+  bool operator==(const Dependency&) const = default;
 };
 
 // Options that all jobs of a batch share. Interned: a batch of 10,000 jobs stores one.

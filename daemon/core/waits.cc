@@ -106,9 +106,11 @@ Status Scheduler::check_wait(const Job& job, const event::Wait& wait) const {
 
 // Whatever makes one job wait for another belongs here.
 void Scheduler::for_each_awaited(JobId job, const std::function<void(JobId)>& visit) const {
-  const auto waits = waits_.find(job);
-  if (waits == waits_.end()) return;
-  for (const OpenWait& wait : waits->second) std::ranges::for_each(wait.open, visit);
+  if (const auto waits = waits_.find(job); waits != waits_.end()) {
+    for (const OpenWait& wait : waits->second) std::ranges::for_each(wait.open, visit);
+  }
+  dependencies_.for_each_parent(job, visit);
+  if (const JobId leader = leader_of(job); leader.is_set()) visit(leader);
 }
 
 // Every edge is looked at once at most: breadth first, so that the cycle that is told is a shortest one.

@@ -84,6 +84,7 @@ void Loop::send_batch(Moment moment) {
                          std::exchange(effects_.queues_deleted, {}),
                          std::exchange(effects_.semaphores_put, {}),
                          std::exchange(effects_.caches_cleared, {}),
+                         std::exchange(effects_.events_put, {}),
                          std::exchange(effects_.offers_after_commit, {}),
                          std::exchange(effects_.changes, {}),
                          std::exchange(effects_.waits_told, {}),
@@ -238,6 +239,9 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   }
   for (const effect::CacheCleared& cleared : deferred.caches_cleared) {
     if (const auto owed = owed_clears_.extract(cleared.token)) owed.mapped()(cleared.removed);
+  }
+  for (const effect::EventPut& put : deferred.events_put) {
+    if (const auto owed = owed_events_.extract(put.token)) owed.mapped()({});
   }
   for (const effect::Registered& registered : deferred.registered) {
     if (const auto owed = owed_registers_.extract(registered.token)) owed.mapped()(registered.id);

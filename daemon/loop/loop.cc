@@ -321,6 +321,14 @@ void Loop::clear_cache(event::ClearCache clear, ClearReply reply) {
   });
 }
 
+void Loop::put_event(event::PutEvent put, EventReply reply) {
+  post([this, put = std::move(put), reply = std::move(reply)]() mutable {
+    put.token = next_token_++;
+    owed_events_.emplace(put.token, std::move(reply));
+    step(put, now());
+  });
+}
+
 void Loop::reload_pool(std::string pool, ReloadReply reply) {
   post([this, pool = std::move(pool), reply = std::move(reply)] {
     if (const Status begun = parts_.pools->reload(pool); !begun.ok()) return reply(begun);
@@ -464,6 +472,8 @@ void Loop::answer(const effect::Refused& refused) {
     deletion.mapped()(refused.error);
   } else if (const auto semaphore = owed_semaphores_.extract(refused.token)) {
     semaphore.mapped()(refused.error);
+  } else if (const auto named = owed_events_.extract(refused.token)) {
+    named.mapped()(refused.error);
   } else if (const auto asked = owed_registers_.extract(refused.token)) {
     asked.mapped()(refused.error);
   }

@@ -130,6 +130,7 @@ class Loop {
   void drop_semaphore(event::DropSemaphore drop, SemaphoreReply reply);
   // Answered when they are off the disk.
   void clear_cache(event::ClearCache clear, ClearReply reply);
+  void put_event(event::PutEvent put, EventReply reply);
   // Loads the pool's plugins anew. Answered when its next workers will have them, or why they will not.
   using ReloadReply = std::function<void(const Status&)>;
   void reload_pool(std::string pool, ReloadReply reply);
@@ -204,6 +205,7 @@ class Loop {
     std::vector<effect::QueueDeleted> queues_deleted;
     std::vector<effect::SemaphorePut> semaphores_put;
     std::vector<effect::CacheCleared> caches_cleared;
+    std::vector<effect::EventPut> events_put;
     std::vector<effect::Offer> offers;
     std::vector<effect::Change> changes;
     std::vector<effect::WaitTold> waits_told;
@@ -289,6 +291,7 @@ class Loop {
   std::unordered_map<Token, DeleteReply> owed_deletes_;
   std::unordered_map<Token, SemaphoreReply> owed_semaphores_;
   std::unordered_map<Token, ClearReply> owed_clears_;
+  std::unordered_map<Token, EventReply> owed_events_;
   std::unordered_map<Token, RegisterReply> owed_registers_;
   std::unordered_map<Token, ReplayReply> owed_replays_;
   std::map<std::string, ReloadReply> owed_reloads_;  // by pool

@@ -59,6 +59,7 @@ using PurgeReply = std::function<void(const Result<std::uint64_t>&)>;  // how ma
 using DeleteReply = std::function<void(const Status&)>;
 using SemaphoreReply = std::function<void(const Status&)>;
 using ClearReply = std::function<void(std::uint64_t)>;  // how many entries were removed
+using EventReply = std::function<void(const Status&)>;
 
 // Output of a running job, as it comes.
 struct OutputChunk {

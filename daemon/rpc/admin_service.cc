@@ -59,6 +59,7 @@ api::StatsResponse stats_of(const Loop& loop) {
     queued += lane.queued;
     offered += lane.running;
     stats.set_scheduled(stats.scheduled() + lane.delayed);
+    stats.set_blocked(stats.blocked() + lane.blocked);
   }
   const std::uint64_t running = scheduler.running().size();
   stats.set_running(running);

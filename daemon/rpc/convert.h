@@ -11,10 +11,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/payload.h"
 #include "base/result.h"
+#include "daemon/core/event.h"
 #include "daemon/core/rows.h"
 #include "daemon/core/types.h"
 #include "daemon/rpc/callback_names.h"
@@ -36,15 +38,23 @@ namespace api = futured::v1;
 // A name as types.proto defines it. An empty one is refused.
 [[nodiscard]] Status check_name(std::string_view name, std::string_view field);
 
-// All but when it may start.
+// All but when it may start, and behind what.
 [[nodiscard]] Result<JobSpec> to_spec(const api::JobSpec& spec, const CallbackNames& names = {});
 
-// When the jobs of a batch may start. At most one of the two is set.
+// When the jobs of a batch may start. At most one of the two times is set.
 struct Start {
   WallTime at;       // 0: at once
   Duration after{};  // the submit
+  std::vector<event::AskedDependency> dependencies = {};
 };
 [[nodiscard]] Result<Start> to_start(const api::JobSpec& spec);
+
+// Of the items themselves, ascending by item. A cycle is refused, naming its items in order.
+using ItemDependencies = std::vector<std::pair<std::uint32_t, event::AskedDependency>>;
+[[nodiscard]] Result<std::vector<event::AskedDependency>> to_dependencies(const api::JobSpec& spec);
+[[nodiscard]] Result<ItemDependencies> to_dependencies(const google::protobuf::RepeatedPtrField<api::Item>& items,
+                                                       std::size_t of_spec);
+void to_api(const DependencyRow& row, api::Dependency& out);
 
 // The payloads of a batch, encoded one after another: what event::Submit takes.
 struct Payloads {

@@ -63,6 +63,8 @@ CauseWords words_of(CauseKind kind) {
       return {api::CAUSE_KIND_TIMEOUT, api::TIMEOUT_KIND_SOFT};
     case CauseKind::kHeartbeatTimeout:
       return {api::CAUSE_KIND_TIMEOUT, api::TIMEOUT_KIND_HEARTBEAT};
+    case CauseKind::kDependency:
+      return {api::CAUSE_KIND_DEPENDENCY};
   }
   return {api::CAUSE_KIND_NONE};
 }

@@ -329,6 +329,7 @@ void to_api(const QueueRow& row, api::Queue& out) {
 void to_api(const QueueFigures& figures, api::Queue& out) {
   to_api(figures.row, out);
   out.set_scheduled(figures.delayed);
+  out.set_blocked(figures.blocked);
   out.set_queued(figures.queued);
   out.set_running(figures.running);
   out.set_succeeded(figures.succeeded);

@@ -1,5 +1,5 @@
-#include "daemon/rpc/cache_key.h"
 #include "daemon/rpc/convert_schedule.h"
+#include "daemon/rpc/cache_key.h"
 
 #include <string>
 #include <utility>
@@ -77,6 +77,10 @@ Status add_work(const api::Schedule& asked, const CallbackNames& names, event::P
     return invalid("schedule.spec.start_at_us", "the schedule says when its jobs start; leave it out");
   }
   if (const Status none = refuse_cache(asked.spec(), "schedule.spec"); !none.ok()) return none;
+  if (!asked.spec().dependencies().empty() || !asked.item().dependencies().empty()) {
+    return unbuilt("schedule.spec.dependencies");
+  }
+  if (!asked.item().alias().empty()) return unbuilt("schedule.item.alias");
   auto spec = to_spec(asked.spec(), names);
   if (!spec.ok()) return spec.error().in("schedule");
   put.spec = *std::move(spec);

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/limits.h"
-#include "daemon/rpc/convert.h"
 #include "daemon/rpc/cache_key.h"
+#include "daemon/rpc/convert.h"
 #include "daemon/rpc/convert_callback.h"
 
 namespace futured::rpc {
@@ -218,7 +218,6 @@ Status add_needs(const api::JobSpec& asked, JobSpec& spec) {
 Status refuse_unbuilt_options(const api::JobSpec& spec) {
   const Unbuilt fields[] = {
       {!spec.labels().empty(), "spec.labels"},
-      {!spec.dependencies().empty(), "spec.dependencies"},
       {spec.durable_segments(), "spec.durable_segments"},
       {spec.memory_bytes_max() != 0, "spec.memory_bytes_max"},
       {spec.output_bytes_max() != 0, "spec.output_bytes_max"},
@@ -272,7 +271,9 @@ Result<Start> to_start(const api::JobSpec& spec) {
   if (spec.start_at_us() != 0 && spec.start_after_ms() != 0) {
     return invalid("spec.start_after_ms", "refused beside start_at_us: say one of the two");
   }
-  return Start{WallTime{spec.start_at_us()}, *after};
+  auto dependencies = to_dependencies(spec);
+  if (!dependencies.ok()) return dependencies.error();
+  return Start{WallTime{spec.start_at_us()}, *after, *std::move(dependencies)};
 }
 
 Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {

@@ -200,6 +200,7 @@ void to_api(const JobView& view, bool details, api::Job& out) {
   }
   to_api(record.spec, *out.mutable_spec());
   out.mutable_spec()->set_start_at_us(record.job.start_at.us);
+  for (const DependencyRow& row : record.dependencies) to_api(row, *out.mutable_spec()->add_dependencies());
   add_attempts(view, outcome, out);
 }
 

@@ -15,9 +15,11 @@
 
 #include "base/limits.h"
 #include "daemon/rpc/admin_service.h"
+#include "daemon/rpc/cache_service.h"
 #include "daemon/rpc/call_timer.h"
 #include "daemon/rpc/callback_transport.h"
 #include "daemon/rpc/callbacks_service.h"
+#include "daemon/rpc/events_service.h"
 #include "daemon/rpc/jobs_service.h"
 #include "daemon/rpc/listening_socket.h"
 #include "daemon/rpc/one_poller.h"
@@ -26,7 +28,6 @@
 #include "daemon/rpc/schedules_service.h"
 #include "daemon/rpc/segment_server.h"
 #include "daemon/rpc/segments_service.h"
-#include "daemon/rpc/cache_service.h"
 #include "daemon/rpc/semaphores_service.h"
 #include "daemon/rpc/unbuilt_service.h"
 #include "segment/socket_protocol.h"
@@ -122,6 +123,7 @@ class Server::Impl {
     builder.RegisterService(&pools_);
     builder.RegisterService(&semaphores_);
     builder.RegisterService(&cache_);
+    builder.RegisterService(&events_);
     builder.RegisterService(&workers_);
     builder.RegisterService(&admin_);
     builder.RegisterService(&segments_);
@@ -203,6 +205,7 @@ class Server::Impl {
   PoolsService pools_{front_};
   SemaphoresService semaphores_{front_};
   CacheService cache_{front_};
+  EventsService events_{front_};
   WorkersService workers_{front_};
   AdminService admin_{front_};
   SegmentsService segments_{front_};

@@ -70,6 +70,10 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Princ
   batch.submit.spec = spec;
   batch.submit.start_at = asked.start.at;
   batch.submit.start_after = asked.start.after;
+  batch.submit.dependencies = asked.start.dependencies;
+  auto dependencies = to_dependencies(asked.items, asked.start.dependencies.size());
+  if (!dependencies.ok()) return dependencies.error();
+  batch.submit.item_dependencies = *std::move(dependencies);
   batch.submit.has_segments = payloads->has_segments;
   batch.submit.bytes = std::move(payloads->bytes);
   batch.submit.ends = std::move(payloads->ends);

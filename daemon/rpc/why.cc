@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <ctime>
 #include <utility>
 
@@ -24,7 +25,42 @@ struct Waiting {
   std::string limit;  // that keeps it from starting; empty: none
   std::string other;  // whose outcome it waits for; empty: of none
   QueuePlace place;
+  std::string blocked_by;
 };
+
+// Of one dependency that does not hold. A job that is not resident has not begun.
+std::string wait_for(const Loop& loop, const Dependency& on) {
+  if (!on.job.is_set()) return "event \"" + on.event + "\"";
+  const auto live = loop.scheduler().live(on.job);
+  std::string state(to_string(live ? live->state : JobState::kQueued));
+  std::ranges::transform(state, state.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string job = "job " + std::to_string(on.job.value) + " (" + state + ") ";
+  switch (on.condition) {
+    case DependencyCondition::kEnded:
+      return job + "to end";
+    case DependencyCondition::kSucceeded:
+      return job + "to succeed";
+    case DependencyCondition::kNotSucceeded:
+      return job + "to fail";
+  }
+  return job;
+}
+
+std::string wait_for(const Loop& loop, const std::vector<DependencyRow>& rows) {
+  constexpr std::size_t kNamed = 8;
+  std::vector<std::string> words;
+  std::size_t open = 0;
+  for (const DependencyRow& row : rows) {
+    if (row.state != DependencyState::kOpen) continue;
+    if (++open <= kNamed) words.push_back(wait_for(loop, row.on));
+  }
+  if (open > kNamed) words.push_back(std::to_string(open - kNamed) + " more");
+  std::string text;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 < words.size() ? ", " : " and ") + words[i];
+  }
+  return text;
+}
 
 Waiting waiting_for(const Loop& loop, const JobView& view) {
   Waiting waiting;
@@ -43,6 +79,7 @@ Waiting waiting_for(const Loop& loop, const JobView& view) {
   const auto problem = loop.pool_problems().find(view.pool);
   if (problem != loop.pool_problems().end()) waiting.problem = problem->second;
   waiting.store_failing = loop.store_is_failing();
+  if (view.state() == JobState::kBlocked) waiting.blocked_by = wait_for(loop, view.record.dependencies);
   if (view.state() == JobState::kQueued) {
     waiting.other = loop.scheduler().awaits(view.record.job.id);
     waiting.limit = loop.scheduler().limited_by(view.record.spec, monotonic_now());
@@ -153,7 +190,9 @@ std::string why(const JobView& view, const Waiting& waiting) {
       const std::int64_t left_ms = (record.job.retry_at - wall_now()).count() / 1'000'000;
       return text + " begins in " + std::to_string(std::max<std::int64_t>(left_ms, 0)) + " ms";
     }
-    default:  // queued; and blocked, which no job is yet
+    case JobState::kBlocked:
+      return "blocked: waits for " + waiting.blocked_by;
+    default:  // queued
       return why_queued(view, waiting);
   }
 }

@@ -57,6 +57,8 @@ struct Rows {
   std::map<std::string, ScheduleRow> schedules;
   std::map<JobId, std::shared_ptr<const CacheKey>> cache_keys;
   std::map<JobId, std::pair<CacheEntryRow, std::shared_ptr<const CachedOutcome>>> cache;
+  std::map<DependencyKey, DependencyRow> dependencies;
+  std::map<std::string, WallTime> events;
   std::set<JobId> open;             // unfinished, and neither in the backlog nor delayed
   JobId newest;                     // that ever was
   std::uint64_t trimmed_until = 0;  // as SQLite would have it: no job below it is due that may go
@@ -264,6 +266,13 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
     }
   }
   commit_cache(rows, batch);
+  for (const DependencyRow& row : batch.dependencies)
+    rows.dependencies.emplace(DependencyKey{row.job, row.number}, row);
+  for (const DependencyClosed& closed : batch.dependencies_closed) {
+    rows.dependencies.at({closed.job, closed.number}).state = closed.state;
+  }
+  for (const NamedEventRow& row : batch.events_set) rows.events[row.name] = row.set_at;
+  for (const std::string& name : batch.events_cleared) rows.events.erase(name);
   if (batch.ids_reserved_until != 0) rows.ids_reserved_until = batch.ids_reserved_until;
   return std::nullopt;
 }
@@ -308,6 +317,10 @@ Result<Snapshot> MemoryStore::snapshot() {
   }
   snapshot.specs = specs_of(rows, specs);
   for (const auto& [job, entry] : rows.cache) snapshot.cache.push_back(entry.first);
+  for (const auto& [key, row] : rows.dependencies) {
+    if (row.state == DependencyState::kOpen) snapshot.dependencies.push_back(row);
+  }
+  for (const auto& [name, set_at] : rows.events) snapshot.events.push_back({name, set_at});
   for (const auto& [job, row] : rows.cancels) {
     if (!is_terminal(rows.jobs.at(job).ending.state)) snapshot.cancels.push_back(row);
   }
@@ -435,6 +448,7 @@ void remove_job(Rows& rows, JobId id) {
   rows.jobs.erase(id);
   rows.started.erase(id);
   rows.cancels.erase(id);
+  std::erase_if(rows.dependencies, [&](const auto& entry) { return entry.first.job == id; });
   std::erase_if(rows.deliveries, [&](const auto& entry) {
     return is_later(entry.first) ? rows.callbacks.at(entry.first).job == id : job_of(entry.first) == id;
   });
@@ -515,6 +529,10 @@ Result<std::optional<JobRecord>> MemoryReader::get(JobId id, bool with_payload) 
   if (with_payload) record.job.payload = job->second.row.payload;
   count_attempts(job->second, record.job);
   for (const auto& [key, attempt] : job->second.attempts) record.attempts.push_back(attempt);
+  for (auto row = rows_->dependencies.lower_bound({id, 0}); row != rows_->dependencies.end() && row->first.job == id;
+       ++row) {
+    record.dependencies.push_back(row->second);
+  }
   return std::optional<JobRecord>(std::move(record));
 }
 

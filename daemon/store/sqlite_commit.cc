@@ -128,6 +128,7 @@ int SqliteStore::write_rows(const Batch& batch, std::uint64_t mark) {
   if (code == SQLITE_OK) code = write_keys(batch.keys_added);
   if (code == SQLITE_OK) code = write_callbacks(batch);
   if (code == SQLITE_OK) code = write_schedules(batch.schedules);
+  if (code == SQLITE_OK) code = write_dependencies(batch);
   if (code == SQLITE_OK) code = write_file_uses();
   if (code == SQLITE_OK) code = write_cache_keys(batch);
   if (code == SQLITE_OK) code = write_cache_entries(batch);
@@ -420,6 +421,9 @@ int SqliteStore::remove_stragglers(const Batch& batch, std::uint64_t mark) {
   }
   for (const BacklogKey& key : batch.backlog_added) {
     if (const int code = settle(job_of(key.key)); code != SQLITE_OK) return code;
+  }
+  for (const DelayedKey& key : batch.delayed_added) {  // of those that were blocked
+    if (const int code = settle(key.job); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }

@@ -62,6 +62,8 @@ Status SqliteReader::prepare() {
       {&buckets_, "SELECT coalesce(max(bucket), 0) + 1 FROM key_filters"},
       {&key_, kFindKey},
       {&trimmed_, "SELECT coalesce((SELECT value FROM meta WHERE name = 'trimmed_until'), 0)"},
+      {&dependencies_,
+       "SELECT job, number, parent, event, condition, state FROM dependencies WHERE job = ? ORDER BY number"},
       {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
   };
   for (const auto& [statement, sql] : statements) {
@@ -83,6 +85,7 @@ Result<std::optional<JobRecord>> SqliteReader::get(JobId id, bool with_payload) 
   if (!spec) return spec.error();
   (*record)->spec = **spec;
   if (const Status read = read_attempts(**record); !read) return read.error();
+  if (const Status read = read_dependencies(**record); !read) return read.error();
   return record;
 }
 

@@ -46,6 +46,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
   [[nodiscard]] Result<std::optional<JobRecord>> read_job(JobId id, bool with_payload);
   [[nodiscard]] Result<std::optional<JobRecord>> read_job_head(JobId id);  // without its result
   [[nodiscard]] Status read_attempts(JobRecord& record);
+  [[nodiscard]] Status read_dependencies(JobRecord& record);  // sqlite_dependencies.cc
   [[nodiscard]] Result<const JobSpec*> spec_of(SpecId id);
   [[nodiscard]] Result<JobPage> list_children(const JobQuery& query);
   [[nodiscard]] Status add_if_wanted(const JobQuery& query, const Execution& row, JobPage& page);
@@ -67,7 +68,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
   bool prepared_ = false;
   Database database_;
   Statement begin_, end_, job_, head_, attempts_, spec_, page_, page_up_, children_, children_up_, ending_, buckets_,
-      key_, trimmed_;
+      key_, trimmed_, dependencies_;
   Statement delivery_, callback_, later_, deliveries_, failed_, batch_, not_succeeded_;
   std::map<SpecId, JobSpec> specs_;  // specs never change; emptied when it grows past kSpecsKeptMax
 };

@@ -64,6 +64,7 @@ Status Retention::prepare(Database& database) {
            "DELETE FROM attempts WHERE job BETWEEN ?1 AND ?2",
            "DELETE FROM starts WHERE job BETWEEN ?1 AND ?2",
            "DELETE FROM children WHERE job BETWEEN ?1 AND ?2",
+           "DELETE FROM dependencies WHERE job BETWEEN ?1 AND ?2",
            "DELETE FROM delays WHERE job BETWEEN ?1 AND ?2",
            "DELETE FROM cancels WHERE job BETWEEN ?1 AND ?2",
            "DELETE FROM kept WHERE job BETWEEN ?1 AND ?2",

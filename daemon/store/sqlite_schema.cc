@@ -350,6 +350,21 @@ CREATE TABLE cache_entries (
   cause BLOB,
   result BLOB
 );
+-- What jobs wait for. A start looks only at what is open (state 0).
+CREATE TABLE dependencies (
+  job INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  parent INTEGER NOT NULL,
+  event TEXT NOT NULL,
+  condition INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+CREATE INDEX open_dependencies ON dependencies (job) WHERE state = 0;
+CREATE TABLE named_events (
+  name TEXT PRIMARY KEY,
+  set_at INTEGER NOT NULL
+) WITHOUT ROWID;
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,

@@ -19,6 +19,7 @@ Result<Snapshot> SqliteStore::snapshot() {
   if (const Status read = read_cache_entries(snapshot); !read) return read.error();
   if (const Status read = read_cancels(snapshot); !read) return read.error();
   if (const Status read = read_callbacks(snapshot); !read) return read.error();
+  if (const Status read = read_dependencies(snapshot); !read) return read.error();
   return snapshot;
 }
 

@@ -73,6 +73,7 @@ class SqliteStore : public Store {
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use, child;
     Statement delay, delayed_add, delayed_remove, delayed_lane, schedule, schedule_remove;
+    Statement dependency_add, dependency_close, event_set, event_clear;
   };
   struct Reads {
     Statement backlog_up, backlog_down, claim_up, claim_down, load, attempts, spec, key, deliveries, batch;
@@ -159,6 +160,10 @@ class SqliteStore : public Store {
   // Schedules: sqlite_schedules.cc.
   [[nodiscard]] int write_schedules(const std::vector<ScheduleRow>& schedules);
   [[nodiscard]] Status read_schedules(Snapshot& snapshot);
+
+  // Dependencies and named events: sqlite_dependencies.cc.
+  [[nodiscard]] int write_dependencies(const Batch& batch);
+  [[nodiscard]] Status read_dependencies(Snapshot& snapshot);
 
   // Reading: sqlite_reads.cc.
   [[nodiscard]] static bool has_attempts(const Execution& row);

@@ -35,6 +35,7 @@ struct JobRecord {
   JobSpec spec;
   Ending ending;
   std::vector<AttemptRow> attempts;
+  std::vector<DependencyRow> dependencies;  // by number; not told in a page
 };
 
 // Jobs in descending order of id, as people list them, or with oldest_first in ascending order.

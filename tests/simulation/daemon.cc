@@ -317,6 +317,7 @@ void Daemon::send_batch() {
   deferred.queues_purged = std::exchange(effects_.queues_purged, {});
   deferred.semaphores_put = std::exchange(effects_.semaphores_put, {});
   deferred.caches_cleared = std::exchange(effects_.caches_cleared, {});
+  deferred.events_put = std::exchange(effects_.events_put, {});
   deferred.offers = std::exchange(effects_.offers_after_commit, {});
   deferred.waits_told = std::exchange(effects_.waits_told, {});
   deferred_ = std::move(deferred);
@@ -401,6 +402,7 @@ void Daemon::take_answer(Moment now) {
   for (const effect::QueuePurged& purged : deferred.queues_purged) world_.oracle.heard_queue(purged.token);
   for (const effect::SemaphorePut& put : deferred.semaphores_put) world_.oracle.heard_queue(put.token);
   for (const effect::CacheCleared& cleared : deferred.caches_cleared) world_.oracle.heard_queue(cleared.token);
+  for (const effect::EventPut& put : deferred.events_put) world_.oracle.heard_queue(put.token);
   for (const effect::Registered& registered : deferred.registered) {
     world_.oracle.heard_registered(registered.token);
     world_.receivers.heard_registered(registered);

@@ -66,6 +66,7 @@ class Daemon {
     std::vector<effect::QueuePurged> queues_purged;
     std::vector<effect::SemaphorePut> semaphores_put;
     std::vector<effect::CacheCleared> caches_cleared;
+    std::vector<effect::EventPut> events_put;
     std::vector<effect::Registered> registered;
     std::vector<effect::Deliver> deliveries;
     std::vector<effect::Offer> offers;

@@ -23,6 +23,7 @@ constexpr std::uint32_t kBatchMax = 160;
 constexpr std::uint64_t kPayloadMax = 300;
 constexpr std::size_t kQueues = 4;
 constexpr std::array kSemaphores{"gpu", "license"};
+constexpr std::array kEvents{"go", "data"};
 const char* const kQueueNames[kQueues] = {"default", "stack", "urgent", "side"};
 
 // How this history goes: each kind of trouble is in some histories and not in others, so that none hides another.
@@ -60,6 +61,9 @@ class History {
   void clear_cache();
   [[nodiscard]] QueueOptions draw_limits();
   void put_semaphore(const std::string& name, std::uint32_t permits);
+  void put_event(const std::string& name, bool is_set);
+  event::AskedDependency draw_dependency();
+  void add_dependencies(event::Submit& submit);
   void pass_time();
   void end_daemon(bool whole_machine);
   void come_to_rest();
@@ -244,6 +248,7 @@ void History::submit() {
       submit.cache_digests.emplace_back(32, static_cast<char>('a' + random_.below(5)));
     }
   }
+  if (random_.chance(250)) add_dependencies(submit);
   oracle_.asked_submit(submit.token, static_cast<std::uint32_t>(submit.ends.size()), submit.keys);
   say("submit %lu: %u to %s, task \"%s\"\n", submit.token, count, submit.spec.queue.c_str(), submit.spec.task.c_str());
   daemon_->request(std::move(submit));
@@ -348,9 +353,51 @@ void History::put_semaphore(const std::string& name, std::uint32_t permits) {
   daemon_->request(event::PutSemaphore{token_, name, permits});
 }
 
+void History::put_event(const std::string& name, bool is_set) {
+  oracle_.asked_queue(++token_);
+  say("event %s: %d\n", name.c_str(), is_set ? 1 : 0);
+  daemon_->request(event::PutEvent{token_, name, is_set});
+}
+
+event::AskedDependency History::draw_dependency() {
+  event::AskedDependency asked;
+  if (random_.chance(150)) {
+    asked.on.event = kEvents[random_.below(kEvents.size())];
+    return asked;
+  }
+  const std::uint64_t newest = oracle_.newest_id();
+  const std::uint64_t back = random_.below(random_.chance(900) ? 60 : newest + 2);
+  asked.on.job = JobId{newest + 1 > back ? newest + 1 - back : 1};
+  asked.on.condition = static_cast<DependencyCondition>(random_.below(3));
+  return asked;
+}
+
+// Items wait for those before them or for those behind, so that there is no circle.
+void History::add_dependencies(event::Submit& submit) {
+  for (std::uint64_t i = random_.below(3); i > 0; --i) submit.dependencies.push_back(draw_dependency());
+  const bool has_keys_of_items = !submit.keys.empty() && !submit.key_is_of_batch;
+  const bool ahead = random_.chance(500);
+  const auto count = static_cast<std::uint32_t>(submit.ends.size());
+  for (std::uint32_t item = 0; item < count; ++item) {
+    for (std::uint64_t i = random_.below(3); i > 0; --i) {
+      event::AskedDependency asked;
+      const std::uint32_t others = ahead ? count - 1 - item : item;
+      if (others == 0 || has_keys_of_items || random_.chance(300)) {
+        asked = draw_dependency();
+      } else {
+        const auto away = static_cast<std::uint32_t>(1 + random_.below(std::min<std::uint32_t>(others, 5)));
+        asked.item = ahead ? item + away : item - away;
+        asked.on.condition = static_cast<DependencyCondition>(random_.below(3));
+      }
+      submit.item_dependencies.emplace_back(item, asked);
+    }
+  }
+}
+
 void History::put_queue() {
   if (random_.chance(100)) return purge_queue();
   if (random_.chance(50)) return clear_cache();
+  if (random_.chance(200)) return put_event(kEvents[random_.below(kEvents.size())], random_.chance(500));
   if (random_.chance(300)) {
     return put_semaphore(kSemaphores[random_.below(kSemaphores.size())],
                          static_cast<std::uint32_t>(random_.between(1, 4)));
@@ -478,6 +525,7 @@ void History::come_to_rest() {
     daemon_->request(event::ChangeSchedule{token_, {1000}, name, event::ChangeSchedule::What::kDelete});
   }
   for (const char* const name : kSemaphores) put_semaphore(name, 4);
+  for (const char* const name : kEvents) put_event(name, true);
   for (std::uint64_t round = 0; round < 1'000'000; ++round) {
     daemon_->turn(now_, true);
     bool moved = daemon_->commit(now_, Daemon::Disk::kWorks);

@@ -127,7 +127,10 @@ Oracle::LaneName Oracle::lane_of(const JobSpec& spec) {
 }
 
 void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
-  if (gathering_ != &rows) jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
+  if (gathering_ != &rows) {
+    jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
+    dependencies_seen_ = closed_seen_ = 0;
+  }
   gathering_ = &rows;
   for (const SpecRow& row : rows.specs) specs_[row.id] = std::make_shared<const JobSpec>(row.spec);
   for (const QueueRow& row : rows.queues) queues_.try_emplace(row.name, row.discipline);
@@ -138,6 +141,7 @@ void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
     Facts& facts = facts_[row.id];
     facts.spec = specs_.at(row.spec);
     facts.born_in = life_;
+    facts.waits_for.clear();
     const JobSpec& spec = *facts.spec;
     // One that waits for the same one's outcome is passed by.
     if (!spec.cache.enabled) waiting_[lane_of(spec)].emplace(key_of(spec, row.id), row.id);
@@ -150,6 +154,7 @@ void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
   for (; outcomes_seen_ < rows.outcomes.size(); ++outcomes_seen_) {
     outcomes_gathered_.insert(rows.outcomes[outcomes_seen_].id);
   }
+  gathered_dependencies(rows);
   for (; schedules_seen_ < rows.schedules.size(); ++schedules_seen_) {
     const ScheduleRow& row = rows.schedules[schedules_seen_];
     if (row.overlap == Overlap::kReplace && !row.waiting.empty()) cancels_asked_.insert(row.last_job);
@@ -163,10 +168,57 @@ void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
   }
 }
 
+// A blocked job comes late to its lane, and then goes first.
+void Oracle::gathered_dependencies(const Batch& rows) {
+  for (const NamedEventRow& row : rows.events_set) events_set_.insert(row.name);
+  for (; dependencies_seen_ < rows.dependencies.size(); ++dependencies_seen_) {
+    const DependencyRow& row = rows.dependencies[dependencies_seen_];
+    if (row.state == DependencyState::kHolds) check_holds(row);
+    if (row.state != DependencyState::kOpen) continue;
+    facts_.at(row.job).waits_for.emplace(row.number, row);
+    waiting_forget(row.job);
+  }
+  for (; closed_seen_ < rows.dependencies_closed.size(); ++closed_seen_) {
+    const DependencyClosed& closed = rows.dependencies_closed[closed_seen_];
+    auto& waits_for = facts_.at(closed.job).waits_for;
+    const auto open = waits_for.find(closed.number);
+    hold(open != waits_for.end(), name(closed.job) + ": a dependency is closed that was not open");
+    if (closed.state == DependencyState::kHolds) {
+      check_holds(open->second);
+    } else {
+      hold(ended_in_core(closed.job), name(closed.job) + " waits no more, and has not ended");
+    }
+    waits_for.erase(open);
+  }
+}
+
+void Oracle::check_holds(const DependencyRow& row) const {
+  if (!row.on.job.is_set()) {
+    hold(events_set_.contains(row.on.event), name(row.job) + " goes on, and its event was never set");
+    return;
+  }
+  const auto end = end_in_core(row.on.job);
+  hold(end && holds(row.on.condition, *end), name(row.job) + " goes on before " + name(row.on.job) + " ended so");
+}
+
 void Oracle::sent(const Batch& rows) {
   in_flight_ = &rows;
   gathering_ = nullptr;
   jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
+  dependencies_seen_ = closed_seen_ = 0;
+}
+
+std::optional<JobState> Oracle::end_in_core(JobId job) const {
+  const Facts& facts = facts_.at(job);
+  if (facts.end) return facts.end->state;
+  for (const Batch* batch : {gathering_, in_flight_}) {
+    if (batch == nullptr) continue;
+    const auto row = std::ranges::lower_bound(batch->jobs, job, {}, &JobRow::id);
+    if (row != batch->jobs.end() && row->id == job && is_terminal(row->ending.state)) return row->ending.state;
+    const auto end = std::ranges::find(batch->outcomes, job, &OutcomeRow::id);
+    if (end != batch->outcomes.end()) return end->ending.state;
+  }
+  return std::nullopt;
 }
 
 bool Oracle::ended_in_core(JobId job) const {
@@ -212,6 +264,7 @@ void Oracle::handed_out(const std::vector<effect::Offer>& at_once, const std::ve
 void Oracle::offered(const effect::Offer& offer) {
   const Facts& facts = facts_.at(offer.fence.job);
   hold(!facts.delayed_until, name(offer.fence) + " is offered before its time");
+  hold(facts.waits_for.empty(), name(offer.fence) + " is offered while it is blocked");
   hold(!ended_in_core(offer.fence.job), name(offer.fence) + " is offered after the job ended");
   hold(!facts.spec->at_most_once || starts_.contains(offer.fence),
        name(offer.fence) + ": at most once, offered before its start is on disk");
@@ -292,6 +345,10 @@ void Oracle::committed(const Batch& batch) {
   }
   for (const DelayedKey& key : batch.delayed_removed) facts_[key.job].delayed_on_disk.reset();
   for (const CacheKeyRow& row : batch.cache_keys_added) facts_[row.job].cache_key = row.key;
+  for (const DependencyRow& row : batch.dependencies) facts_[row.job].dependencies.emplace(row.number, row);
+  for (const DependencyClosed& closed : batch.dependencies_closed) {
+    facts_[closed.job].dependencies.at(closed.number).state = closed.state;
+  }
   for (const AttemptRow& row : batch.attempts) went_on(row);
   for (const JobRow& row : batch.jobs) {
     if (is_terminal(row.ending.state)) ended(facts_[row.id], row.id, row.ending);
@@ -355,7 +412,7 @@ void Oracle::check_memory(Facts& facts, const AttemptRow& row) const {
 void Oracle::ended(Facts& facts, JobId job, const Ending& ending) {
   hold(!facts.end, name(job) + " ends a second time");
   hold(facts.is_committed, name(job) + " ends, but was never stored");
-  facts.end = Told{ending.state, ending.cause ? ending.cause->kind : CauseKind::kNone, ending.attempt, ending.epoch,
+  facts.end = Told{ending.state,  ending.cause ? ending.cause->kind : CauseKind::kNone, ending.attempt, ending.epoch,
                    ending.result, ending.cause ? ending.cause->cached_from : JobId{}};
   ++ended_jobs_;
   if (facts.end->cached_from.is_set()) cached_ends_.push_back(job);
@@ -372,8 +429,7 @@ void Oracle::check_cached(JobId job) const {
   hold(!source.end->cached_from.is_set(), who + ", which did not run");
   hold(source.end->state == facts.end->state && source.end->result == facts.end->result, who + ", but another one");
   hold(facts.spec->cache.enabled && source.spec->task == facts.spec->task, who + ", which was asked something else");
-  hold(!facts.cache_key || !source.cache_key || *facts.cache_key == *source.cache_key,
-       who + ", which has another key");
+  hold(!facts.cache_key || !source.cache_key || *facts.cache_key == *source.cache_key, who + ", which has another key");
   hold(facts.end->state == JobState::kSucceeded || facts.spec->cache.failures, who + ", which failed");
 }
 
@@ -414,6 +470,15 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
       } else if (end.cause == CauseKind::kQuarantined) {
         hold(attempt != nullptr && attempt->run == Run::kDied, who + ", whose worker did not die");
         hold(facts.crashes + 1 == spec.crashes_max, who + ": its crash budget is not spent");
+      } else if (end.cause == CauseKind::kDependency) {
+        const bool is_broken = std::ranges::any_of(facts.dependencies, [&](const auto& entry) {
+          const Dependency& on = entry.second.on;
+          if (entry.second.state != DependencyState::kVoid || !on.job.is_set()) return false;
+          const auto parent = end_in_core(on.job);
+          return parent && !holds(on.condition, *parent);
+        });
+        hold(facts.takes == 0, who + ", and ran");
+        hold(is_broken, who + ", and nothing that it depends on was broken");
       } else {
         hold(end.cause == CauseKind::kMayHaveRun, who + ": not a cause that can happen here");
         const bool is_unseen = !one_life || (attempt != nullptr && attempt->run == Run::kDied);
@@ -461,10 +526,20 @@ void Oracle::daemon_died() {
   gathering_ = in_flight_ = nullptr;
 }
 
-void Oracle::daemon_started(const Snapshot&) {
+void Oracle::daemon_started(const Snapshot& snapshot) {
   ++life_;
+  for (const DependencyRow& row : snapshot.dependencies) {
+    const bool is_parent_over = row.on.job.is_set() && facts_.at(row.on.job).end;
+    hold(!is_parent_over, name(row.job) + " waits for " + name(row.on.job) + ", whose end is on disk");
+    hold(!facts_.at(row.job).end, name(row.job) + " has ended, and waits for something");
+  }
   for (auto& [job, facts] : facts_) {
     facts.delayed_until = facts.delayed_on_disk;
+    facts.waits_for.clear();
+    for (const auto& [number, row] : facts.dependencies) {
+      if (row.state == DependencyState::kOpen) facts.waits_for.emplace(number, row);
+    }
+    if (!facts.dependencies.empty()) continue;  // it may have come late to its lane
     if (!facts.is_committed || facts.end || facts.delayed_until || facts.was_delayed) continue;
     const JobSpec& spec = *facts.spec;
     // One that ran before may be waiting for its next attempt.

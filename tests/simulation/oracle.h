@@ -108,8 +108,10 @@ class Oracle {
     std::set<std::uint64_t> memory;    // limits that attempts may have, by what those before them ran into
     std::uint64_t memory_on_disk = 0;  // the least of the next attempt
     std::map<Fence, Attempt> attempts;
-    std::optional<WallTime> delayed_until;    // it waits for that time
-    std::optional<WallTime> delayed_on_disk;  // as committed
+    std::map<std::uint32_t, DependencyRow> waits_for;     // what is open, by number
+    std::map<std::uint32_t, DependencyRow> dependencies;  // all, as committed
+    std::optional<WallTime> delayed_until;                // it waits for that time
+    std::optional<WallTime> delayed_on_disk;              // as committed
     bool was_delayed = false;
     std::optional<Told> end;
     std::shared_ptr<const CacheKey> cache_key;  // while it has not ended
@@ -131,6 +133,9 @@ class Oracle {
   void check_cached(JobId job) const;
   void check_end(const Facts& facts, JobId job, const Told& end) const;
   [[nodiscard]] bool ended_in_core(JobId job) const;
+  [[nodiscard]] std::optional<JobState> end_in_core(JobId job) const;
+  void check_holds(const DependencyRow& row) const;
+  void gathered_dependencies(const Batch& rows);
   void waiting_forget(JobId job);
   [[nodiscard]] static LaneName lane_of(const JobSpec& spec);
   [[nodiscard]] OrderKey key_of(const JobSpec& spec, JobId job) const;
@@ -167,9 +172,12 @@ class Oracle {
   std::size_t delayed_seen_ = 0;
   std::size_t released_seen_ = 0;
   std::size_t schedules_seen_ = 0;
+  std::size_t dependencies_seen_ = 0;
+  std::size_t closed_seen_ = 0;
+  std::set<std::string> events_set_;  // at some time
   bool clock_is_steady_ = true;
-  std::vector<JobId> cached_ends_;  // of the batch that is being committed
-  bool was_cleared_ = false;        // at some time
+  std::vector<JobId> cached_ends_;                // of the batch that is being committed
+  bool was_cleared_ = false;                      // at some time
   std::map<std::string, ScheduleRow> schedules_;  // committed; also what is removed
 };
 

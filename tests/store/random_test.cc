@@ -29,6 +29,7 @@ class History {
     for (std::size_t i = random_() % 8; i > 0; --i) release_one(batch);
     for (std::size_t i = random_() % 3; i > 0; --i) cancel_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) fail_attempt(batch);
+    for (std::size_t i = random_() % 5; i > 0; --i) unblock_one(batch);
     if (chance(50)) add_deliveries(batch);
     if (chance(30)) add_schedule(batch);
     if (chance(10)) batch.ids_reserved_until = next_id_ + 1'000;
@@ -47,6 +48,8 @@ class History {
     bool in_backlog = false;
     bool is_cancelled = false;
     std::int64_t delayed_until = 0;  // 0: it is not
+    std::uint32_t open = 0;          // dependencies
+    std::int64_t start_at = 0;
   };
 
   void add_words(Batch& batch) {
@@ -107,6 +110,7 @@ class History {
       // Mostly those of a batch wait for one time.
       if (chance(20)) time_ = 1 + static_cast<std::int64_t>(pick(50));
       row.start_at = WallTime{time_};
+      job.start_at = time_;
       if (chance(80)) job.delayed_until = time_;
     }
     batch.jobs.push_back(std::move(row));
@@ -115,6 +119,13 @@ class History {
     } else if (chance(50)) {
       job.in_backlog = true;
       batch.backlog_added.push_back(key_of(job));
+    } else if (chance(30)) {
+      job.open = static_cast<std::uint32_t>(1 + pick(3));
+      for (std::uint32_t i = 0; i < job.open; ++i) {
+        Dependency on{JobId{chance(50) ? 1 + pick(next_id_) : 0}, "", static_cast<DependencyCondition>(pick(3))};
+        if (!on.job.is_set()) on.event = "event-" + std::to_string(pick(3));
+        batch.dependencies.push_back({JobId{job.id}, i, on});
+      }
     }
     // What came in this batch is changed by later ones only, as the folding of a turn sees to.
     fresh_.push_back(job);
@@ -176,6 +187,29 @@ class History {
     if (job.delayed_until != 0) batch.delayed_removed.push_back(delay_of(job));
     if (job.in_backlog) batch.backlog_removed.push_back(key_of(job));
     if (job.is_cancelled) batch.cancels_removed.push_back(JobId{job.id});
+    for (std::uint32_t i = 0; i < job.open; ++i) {
+      batch.dependencies_closed.push_back({JobId{job.id}, i, DependencyState::kVoid});
+    }
+  }
+
+  // Nothing blocks it any more: it waits for its time, if it has one.
+  void unblock_one(Batch& batch) {
+    const std::string event = "event-" + std::to_string(pick(3));
+    if (chance(50)) {
+      batch.events_set.push_back({event, WallTime{static_cast<std::int64_t>(pick(50))}});
+    } else {
+      batch.events_cleared.push_back(event);
+    }
+    if (live_.empty()) return;
+    Live& job = live_[pick(live_.size())];
+    if (job.open == 0) return;
+    for (std::uint32_t i = 0; i < job.open; ++i) {
+      batch.dependencies_closed.push_back({JobId{job.id}, i, DependencyState::kHolds});
+    }
+    job.open = 0;
+    if (job.start_at == 0 || job.in_backlog || job.delayed_until != 0) return;
+    job.delayed_until = job.start_at;
+    batch.delayed_added.push_back(delay_of(job));
   }
 
   void cancel_one(Batch& batch) {

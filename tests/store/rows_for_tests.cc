@@ -274,6 +274,11 @@ std::string text(const Snapshot& snapshot) {
       << lines("delivery lanes", snapshot.deliveries) << lines("waiting", snapshot.waiting_callbacks)
       << lines("whole batches", snapshot.whole_batches);
   for (const SemaphoreRow& row : snapshot.semaphores) out << "semaphore " << row.name << ' ' << row.permits << "\n";
+  for (const DependencyRow& row : snapshot.dependencies) {
+    out << row.job.value << "." << row.number << " waits for " << row.on.job.value << " '" << row.on.event << "' "
+        << static_cast<int>(row.on.condition) << "\n";
+  }
+  for (const NamedEventRow& row : snapshot.events) out << "event " << row.name << ' ' << row.set_at.us << "\n";
   for (const auto& [queue, semaphore] : snapshot.needs) out << queue << " needs " << semaphore << "\n";
   return out.str();
 }

@@ -105,6 +105,39 @@ TEST_P(StoreTest, SemaphoresAreReplacedAndRemovedByName) {
   EXPECT_EQ(snapshot().semaphores, (std::vector<SemaphoreRow>{{"license", 4}}));
 }
 
+TEST_P(StoreTest, WhatJobsWaitForIsKnownUntilItHolds) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 3; ++id) batch.jobs.push_back(job_row(id, 1, "x"));
+  batch.jobs[2].start_at = WallTime{9};
+  const DependencyRow first{JobId{2}, 0, {JobId{1}, "", DependencyCondition::kSucceeded}};
+  const DependencyRow second{JobId{2}, 1, {{}, "go"}, DependencyState::kHolds};
+  const DependencyRow third{JobId{3}, 0, {JobId{1}, "", DependencyCondition::kNotSucceeded}};
+  batch.dependencies = {first, second, third};
+  batch.events_set = {{"go", WallTime{5}}, {"other", WallTime{6}}};
+  commit(batch);
+  reopen();
+  EXPECT_EQ(snapshot().dependencies, (std::vector<DependencyRow>{first, third}));
+  EXPECT_EQ(snapshot().events, (std::vector<NamedEventRow>{{"go", WallTime{5}}, {"other", WallTime{6}}}));
+  EXPECT_EQ(snapshot().resident.size(), 3u);
+
+  Batch over;
+  over.outcomes.push_back({JobId{1}, ending_of(JobState::kFailed, 1)});
+  over.outcomes.push_back({JobId{2}, ending_of(JobState::kFailed, 0)});
+  over.dependencies_closed = {{JobId{2}, 0, DependencyState::kVoid}, {JobId{3}, 0, DependencyState::kHolds}};
+  over.delayed_added = {{WallTime{9}, JobId{3}, QueueId{1}, PoolId{1}}};
+  over.events_cleared = {"go", "never set"};
+  commit(over);
+  reopen();
+  EXPECT_TRUE(snapshot().dependencies.empty());
+  EXPECT_TRUE(snapshot().resident.empty()) << "job 3 waits for its time";
+  EXPECT_EQ(snapshot().events, (std::vector<NamedEventRow>{{"other", WallTime{6}}}));
+  const auto record = store_->reader()->get(JobId{2}, false);
+  ASSERT_TRUE(record.ok() && *record);
+  ASSERT_EQ((*record)->dependencies.size(), 2u);
+  EXPECT_EQ((*record)->dependencies[0].state, DependencyState::kVoid);
+  EXPECT_EQ((*record)->dependencies[1], second);
+}
+
 TEST_P(StoreTest, WhichQueuesNeedWhichSemaphoresIsKnown) {
   Batch batch;
   SpecRow third = spec_row(3, "other");

@@ -148,7 +148,6 @@ TEST(Spec, ANeedThatSaysTooMuchOrNothingIsRefused) {
 TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
   const Wrong fields[] = {
       {"spec.labels", ErrorCode::kUnimplemented, [](auto& s) { (*s.mutable_labels())["a"] = "b"; }},
-      {"spec.dependencies", ErrorCode::kUnimplemented, [](auto& s) { s.add_dependencies(); }},
       {"spec.retention_ms", ErrorCode::kInvalidArgument, [](auto& s) { s.set_retention_ms(-1); }},
       {"spec.durable_segments", ErrorCode::kUnimplemented, [](auto& s) { s.set_durable_segments(true); }},
       {"spec.memory_bytes_max", ErrorCode::kUnimplemented, [](auto& s) { s.set_memory_bytes_max(1); }},
@@ -181,10 +180,10 @@ TEST(Start, IsATimeOrADelayAndNotBoth) {
 
 // A field that is added to the API must be taken up here or be refused: silence would be a lie.
 TEST(Spec, EveryFieldOfTheMessageIsEitherBuiltOrRefused) {
-  const std::set<std::string> built = {"queue",       "pool",          "task",         "name",        "priority",
-                                       "retries",     "timeouts",      "at_most_once", "crashes_max", "callbacks",
-                                       "front",       "fairness_key",  "limit_key",    "needs",       "retention_ms",
-                                       "start_at_us", "start_after_ms", "cache"};  // to_start, to_cache_terms
+  const std::set<std::string> built = {
+      "queue",        "pool",        "task",           "name",  "priority",     "retries",   "timeouts",
+      "at_most_once", "crashes_max", "callbacks",      "front", "fairness_key", "limit_key", "needs",
+      "retention_ms", "start_at_us", "start_after_ms", "cache", "dependencies"};  // to_start, to_cache_terms
   const auto* descriptor = api::JobSpec::descriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const auto* field = descriptor->field(i);

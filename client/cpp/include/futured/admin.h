@@ -203,7 +203,7 @@ struct CallbackPage {
 struct CacheEntryInfo {
   std::string task;  // "" = a command
   std::string task_version;
-  std::string key;         // 64 hexadecimal digits
+  std::string key;           // 64 hexadecimal digits
   std::uint64_t job_id = 0;  // whose outcome it is
   std::uint64_t bytes = 0;
   std::uint64_t hits = 0;
@@ -227,6 +227,13 @@ struct SemaphoreInfo {
   std::uint32_t permits = 0;
   std::uint32_t held = 0;          // by running jobs; over `permits` for a while after it was made smaller
   std::uint32_t waiting_jobs = 0;  // found too few of them
+};
+
+struct NamedEventInfo {
+  std::string name;
+  bool set = false;
+  std::int64_t changed_us = 0;  // 0 = not known
+  std::uint64_t waiting_jobs = 0;
 };
 
 // `starts` in each `per`, and at most `burst` at once after a pause.

@@ -293,6 +293,10 @@ class Client {
   [[nodiscard]] std::vector<CacheEntryInfo> cache_entries(const std::string& task = {}) const;  // newest first
   [[nodiscard]] CacheStatsInfo cache_stats() const;
   std::uint64_t clear_cache(const std::string& task = {}) const;  // how many entries went
+  // ---- Named events, which jobs wait for (JobOptions::when). One that is set stays so until it is cleared.
+  NamedEventInfo set_event(const std::string& name) const;
+  NamedEventInfo clear_event(const std::string& name) const;
+  [[nodiscard]] std::vector<NamedEventInfo> named_events() const;  // those that are set or waited for
   // ---- Schedules. Those that name one throw Error(kNotFound) when there is none.
   Schedule put_schedule(const Schedule& schedule) const;  // new, or in the place of the one with its name
   [[nodiscard]] Schedule schedule(const std::string& name) const;

@@ -174,7 +174,7 @@ struct CompletionCallback {
 
 // JobOptions::cache. What stands for "the same arguments", and for how long.
 struct CacheOptions {
-  Milliseconds ttl{0};                      // 0 = until it is evicted
+  Milliseconds ttl{0};                       // 0 = until it is evicted
   std::vector<std::uint32_t> ignored_parts;  // that do not count, from 0
   std::vector<std::string> ignored_fields;   // members of part 0, a JSON object, that do not count
   std::string key;                           // instead of the arguments; "" = none
@@ -200,7 +200,9 @@ struct JobOptions {
   std::string limit_key;
   std::map<std::string, std::uint32_t> needs;  // permits by semaphore
   std::vector<std::uint64_t> after;            // jobs that must have ended
-  std::vector<std::uint64_t> after_success;    // jobs that must have succeeded
+  std::vector<std::uint64_t> after_success;    // jobs that must have succeeded, else it fails without running
+  std::vector<std::uint64_t> after_failure;    // jobs that must have ended without success, else likewise
+  std::vector<std::string> when;               // named events that must be set
   Milliseconds retention{0};
   std::int64_t memory_bytes_max = 0;
   std::int64_t output_bytes_max = 0;
@@ -222,6 +224,12 @@ struct SubmitOptions {
   // is retained; with another task or payload it is refused. Such a submit is sent again by itself when the connection
   // broke before its acknowledgement. "" = none; at most 128 bytes.
   std::string idempotency_key;
+  // What it waits for, besides what JobOptions names; see there. Such a job is sent as a batch of its own, so that a
+  // parent that is unknown refuses nothing but it. Not of submit_all.
+  std::vector<std::uint64_t> after;
+  std::vector<std::uint64_t> after_success;
+  std::vector<std::uint64_t> after_failure;
+  std::vector<std::string> when;
 };
 
 struct Outcome {
