@@ -253,7 +253,9 @@ void Scheduler::unblock(Job& job, Moment now, Effects& effects) {
     return note_delayed(start, now);
   }
   const OrderKey key = lane.key_of(job);
-  if (goes_to_backlog(lane, key, 0)) {
+  // It is not new: where nothing is known of the backlog, newer jobs of a lifo lane may lie there, and they go first.
+  const bool is_unknown = lane.backlog_jobs > 0 && !lane.boundary;
+  if (is_unknown || goes_to_backlog(lane, key, 0)) {
     spill(lane, key, false, effects);
     note_deadline(job, now, effects);
     drop(job);
