@@ -56,8 +56,13 @@ TEST(WaitCall, DamageIsRefused) {
 
 TEST(WaitCall, AnOutcomeComesInPages) {
   const std::string result(5 * limits::kWaitPageBytesMax, 'r');
-  const WaitedOutcome outcome{.state = 6, .exit_code = 3, .signal = 0, .cause = "TASK_ERROR", .error_class = "Broken",
-                              .message = "it is", .result = result};
+  const WaitedOutcome outcome{.state = 6,
+                              .exit_code = 3,
+                              .signal = 0,
+                              .cause = "TASK_ERROR",
+                              .error_class = "Broken",
+                              .message = "it is",
+                              .result = result};
   const std::string whole = encode_outcome(outcome);
   std::string read;
   std::size_t pages = 0;
