@@ -12,11 +12,12 @@ void Scheduler::want(PoolState& pool, std::size_t worker, bool wanted) {
 }
 
 // Not at once: a burst of short jobs is over before a new worker would be there. But one that stands in for others,
-// which wait, is needed for as long as they do.
+// which wait, is needed for as long as they do; unless some worker comes or goes just now, which is waited for.
 void Scheduler::grow_later(PoolState& pool, Moment now) {
   if (pool.grow_armed || pool.workers >= pool.workers_allowed()) return;
   pool.grow_armed = true;
-  const bool is_stand_in = pool.workers >= pool.own_slots / pool.slots_per_worker;
+  const bool is_settled = std::ranges::all_of(pool.slots, [](const Slot* slot) { return slot->wanted == slot->ready; });
+  const bool is_stand_in = is_settled && pool.workers >= pool.own_slots / pool.slots_per_worker;
   const Duration after(is_stand_in ? 0 : limits::kGrowAfterNs);
   timers_.add({now.at + after, TimerKind::kGrow, 0, pool.slots.front()->id.value});
 }

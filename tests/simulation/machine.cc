@@ -215,7 +215,7 @@ void Machine::take(Slot& slot, Run& run, Instant now) {
   run.ends_at = now + length;
   if (random_.chance(faults_.hang_per_mille)) run.ends_at = Instant::never();
   if (recovering_) run.ends_at = std::min(run.ends_at, now + milliseconds(1));
-  if (recovering_ || !random_.chance(faults_.wait_per_mille)) return;
+  if (!random_.chance(faults_.wait_per_mille)) return;
   // Any recent jobs, itself among them, and some that were never given out.
   for (std::uint64_t left = 1 + random_.below(3); left > 0; --left) {
     const std::uint64_t newest = oracle_.newest_id() + 1;

@@ -153,7 +153,7 @@ def test_who_waits_is_told_by_fut(daemon, api_of, gate, tmp_path):
     why = api.call("Jobs", "Why", api.words.WhyRequest(id=parent))
     assert why.text.startswith(f"running: waits for job {child};") and list(why.waits_for) == [child]
     assert f"RUNNING (waits for {child})" in daemon.fut("ls").stdout
-    assert f"waits for job {child}" in daemon.fut("show", parent).stdout
+    assert ["waits", "for", str(child)] in [line.split() for line in daemon.fut("show", parent).stdout.splitlines()]
     assert daemon.fut_json("show", parent)[0]["waits_for"] == [child]
     go.touch()
     results(api, [parent])
@@ -264,7 +264,7 @@ def test_a_recursion_goes_on_through_deaths(make_daemon, api_of):
 
 
 def test_a_worker_that_dies_waiting_is_replaced_and_its_job_runs_again(make_daemon, api_of, gate, tmp_path):
-    daemon = make_daemon(config_of()).start()
+    daemon = make_daemon(config_of(size=2)).start()
     api = api_of(daemon)
     go = tmp_path / "go"
     parent = one(api, "waits.for_child", gate.path, "waits.until", go, "default")
@@ -283,3 +283,19 @@ def test_a_task_that_would_hold_the_thread_of_others_is_refused(make_daemon, api
     job = one(api, "waits.bytes", 1)
     (told,) = results(api, call(api, "waits.on", job))
     assert told.startswith("FAILED_PRECONDITION: ") and "co_await context.wait" in told
+
+
+def test_stand_ins_move_when_pools_change(make_daemon, api_of, gate, tmp_path):
+    daemon = make_daemon(config_of()).start()
+    api = api_of(daemon)
+    go = tmp_path / "go"
+    parent = one(api, "waits.for_child", gate.path, "waits.until", go, "default")
+    child = int(gate.line())
+    until(lambda: api.get(child).state == api.words.JOB_STATE_RUNNING)
+    daemon.kill()
+    with open(daemon.arguments[daemon.arguments.index("--config") + 1], "a", encoding="utf-8") as file:
+        file.write(f"[pools.zoo]\nmode = 'process'\nsize = 3\nplugins = ['{PLUGIN}']\n")
+    api = api_of(daemon.start())
+    until(lambda: list(api.get(parent).waits_for) == [child])
+    go.touch()
+    assert results(api, [parent, child]) == [f"5 [text/plain]{go}", str(go)]

@@ -61,6 +61,7 @@ TEST(Call, IsAnsweredWithTheJobThatWasMade) {
 TEST(Call, ANudgeWakesWhoWaitsForItAndIsNotLost) {
   Caller caller;
   const std::uint32_t seen = caller.worker.nudges(caller.run);
+  EXPECT_FALSE(caller.worker.stop_requested(fence(1)));
   EXPECT_TRUE(caller.worker.arm_for_nudge(caller.run, seen)) << "nothing came";
   pollfd wake{caller.worker.wake_fd(), POLLIN, 0};
   EXPECT_EQ(poll(&wake, 1, 0), 0);
