@@ -213,12 +213,12 @@ inline constexpr std::uint64_t kCacheEntryBytes = 256;        // that an entry c
 inline constexpr std::size_t kCacheKeyBytesMax = 1'024;       // of a key that the client gives
 inline constexpr int kCacheIgnoredMax = 64;                   // parts, and fields, that one policy may name
 inline constexpr std::int64_t kCacheTtlMsMax = kRetentionMsMax;
-inline constexpr std::uint64_t kCacheHotBytesMax = 32 * 1024 * 1024;  // results that are in memory, too
-inline constexpr std::size_t kCacheHotResultBytesMax = 256 * 1024;    // a larger one is read for each hit
-inline constexpr std::size_t kCacheAnswersMax = 1'024;                // jobs answered by one turn
-inline constexpr std::size_t kCacheAnswerBytesMax = 16 * 1024 * 1024; // of their results, and of those read at once
-inline constexpr std::size_t kCacheStepEntries = 256;                 // removed from disk by one turn
-inline constexpr std::uint32_t kCachePageMax = 1'000;                 // entries listed at once
-inline constexpr std::size_t kJsonDepthMax = 64;                      // of an argument that is put in one form
+inline constexpr std::uint64_t kCacheHotBytesMax = 32 * 1024 * 1024;   // results that are in memory, too
+inline constexpr std::size_t kCacheHotResultBytesMax = 256 * 1024;     // a larger one is read for each hit
+inline constexpr std::size_t kCacheAnswersMax = 1'024;                 // jobs answered by one turn
+inline constexpr std::size_t kCacheAnswerBytesMax = 16 * 1024 * 1024;  // of their results, and of those read at once
+inline constexpr std::size_t kCacheStepEntries = 256;                  // removed from disk by one turn
+inline constexpr std::uint32_t kCachePageMax = 1'000;                  // entries listed at once
+inline constexpr std::size_t kJsonDepthMax = 64;                       // of an argument that is put in one form
 
 }  // namespace futured::limits

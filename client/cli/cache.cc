@@ -14,9 +14,14 @@ struct Options {
 };
 
 Json json_of(const client::CacheEntryInfo& entry) {
-  return {{"task", entry.task},       {"task_version", entry.task_version}, {"key", entry.key},
-          {"job_id", entry.job_id},   {"bytes", entry.bytes},               {"hits", entry.hits},
-          {"created_us", entry.created_us}, {"expires_us", entry.expires_us}};
+  return {{"task", entry.task},
+          {"task_version", entry.task_version},
+          {"key", entry.key},
+          {"job_id", entry.job_id},
+          {"bytes", entry.bytes},
+          {"hits", entry.hits},
+          {"created_us", entry.created_us},
+          {"expires_us", entry.expires_us}};
 }
 
 void print_entries(const std::vector<client::CacheEntryInfo>& entries, bool json) {
@@ -27,9 +32,9 @@ void print_entries(const std::vector<client::CacheEntryInfo>& entries, bool json
       continue;
     }
     const auto or_dash = [](const std::string& text) { return text.empty() ? std::string("-") : text; };
-    table.add({std::to_string(entry.job_id), entry.task.empty() ? "(command)" : entry.task,
-               or_dash(entry.task_version), entry.key.substr(0, 12), bytes_text(static_cast<std::int64_t>(entry.bytes)),
-               std::to_string(entry.hits), time_text(entry.created_us), or_dash(time_text(entry.expires_us))});
+    table.add({std::to_string(entry.job_id), entry.task.empty() ? "(command)" : entry.task, or_dash(entry.task_version),
+               entry.key.substr(0, 12), bytes_text(static_cast<std::int64_t>(entry.bytes)), std::to_string(entry.hits),
+               time_text(entry.created_us), or_dash(time_text(entry.expires_us))});
   }
   if (!json) table.print();
 }
@@ -54,7 +59,8 @@ void add_cache_ls(CLI::App& cache, Globals& globals) {
 
 void add_cache_stats(CLI::App& cache, Globals& globals) {
   CLI::App& stats = *cache.add_subcommand("stats", "Tell how much is kept, and how often it was of use");
-  stats.footer("Counts are since the daemon's start.\n\nExamples:\n  fut cache stats\n  fut cache stats --json | jq .hits\n");
+  stats.footer(
+      "Counts are since the daemon's start.\n\nExamples:\n  fut cache stats\n  fut cache stats --json | jq .hits\n");
   stats.callback([&globals] {
     globals.action = [&globals] {
       const client::CacheStatsInfo told = connect(globals).cache_stats();

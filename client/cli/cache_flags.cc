@@ -24,8 +24,9 @@ void CacheFlags::add_to(CLI::App& verb) {
       ->group(kGroup)
       ->check(duration_over_zero("--cache-ttl", "use no --cache-ttl for no limit"));
   verb.add_option("--cache-key", key, "What is the same: this, instead of the arguments")->group(kGroup);
-  verb.add_option("--cache-ignore", ignored,
-                  "What does not count: the number of a part, or a member of part 0 if that is JSON; may be given again")
+  verb.add_option(
+          "--cache-ignore", ignored,
+          "What does not count: the number of a part, or a member of part 0 if that is JSON; may be given again")
       ->group(kGroup)
       ->allow_extra_args(false);
   verb.add_flag("--cache-failures", failures, "Keep and take errors of the task, too")->group(kGroup);

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/callback_flags.h"
 #include "client/cli/cache_flags.h"
+#include "client/cli/callback_flags.h"
 #include "client/cli/cli.h"
 #include "client/cli/start_flags.h"
 

@@ -232,7 +232,6 @@ void add_cache(const JobOptions& options, api::JobSpec& spec) {
   policy.set_explain(caching.explain);
 }
 
-
 api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   api::JobSpec spec;
   spec.set_queue(options.queue);

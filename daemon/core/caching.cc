@@ -42,7 +42,8 @@ const char* why_not_shared(std::string_view result) {
     if (part.kind == PartKind::kSegment) return "a segment of its result lives in memory only";
     if (part.kind != PartKind::kInline) return "a part of its result is lost";
     const bool is_output = part.content_type.starts_with("application/x-futured-");
-    if (is_output && part.content_type.find("file=\"") != std::string_view::npos) return "its output is a file of the job";
+    if (is_output && part.content_type.find("file=\"") != std::string_view::npos)
+      return "its output is a file of the job";
   }
   return nullptr;
 }
@@ -85,7 +86,8 @@ const ResultCache::Entry* Scheduler::kept_for(const CacheKey& key, const JobSpec
   const ResultCache::Entry* const entry = cache_.find(key);
   if (entry == nullptr) return none("no entry for " + words_of(key) + " with this key");
   const CacheEntryRow& row = entry->row;
-  if (row.expires_at.us != 0 && row.expires_at <= now.wall) return none("the outcome of " + named(row.job) + " expired");
+  if (row.expires_at.us != 0 && row.expires_at <= now.wall)
+    return none("the outcome of " + named(row.job) + " expired");
   if (spec.cache.ttl.count() > 0 && row.created_at + spec.cache.ttl <= now.wall) {
     return none("the outcome of " + named(row.job) + " is older than the ttl of this job");
   }
@@ -164,8 +166,8 @@ std::string Scheduler::keep_outcome(const Job& job, const CacheKey& key,
                                     const std::shared_ptr<const CachedOutcome>& outcome, Moment now, Effects&) {
   // What ran is what the pool has now, or had before a reload: the key names what it had when the job came.
   if (key.version != version_of(*job.spec)) return "not kept: the task was reloaded meanwhile";
-  const std::uint64_t bytes = limits::kCacheEntryBytes + key.task.size() + key.version.size() +
-                              outcome->result.size() + (outcome->cause ? outcome->cause->message.size() : 0);
+  const std::uint64_t bytes = limits::kCacheEntryBytes + key.task.size() + key.version.size() + outcome->result.size() +
+                              (outcome->cause ? outcome->cause->message.size() : 0);
   if (const char* const why = cache_.refuses(bytes)) return std::string("not kept: ") + why;
   const Duration ttl = job.spec->spec.cache.ttl;
   CacheEntryRow row{job.id, key, outcome->state, bytes, 0, now.wall, {}, now.wall};

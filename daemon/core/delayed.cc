@@ -118,7 +118,9 @@ void Scheduler::take_up_due(const StoredJob& stored, Moment now, Effects& effect
     effects.changes.push_back({now.wall, queued});
   }
   const OrderKey key = order_key(lane.queue->row.discipline, spec.spec, stored.id);
-  if (goes_to_backlog(lane, key, sizeof(Job) + stored.payload.size)) {
+  // It is not new: where nothing is known of the backlog, newer jobs of a lifo lane may lie there, and they go first.
+  const bool is_unknown = lane.backlog_jobs > 0 && !lane.boundary;
+  if (is_unknown || goes_to_backlog(lane, key, sizeof(Job) + stored.payload.size)) {
     spill(lane, key, false, effects);
     note_deadline(spec.spec, 0, stored.submitted_at, stored.start_at, stored.id, 1, now, effects);
     return;

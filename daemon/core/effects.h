@@ -218,8 +218,8 @@ struct Effects {
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {
     return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() &&
-           queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() &&
-           caches_cleared.empty() && offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
+           queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() && caches_cleared.empty() &&
+           offers_after_commit.empty() && changes.empty() && registered.empty() && replayed.empty() &&
            deliveries.empty();
   }
   // The group that leaves at once is empty.

@@ -17,11 +17,11 @@ struct SpecState;
 
 // Where a resident job is. Exactly one of the scheduler's structures holds it, named here.
 enum class Phase : std::uint8_t {
-  kFree,     // not a job
-  kReady,    // in its lane's order
-  kDelayed,  // in the timers, until its next attempt
-  kOffered,  // among its slot's offers; the worker may have taken it
-  kTaken,    // the same, and known to be taken
+  kFree,       // not a job
+  kReady,      // in its lane's order
+  kDelayed,    // in the timers, until its next attempt
+  kOffered,    // among its slot's offers; the worker may have taken it
+  kTaken,      // the same, and known to be taken
   kFollowing,  // waits for the outcome of another job, or for one that is kept (caching.cc)
 };
 

@@ -95,9 +95,7 @@ std::size_t Scheduler::cancel_ready(const QueueState& queue, std::size_t most, M
 
 // Those that wait for their next attempt are in no list of their lane.
 std::size_t Scheduler::cancel_delayed(const QueueState& queue, std::size_t most, Moment now, Effects& effects) {
-  const auto is_delayed = [&](const Job& job) {
-    return job.lane->queue == &queue && waits_aside(job);
-  };
+  const auto is_delayed = [&](const Job& job) { return job.lane->queue == &queue && waits_aside(job); };
   std::size_t resident = 0;
   for (const auto& [key, lane] : lanes_) {
     if (lane->queue == &queue) resident += lane->resident_jobs - lane->ready_jobs;
@@ -120,9 +118,7 @@ bool Scheduler::has_queued(const QueueState& queue) const {
   };
   if (std::ranges::any_of(lanes_, has)) return true;
   bool found = false;
-  jobs_.for_each([&](const Job& job) {
-    found = found || (job.lane->queue == &queue && waits_aside(job));
-  });
+  jobs_.for_each([&](const Job& job) { found = found || (job.lane->queue == &queue && waits_aside(job)); });
   return found;
 }
 

@@ -228,7 +228,7 @@ struct Batch {
   std::vector<CacheEntryRow> cache_added;  // each job ends with this batch: its ending is what is kept
   std::vector<CacheUseRow> cache_used;     // behind them, in this order; of what is not there, nothing is noted
   std::vector<JobId> cache_removed;        // behind them: entries, by their jobs
-  std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
+  std::uint64_t ids_reserved_until = 0;    // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && semaphores.empty() &&
@@ -258,8 +258,8 @@ struct StoredJob {
   std::uint64_t memory_bytes_max = 0;  // of the next attempt; 0: its pool's
   bool started = false;                // at most once: a `starts` row exists
   Lineage lineage = {};
-  WallTime start_at = {};  // not before; 0: none was asked for
-  bool delayed = false;    // it waits for that time, and is neither resident nor in the backlog
+  WallTime start_at = {};                     // not before; 0: none was asked for
+  bool delayed = false;                       // it waits for that time, and is neither resident nor in the backlog
   std::shared_ptr<const CacheKey> cache_key;  // null: it has none
 
   // One more attempt with a row, in ascending order.

@@ -635,9 +635,9 @@ class Scheduler {
   struct CachedJob {
     std::shared_ptr<const CacheKey> key;
     CacheRole role = CacheRole::kNone;
-    bool is_cleared = false;          // kLeads: what it was to compute was cleared meanwhile, and is not kept
-    std::string miss;                 // kLeads: why it runs
-    std::deque<JobId> followers;      // kLeads: in this order; some may have ended or left since
+    bool is_cleared = false;      // kLeads: what it was to compute was cleared meanwhile, and is not kept
+    std::string miss;             // kLeads: why it runs
+    std::deque<JobId> followers;  // kLeads: in this order; some may have ended or left since
   };
   // A job that follows is to end like another.
   struct Answer {
@@ -647,13 +647,13 @@ class Scheduler {
     bool is_joined = false;  // the other one ran meanwhile
   };
   struct Caching {
-    std::unordered_map<JobId, CachedJob> jobs;                 // resident, with a key
+    std::unordered_map<JobId, CachedJob> jobs;                  // resident, with a key
     std::unordered_map<CacheKey, JobId, CacheKeyHash> leaders;  // who computes what
-    std::map<JobId, std::shared_ptr<const CacheKey>> unsaved;  // of new jobs, not yet among the rows
+    std::map<JobId, std::shared_ptr<const CacheKey>> unsaved;   // of new jobs, not yet among the rows
     std::deque<Answer> answers;
-    std::vector<std::deque<JobId>> orphans;          // followers of one that has no outcome for them
+    std::vector<std::deque<JobId>> orphans;           // followers of one that has no outcome for them
     std::map<JobId, std::vector<JobId>> kept_wanted;  // by entry: who waits for what is read
-    std::vector<JobId> kept_asked;                   // entries that are being read
+    std::vector<JobId> kept_asked;                    // entries that are being read
   };
   Caching caching_;
 

@@ -66,8 +66,8 @@ Result<CacheTerms> to_cache_terms(const api::JobSpec& spec) {
     return invalid("spec.cache.ttl_ms", std::to_string(policy.ttl_ms()) + " is negative");
   }
   if (policy.ttl_ms() > limits::kCacheTtlMsMax) {
-    return too_much("spec.cache.ttl_ms", std::to_string(policy.ttl_ms()) + " ms are over " +
-                                             std::to_string(limits::kCacheTtlMsMax));
+    return too_much("spec.cache.ttl_ms",
+                    std::to_string(policy.ttl_ms()) + " ms are over " + std::to_string(limits::kCacheTtlMsMax));
   }
   const bool says_more = policy.ignored_parts_size() != 0 || policy.ignored_fields_size() != 0 ||
                          policy.ttl_ms() != 0 || policy.cache_failures() || !policy.key().empty() || policy.explain();

@@ -91,9 +91,8 @@ grpc::ServerUnaryReactor* CacheService::Clear(Context* context, const api::Clear
   if (front_.loop.store_is_failing()) return answer_now(context, store_failing_error());
   auto answer = Answer<api::ClearCacheResponse>::open(front_, context, response);
   front_.loop.clear_cache(std::move(clear), [&front = front_, answer](std::uint64_t removed) {
-    front.pump.post([answer, removed] {
-      answer->give([&](api::ClearCacheResponse& out) { out.set_removed(removed); });
-    });
+    front.pump.post(
+        [answer, removed] { answer->give([&](api::ClearCacheResponse& out) { out.set_removed(removed); }); });
   });
   return answer->reactor();
 }

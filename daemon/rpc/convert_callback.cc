@@ -6,8 +6,8 @@
 
 #include "base/command.h"
 #include "base/limits.h"
-#include "daemon/rpc/cache_key.h"
 #include "daemon/callback/address.h"
+#include "daemon/rpc/cache_key.h"
 #include "daemon/rpc/convert_callback.h"
 
 namespace futured::rpc {

@@ -1,5 +1,5 @@
-#include "daemon/rpc/cache_key.h"
 #include "daemon/rpc/convert_schedule.h"
+#include "daemon/rpc/cache_key.h"
 
 #include <string>
 #include <utility>

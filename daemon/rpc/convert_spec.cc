@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/limits.h"
-#include "daemon/rpc/convert.h"
 #include "daemon/rpc/cache_key.h"
+#include "daemon/rpc/convert.h"
 #include "daemon/rpc/convert_callback.h"
 
 namespace futured::rpc {

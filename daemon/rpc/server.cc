@@ -15,6 +15,7 @@
 
 #include "base/limits.h"
 #include "daemon/rpc/admin_service.h"
+#include "daemon/rpc/cache_service.h"
 #include "daemon/rpc/call_timer.h"
 #include "daemon/rpc/callback_transport.h"
 #include "daemon/rpc/callbacks_service.h"
@@ -26,7 +27,6 @@
 #include "daemon/rpc/schedules_service.h"
 #include "daemon/rpc/segment_server.h"
 #include "daemon/rpc/segments_service.h"
-#include "daemon/rpc/cache_service.h"
 #include "daemon/rpc/semaphores_service.h"
 #include "daemon/rpc/unbuilt_service.h"
 #include "segment/socket_protocol.h"

@@ -120,9 +120,9 @@ bool SubmitStream::take_batch() {
   if (spec_error_) return refuse_batch(*spec_error_, true);
   // In the lane it would wait without a word for as long as the disk is full.
   if (front_.loop.store_is_failing()) return refuse_batch(store_failing_error(), false);
-  auto batch = check_batch(
-      front_.segments, who_, spec_,
-      {request_.items(), request_.has_packed() ? &request_.packed() : nullptr, request_.idempotency_key(), start_, cache_});
+  auto batch = check_batch(front_.segments, who_, spec_,
+                           {request_.items(), request_.has_packed() ? &request_.packed() : nullptr,
+                            request_.idempotency_key(), start_, cache_});
   if (!batch.ok()) return refuse_batch(batch.error(), true);
   if (!has_large_payload(batch->submit)) return hand_over(*std::move(batch), nullptr);
   // The reader's role goes with the batch: what comes behind it on this stream waits.

@@ -355,7 +355,7 @@ void Oracle::check_memory(Facts& facts, const AttemptRow& row) const {
 void Oracle::ended(Facts& facts, JobId job, const Ending& ending) {
   hold(!facts.end, name(job) + " ends a second time");
   hold(facts.is_committed, name(job) + " ends, but was never stored");
-  facts.end = Told{ending.state, ending.cause ? ending.cause->kind : CauseKind::kNone, ending.attempt, ending.epoch,
+  facts.end = Told{ending.state,  ending.cause ? ending.cause->kind : CauseKind::kNone, ending.attempt, ending.epoch,
                    ending.result, ending.cause ? ending.cause->cached_from : JobId{}};
   ++ended_jobs_;
   if (facts.end->cached_from.is_set()) cached_ends_.push_back(job);
@@ -372,8 +372,7 @@ void Oracle::check_cached(JobId job) const {
   hold(!source.end->cached_from.is_set(), who + ", which did not run");
   hold(source.end->state == facts.end->state && source.end->result == facts.end->result, who + ", but another one");
   hold(facts.spec->cache.enabled && source.spec->task == facts.spec->task, who + ", which was asked something else");
-  hold(!facts.cache_key || !source.cache_key || *facts.cache_key == *source.cache_key,
-       who + ", which has another key");
+  hold(!facts.cache_key || !source.cache_key || *facts.cache_key == *source.cache_key, who + ", which has another key");
   hold(facts.end->state == JobState::kSucceeded || facts.spec->cache.failures, who + ", which failed");
 }
 

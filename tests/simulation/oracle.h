@@ -168,8 +168,8 @@ class Oracle {
   std::size_t released_seen_ = 0;
   std::size_t schedules_seen_ = 0;
   bool clock_is_steady_ = true;
-  std::vector<JobId> cached_ends_;  // of the batch that is being committed
-  bool was_cleared_ = false;        // at some time
+  std::vector<JobId> cached_ends_;                // of the batch that is being committed
+  bool was_cleared_ = false;                      // at some time
   std::map<std::string, ScheduleRow> schedules_;  // committed; also what is removed
 };
 

@@ -76,9 +76,9 @@ class CacheStage : public Stage {
     event::CacheRead read{history.back().cache_reads, {}};
     for (const JobId entry : read.asked) {
       const Ending* const end = ending(entry.value);
-      read.answer.push_back(end == nullptr ? nullptr
-                                           : std::make_shared<const CachedOutcome>(
-                                                 CachedOutcome{end->state, nullptr, end->result}));
+      read.answer.push_back(
+          end == nullptr ? nullptr
+                         : std::make_shared<const CachedOutcome>(CachedOutcome{end->state, nullptr, end->result}));
     }
     return read;
   }
@@ -165,7 +165,9 @@ TEST(Cache, WhenTheLeaderFailsAFollowerRuns) {
 
 TEST(Cache, ACancelledLeaderTakesNobodyAlong) {
   CacheStage stage;
-  const auto pause = [&](bool paused) { return event::PutQueue{++stage.token, "default", std::nullopt, paused, {}, {}, {}}; };
+  const auto pause = [&](bool paused) {
+    return event::PutQueue{++stage.token, "default", std::nullopt, paused, {}, {}, {}};
+  };
   (void)stage.turn({pause(true), stage.ask("aa")});
   (void)stage.turn({stage.cancel(1)});
   EXPECT_EQ(stage.end_of(1), "CANCELLED (miss: no entry for task work with this key; not kept: it did not succeed)");
@@ -262,7 +264,8 @@ TEST(Cache, ARestartKnowsWhatIsKeptAndReadsIt) {
   (void)stage.turn({stage.ask("aa")});
   EXPECT_THAT(stage.history.back().cache_reads, ElementsAre(JobId{1}));
   EXPECT_THAT(stage.scheduler->awaits(JobId{100}), HasSubstr("kept"));
-  event::CacheRead read{{JobId{1}}, {std::make_shared<const CachedOutcome>(CachedOutcome{JobState::kSucceeded, nullptr, "result"})}};
+  event::CacheRead read{
+      {JobId{1}}, {std::make_shared<const CachedOutcome>(CachedOutcome{JobState::kSucceeded, nullptr, "result"})}};
   (void)stage.turn({read});
   EXPECT_EQ(stage.end_of(100), "SUCCEEDED from 1 (hit: job 1)");
   EXPECT_EQ(stage.end_of(101), "SUCCEEDED from 1 (hit: job 1)");
@@ -312,8 +315,8 @@ TEST(Cache, AfterARestartWhoRunsLeadsAndTheOthersFollow) {
   const Fence fence{JobId{8}, Epoch{1}, 1};
   (void)stage.turn({stage.adopt(1, fence)});
   EXPECT_THAT(stage.scheduler->awaits(JobId{7}), HasSubstr("waits for job 8"));
-  (void)stage.turn({event::Done{SlotId{1}, fence, event::DoneStatus::kSucceeded, false, stage.now.at, stage.now.at,
-                                "result"}});
+  (void)stage.turn(
+      {event::Done{SlotId{1}, fence, event::DoneStatus::kSucceeded, false, stage.now.at, stage.now.at, "result"}});
   EXPECT_EQ(stage.end_of(7), "SUCCEEDED from 8 (joined: job 8)");
 }
 

@@ -276,5 +276,28 @@ TEST(Delayed, WatchersAreToldThatItIsScheduledAndThenQueued) {
   EXPECT_EQ(state(), JobState::kQueued);
 }
 
+// Newer jobs of a lifo lane go first, and may lie in a backlog of which nothing is known yet.
+TEST(Delayed, OfALifoLaneDoesNotPassABacklogThatIsNotKnown) {
+  StageSetup setup;
+  setup.snapshot.epoch = Epoch{1};
+  setup.snapshot.ids_reserved_until = 100;
+  setup.snapshot.queues = {{QueueId{1}, "default", Discipline::kLifo, true}};
+  setup.snapshot.pools = {{PoolId{1}, "default"}};
+  setup.snapshot.backlog = {{QueueId{1}, PoolId{1}, 1}};
+  setup.snapshot.delayed = {{QueueId{1}, PoolId{1}, 1}};
+  setup.snapshot.next_delayed = setup.now.wall;
+  JobSpec spec = Stage::work();
+  spec.pool = "default";
+  const WallTime due = setup.now.wall;
+  Stage stage(std::move(setup));
+  EXPECT_THAT(stage.finish(), Contains(HasSubstr("claim delayed")));
+  DelayedAnswer answer;
+  answer.jobs = {{.id = JobId{7}, .spec = SpecId{1}, .start_at = due, .delayed = true}};
+  answer.specs = {{SpecId{1}, spec}};
+  (void)stage.rows();
+  (void)stage.turn({event::DelayedClaimed{std::move(answer)}});
+  EXPECT_THAT(stage.rows(), Contains("backlog + 7"));
+}
+
 }  // namespace
 }  // namespace futured

@@ -28,8 +28,9 @@ TEST(JsonForm, LeavesOutMembersOfTheOutermostObject) {
 }
 
 TEST(JsonForm, RefusesWhatIsNoJson) {
-  for (const char* const text : {"", "{", "[1,]", "{\"a\" 1}", "{\"a\":1,}", "01", "1.", "+1", "nul", "\"a", "\"\\x\"",
-                                 "\"\\u12\"", "{\"a\":1,\"a\":2}", "1 2", "\"\t\"", "\xff", "{\"a\":1,\"\\u0061\":2}"}) {
+  for (const char* const text :
+       {"", "{", "[1,]", "{\"a\" 1}", "{\"a\":1,}", "01", "1.", "+1", "nul", "\"a", "\"\\x\"", "\"\\u12\"",
+        "{\"a\":1,\"a\":2}", "1 2", "\"\t\"", "\xff", "{\"a\":1,\"\\u0061\":2}"}) {
     EXPECT_FALSE(json_form(text, {}).ok()) << text;
   }
   EXPECT_FALSE(json_form(std::string(200'000, '['), {}).ok());
@@ -81,8 +82,8 @@ TEST(CacheKey, PartsAndFieldsAreIgnored) {
 }
 
 TEST(CacheKey, BoundariesOfPartsCount) {
-  const auto all =
-      digests({.enabled = true}, {{{.bytes = "ab"}, {.bytes = "c"}}, {{.bytes = "a"}, {.bytes = "bc"}}, {{.bytes = "abc"}}});
+  const auto all = digests({.enabled = true},
+                           {{{.bytes = "ab"}, {.bytes = "c"}}, {{.bytes = "a"}, {.bytes = "bc"}}, {{.bytes = "abc"}}});
   EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), 3u);
 }
 
@@ -125,7 +126,8 @@ TEST(CacheKey, APolicyThatContradictsItselfIsRefused) {
     std::string field;
     std::function<void(api::JobSpec&)> change;
   } const arguments[] = {
-      {"spec.cache.key", [](auto& spec) { spec.mutable_cache()->set_key(std::string(limits::kCacheKeyBytesMax + 1, 'k')); }},
+      {"spec.cache.key",
+       [](auto& spec) { spec.mutable_cache()->set_key(std::string(limits::kCacheKeyBytesMax + 1, 'k')); }},
       {"spec.cache.key",
        [](auto& spec) {
          spec.mutable_cache()->set_key("k");

@@ -202,7 +202,7 @@ struct CallbackPage {
 struct CacheEntryInfo {
   std::string task;  // "" = a command
   std::string task_version;
-  std::string key;         // 64 hexadecimal digits
+  std::string key;           // 64 hexadecimal digits
   std::uint64_t job_id = 0;  // whose outcome it is
   std::uint64_t bytes = 0;
   std::uint64_t hits = 0;

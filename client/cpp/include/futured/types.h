@@ -174,7 +174,7 @@ struct CompletionCallback {
 
 // JobOptions::cache. What stands for "the same arguments", and for how long.
 struct CacheOptions {
-  Milliseconds ttl{0};                      // 0 = until it is evicted
+  Milliseconds ttl{0};                       // 0 = until it is evicted
   std::vector<std::uint32_t> ignored_parts;  // that do not count, from 0
   std::vector<std::string> ignored_fields;   // members of part 0, a JSON object, that do not count
   std::string key;                           // instead of the arguments; "" = none
