@@ -13,10 +13,8 @@ void print_events(const std::vector<client::NamedEventInfo>& events, bool json) 
   Table table({"EVENT", "STATE", "SINCE", "WAITING"});
   for (const client::NamedEventInfo& one : events) {
     if (json) {
-      print_json(Json{{"name", one.name},
-                      {"set", one.set},
-                      {"changed_us", one.changed_us},
-                      {"waiting_jobs", one.waiting_jobs}});
+      print_json(Json{
+          {"name", one.name}, {"set", one.set}, {"changed_us", one.changed_us}, {"waiting_jobs", one.waiting_jobs}});
       continue;
     }
     table.add({one.name, one.set ? "set" : "not set", one.changed_us == 0 ? "-" : time_text(one.changed_us),

@@ -138,8 +138,8 @@ void Dependencies::audit() const {
     edges += open.size();
     for (const Edge& edge : open) {
       const DependencyKey key{job, edge.number};
-      const bool is_listed = edge.parent.is_set() ? dependents_.at(edge.parent).contains(key)
-                                                  : edge.event->second.waiters.contains(key);
+      const bool is_listed =
+          edge.parent.is_set() ? dependents_.at(edge.parent).contains(key) : edge.event->second.waiters.contains(key);
       FUTURED_CHECK(is_listed, "who waits is listed by what it waits for");
       FUTURED_CHECK(edge.parent.is_set() || !edge.event->second.is_set, "nobody waits for an event that is set");
     }

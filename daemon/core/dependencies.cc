@@ -44,8 +44,8 @@ std::string broken_by(JobId parent, JobState state, DependencyCondition conditio
 
 Error too_many(const std::string& what, std::size_t there, std::size_t more, std::size_t most) {
   return {ErrorCode::kResourceExhausted,
-          "there are " + std::to_string(there) + " " + what + ", and " + std::to_string(more) +
-              " more would be over " + std::to_string(most) +
+          "there are " + std::to_string(there) + " " + what + ", and " + std::to_string(more) + " more would be over " +
+              std::to_string(most) +
               "; submit again when some of them have run, or cancel some (fut ls --state blocked)"};
 }
 
@@ -170,8 +170,8 @@ void Scheduler::block(const event::Submit& submit, const std::vector<std::uint32
     dependencies_.add(id);
     mark_blocked(job);
     note_change(job, JobState::kBlocked, now.at, nullptr, now, effects);
-    effects.rows.jobs.push_back({id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {},
-                                 submit.lineage, job.start_at});
+    effects.rows.jobs.push_back(
+        {id, spec.id, submit.who.uid, submit.retry_of, now.wall, std::move(payload), {}, submit.lineage, job.start_at});
   }
   count_added(*lane.queue, count, bytes, effects);
 

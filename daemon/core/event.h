@@ -61,13 +61,13 @@ struct Submit {
   JobId retry_of;
   std::vector<SubmitKey> keys;  // none; one for the whole batch; or one for each job
   bool key_is_of_batch = false;
-  CallbackId settles;         // the delivery that this job is; accepted only while that is under way
-  bool has_segments = false;  // some payload names a segment: the batch is as lasting as that
-  Lineage lineage = {};       // of each job
-  WallTime start_at = {};     // none of them starts before; 0: at once, or
-  Duration start_after{};     // not before so long after now
-  bool waits = false;         // for room in a queue that is full, rather than be refused
-  bool is_next = false;       // it has waited, and is before all others that do
+  CallbackId settles;                         // the delivery that this job is; accepted only while that is under way
+  bool has_segments = false;                  // some payload names a segment: the batch is as lasting as that
+  Lineage lineage = {};                       // of each job
+  WallTime start_at = {};                     // none of them starts before; 0: at once, or
+  Duration start_after{};                     // not before so long after now
+  bool waits = false;                         // for room in a queue that is full, rather than be refused
+  bool is_next = false;                       // it has waited, and is before all others that do
   std::vector<AskedDependency> dependencies;  // of each job
   // Of single jobs besides, by index; ascending. No cycle.
   std::vector<std::pair<std::uint32_t, AskedDependency>> item_dependencies;
@@ -310,12 +310,12 @@ struct TurnEnd {};
 
 }  // namespace event
 
-using Event =
-    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue,
-                 event::PutSemaphore, event::DropSemaphore, event::PutEvent, event::PutSchedule, event::ChangeSchedule, event::PoolReady,
-                 event::SlotReady, event::SlotEnded, event::Adopt, event::Done, event::Revoked, event::OfferRefused,
-                 event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed, event::Loaded,
-                 event::DelayedClaimed, event::KeysFound, event::BatchRead, event::Record, event::Register,
-                 event::Replay, event::Delivered, event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
+using Event = std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue,
+                           event::PutSemaphore, event::DropSemaphore, event::PutEvent, event::PutSchedule,
+                           event::ChangeSchedule, event::PoolReady, event::SlotReady, event::SlotEnded, event::Adopt,
+                           event::Done, event::Revoked, event::OfferRefused, event::Head, event::Taken, event::Progress,
+                           event::Pulse, event::Claimed, event::Loaded, event::DelayedClaimed, event::KeysFound,
+                           event::BatchRead, event::Record, event::Register, event::Replay, event::Delivered,
+                           event::DeliveriesClaimed, event::TimerDue, event::TurnEnd>;
 
 }  // namespace futured

@@ -42,8 +42,7 @@ void Scheduler::add_lanes(const std::map<const QueueState*, QueueFigures*>& want
     found->second->queued += lane->ready_jobs + lane->backlog_jobs;
     found->second->running += runs;
     found->second->blocked += lane->blocked_jobs;
-    found->second->delayed +=
-        lane->resident_jobs - lane->ready_jobs - runs - lane->blocked_jobs + lane->delayed_jobs;
+    found->second->delayed += lane->resident_jobs - lane->ready_jobs - runs - lane->blocked_jobs + lane->delayed_jobs;
   }
 }
 

@@ -255,16 +255,16 @@ struct Batch {
   std::vector<DelayedKey> delayed_removed;   // each is stored: its job may run, or ends with this batch
   std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
   std::vector<DeadlineRow> deadlines_removed;
-  std::vector<KeyRow> keys_added;            // none of them is known
-  std::vector<CallbackRow> callbacks;        // ascending ids
-  std::vector<DeliveryRow> deliveries;       // in this order: a later one with the same id holds
-  std::vector<WholeBatchRow> whole_batches;  // likewise
-  std::vector<ScheduleRow> schedules;        // in this order: a later one with the same name holds
-  std::vector<DependencyRow> dependencies;   // none of them is known
+  std::vector<KeyRow> keys_added;                     // none of them is known
+  std::vector<CallbackRow> callbacks;                 // ascending ids
+  std::vector<DeliveryRow> deliveries;                // in this order: a later one with the same id holds
+  std::vector<WholeBatchRow> whole_batches;           // likewise
+  std::vector<ScheduleRow> schedules;                 // in this order: a later one with the same name holds
+  std::vector<DependencyRow> dependencies;            // none of them is known
   std::vector<DependencyClosed> dependencies_closed;  // after them
-  std::vector<NamedEventRow> events_set;           // inserted, or replaced by name
-  std::vector<std::string> events_cleared;         // names that none of `events_set` has
-  std::uint64_t ids_reserved_until = 0;      // 0: unchanged; ids below it may have been handed out
+  std::vector<NamedEventRow> events_set;              // inserted, or replaced by name
+  std::vector<std::string> events_cleared;            // names that none of `events_set` has
+  std::uint64_t ids_reserved_until = 0;               // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && semaphores.empty() &&

@@ -243,7 +243,8 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
       rows.schedules.insert_or_assign(row.name, row);
     }
   }
-  for (const DependencyRow& row : batch.dependencies) rows.dependencies.emplace(DependencyKey{row.job, row.number}, row);
+  for (const DependencyRow& row : batch.dependencies)
+    rows.dependencies.emplace(DependencyKey{row.job, row.number}, row);
   for (const DependencyClosed& closed : batch.dependencies_closed) {
     rows.dependencies.at({closed.job, closed.number}).state = closed.state;
   }
@@ -494,8 +495,8 @@ Result<std::optional<JobRecord>> MemoryReader::get(JobId id, bool with_payload) 
   if (with_payload) record.job.payload = job->second.row.payload;
   count_attempts(job->second, record.job);
   for (const auto& [key, attempt] : job->second.attempts) record.attempts.push_back(attempt);
-  for (auto row = rows_->dependencies.lower_bound({id, 0});
-       row != rows_->dependencies.end() && row->first.job == id; ++row) {
+  for (auto row = rows_->dependencies.lower_bound({id, 0}); row != rows_->dependencies.end() && row->first.job == id;
+       ++row) {
     record.dependencies.push_back(row->second);
   }
   return std::optional<JobRecord>(std::move(record));

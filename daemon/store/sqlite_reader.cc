@@ -62,7 +62,8 @@ Status SqliteReader::prepare() {
       {&buckets_, "SELECT coalesce(max(bucket), 0) + 1 FROM key_filters"},
       {&key_, kFindKey},
       {&trimmed_, "SELECT coalesce((SELECT value FROM meta WHERE name = 'trimmed_until'), 0)"},
-      {&dependencies_, "SELECT job, number, parent, event, condition, state FROM dependencies WHERE job = ? ORDER BY number"},
+      {&dependencies_,
+       "SELECT job, number, parent, event, condition, state FROM dependencies WHERE job = ? ORDER BY number"},
       {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
   };
   for (const auto& [statement, sql] : statements) {

@@ -105,8 +105,8 @@ class Oracle {
     std::map<Fence, Attempt> attempts;
     std::map<std::uint32_t, DependencyRow> waits_for;     // what is open, by number
     std::map<std::uint32_t, DependencyRow> dependencies;  // all, as committed
-    std::optional<WallTime> delayed_until;    // it waits for that time
-    std::optional<WallTime> delayed_on_disk;  // as committed
+    std::optional<WallTime> delayed_until;                // it waits for that time
+    std::optional<WallTime> delayed_on_disk;              // as committed
     bool was_delayed = false;
     std::optional<Told> end;
   };

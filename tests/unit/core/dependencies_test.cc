@@ -193,9 +193,9 @@ TEST(Dependencies, AnUnknownParentIsRefusedByItsField) {
 TEST(Dependencies, ItemsOfOneRequestWaitForEachOther) {
   Bench bench;
   EXPECT_THAT(bench.turn_audited({bench.dag(4, {{0, Bench::on_item(3, kSucceeded)},
-                                               {1, Bench::on_item(0, kSucceeded)},
-                                               {2, Bench::on_item(0, kSucceeded)},
-                                               {2, Bench::on_item(1, kSucceeded)}})}),
+                                                {1, Bench::on_item(0, kSucceeded)},
+                                                {2, Bench::on_item(0, kSucceeded)},
+                                                {2, Bench::on_item(1, kSucceeded)}})}),
               Contains(HasSubstr("offer 4.1")));
   EXPECT_EQ(bench.scheduler->lanes().front().blocked, 3u);
   EXPECT_THAT(bench.turn_audited({bench.done(4)}), Contains(HasSubstr("offer 1.1")));
