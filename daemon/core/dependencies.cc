@@ -276,6 +276,13 @@ void Scheduler::settle_dependents(Moment now, Effects& effects) {
         if (!dependencies_.is_blocked(key.job)) continue;  // another dependency of it on this parent ended it
         const DependencyCondition condition = dependencies_.condition_of(key);
         Job& job = *jobs_.find(key.job);
+        const bool is_held = job.phase != Phase::kBlocked;  // for event::Adopt: an earlier daemon had handed it out
+        if (is_held && !holds(condition, state)) mark_blocked(job);
+        if (is_held && holds(condition, state)) {
+          dependencies_.close(key, effects);
+          if (dependencies_.is_free(key.job)) dependencies_.forget(key.job, effects);
+          continue;
+        }
         if (!holds(condition, state)) {
           fail_blocked(job, broken_by(parent, state, condition), now, effects);
           continue;
