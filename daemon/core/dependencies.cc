@@ -312,6 +312,7 @@ void Scheduler::on(const event::PutEvent& put, Moment now, Effects& effects) {
 }
 
 void Scheduler::audit_dependencies() const {
+  if (!held_.empty()) return;  // some of them may be blocked again
   std::size_t bytes = 0;
   std::size_t jobs = 0;
   std::map<const Lane*, std::size_t> of_lane;
