@@ -248,13 +248,14 @@ void Scheduler::unblock(Job& job, Moment now, Effects& effects) {
     return note_delayed(start, now);
   }
   const OrderKey key = lane.key_of(job);
-  if (goes_to_backlog(lane, key, 0)) {
+  // In a lifo lane, or from the front, it need not sort before what lies in the backlog, as a new job would.
+  const bool is_place_unknown = lane.backlog_jobs > 0 && !lane.boundary;
+  if (is_place_unknown || goes_to_backlog(lane, key, 0)) {
     spill(lane, key, false, effects);
     note_deadline(job, now, effects);
     drop(job);
   } else {
     make_ready(job);
-    if (lane.backlog_jobs > 0 && !lane.boundary) lane.boundary = key;
     spill_excess(lane, now, effects);
   }
   refill(lane, effects);
