@@ -21,6 +21,8 @@ void Scheduler::on(const event::Adopt& adopt, Moment now, Effects& effects) {
     if (slot != nullptr && !adopt.done) turn_out(*slot, adopt.fence, job != nullptr, now, effects);
     return;
   }
+  // It was let go, and its parent's end was not on disk yet.
+  if (dependencies_.is_blocked(job->id)) dependencies_.forget(job->id, effects);
   if (job->lane->is_limited()) hold_permits(*job, /*is_adopted=*/true, now.at);
   job->epoch = adopt.fence.epoch;
   job->attempt = adopt.fence.attempt;

@@ -261,7 +261,6 @@ void Scheduler::unblock(Job& job, Moment now, Effects& effects) {
     drop(job);
   } else {
     admit(job, now);
-    if (lane.backlog_jobs > 0 && !lane.boundary && job.phase == Phase::kReady) lane.boundary = key;
     spill_excess(lane, now, effects);
   }
   refill(lane, effects);
@@ -283,6 +282,13 @@ void Scheduler::settle_dependents(Moment now, Effects& effects) {
         if (!dependencies_.is_blocked(key.job)) continue;  // another dependency of it on this parent ended it
         const DependencyCondition condition = dependencies_.condition_of(key);
         Job& job = *jobs_.find(key.job);
+        const bool is_held = job.phase != Phase::kBlocked;  // for event::Adopt: an earlier daemon had handed it out
+        if (is_held && !holds(condition, state)) mark_blocked(job);
+        if (is_held && holds(condition, state)) {
+          dependencies_.close(key, effects);
+          if (dependencies_.is_free(key.job)) dependencies_.forget(key.job, effects);
+          continue;
+        }
         if (!holds(condition, state)) {
           fail_blocked(job, broken_by(parent, state, condition), now, effects);
           continue;
@@ -312,6 +318,7 @@ void Scheduler::on(const event::PutEvent& put, Moment now, Effects& effects) {
 }
 
 void Scheduler::audit_dependencies() const {
+  if (!held_.empty()) return;  // some of them may be blocked again
   std::size_t bytes = 0;
   std::size_t jobs = 0;
   std::map<const Lane*, std::size_t> of_lane;

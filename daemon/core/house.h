@@ -148,6 +148,8 @@ struct Lane {
   bool has_needs = false;
   std::unique_ptr<Groups> groups;  // null: its jobs start in their order, whatever their keys and needs
 
+  // Blocked jobs keep no other from coming in: it may be what they wait for.
+  [[nodiscard]] std::size_t in_window() const { return resident_jobs - blocked_jobs; }
   [[nodiscard]] bool is_limited() const { return groups != nullptr || queue->limits != nullptr; }
   // Jobs that nothing of their own keeps from starting, as far as was looked.
   [[nodiscard]] std::size_t open_jobs() const { return groups != nullptr ? groups->open_jobs : ready_jobs; }

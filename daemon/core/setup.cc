@@ -55,7 +55,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     if (queue->jobs == 0) queue->bytes = 0;
   }
   for (const StoredJob& stored : live.jobs) {
-    if (is_terminal(stored.state) || dependencies_.is_blocked(stored.id)) continue;
+    if (is_terminal(stored.state)) continue;
     Job& job = take_up_held(stored, *specs_by_id_.at(stored.spec)->lane);
     job.counted = job.in_backlog;
     leave_delayed(job, effects);  // it was started, and that its time had come was not on disk

@@ -288,6 +288,11 @@ void Scheduler::release_held(Moment now, Effects& effects) {
     Job* const job = jobs_.find(stored.id);
     if (job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set() || job->attempt != stored.attempts)
       continue;
+    if (dependencies_.is_blocked(job->id)) {  // its offer is gone, and that it might go on was not on disk
+      mark_blocked(*job);
+      arm_submit_timers(*job, now);
+      continue;
+    }
     if (ends_as_wished(*job, now, effects)) continue;
     if (job->counted) {
       back_to_backlog(*job, now, effects);

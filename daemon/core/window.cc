@@ -25,7 +25,7 @@ bool Scheduler::goes_to_backlog(const Lane& lane, OrderKey key, std::size_t cost
     // front of a fifo lane. Of a priority queue's backlog no rank is known here.
     return key.order > 0 || lane.queue->row.discipline == Discipline::kPriority;
   }
-  if (window_bytes_ + cost <= window_bytes_max_ || lane.resident_jobs < limits::kWindowJobsPerQueueMin) return false;
+  if (window_bytes_ + cost <= window_bytes_max_ || lane.in_window() < limits::kWindowJobsPerQueueMin) return false;
   return lane.ready_jobs == 0 || key > lane.key_of(*lane.ready.rbegin()->second.back());
 }
 
@@ -98,7 +98,7 @@ void Scheduler::refill(Lane& lane, Effects& effects) {
   const bool is_of_use = lane.queue->purging || (!lane.pool->slots.empty() && !lane.queue->row.paused);
   if (!is_of_use) return;  // nothing would run them, or cancel them
   const std::uint64_t room = window_bytes_ < window_bytes_max_ ? window_bytes_max_ - window_bytes_ : 0;
-  if (room == 0 && lane.resident_jobs >= limits::kWindowJobsPerQueueMin) return;
+  if (room == 0 && lane.in_window() >= limits::kWindowJobsPerQueueMin) return;
   // At least the minimum of a lane, so that a window that is nearly full does not make claims of one job each.
   const std::uint64_t bytes = std::max(room, limits::kClaimBytesMin);
   const auto jobs = static_cast<std::uint32_t>(
