@@ -186,7 +186,8 @@ void Oracle::gathered_dependencies(const Batch& rows) {
     if (closed.state == DependencyState::kHolds) {
       check_holds(open->second);
     } else {
-      hold(ended_in_core(closed.job) || facts_.at(closed.job).takes > 0, name(closed.job) + " waits no more, and has not ended");
+      hold(ended_in_core(closed.job) || facts_.at(closed.job).takes > 0,
+           name(closed.job) + " waits no more, and has not ended");
     }
     waits_for.erase(open);
   }
