@@ -71,7 +71,11 @@ void Scheduler::know_key(const Job& job, std::shared_ptr<const CacheKey> key) {
 void Scheduler::lead_if_cached(const Job& job) {
   const auto known = caching_.jobs.find(job.id);
   if (known == caching_.jobs.end()) return;
-  if (!caching_.leaders.try_emplace(*known->second.key, job.id).second) return;
+  const auto [leader, leads] = caching_.leaders.try_emplace(*known->second.key, job.id);
+  if (!leads) {  // that one was over, which was not on disk: should it come to nothing, this one is next
+    caching_.jobs.at(leader->second).followers.push_back(job.id);
+    return;
+  }
   known->second.role = CacheRole::kLeads;
   known->second.miss = "it ran when the daemon was started";
 }
@@ -125,6 +129,28 @@ bool Scheduler::finds_outcome(Job& job, Moment now) {
     cache_.count_miss();
     return false;
   }
+  Job& first = *jobs_.find(leader->second);
+  if (window_bytes_ >= window_bytes_max_) {
+    cached.miss = "too many jobs wait in memory for it to wait there for " + named(first.id);
+    return false;
+  }
+  if (!waits_.empty() && !wait_path({first.id}, job.id).empty()) {
+    cached.miss = named(first.id) + " computes the same, and waits for this one";
+    return false;
+  }
+  // Nobody waits behind a queue that is paused but those who are in it.
+  if (first.phase == Phase::kReady && first.lane->queue->is_halted() && !job.lane->queue->is_halted()) {
+    CachedJob& halted = caching_.jobs.at(first.id);
+    cached.role = CacheRole::kLeads;
+    cached.followers = std::exchange(halted.followers, {});
+    cached.followers.push_back(first.id);
+    halted.role = CacheRole::kFollows;
+    unready(first);
+    first.phase = Phase::kFollowing;
+    leader->second = job.id;
+    cache_.count_miss();
+    return false;
+  }
   cached.role = CacheRole::kFollows;
   job.phase = Phase::kFollowing;
   caching_.jobs.at(leader->second).followers.push_back(job.id);
@@ -136,26 +162,28 @@ bool Scheduler::finds_outcome(Job& job, Moment now) {
 void Scheduler::cached_job_ended(const Job& job, End& end, Moment now, Effects& effects) {
   if (caching_.unsaved.erase(job.id) == 0) effects.rows.cache_keys_removed.push_back(job.id);
   auto node = caching_.jobs.extract(job.id);
-  if (node.empty() || node.mapped().role != CacheRole::kLeads) return;
+  if (node.empty()) return;
   CachedJob& cached = node.mapped();
+  if (cached.role == CacheRole::kFollows || cached.role == CacheRole::kAwaitsKept) return;
   const CacheKey& key = *cached.key;
-  if (!cached.is_cleared) caching_.leaders.erase(key);
   const CacheTerms& terms = job.spec->spec.cache;
-  const bool is_failure = end.state == JobState::kFailed && is_of_the_task(end.cause.get());
-  const bool is_answer = end.state == JobState::kSucceeded || (is_failure && terms.failures);
-  const char* const why_not = is_answer ? why_not_shared(end.result) : "it did not succeed";
-  std::string note;
-  if (why_not != nullptr) {
-    note = std::string("not kept: ") + why_not;
-    if (!cached.followers.empty()) caching_.orphans.push_back(std::move(cached.followers));
-  } else {
+  const auto hand_on = [&]() -> std::string {
+    if (!cached.is_cleared) caching_.leaders.erase(key);
+    const bool is_failure = end.state == JobState::kFailed && is_of_the_task(end.cause.get());
+    const bool is_answer = end.state == JobState::kSucceeded || (is_failure && terms.failures);
+    if (const char* const why_not = is_answer ? why_not_shared(end.result) : "it did not succeed"; why_not != nullptr) {
+      if (!cached.followers.empty()) caching_.orphans.push_back(std::move(cached.followers));
+      return std::string("not kept: ") + why_not;
+    }
     const auto outcome = std::make_shared<const CachedOutcome>(CachedOutcome{
         end.state, end.cause ? std::make_shared<const Cause>(*end.cause) : nullptr, std::string(end.result)});
-    note = cached.is_cleared ? "not kept: it was cleared meanwhile" : keep_outcome(job, key, outcome, now, effects);
     for (const JobId follower : cached.followers) {
       caching_.answers.push_back({follower, job.id, outcome, /*is_joined=*/true});
     }
-  }
+    if (cached.is_cleared) return "not kept: it was cleared meanwhile";
+    return keep_outcome(job, key, outcome, now, effects);
+  };
+  const std::string note = cached.role == CacheRole::kLeads ? hand_on() : std::string();
   if (!terms.explain || cached.miss.empty()) return;
   if (!end.cause) end.cause = std::make_unique<Cause>();
   end.cause->cache_note = "miss: " + cached.miss + (note.empty() ? "" : "; " + note);
@@ -203,12 +231,17 @@ void Scheduler::lead_orphans(std::deque<JobId> orphans, Moment now) {
   while (!orphans.empty()) {
     Job* const job = jobs_.find(orphans.front());
     orphans.pop_front();
-    if (job == nullptr || job->phase != Phase::kFollowing) continue;
+    if (job == nullptr || (job->phase != Phase::kFollowing && !job->slot.is_set())) continue;
     CachedJob& cached = caching_.jobs.at(job->id);
-    if (cached.role != CacheRole::kFollows) continue;
-    cached.role = CacheRole::kNone;
-    job->phase = Phase::kDelayed;
-    admit(*job, now);
+    if (job->slot.is_set()) {
+      if (cached.role == CacheRole::kNone) lead_if_cached(*job);  // it runs already
+    } else if (cached.role == CacheRole::kFollows) {
+      cached.role = CacheRole::kNone;
+      job->phase = Phase::kDelayed;
+      admit(*job, now);
+    } else {
+      continue;
+    }
     if (cached.role == CacheRole::kLeads && cached.followers.empty()) {
       cached.followers = std::move(orphans);
       return;
@@ -311,6 +344,21 @@ JobId Scheduler::leader_of(JobId id) const {
   if (known == caching_.jobs.end() || known->second.role != CacheRole::kFollows) return {};
   const auto leader = caching_.leaders.find(*known->second.key);
   return leader != caching_.leaders.end() ? leader->second : JobId{};
+}
+
+bool Scheduler::is_followed(JobId id) const {
+  const auto known = caching_.jobs.find(id);
+  return known != caching_.jobs.end() && !known->second.followers.empty();
+}
+
+// It is to wait for others before it may run.
+void Scheduler::lead_no_more(const Job& job) {
+  const auto known = caching_.jobs.find(job.id);
+  if (known == caching_.jobs.end() || known->second.role != CacheRole::kLeads) return;
+  CachedJob& cached = known->second;
+  if (!cached.is_cleared) caching_.leaders.erase(*cached.key);
+  cached.role = CacheRole::kNone;
+  if (!cached.followers.empty()) caching_.orphans.push_back(std::exchange(cached.followers, {}));
 }
 
 std::string Scheduler::awaits(JobId id) const {

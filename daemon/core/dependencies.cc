@@ -53,6 +53,10 @@ Error too_many(const std::string& what, std::size_t there, std::size_t more, std
 
 // The states of all parents are known before the jobs are made. Of those that are not resident the store tells.
 void Scheduler::ask_for_parents(const event::Submit& submit, Moment now, Effects& effects) {
+  // Before anything is read: a request can name more jobs than may ever be waited for.
+  if (const Status fits = check_dependencies(submit); !fits.ok()) {
+    return effects.refused.push_back({submit.token, fits.error()});
+  }
   event::Submit known = submit;
   known.parents = std::make_shared<event::Parents>();
   auto& states = known.parents->states;

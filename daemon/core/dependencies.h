@@ -39,6 +39,7 @@ class Dependencies {
   void close(DependencyKey key, Effects& effects);
   // The job is blocked no more: what is open of it is closed.
   void forget(JobId job, Effects& effects);
+  [[nodiscard]] bool has_dependents(JobId job) const { return dependents_.contains(job); }
   // The jobs that it still waits for.
   void for_each_parent(JobId job, const std::function<void(JobId)>& visit) const;
   [[nodiscard]] DependencyCondition condition_of(DependencyKey key) const;

@@ -198,6 +198,7 @@ void Scheduler::withdraw(Job& job) {
   if (job.lends) {
     --slot.lent;
     --slot.pool->lent;
+    --job.lane->lending_jobs;
   }
   job.waits = job.lends = job.lends_permits = false;
   slot.offers.remove(job);

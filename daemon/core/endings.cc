@@ -331,6 +331,9 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
 }
 
 void Scheduler::drop(Job& job) {
+  if (!loading_.empty()) {
+    if (const auto loading = loading_.find(job.id); loading != loading_.end()) loading->second.has_moved = true;
+  }
   if (job.spec->spec.cache.enabled) forget_cached_job(job);
   --job.spec->jobs;
   --job.lane->resident_jobs;
@@ -381,9 +384,14 @@ void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
   know_specs(loaded.answer.specs);
   if (loaded.due) return due_loaded(loaded, now, effects);
   for (const JobId asked : loaded.asked) {
-    const auto loading = loading_.extract(asked);
+    auto loading = loading_.extract(asked);
     if (loading.empty()) continue;
-    const Loading& wanted = loading.mapped();
+    Loading& wanted = loading.mapped();
+    if (std::exchange(wanted.has_moved, false) && !wanted.ended && jobs_.find(asked) == nullptr) {
+      loading_.insert(std::move(loading));
+      effects.loads.push_back(asked);
+      continue;
+    }
     const auto found = std::ranges::find(loaded.answer.jobs, asked, &StoredJob::id);
     if (found == loaded.answer.jobs.end()) {
       const Error unknown{ErrorCode::kNotFound, "no job " + std::to_string(asked.value)};

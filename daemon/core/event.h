@@ -221,6 +221,7 @@ struct Wait {
 
 // What the store knows of those jobs of a wait that are not resident; answers effect::WaitTold of kind kRead.
 struct WaitRead {
+  SlotId slot;
   Fence fence;
   std::uint64_t call = 0;
   std::uint32_t number = 0;

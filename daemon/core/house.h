@@ -133,6 +133,7 @@ struct Lane {
   std::size_t ready_jobs = 0;
   std::size_t resident_jobs = 0;   // ready, delayed, blocked, offered or taken
   std::size_t blocked_jobs = 0;    // of them
+  std::size_t lending_jobs = 0;    // that run and wait for others (waits.cc)
   std::uint64_t delayed_jobs = 0;  // on disk, until their time comes
 
   std::uint64_t backlog_jobs = 0;       // rows in the store that no claim has brought in
@@ -148,8 +149,8 @@ struct Lane {
   bool has_needs = false;
   std::unique_ptr<Groups> groups;  // null: its jobs start in their order, whatever their keys and needs
 
-  // Blocked jobs keep no other from coming in: it may be what they wait for.
-  [[nodiscard]] std::size_t in_window() const { return resident_jobs - blocked_jobs; }
+  // Jobs that wait for others keep none from coming in: it may be what they wait for.
+  [[nodiscard]] std::size_t in_window() const { return resident_jobs - blocked_jobs - lending_jobs; }
   [[nodiscard]] bool is_limited() const { return groups != nullptr || queue->limits != nullptr; }
   // Jobs that nothing of their own keeps from starting, as far as was looked.
   [[nodiscard]] std::size_t open_jobs() const { return groups != nullptr ? groups->open_jobs : ready_jobs; }

@@ -485,6 +485,8 @@ class Scheduler {
                                          Effects& effects);
   void forget_cached_job(const Job& job);
   [[nodiscard]] JobId leader_of(JobId id) const;
+  [[nodiscard]] bool is_followed(JobId id) const;
+  void lead_no_more(const Job& job);
   void tend_cache(Moment now, Effects& effects);
   void lead_orphans(std::deque<JobId> orphans, Moment now);
   void answer_followers(Moment now, Effects& effects);
@@ -764,6 +766,7 @@ class Scheduler {
     std::vector<event::Cancel> cancels;
     std::vector<event::Register> registers;
     std::optional<JobState> ended;  // meanwhile: the answer was read too early
+    bool has_moved = false;         // it was resident meanwhile, and left: likewise
   };
   std::unordered_map<JobId, Loading> loading_;  // jobs that are not resident, and what is asked of them
 };

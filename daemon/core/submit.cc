@@ -65,7 +65,8 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
     bytes += payload.size;
     const OrderKey key = order_key(lane.queue->row.discipline, spec.spec, id);
     const auto cache_key = submit.cache_digests.empty() ? nullptr : cache_key_of(submit, item, spec);
-    const bool is_answered = cache_key != nullptr && kept_for(*cache_key, spec.spec, now) != nullptr;
+    const bool is_answered =
+        cache_key != nullptr && window_bytes_ < window_bytes_max_ && kept_for(*cache_key, spec.spec, now) != nullptr;
     const bool resident = is_answered || !goes_to_backlog(lane, key, sizeof(Job) + payload.size);
     if (cache_key) note_new_key(id, cache_key);
     if (resident) {
@@ -289,6 +290,7 @@ void Scheduler::release_held(Moment now, Effects& effects) {
     if (job == nullptr || job->phase != Phase::kDelayed || job->slot.is_set() || job->attempt != stored.attempts)
       continue;
     if (dependencies_.is_blocked(job->id)) {  // its offer is gone, and that it might go on was not on disk
+      lead_no_more(*job);
       mark_blocked(*job);
       arm_submit_timers(*job, now);
       continue;

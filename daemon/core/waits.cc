@@ -115,6 +115,8 @@ void Scheduler::for_each_awaited(JobId job, const std::function<void(JobId)>& vi
 
 // Every edge is looked at once at most: breadth first, so that the cycle that is told is a shortest one.
 std::vector<JobId> Scheduler::wait_path(const std::vector<JobId>& jobs, JobId to) const {
+  const bool is_awaited = awaited_.contains(to) || dependencies_.has_dependents(to) || is_followed(to);
+  if (!is_awaited && std::ranges::find(jobs, to) == jobs.end()) return {};
   std::unordered_map<JobId, JobId> from;
   std::deque<JobId> next;
   const auto reach = [&](JobId job, JobId by) {
@@ -149,12 +151,22 @@ void Scheduler::settle(Job& job, OpenWait& wait, Instant now, Effects& effects) 
 }
 
 void Scheduler::on(const event::WaitRead& read, Moment now, Effects& effects) {
+  // A call that nobody answers would keep its place in the channel: so also who was stopped meanwhile gets an answer.
+  const auto is_over = [&] {
+    effects.waits_told.push_back(
+        {.what = effect::WaitTold::What::kRefused,
+         .slot = read.slot,
+         .fence = read.fence,
+         .call = read.call,
+         .error = {ErrorCode::kFailedPrecondition, name_of(read.fence.job) + " waits no more"}});
+  };
   const auto waits = waits_.find(read.fence.job);
-  if (waits == waits_.end()) return;
+  if (waits == waits_.end()) return is_over();
   const auto wait = std::ranges::find(waits->second, read.number, &OpenWait::number);
   Job& job = *jobs_.find(read.fence.job);
-  if (job.fence() != read.fence || wait == waits->second.end() || wait->call != read.call || !wait->is_being_read)
-    return;
+  if (job.fence() != read.fence || wait == waits->second.end() || wait->call != read.call || !wait->is_being_read) {
+    return is_over();
+  }
   wait->is_being_read = false;
   if (read.wrong) {
     close_wait(job, read.number);
@@ -274,6 +286,8 @@ Status Scheduler::lend(Job& job, bool with_permits, Effects& effects) {
     job.lends = true;
     ++slot.lent;
     ++pool.lent;
+    ++job.lane->lending_jobs;
+    refill(*job.lane, effects);  // what it waits for may lie on disk
     if (job.lane->is_limited()) release_place(job);
     if (!pool.runs_many()) fetch_back(slot, &job, effects);  // it may be what is waited for
   }
@@ -290,6 +304,7 @@ void Scheduler::take_back_slot(Job& job, Instant now) {
   Slot& slot = *slots_[job.slot.value - 1];
   --slot.lent;
   --slot.pool->lent;
+  --job.lane->lending_jobs;
   job.lends = false;
   if (job.lane->is_limited()) hold_place(job, now);
   if (std::exchange(job.lends_permits, false)) hold_needs(job);

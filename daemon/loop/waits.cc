@@ -76,7 +76,7 @@ void Loop::PoolEvents::read_ended(effect::WaitTold told) {
   const auto asked = std::make_shared<const effect::WaitTold>(std::move(told));
   const auto answered = [this, asked](std::vector<JobId> ended, std::optional<Error> wrong) {
     loop_.post([this, asked, ended = std::move(ended), wrong = std::move(wrong)] {
-      step(event::WaitRead{asked->fence, asked->call, asked->number, ended, wrong});
+      step(event::WaitRead{asked->slot, asked->fence, asked->call, asked->number, ended, wrong});
     });
   };
   const bool taken = loop_.parts_.ask_reader([answered, asked, admin = loop_.parts_.setup.admin_uid](StoreReader& of) {

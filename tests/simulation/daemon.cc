@@ -119,6 +119,7 @@ void Daemon::hear_calls(Moment now, bool thorough) {
     if (call->gives_up) {
       step(event::WaitGivenUp{call->slot, call->fence, call->number, call->wait}, now);
     } else {
+      world_.oracle.waits(call->fence);
       // Who keeps permits that the others need waits for ever; that is for the task's author to know.
       step(event::Wait{call->slot, call->fence, call->number, call->wait, /*lends_permits=*/true, call->jobs}, now);
     }
@@ -137,7 +138,7 @@ void Daemon::tell_wait(const effect::WaitTold& told, Moment now) {
     case What::kRead:
       break;
   }
-  event::WaitRead read{told.fence, told.call, told.number, {}, {}};
+  event::WaitRead read{told.slot, told.fence, told.call, told.number, {}, {}};
   const auto reader = world_.store.reader();
   for (const JobId job : told.jobs) {
     const auto record = reader->get(job, false);

@@ -157,6 +157,7 @@ void History::draw_pools() {
   setup_.seed = random_.next();
   if (random_.chance(300)) setup_.cache = {.bytes_max = 4'000, .entries_max = 3};
   setup_.window_bytes = random_.chance(700) ? static_cast<std::size_t>(random_.between(1, 40'000)) : 0;
+  if (setup_.window_bytes != 0) oracle_.window_is_small();
 }
 
 void History::draw_specs() {

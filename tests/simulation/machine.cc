@@ -80,7 +80,10 @@ bool Machine::offer(SlotId id, const Fence& fence) {
   Slot& slot = at(id);
   const bool alive = slot.worker == Worker::kAlive || slot.worker == Worker::kKilled ||
                      (slot.worker == Worker::kDead && !slot.end_told);
-  if (!alive || slot.ring.size() >= faults_.ring_records) return false;
+  // A worker of many runs copies what it takes: only what it has not taken fills its ring.
+  const auto in_ring = static_cast<std::size_t>(std::ranges::count_if(
+      slot.ring, [&](const Run& run) { return slot.runs_at_once == 1 || run.state != State::kTaken; }));
+  if (!alive || in_ring >= faults_.ring_records) return false;
   Run run;
   run.fence = fence;
   slot.ring.push_back(run);

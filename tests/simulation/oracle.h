@@ -55,7 +55,10 @@ class Oracle {
 
   // Workers.
   void took(const Fence& fence, std::uint64_t memory_bytes_max);  // of its worker; 0: its pool's
+  // A window so small that jobs may find no room to wait for those that compute the same.
+  void window_is_small() { has_small_window_ = true; }
   void ran_out_of_memory(const Fence& fence);
+  void waits(const Fence& fence) { facts_.at(fence.job).attempts.at(fence).has_waited = true; }
   void is_silent(const Fence& fence) { silent_.insert(fence); }  // gives no sign of life
   // `text`: the result, or the class of the error.
   void finished(const Fence& fence, bool succeeded, bool final, const std::string& text);
@@ -85,6 +88,7 @@ class Oracle {
     bool is_forgotten = false;  // it was over, and the daemon died before that was on disk
     std::uint64_t memory = 0;   // that it might have, and whether that was too little
     bool out_of_memory = false;
+    bool has_waited = false;  // for other jobs
   };
   struct Told {  // an ending, as committed
     JobState state = JobState::kQueued;
@@ -176,7 +180,8 @@ class Oracle {
   std::size_t closed_seen_ = 0;
   std::set<std::string> events_set_;  // at some time
   bool clock_is_steady_ = true;
-  std::vector<JobId> cached_ends_;                // of the batch that is being committed
+  std::vector<JobId> cached_ends_;  // of the batch that is being committed
+  bool has_small_window_ = false;
   bool was_cleared_ = false;                      // at some time
   std::map<std::string, ScheduleRow> schedules_;  // committed; also what is removed
 };

@@ -48,7 +48,7 @@ Event give_up(const Stage& stage, std::uint64_t job, std::uint32_t number = 1) {
 // What the store says of a wait's jobs that are not resident.
 Event read(const Stage& stage, std::uint64_t job, std::vector<std::uint64_t> ended, std::uint32_t number = 1) {
   const auto live = stage.scheduler->live(JobId{job});
-  event::WaitRead read{{JobId{job}, live->epoch, live->attempt}, 10 + number, number};
+  event::WaitRead read{live->slot, {JobId{job}, live->epoch, live->attempt}, 10 + number, number};
   for (const std::uint64_t target : ended) read.ended.push_back(JobId{target});
   return read;
 }
@@ -229,7 +229,7 @@ TEST(Waits, WhatTheStoreKnowsIsAskedBehindTheCommit) {
   auto wrong = std::get<event::WaitRead>(read(stage, 1, {}));
   wrong.wrong = Error{ErrorCode::kNotFound, "no job 2"};
   EXPECT_THAT(stage.turn({wrong}), ElementsAre("no wait 1: no job 2"));
-  EXPECT_THAT(stage.turn({read(stage, 1, {2})}), IsEmpty()) << "answered already";
+  EXPECT_THAT(stage.turn({read(stage, 1, {2})}), ElementsAre("no wait 1: job 1 waits no more"));
 }
 
 TEST(Waits, ASilentWaitIsNoMissingHeartbeat) {
