@@ -300,7 +300,8 @@ void Oracle::took(const Fence& fence, std::uint64_t memory_bytes_max) {
   const bool first = facts.attempts.emplace(fence, Attempt{.text = {}, .memory = memory}).second;
   hold(first, name(fence) + " is taken twice");
   for (const auto& [other, those] : facts_) {
-    if (was_cleared_ || has_small_window_ || !facts.cache_key || other == fence.job || !those.cache_key || those.end) continue;
+    if (was_cleared_ || has_small_window_ || !facts.cache_key || other == fence.job || !those.cache_key || those.end)
+      continue;
     if (*those.cache_key != *facts.cache_key) continue;
     for (const auto& [run, attempt] : those.attempts) {
       // One that waits for others may wait for this one, which then cannot wait for it.
