@@ -40,7 +40,9 @@ void print_entries(const std::vector<client::CacheEntryInfo>& entries, bool json
 }
 
 void add_task_option(CLI::App& verb, Options& options, const char* what) {
-  verb.add_option("--task", options.task, what);
+  verb.add_option("--task", options.task, what)->check([](const std::string& task) {
+    return task.empty() ? "it is empty; leave it out for all, or name one" : "";
+  });
 }
 
 void add_cache_ls(CLI::App& cache, Globals& globals) {

@@ -20,10 +20,13 @@ bool is_number(const std::string& word) {
 
 void CacheFlags::add_to(CLI::App& verb) {
   verb.add_flag("--cache", cache, "Take the outcome of a job that was asked the same, if there is one")->group(kGroup);
-  verb.add_option("--cache-ttl", ttl, "Of an outcome that is younger than this (default: of any that is kept)")
+  verb.add_option("--cache-ttl", ttl,
+                  "Of an outcome that is younger than this, and keep its own so long (default: any that is kept)")
       ->group(kGroup)
       ->check(duration_over_zero("--cache-ttl", "use no --cache-ttl for no limit"));
-  verb.add_option("--cache-key", key, "What is the same: this, instead of the arguments")->group(kGroup);
+  verb.add_option("--cache-key", key, "What is the same: this, instead of the arguments")
+      ->group(kGroup)
+      ->check([](const std::string& word) { return word.empty() ? "it is empty; leave it out, or name one" : ""; });
   verb.add_option(
           "--cache-ignore", ignored,
           "What does not count: the number of a part, or a member of part 0 if that is JSON; may be given again")

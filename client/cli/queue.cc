@@ -79,14 +79,14 @@ std::string state_of(const client::QueueInfo& queue) {
 }
 
 void print_queues(const std::vector<client::QueueInfo>& queues, bool json) {
-  Table table({"QUEUE", "ORDER", "STATE", "SCHEDULED", "QUEUED", "RUNNING"});
+  Table table({"QUEUE", "ORDER", "STATE", "SCHEDULED", "BLOCKED", "QUEUED", "RUNNING"});
   for (const client::QueueInfo& queue : queues) {
     if (json) {
       print_json(json_of(queue));
       continue;
     }
     table.add({queue.name, queue.discipline, state_of(queue), std::to_string(queue.scheduled),
-               std::to_string(queue.queued), std::to_string(queue.running)});
+               std::to_string(queue.blocked), std::to_string(queue.queued), std::to_string(queue.running)});
   }
   if (!json) table.print();
 }

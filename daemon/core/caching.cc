@@ -101,6 +101,12 @@ const ResultCache::Entry* Scheduler::kept_for(const CacheKey& key, const JobSpec
   return entry;
 }
 
+// Not: it is nowhere, until it is put somewhere.
+void Scheduler::set_following(Job& job, bool follows) {
+  job.phase = follows ? Phase::kFollowing : Phase::kDelayed;
+  follows ? ++job.lane->following_jobs : --job.lane->following_jobs;
+}
+
 // Where a job goes that may start: to its outcome, behind the job that computes it, or to its lane.
 void Scheduler::admit(Job& job, Moment now) {
   if (job.spec->spec.cache.enabled && finds_outcome(job, now)) return;
@@ -115,7 +121,7 @@ bool Scheduler::finds_outcome(Job& job, Moment now) {
   if (const ResultCache::Entry* const entry = kept_for(*cached.key, job.spec->spec, now, &cached.miss)) {
     const JobId from = entry->row.job;
     cached.role = CacheRole::kAwaitsKept;
-    job.phase = Phase::kFollowing;
+    set_following(job, true);
     if (entry->hot) {
       caching_.answers.push_back({job.id, from, entry->hot, /*is_joined=*/false});
     } else {
@@ -146,13 +152,13 @@ bool Scheduler::finds_outcome(Job& job, Moment now) {
     cached.followers.push_back(first.id);
     halted.role = CacheRole::kFollows;
     unready(first);
-    first.phase = Phase::kFollowing;
+    set_following(first, true);
     leader->second = job.id;
     cache_.count_miss();
     return false;
   }
   cached.role = CacheRole::kFollows;
-  job.phase = Phase::kFollowing;
+  set_following(job, true);
   caching_.jobs.at(leader->second).followers.push_back(job.id);
   return true;
 }
@@ -237,7 +243,7 @@ void Scheduler::lead_orphans(std::deque<JobId> orphans, Moment now) {
       if (cached.role == CacheRole::kNone) lead_if_cached(*job);  // it runs already
     } else if (cached.role == CacheRole::kFollows) {
       cached.role = CacheRole::kNone;
-      job->phase = Phase::kDelayed;
+      set_following(*job, false);
       admit(*job, now);
     } else {
       continue;
@@ -261,7 +267,7 @@ void Scheduler::answer_followers(Moment now, Effects& effects) {
     if (answer.outcome->state != JobState::kSucceeded && !terms.failures) {
       // It takes no failure of others: it is to come to its own.
       caching_.jobs.at(job->id).role = CacheRole::kNone;
-      job->phase = Phase::kDelayed;
+      set_following(*job, false);
       admit(*job, now);
       continue;
     }
@@ -315,7 +321,7 @@ void Scheduler::on(const event::CacheRead& read, Moment now, Effects&) {
       Job* const job = jobs_.find(id);
       if (job == nullptr || job->phase != Phase::kFollowing) continue;
       caching_.jobs.at(id).role = CacheRole::kNone;
-      job->phase = Phase::kDelayed;
+      set_following(*job, false);
       admit(*job, now);
     }
   }

@@ -335,6 +335,7 @@ void Scheduler::drop(Job& job) {
     if (const auto loading = loading_.find(job.id); loading != loading_.end()) loading->second.has_moved = true;
   }
   if (job.spec->spec.cache.enabled) forget_cached_job(job);
+  if (job.phase == Phase::kFollowing) --job.lane->following_jobs;
   --job.spec->jobs;
   --job.lane->resident_jobs;
   window_bytes_ -= job.cost();

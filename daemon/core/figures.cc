@@ -89,11 +89,11 @@ std::vector<LaneFigures> Scheduler::lanes() const {
   }
   for (const auto& [key, lane] : lanes_) {
     LaneFigures lane_figures{lane->queue->row.name, lane->pool->row.name, lane->queue->row.discipline,
-                             lane->queue->row.paused, lane->ready_jobs + lane->backlog_jobs};
+                             lane->queue->row.paused, lane->ready_jobs + lane->following_jobs + lane->backlog_jobs};
     lane_figures.running = running[lane.get()];
     lane_figures.blocked = lane->blocked_jobs;
-    lane_figures.delayed =
-        lane->resident_jobs - lane->ready_jobs - lane_figures.running - lane->blocked_jobs + lane->delayed_jobs;
+    lane_figures.delayed = lane->resident_jobs - lane->ready_jobs - lane->following_jobs - lane_figures.running -
+                           lane->blocked_jobs + lane->delayed_jobs;
     figures.push_back(std::move(lane_figures));
   }
   // A queue that nothing was ever submitted to has no lane yet, but people expect to see it.
@@ -171,9 +171,11 @@ void Scheduler::audit() const {
   std::size_t bytes = 0;
   std::size_t in_slots = 0;
   std::map<const Lane*, std::size_t> resident;
+  std::map<const Lane*, std::size_t> following;
   jobs_.for_each([&](const Job& job) {
     if (job.phase != Phase::kBlocked) bytes += job.cost();
     ++resident[job.lane];
+    if (job.phase == Phase::kFollowing) ++following[job.lane];
     const bool in_slot = job.phase == Phase::kOffered || job.phase == Phase::kTaken;
     FUTURED_CHECK(in_slot == job.slot.is_set(), "a job names a slot while it is offered");
     FUTURED_CHECK(job.doom == Doom::kNone || in_slot, "a doomed job that does not run has ended");
@@ -198,6 +200,7 @@ void Scheduler::audit() const {
       }
     }
     FUTURED_CHECK(ready == lane->ready_jobs, "a lane counts its ready jobs");
+    FUTURED_CHECK(following[lane.get()] == lane->following_jobs, "a lane counts its jobs that follow others");
     FUTURED_CHECK(!lane->has_next() || lane->queue->is_halted() || lane->runnable || lane->held,
                   "a lane with work is runnable");
     FUTURED_CHECK(lane->backlog_jobs > 0 || !lane->boundary, "a lane without backlog has no boundary");

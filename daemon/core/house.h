@@ -134,6 +134,7 @@ struct Lane {
   std::size_t resident_jobs = 0;   // ready, delayed, blocked, offered or taken
   std::size_t blocked_jobs = 0;    // of them
   std::size_t lending_jobs = 0;    // that run and wait for others (waits.cc)
+  std::size_t following_jobs = 0;  // that wait for the outcome of another one (caching.cc)
   std::uint64_t delayed_jobs = 0;  // on disk, until their time comes
 
   std::uint64_t backlog_jobs = 0;       // rows in the store that no claim has brought in

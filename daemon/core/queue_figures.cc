@@ -39,10 +39,11 @@ void Scheduler::add_lanes(const std::map<const QueueState*, QueueFigures*>& want
     const auto found = wanted.find(lane->queue);
     if (found == wanted.end()) continue;
     const std::uint64_t runs = running[lane.get()];
-    found->second->queued += lane->ready_jobs + lane->backlog_jobs;
+    found->second->queued += lane->ready_jobs + lane->following_jobs + lane->backlog_jobs;
     found->second->running += runs;
     found->second->blocked += lane->blocked_jobs;
-    found->second->delayed += lane->resident_jobs - lane->ready_jobs - runs - lane->blocked_jobs + lane->delayed_jobs;
+    found->second->delayed +=
+        lane->resident_jobs - lane->ready_jobs - lane->following_jobs - runs - lane->blocked_jobs + lane->delayed_jobs;
   }
 }
 

@@ -100,6 +100,7 @@ void Scheduler::change_queue(QueueState& queue, const QueueRow& wanted, Moment n
   if (wanted.options != queue.row.options) {
     std::erase_if(asked_specs_, [&](const auto& entry) { return entry.second->lane->queue == &queue; });
   }
+  if (wanted.paused && !queue.row.paused) fetch_back_offers(queue, effects);
   queue.row.paused = wanted.paused;
   queue.row.draining = wanted.draining;
   if (wanted.options != queue.row.options) {
@@ -110,6 +111,16 @@ void Scheduler::change_queue(QueueState& queue, const QueueRow& wanted, Moment n
   effects.rows.queues.push_back(queue.row);
   note_queue(queue.row, now, effects);
   wake_lanes(queue, effects);
+}
+
+// What no worker has taken waits with the rest.
+void Scheduler::fetch_back_offers(const QueueState& queue, Effects& effects) {
+  for (const auto& slot : slots_) {
+    for (const Job* job = slot->offers.back(); job != nullptr; job = job->previous) {
+      if (job->lane->queue != &queue || job->phase != Phase::kOffered || job->doom != Doom::kNone) continue;
+      effects.revokes.push_back({slot->id, job->fence()});
+    }
+  }
 }
 
 // It may have been halted until now.

@@ -410,6 +410,7 @@ class Scheduler {
   [[nodiscard]] static bool must_be_alone(const Job& job);
   static void end_idle_reservation(PoolState& pool);
   static void pass_turn(PoolState& pool);
+  void fetch_back_offers(const QueueState& queue, Effects& effects);
   [[nodiscard]] Lane* next_lane(PoolState& pool, Moment now, Effects& effects);
   void start(Slot& slot, Job& job, Moment now, Effects& effects);
   void offer(Slot& slot, Job& job, Moment now, Effects& effects);
@@ -478,6 +479,7 @@ class Scheduler {
   void know_key(const Job& job, std::shared_ptr<const CacheKey> key);
   void lead_if_cached(const Job& job);
   void admit(Job& job, Moment now);
+  static void set_following(Job& job, bool follows);
   [[nodiscard]] bool finds_outcome(Job& job, Moment now);
   void cached_job_ended(const Job& job, End& end, Moment now, Effects& effects);
   [[nodiscard]] std::string keep_outcome(const Job& job, const CacheKey& key,

@@ -8,6 +8,13 @@
 
 namespace futured {
 
+namespace {
+
+// So long a job is no short one that the machine keeps waiting.
+constexpr Duration kLongRun = std::chrono::milliseconds(100);
+
+}  // namespace
+
 // A look at its head then, unless one is due already.
 void Scheduler::watch(Slot& slot, Instant at) {
   if (std::exchange(slot.check_armed, true)) return;
@@ -32,7 +39,9 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
   if (now.at - job->taken_at < again) return watch(*slot, job->taken_at + again);
   slot->mean = std::max(slot->mean, now.at - job->taken_at);
   if (slot->offers.size() == 1) return;
-  if (!could_run_sooner(*slot, now)) return watch(*slot, now.at + (now.at - job->taken_at));
+  // Behind a long one nothing may lie that others, who are ready, have to wait for.
+  const bool is_in_the_way = now.at - job->taken_at >= kLongRun && slot->pool->ready_jobs > 0;
+  if (!is_in_the_way && !could_run_sooner(*slot, now)) return watch(*slot, now.at + (now.at - job->taken_at));
   fetch_back(*slot, job, effects);
 }
 

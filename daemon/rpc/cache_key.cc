@@ -41,6 +41,9 @@ Result<std::string> digest_of(std::string_view payload, const CacheArguments& ar
     return invalid("spec.cache.ignored_fields", "items[" + std::to_string(item) + "] has no part; leave them out");
   }
   std::string counted = "arguments\n";
+  // Who ignores something else asks something else.
+  for (const std::uint32_t part : arguments.ignored_parts) counted += "without part " + std::to_string(part) + "\n";
+  for (const std::string& field : arguments.ignored_fields) append_bytes(counted += "without ", field);
   for (std::size_t i = 0; i < parts->size(); ++i) {
     if (arguments.ignored_parts.contains(static_cast<std::uint32_t>(i))) continue;
     const Part& part = (*parts)[i];
@@ -100,6 +103,9 @@ Result<CacheArguments> to_cache_arguments(const api::JobSpec& spec) {
   const bool ignores = !arguments.ignored_parts.empty() || !arguments.ignored_fields.empty();
   if (!policy.key().empty() && ignores) {
     return invalid("spec.cache.key", "it stands for the arguments, so nothing of them can be ignored; leave one out");
+  }
+  if (spec.task().empty() && arguments.ignored_parts.contains(0)) {
+    return invalid("spec.cache.ignored_parts", "a command's first part is its command line; give a key instead");
   }
   if (spec.task().empty() && !arguments.ignored_fields.empty()) {
     return invalid("spec.cache.ignored_fields", "a command's first part is its command line; give a key instead");

@@ -98,13 +98,15 @@ TEST(Order, APausedQueueHandsOutNothingUntilItIsResumed) {
               ElementsAre("offer 1.1 slot 1", "queue 101: fast"));
 }
 
-TEST(Order, PausingLeavesWhatIsOfferedAlone) {
+TEST(Order, PausingLeavesWhatRunsAlone) {
   Stage stage(with_queues());
   stage.turn({stage.submit(Stage::in_queue("fast"), 3)});
-  EXPECT_THAT(stage.turn({event::PutQueue{100, "fast", std::nullopt, true}}), ElementsAre("queue 100: fast"));
-  EXPECT_THAT(stage.turn({stage.done(1), stage.done(2)}), IsEmpty());
-  EXPECT_EQ(stage.ending(2)->state, JobState::kSucceeded);
-  EXPECT_EQ(stage.ending(3), nullptr);
+  EXPECT_THAT(stage.turn({event::PutQueue{100, "fast", std::nullopt, true}}),
+              ElementsAre("revoke 2.1 slot 1", "revoke 1.1 slot 1", "queue 100: fast"));
+  EXPECT_THAT(stage.turn({stage.revoked(1, false), stage.revoked(2, true)}), IsEmpty()) << "the first one had begun";
+  EXPECT_THAT(stage.turn({stage.done(1)}), IsEmpty());
+  EXPECT_EQ(stage.ending(1)->state, JobState::kSucceeded);
+  EXPECT_EQ(stage.ending(2), nullptr);
 }
 
 }  // namespace

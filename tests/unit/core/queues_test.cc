@@ -84,6 +84,15 @@ std::string starts_of_two(std::uint32_t weight_of_a, std::size_t count) {
   return starts;
 }
 
+TEST(QueuePause, TakesBackWhatNoWorkerHasTaken) {
+  Stage stage({.pools = {{"default", false, 1}}});
+  stage.turn({stage.submit(Stage::work(), 2)});
+  stage.turn({stage.head(1, 1)});
+  event::PutQueue pause{100, "default"};
+  pause.paused = true;
+  EXPECT_THAT(stage.turn({pause}), Contains("revoke 2.1 slot 1"));
+}
+
 TEST(QueueTurns, TwoOfTheSameWeightTakeThemInTurn) { EXPECT_EQ(starts_of_two(1, 8), "abababab"); }
 
 TEST(QueueTurns, OneOfThreeTimesTheWeightHasThreeInARow) { EXPECT_EQ(starts_of_two(3, 8), "aaabaaab"); }
