@@ -39,12 +39,10 @@ void Scheduler::on(const event::PurgeQueue& asked, Moment now, Effects& effects)
   purged.purging = true;
   let_go_paused(purged);
   // What no worker has taken comes back and is cancelled with the rest.
-  for (const auto& slot : slots_) {
-    for (const Job* job = slot->offers.back(); job != nullptr; job = job->previous) {
-      if (job->lane->queue != &purged || job->phase != Phase::kOffered || job->doom != Doom::kNone) continue;
-      effects.revokes.push_back({slot->id, job->fence()});
-      purge->second.asked_back.insert(job->id);
-    }
+  const std::size_t before = effects.revokes.size();
+  fetch_back_offers(purged, effects);
+  for (std::size_t i = before; i < effects.revokes.size(); ++i) {
+    purge->second.asked_back.insert(effects.revokes[i].fence.job);
   }
   timers_.add({now.at, TimerKind::kPurge, 0, purged.row.id.value});
 }
