@@ -183,10 +183,10 @@ void Scheduler::cached_job_ended(const Job& job, End& end, Moment now, Effects& 
     }
     const auto outcome = std::make_shared<const CachedOutcome>(CachedOutcome{
         end.state, end.cause ? std::make_shared<const Cause>(*end.cause) : nullptr, std::string(end.result)});
+    if (cached.is_cleared) return "not kept: it was cleared meanwhile";
     for (const JobId follower : cached.followers) {
       caching_.answers.push_back({follower, job.id, outcome, /*is_joined=*/true});
     }
-    if (cached.is_cleared) return "not kept: it was cleared meanwhile";
     return keep_outcome(job, key, outcome, now, effects);
   };
   const std::string note = cached.role == CacheRole::kLeads ? hand_on() : std::string();
@@ -327,7 +327,7 @@ void Scheduler::on(const event::CacheRead& read, Moment now, Effects&) {
   }
 }
 
-// What is computed just now from what was before is not kept either.
+// What is computed just now from what was before is not kept either, and who waits for it is to run.
 void Scheduler::on(const event::ClearCache& clear, Moment, Effects& effects) {
   const bool every_user = clear.who.uid == 0 || clear.who.uid == setup_.admin_uid;
   cache_.clear(clear, every_user);
@@ -339,6 +339,7 @@ void Scheduler::on(const event::ClearCache& clear, Moment, Effects& effects) {
     if (!is_meant || !has_begun || cached.is_cleared) continue;
     cached.is_cleared = true;
     caching_.leaders.erase(key);
+    if (!cached.followers.empty()) caching_.orphans.push_back(std::exchange(cached.followers, {}));
     if (caching_.unsaved.erase(id) == 0) effects.rows.cache_keys_removed.push_back(id);
   }
   std::ranges::sort(effects.rows.cache_keys_removed);
@@ -395,7 +396,10 @@ void Scheduler::audit_cache() const {
       FUTURED_CHECK(cached.followers.empty(), "only who leads is followed");
       continue;
     }
-    if (cached.is_cleared) continue;
+    if (cached.is_cleared) {
+      FUTURED_CHECK(cached.followers.empty(), "nobody follows what was cleared");
+      continue;
+    }
     ++leaders;
     const auto leader = caching_.leaders.find(*cached.key);
     FUTURED_CHECK(leader != caching_.leaders.end() && leader->second == id, "a leader is known by its key");

@@ -251,6 +251,19 @@ TEST(Cache, ClearForgetsWhatIsKeptAndWhatIsComputed) {
   EXPECT_EQ(stage.entries().size(), 1u);
 }
 
+TEST(Cache, WhoWaitedForWhatIsClearedRuns) {
+  CacheStage stage(two_slots());
+  (void)stage.turn({stage.ask("aaa")});
+  (void)stage.turn({stage.clear()});
+  EXPECT_EQ(stage.scheduler->awaits(JobId{2}), "") << "it leads now";
+  (void)stage.turn({stage.done(1)});
+  EXPECT_EQ(stage.end_of(2), "none");
+  EXPECT_EQ(stage.end_of(3), "none");
+  (void)stage.turn({stage.done(2)});
+  EXPECT_THAT(stage.end_of(3), HasSubstr("SUCCEEDED from 2"));
+  EXPECT_EQ(stage.entries().size(), 1u);
+}
+
 TEST(Cache, ARestartKnowsWhatIsKeptAndReadsIt) {
   CacheStage before;
   (void)before.turn({before.ask("a")});
