@@ -20,8 +20,8 @@ void on_terminate(int) {
 }
 
 void run_one(channel::WorkerEnd& end, const CommandOptions& options, channel::Run& run, OutOfMemoryWatch& memory,
-             bool& is_orphaned) {
-  CommandRun command(end, options, memory, run);
+             const OwnLimits& limits, bool& is_orphaned) {
+  CommandRun command(end, options, memory, limits, run);
   const CommandOutcome outcome = command.execute();
   is_orphaned = command.is_orphaned();
   if (is_orphaned) return;
@@ -55,6 +55,7 @@ int run_command_worker(channel::WorkerEnd& end, const CommandOptions& options) {
   sigaction(SIGTERM, &terminate, nullptr);
 
   OutOfMemoryWatch memory(options.memory_kills);
+  const OwnLimits limits;
   channel::Run run;
   while (g_end_after_this == 0) {
     switch (end.next(run)) {
@@ -76,7 +77,7 @@ int run_command_worker(channel::WorkerEnd& end, const CommandOptions& options) {
         report_unreadable(end, run);
         continue;
       case channel::Take::kTaken:
-        run_one(end, options, run, memory, is_orphaned);
+        run_one(end, options, run, memory, limits, is_orphaned);
     }
     if (is_orphaned) return 0;
   }

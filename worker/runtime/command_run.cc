@@ -89,10 +89,11 @@ bool terminate_current_command() {
 }
 
 CommandRun::CommandRun(channel::WorkerEnd& end, const CommandOptions& options, OutOfMemoryWatch& memory,
-                       channel::Run& run)
+                       const OwnLimits& limits, channel::Run& run)
     : end_(end),
       options_(options),
       memory_(memory),
+      limits_(limits),
       run_(run),
       stdout_{{}, 1, {spool_path(options.spool_directory, run.fence, "stdout"), options.capture}},
       stderr_{{}, 2, {spool_path(options.spool_directory, run.fence, "stderr"), options.capture}},
@@ -231,6 +232,7 @@ void CommandRun::follow_until_end() {
       const timespec limit{0, patience.count()};
       ready = ppoll(sources.data(), is_deaf ? sources.size() - 2 : sources.size(),
                     patience == Duration::max() ? nullptr : &limit, &term.before());
+      if (ready < 0 && errno == EINVAL) limits_.keep();  // more descriptors than it may have
     }
     end_.disarm();
     if (ready < 0) continue;  // a signal
@@ -322,6 +324,7 @@ void CommandRun::reap(CommandOutcome& outcome) {
   }
   g_command_pid = 0;  // the number may now belong to somebody else
   outcome.usage.add(usage);
+  limits_.keep();  // without descriptors nobody below it can be found
   end_descendants(outcome.usage);
   // All writers are dead: what they wrote is in the pipes, whole.
   for (Stream* stream : {&stdout_, &stderr_}) {

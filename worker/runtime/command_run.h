@@ -12,6 +12,7 @@
 #include "worker/runtime/command_mode.h"
 #include "worker/runtime/command_spawn.h"
 #include "worker/runtime/descendants.h"
+#include "worker/runtime/own_limits.h"
 
 namespace futured::runtime {
 
@@ -30,7 +31,8 @@ struct CommandOutcome {
 
 class CommandRun {
  public:
-  CommandRun(channel::WorkerEnd& end, const CommandOptions& options, OutOfMemoryWatch& memory, channel::Run& run);
+  CommandRun(channel::WorkerEnd& end, const CommandOptions& options, OutOfMemoryWatch& memory, const OwnLimits& limits,
+             channel::Run& run);
 
   // Starts the command, waits for its end, kills what it left. Once.
   [[nodiscard]] CommandOutcome execute();
@@ -66,6 +68,7 @@ class CommandRun {
   channel::WorkerEnd& end_;
   const CommandOptions& options_;
   OutOfMemoryWatch& memory_;
+  const OwnLimits& limits_;
   channel::Run& run_;
   Command command_;
   Fd stdin_;

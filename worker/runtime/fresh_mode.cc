@@ -13,6 +13,7 @@
 
 #include "worker/runtime/descendants.h"
 #include "worker/runtime/lifeline.h"
+#include "worker/runtime/own_limits.h"
 #include "worker/runtime/process_mode.h"
 #include "worker/runtime/stacks.h"
 
@@ -109,6 +110,7 @@ int run_fresh_worker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTas
   PoolTerms terms = options.terms;
   terms.leaks = Leaks::kIgnore;  // a fork leaves them to nobody
   ProcessWorker worker(end, tasks, options.spool_directory, terms, &directory);
+  const OwnLimits limits;
   for (;;) {
     channel::Run run;
     switch (end.next(run)) {
@@ -139,6 +141,7 @@ int run_fresh_worker(channel::WorkerEnd& end, std::span<const sdk::RegisteredTas
     set_busy(false);
     set_terminate_blocked(true);
     const int status = reap(task);
+    limits.keep();
     g_task_process = 0;
     set_terminate_blocked(false);
     if (!end.resume(run) || status != 0) end_likewise(status);

@@ -53,7 +53,7 @@ constexpr int kPassesMax = 200;  // looks at a tree that does not come to rest b
 // Of any thread that lives: the first one has none any more once it has ended.
 [[nodiscard]] std::string environment_of(pid_t pid, const ProcessStat& stat) {
   if (stat.state != 'Z') return read_file(proc(pid, "environ")).value_or("");
-  for (const pid_t thread : numbers_in_folder(proc(pid, "task"))) {
+  for (const pid_t thread : threads_of(pid)) {
     auto text = read_file(proc(pid, "task/") + std::to_string(thread) + "/environ");
     if (text && !text->empty()) return std::move(*text);
   }
@@ -137,6 +137,8 @@ std::optional<ProcessStat> read_stat(pid_t pid) {
 }
 
 bool is_dead(const ProcessStat& stat) { return stat.state == 'X' || (stat.state == 'Z' && stat.threads <= 1); }
+
+std::vector<pid_t> threads_of(pid_t pid) { return numbers_in_folder(proc(pid, "task")); }
 
 std::vector<pid_t> children_of(pid_t pid) {
   static const bool has_lists = ::access("/proc/thread-self/children", F_OK) == 0;

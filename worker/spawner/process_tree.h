@@ -27,6 +27,9 @@ struct ProcessStat {
 // Direct children of any of its threads, zombies included.
 [[nodiscard]] std::vector<pid_t> children_of(pid_t pid);
 
+// The ids of its threads, of which the first one is the process's.
+[[nodiscard]] std::vector<pid_t> threads_of(pid_t pid);
+
 // Stops the roots and whatever descends from them, so that nothing can fork away, then kills all of it. Returns how
 // many living processes it met: call again, as they are reaped, until that is 0.
 std::size_t kill_trees(std::span<const pid_t> roots);

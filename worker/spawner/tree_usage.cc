@@ -37,9 +37,20 @@ constexpr std::size_t kProcessesMax = 32'768;  // looked at in one tree
 [[nodiscard]] bool is_over(std::uint64_t used, std::uint64_t most) { return most != 0 && used > most; }
 
 struct Member {
-  pid_t pid;
+  pid_t pid;  // or another thread of it
   ProcessUsage usage;
 };
+
+// A first thread that has ended tells nothing of the memory that the others go on with.
+[[nodiscard]] Member look_at(pid_t pid) {
+  const ProcessUsage usage = parse_status(in_proc(pid, "status"));
+  if (usage.memory_bytes != 0 || usage.threads <= 1) return {pid, usage};
+  for (const pid_t thread : threads_of(pid)) {
+    const ProcessUsage seen = parse_status(in_proc(thread, "status"));
+    if (seen.memory_bytes != 0) return {thread, seen};
+  }
+  return {pid, usage};
+}
 
 // The share of a page is not known before all who have it are; what a process has in full is. So the cheap figure tells
 // of most trees that they are within their limit, and only of the others each process is asked.
@@ -73,11 +84,11 @@ TreeUsage usage_of_tree(pid_t root, const WorkerLimits& limits) {
   while (!waiting.empty() && members.size() < kProcessesMax && !is_over(tree.threads, limits.processes_max)) {
     const pid_t pid = waiting.back();
     waiting.pop_back();
-    const ProcessUsage usage = parse_status(in_proc(pid, "status"));
-    if (usage.threads == 0) continue;  // gone
-    members.push_back({pid, usage});
-    tree.memory_bytes += usage.memory_bytes;
-    tree.threads += usage.threads;
+    const Member member = look_at(pid);
+    if (member.usage.threads == 0) continue;  // gone
+    members.push_back(member);
+    tree.memory_bytes += member.usage.memory_bytes;
+    tree.threads += member.usage.threads;
     for (const pid_t child : children_of(pid)) {
       if (met.insert(child).second) waiting.push_back(child);
     }

@@ -1,12 +1,15 @@
 #include "worker/spawner/tree_usage.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <thread>
 
 #include "worker/spawner/process_tree.h"
 
@@ -86,6 +89,23 @@ TEST(TreeUsage, MoreThanTheLimitIsSeen) {
   EXPECT_GT(usage_of_tree(tree.root(), {.memory_bytes_max = 32 * kMiB}).memory_bytes, 32 * kMiB);
   EXPECT_EQ(usage_of_tree(tree.root(), {.processes_max = 2}).threads, 3u) << "no need to look further";
   EXPECT_EQ(usage_of_tree(tree.root(), {.processes_max = 4}).threads, 4u);
+}
+
+TEST(TreeUsage, OfWhoHasLostItsFirstThreadIsSeen) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::mmap(nullptr, 64 * kMiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    std::thread([] {
+      for (;;) ::pause();
+    }).detach();
+    ::syscall(SYS_exit, 0);  // this thread alone
+  }
+  for (auto stat = read_stat(child); stat && stat->state != 'Z'; stat = read_stat(child)) ::sched_yield();
+  EXPECT_GE(usage_of_tree(child, {.memory_bytes_max = 100 * kMiB}).memory_bytes, 64 * kMiB);
+  EXPECT_GE(usage_of_tree(child, {.memory_bytes_max = 32 * kMiB}).memory_bytes, 32 * kMiB);
+  const pid_t roots[] = {child};
+  (void)kill_trees(roots);
+  ::waitpid(child, nullptr, 0);
 }
 
 TEST(TreeUsage, OfWhoIsGoneIsNothing) {
