@@ -44,3 +44,19 @@ FUTURED_TASK("total", [](futured::Context& context, std::uint64_t from, std::uin
   for (const std::uint64_t half : halves) sum += context.outcome(half).value<std::uint64_t>();
   return sum;
 });
+
+// endless: asks for another of its kind and waits for it. One of them is refused its child, and all above it fail.
+FUTURED_TASK("endless", [](futured::Context& context) -> std::uint64_t {
+  return context.result(context.submit("endless")).value<std::uint64_t>();
+});
+
+// end_of JOB: waits for it.
+FUTURED_TASK("end_of", [](futured::Context& context, std::uint64_t job) -> std::uint64_t {
+  context.wait({job});
+  return job;
+});
+
+// circle: waits for a job that waits for this one. Who asks last is told of it.
+FUTURED_TASK("circle", [](futured::Context& context) -> std::uint64_t {
+  return context.result(context.submit("end_of", context.job_id())).value<std::uint64_t>();
+});
