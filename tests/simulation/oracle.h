@@ -100,6 +100,8 @@ class Oracle {
   };
   struct Facts {
     std::shared_ptr<const JobSpec> spec;
+    std::shared_ptr<const JobSpec> spec_on_disk;  // as committed: a move to another queue changes it
+    WallTime since;                               // what it waits since
     bool is_committed = false;
     bool is_acknowledged = false;
     std::uint32_t takes = 0;
@@ -140,6 +142,7 @@ class Oracle {
   [[nodiscard]] std::optional<JobState> end_in_core(JobId job) const;
   void check_holds(const DependencyRow& row) const;
   void gathered_dependencies(const Batch& rows);
+  void gathered_moves(const Batch& rows);
   void waiting_forget(JobId job);
   [[nodiscard]] static LaneName lane_of(const JobSpec& spec);
   [[nodiscard]] OrderKey key_of(const JobSpec& spec, JobId job) const;
@@ -175,6 +178,7 @@ class Oracle {
   std::size_t outcomes_seen_ = 0;
   std::size_t delayed_seen_ = 0;
   std::size_t released_seen_ = 0;
+  std::size_t moved_seen_ = 0;
   std::size_t schedules_seen_ = 0;
   std::size_t dependencies_seen_ = 0;
   std::size_t closed_seen_ = 0;
