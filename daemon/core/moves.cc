@@ -210,13 +210,21 @@ Status Scheduler::check_movable(const std::vector<JobId>& going, const QueueStat
   }
   std::uint64_t bytes = 0;
   const std::vector<std::string>& pools = target.row.options.pools;
+  // "" stands for the pool of those that name none.
+  const auto serves = [&](const JobSpec& spec) {
+    if (pools.empty() || std::ranges::find(pools, spec.pool) != pools.end()) return true;
+    if (std::ranges::find(pools, "") == pools.end()) return false;
+    JobSpec bare = spec;
+    bare.pool.clear();
+    const auto pool = pool_for(bare);
+    return pool.ok() && (*pool)->row.name == spec.pool;
+  };
   for (const JobId id : going) {
     const Job& job = *jobs_.find(id);
     bytes += job.payload.size;
-    const std::string& pool = job.spec->spec.pool;
-    if (pools.empty() || std::ranges::find(pools, pool) != pools.end()) continue;
-    return refusal(ErrorCode::kFailedPrecondition, "job " + std::to_string(id.value) + " is for pool \"" + pool +
-                                                       "\", which is not among those of " + name +
+    if (serves(job.spec->spec)) continue;
+    return refusal(ErrorCode::kFailedPrecondition, "job " + std::to_string(id.value) + " is for pool \"" +
+                                                       job.spec->spec.pool + "\", which is not among those of " + name +
                                                        "; fut queue set changes them");
   }
   return check_room(target, going.size(), bytes);

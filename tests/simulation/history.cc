@@ -341,7 +341,7 @@ void History::move_jobs() {
   for (std::uint64_t i = 0, count = random_.below(40); i < count; ++i) {
     if (!random_.chance(200)) move.jobs.push_back(JobId{first + i});
   }
-  oracle_.asked_queue(token_);
+  oracle_.asked_move(token_, move.jobs);
   say("move %lu: %zu jobs from %lu of \"%s\" to %s\n", token_, move.jobs.size(), first, move.from.c_str(),
       move.to.c_str());
   daemon_->request(std::move(move));

@@ -38,6 +38,17 @@ void Oracle::asked_purge(Token token, const std::string& queue) {
   purged_.insert(queue);
 }
 
+// While they are collected others may go past them, and if the move is refused they are late.
+void Oracle::asked_move(Token token, const std::vector<JobId>& jobs) {
+  open_queues_.insert(token);
+  for (const JobId job : jobs) {
+    const auto facts = facts_.find(job);
+    if (facts == facts_.end() || !facts->second.spec) continue;
+    const JobSpec& spec = *facts->second.spec;
+    if (waiting_[lane_of(spec)].erase(key_of(spec, job)) > 0) aside_.insert(job);
+  }
+}
+
 void Oracle::asked_cancel(Token token, JobId job, bool waits) {
   open_cancels_[token] = job;
   if (!waits) hurried_.insert(token);
@@ -181,7 +192,8 @@ void Oracle::gathered_moves(const Batch& rows) {
     for (const auto& [fence, attempt] : facts.attempts) {
       hold(attempt.run != Run::kTaken, name(fence) + " runs, and its job goes to another queue");
     }
-    const bool waited = waiting_[lane_of(*facts.spec)].erase(key_of(*facts.spec, row.job)) > 0;
+    const bool waited =
+        waiting_[lane_of(*facts.spec)].erase(key_of(*facts.spec, row.job)) + aside_.erase(row.job) > 0;
     const auto spec = specs_.at(row.spec);
     JobSpec same = *spec;
     same.queue = facts.spec->queue;
@@ -260,6 +272,7 @@ bool Oracle::ended_in_core(JobId job) const {
 void Oracle::waiting_forget(JobId job) {
   const JobSpec& spec = *facts_.at(job).spec;
   waiting_[lane_of(spec)].erase(key_of(spec, job));
+  aside_.erase(job);
 }
 
 // A lane hands out in its order. Jobs that came back are not held to it: they may be late, and then go first.
@@ -270,6 +283,7 @@ void Oracle::handed_out(const std::vector<effect::Offer>& at_once, const std::ve
     const Facts& facts = facts_.at(offer.fence.job);
     const LaneName lane = lane_of(*facts.spec);
     const OrderKey key = key_of(*facts.spec, offer.fence.job);
+    aside_.erase(offer.fence.job);
     if (waiting_[lane].erase(key) == 0) return;
     const auto known = last.emplace(lane, key).first;
     known->second = std::max(known->second, key);
@@ -553,6 +567,7 @@ void Oracle::daemon_died() {
   open_registers_.clear();
   outcomes_gathered_.clear();
   waiting_.clear();
+  aside_.clear();
   gathering_ = in_flight_ = nullptr;
 }
 

@@ -38,6 +38,7 @@ class Oracle {
   // Its wall clock only goes forward, so that no firing's time comes twice.
   void clock_is_steady(bool steady) { clock_is_steady_ = steady; }
   void asked_purge(Token token, const std::string& queue);
+  void asked_move(Token token, const std::vector<JobId>& jobs);
   void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
   void heard_cancelled(const effect::Cancelled& cancelled);
@@ -171,6 +172,7 @@ class Oracle {
 
   // Jobs that were not offered in this life of the daemon, in the order in which their lane owes it to them.
   std::map<LaneName, std::map<OrderKey, JobId>> waiting_;
+  std::set<JobId> aside_;  // of those, that may be out of their order while a move collects them
   std::set<JobId> outcomes_gathered_;
   const Batch* gathering_ = nullptr;
   const Batch* in_flight_ = nullptr;

@@ -13,8 +13,8 @@ StageSetup with_priorities() { return {.queues = {{"urgent", Discipline::kPriori
 
 event::PutQueue ages(Duration ageing, const std::string& queue = "urgent") {
   event::PutQueue put{99, queue};
-  put.options = QueueOptions{.ageing = ageing};
-  put.changed_options = {QueueField::kAgeing};
+  put.options = QueueOptions{.concurrency_max = 1, .ageing = ageing};
+  put.changed_options = {QueueField::kAgeing, QueueField::kConcurrencyMax};
   return put;
 }
 
@@ -53,6 +53,7 @@ TEST(Ageing, AFloodOfMoreUrgentJobsStarvesNobody) {
 
 TEST(Ageing, WithoutItAFloodDoes) {
   Stage stage(with_priorities());
+  stage.turn({ages(seconds(0))});
   EXPECT_EQ(started_before_the_low_one(stage, 200), 200);
 }
 
