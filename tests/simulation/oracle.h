@@ -172,7 +172,8 @@ class Oracle {
 
   // Jobs that were not offered in this life of the daemon, in the order in which their lane owes it to them.
   std::map<LaneName, std::map<OrderKey, JobId>> waiting_;
-  std::set<JobId> aside_;  // of those, that may be out of their order while a move collects them
+  std::set<JobId> moves_asked_;  // ever, also before there was such a job
+  std::set<JobId> aside_;        // of those, that may be out of their order while a move collects them
   std::set<JobId> outcomes_gathered_;
   const Batch* gathering_ = nullptr;
   const Batch* in_flight_ = nullptr;
