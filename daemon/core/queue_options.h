@@ -37,8 +37,8 @@ struct QueueDefaults {
   Duration retention{0};
   std::vector<std::string> retry_only;  // for jobs that name neither these nor those
   std::vector<std::string> retry_except;
-  double retry_memory_factor =
-      0;  // left out for a job with one attempt, or whose pool has no limit that it could raise
+  // Left out for a job with one attempt, or whose pool has no limit that it could raise.
+  double retry_memory_factor = 0;
   std::uint64_t retry_memory_bytes_max = 0;
 
   bool operator==(const QueueDefaults&) const = default;
