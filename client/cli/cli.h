@@ -59,6 +59,8 @@ void add_why(CLI::App& app, Globals& globals);
 void add_find(CLI::App& app, Globals& globals);
 void add_cancel(CLI::App& app, Globals& globals);
 void add_retry(CLI::App& app, Globals& globals);
+void add_move(CLI::App& app, Globals& globals);
+void add_move_of_queue(CLI::App& queue, Globals& globals);  // of queue
 void add_queue(CLI::App& app, Globals& globals);
 void add_schedule(CLI::App& app, Globals& globals);
 void add_semaphore(CLI::App& app, Globals& globals);

@@ -70,9 +70,6 @@ void JobFlags::add_to(CLI::App& verb) {
   callbacks.add_to(verb);
 }
 
-namespace {
-
-// A class is the error's own word and may be anything; but what begins as a command's end must be one that there is.
 void check_retry_class(const char* option, const std::string& word) {
   require_utf8(option, word);
   const auto is_number = [&word](std::string_view begin, unsigned most) {
@@ -90,8 +87,6 @@ void check_retry_class(const char* option, const std::string& word) {
                      "\" is no signal: write signal:1 to signal:64, one an option");
   }
 }
-
-}  // namespace
 
 namespace {
 

@@ -12,6 +12,10 @@
 
 namespace futured::cli {
 
+// A class is the error's own word and may be anything; but what begins as a command's end must be one that there is.
+// Throws UsageError naming `option`.
+void check_retry_class(const char* option, const std::string& word);
+
 struct JobFlags {
   std::string queue;
   std::string pool;

@@ -91,6 +91,7 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_why(app, globals);
   add_cancel(app, globals);
   add_retry(app, globals);
+  add_move(app, globals);
   add_callback(app, globals);
   add_schedule(app, globals);
   add_queue(app, globals);

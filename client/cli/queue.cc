@@ -1,4 +1,4 @@
-// fut queue: list, make, change, pause, drain, purge and delete queues.
+// fut queue: list, make, change, pause, drain, purge and delete queues. What moves jobs is in move.cc.
 #include <cstdio>
 #include <memory>
 
@@ -41,7 +41,11 @@ Json options_json(const client::QueueOptions& options) {
             {"backoff_ms", retries.backoff.count()},
             {"factor", retries.factor},
             {"backoff_ms_max", retries.backoff_max.count()},
-            {"jitter", retries.jitter}}},
+            {"jitter", retries.jitter},
+            {"only_classes", retries.only_classes},
+            {"except_classes", retries.except_classes},
+            {"memory_factor", retries.memory_factor},
+            {"memory_bytes_max", retries.memory_bytes_max}}},
           {"default_timeouts",
            {{"queue_ms", timeouts.queue.count()},
             {"soft_ms", timeouts.soft.count()},
@@ -93,6 +97,12 @@ void print_queues(const std::vector<client::QueueInfo>& queues, bool json) {
 
 std::string counted(std::uint64_t value) { return value != 0 ? std::to_string(value) : ""; }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + one_line(word);
+  return text;
+}
+
 std::string pools_text(const std::vector<std::string>& pools) {
   std::string text;
   for (const std::string& pool : pools) text += (text.empty() ? "" : ", ") + (pool.empty() ? "(by kind)" : pool);
@@ -105,6 +115,7 @@ void print_queue(const client::QueueInfo& queue) {
     if (!value.empty()) table.add({what, value});
   };
   const client::QueueOptions& options = queue.options;
+  const client::Retries& retries = options.retries;
   add("order", queue.discipline);
   add("state", state_of(queue));
   add("made", time_text(queue.created_us));
@@ -133,7 +144,9 @@ void print_queue(const client::QueueInfo& queue) {
   if (options.weight > 1) add("weight", std::to_string(options.weight));
   if (options.fair) add("fair", "by fairness key");
   if (options.ageing.count() != 0) add("ageing", exact_duration_text(options.ageing));
-  add("retries by default", retries_text(options.retries));
+  add("retries by default", retries_text(retries));
+  add("retry only by default", joined(retries.only_classes));
+  add("retry except by default", joined(retries.except_classes));
   add("timeouts by default", timeouts_text(options.timeouts));
   if (options.retention.count() != 0) add("kept by default", exact_duration_text(options.retention));
   table.print();
@@ -193,7 +206,8 @@ void add_create(CLI::App& queue, Globals& globals) {
       "Examples:\n"
       "  fut queue create urgent --discipline priority\n"
       "  fut queue create mail --rate 10/s --burst 5 --retries 3 --backoff 1s\n"
-      "  fut queue create bulk --max-jobs 100000 --max-bytes 1GiB --run-timeout 30s\n");
+      "  fut queue create bulk --max-jobs 100000 --max-bytes 1GiB --run-timeout 30s\n"
+      "  fut queue create reports --discipline priority --ageing 10s\n");
   create.callback([&globals, options] {
     globals.action = [&globals, options] {
       require_utf8("name", options->name);
@@ -272,7 +286,7 @@ void add_remove(CLI::App& queue, Globals& globals) {
 }  // namespace
 
 void add_queue(CLI::App& app, Globals& globals) {
-  CLI::App& queue = *app.add_subcommand("queue", "List, make, change, pause, drain, purge and delete queues");
+  CLI::App& queue = *app.add_subcommand("queue", "List, make, change, pause, drain, purge, move and delete queues");
   queue.require_subcommand(1);
   queue.fallthrough();
   add_list(queue, globals);
@@ -284,6 +298,7 @@ void add_queue(CLI::App& app, Globals& globals) {
            &client::Client::resume_queue);
   add_verb(queue, globals, "drain", "Refuse new jobs, finish those that are there", &client::Client::drain_queue);
   add_purge(queue, globals);
+  add_move_of_queue(queue, globals);
   add_remove(queue, globals);
   queue.footer(
       "Examples:\n"

@@ -3,13 +3,18 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <memory>
+#include <utility>
 
 #include "client/cli/input.h"
+#include "client/cli/job_flags.h"
 #include "client/cli/text.h"
 
 namespace futured::cli {
 
 namespace {
+
+using Options = client::QueueOptions;
 
 constexpr const char* kGroup = "Options";
 constexpr const char* kDefaults = "Of jobs that say nothing else";
@@ -20,138 +25,225 @@ client::Milliseconds duration_of(const std::string& word, const char* option) {
   return is_none(word) ? client::Milliseconds(0) : parse_duration(word, option);
 }
 
-}  // namespace
-
-void QueueFlags::add_to(CLI::App& verb) {
-  const auto add = [&](const char* field, const char* group, const char* option, auto& value, const char* what) {
-    all_.push_back({verb.add_option(option, value, what)->group(group), field});
-  };
-  add("concurrency_max", kGroup, "--concurrency", concurrency_, "Jobs at once; 0 = no limit");
-  add("concurrency_per_key_max", kGroup, "--concurrency-per-key", concurrency_per_key_,
-      "Jobs at once with one limit key; 0 = no limit");
-  add("rate", kGroup, "--rate", rate_, "Starts in a time: 10/s, 100/m, 5/10s; none = no limit");
-  add("rate", kGroup, "--burst", burst_, "Starts at once after a pause (default: 1)");
-  add("rate_per_key", kGroup, "--rate-per-key", rate_per_key_, "Likewise, of jobs with one limit key");
-  add("rate_per_key", kGroup, "--burst-per-key", burst_per_key_, "Likewise");
-  add("queued_jobs_max", kGroup, "--max-jobs", max_jobs_,
-      "Jobs that have not ended; over it submits wait; 0 = no limit");
-  add("queued_bytes_max", kGroup, "--max-bytes", max_bytes_, "Bytes of their payloads, such as 1GiB; none = no limit");
-  all_.push_back({verb.add_option("--pool", pools_,
-                                  "Pool that its jobs may name, the first is theirs by default; may be given again; "
-                                  "none = any")
-                      ->group(kGroup)
-                      ->allow_extra_args(false),
-                  "pools"});
-  add("weight", kGroup, "--weight", weight_, "Turns among the queues of a pool (default: 1)");
-  all_.push_back({verb.add_flag("--fair,!--no-fair", fair_, "Fairness keys take turns")->group(kGroup), "fair"});
-  add("ageing_ms", kGroup, "--ageing", ageing_, "A step of priority for every so long of waiting; none");
-  add("default_retries", kDefaults, "--attempts,--retries", attempts_, "Runs in all before a job fails (default: 1)");
-  add("default_retries", kDefaults, "--backoff", backoff_, "Wait before the second attempt");
-  add("default_retries", kDefaults, "--backoff-factor", backoff_factor_, "Each further wait is so many times the last");
-  add("default_retries", kDefaults, "--backoff-max", backoff_max_, "No wait is longer (default: 1h)");
-  add("default_retries", kDefaults, "--jitter", jitter_, "Share of a wait that is random, 0 to 1");
-  add("default_timeouts", kDefaults, "--run-timeout", run_timeout_, "Kill an attempt that runs longer");
-  add("default_timeouts", kDefaults, "--soft-timeout", soft_timeout_, "Ask an attempt to stop that runs longer");
-  add("default_timeouts", kDefaults, "--heartbeat-timeout", heartbeat_timeout_, "Kill one that gives no sign of life");
-  add("default_timeouts", kDefaults, "--queue-timeout", queue_timeout_, "End a job that has not started in time");
-  add("default_timeouts", kDefaults, "--total-timeout", total_timeout_, "End a job that has not ended in time");
-  add("default_timeouts", kDefaults, "--grace", grace_, "Between SIGTERM and the kill (default: 1s)");
-  add("default_retention_ms", kDefaults, "--retention", retention_, "Kept so long after the end");
+std::int64_t bytes_of(const std::string& word, const char* option) {
+  return is_none(word) ? 0 : parse_bytes(word, option);
 }
 
-bool QueueFlags::is_given(const char* option) const {
-  return std::ranges::any_of(
-      all_, [&](const Given& one) { return one.option->check_name(option) && one.option->count() > 0; });
+template <auto Member>
+void copy(const Options& from, Options& to) {
+  to.*Member = from.*Member;
+}
+
+// By the names of futured.v1.QueueOptions.
+constexpr std::pair<const char*, void (*)(const Options&, Options&)> kFields[] = {
+    {"concurrency_max", copy<&Options::concurrency_max>},
+    {"concurrency_per_key_max", copy<&Options::concurrency_per_key_max>},
+    {"rate", copy<&Options::rate>},
+    {"rate_per_key", copy<&Options::rate_per_key>},
+    {"queued_jobs_max", copy<&Options::queued_jobs_max>},
+    {"queued_bytes_max", copy<&Options::queued_bytes_max>},
+    {"pools", copy<&Options::pools>},
+    {"weight", copy<&Options::weight>},
+    {"fair", copy<&Options::fair>},
+    {"ageing_ms", copy<&Options::ageing>},
+    {"default_retries", copy<&Options::retries>},
+    {"default_timeouts", copy<&Options::timeouts>},
+    {"default_retention_ms", copy<&Options::retention>},
+};
+
+}  // namespace
+
+// `set` is given the options and the value.
+template <typename Value, typename Set>
+CLI::Option& QueueFlags::add(CLI::App& verb, const Words& words, Set set) {
+  const auto value = std::make_shared<Value>();
+  CLI::Option& option = *verb.add_option(words.option, *value, words.what)->group(words.group);
+  flags_.push_back({&option, words.field, [value, set](Options& options) { set(options, *value); }});
+  return option;
+}
+
+// `of` tells which of the options it is: so do those below.
+template <typename Of>
+void QueueFlags::add_number(CLI::App& verb, const Words& words, Of of) {
+  using Number = std::remove_reference_t<decltype(of(std::declval<Options&>()))>;
+  add<Number>(verb, words, [of](Options& options, Number value) { of(options) = value; });
+}
+
+template <typename Of>
+void QueueFlags::add_duration(CLI::App& verb, const Words& words, Of of) {
+  add<std::string>(verb, words, [of, option = words.option](Options& options, const std::string& word) {
+    of(options) = duration_of(word, option);
+  });
+}
+
+template <typename Of>
+void QueueFlags::add_list(CLI::App& verb, const Words& words, Of of) {
+  using List = std::vector<std::string>;
+  add<List>(verb, words, [of, option = words.option](Options& options, const List& given) {
+    for (const std::string& word : given) require_utf8(option, word);
+    of(options) = given == List{"none"} ? List() : given;
+  }).allow_extra_args(false);
+}
+
+// A burst holds for the rate that is given with it, or that is there.
+template <typename Of>
+void QueueFlags::add_rate(CLI::App& verb, const Words& rate, const Words& burst, Of of) {
+  add<std::string>(verb, rate, [of, option = rate.option](Options& options, const std::string& word) {
+    const std::uint32_t before = of(options).burst;
+    of(options) = parse_rate(word, option);
+    if (of(options).starts != 0) of(options).burst = before;
+  });
+  add<std::uint32_t>(verb, burst,
+                     [of, name = burst.option, option = rate.option](Options& options, std::uint32_t at_once) {
+                       if (of(options).starts == 0) throw UsageError(std::string(name) + ": it goes with a " + option);
+                       of(options).burst = at_once;
+                     });
+}
+
+void QueueFlags::add_limits(CLI::App& verb) {
+  add_number(
+      verb, {"concurrency_max", kGroup, "--concurrency", "Jobs at once; 0 = no limit"},
+      [](Options & options) -> auto& { return options.concurrency_max; });
+  add_number(
+      verb,
+      {"concurrency_per_key_max", kGroup, "--concurrency-per-key", "Jobs at once with one limit key; 0 = no limit"},
+      [](Options & options) -> auto& { return options.concurrency_per_key_max; });
+  add_rate(
+      verb, {"rate", kGroup, "--rate", "Starts in a time: 10/s, 100/m, 5/10s; none = no limit"},
+      {"rate", kGroup, "--burst", "Starts at once after a pause (default: 1)"},
+      [](Options & options) -> auto& { return options.rate; });
+  add_rate(
+      verb, {"rate_per_key", kGroup, "--rate-per-key", "Likewise, of jobs with one limit key"},
+      {"rate_per_key", kGroup, "--burst-per-key", "Likewise"},
+      [](Options & options) -> auto& { return options.rate_per_key; });
+  add_number(
+      verb, {"queued_jobs_max", kGroup, "--max-jobs", "Jobs that have not ended; over it submits wait; 0 = no limit"},
+      [](Options & options) -> auto& { return options.queued_jobs_max; });
+  add<std::string>(
+      verb, {"queued_bytes_max", kGroup, "--max-bytes", "Bytes of their payloads, such as 1GiB; none = no limit"},
+      [](Options& options, const std::string& word) {
+        options.queued_bytes_max = static_cast<std::uint64_t>(bytes_of(word, "--max-bytes"));
+      });
+  add_list(
+      verb,
+      {"pools", kGroup, "--pool",
+       "Pool that its jobs may name, the first is theirs by default; may be given again; none = any"},
+      [](Options & options) -> auto& { return options.pools; });
+  add<std::uint32_t>(
+      verb, {"weight", kGroup, "--weight", "Turns among the queues of a pool (default: 1)"},
+      [](Options& options, std::uint32_t weight) {
+        if (weight == 0) {
+          throw UsageError("--weight: 0 turns would start nothing; 1 is the least, and fut queue pause starts nothing");
+        }
+        options.weight = weight;
+      });
+  const auto fair = std::make_shared<bool>(false);
+  flags_.push_back({verb.add_flag("--fair,!--no-fair", *fair, "Fairness keys take turns")->group(kGroup), "fair",
+                    [fair](Options& options) { options.fair = *fair; }});
+  add_duration(
+      verb,
+      {"ageing_ms", kGroup, "--ageing",
+       "Of a priority queue: a step of priority for every so long of waiting, such as 10s; none"},
+      [](Options & options) -> auto& { return options.ageing; });
+}
+
+void QueueFlags::add_retries(CLI::App& verb) {
+  const auto words = [](const char* option, const char* what) {
+    return Words{"default_retries", kDefaults, option, what};
+  };
+  add_number(
+      verb, words("--attempts,--retries", "Runs in all before a job fails (default: 1)"),
+      [](Options & options) -> auto& { return options.retries.max_attempts; });
+  add_duration(
+      verb, words("--backoff", "Wait before the second attempt"),
+      [](Options & options) -> auto& { return options.retries.backoff; });
+  add_number(
+      verb, words("--backoff-factor", "Each further wait is so many times the last"),
+      [](Options & options) -> auto& { return options.retries.factor; });
+  add_duration(
+      verb, words("--backoff-max", "No wait is longer (default: 1h)"),
+      [](Options & options) -> auto& { return options.retries.backoff_max; });
+  add_number(
+      verb, words("--jitter", "Share of a wait that is random, 0 to 1"),
+      [](Options & options) -> auto& { return options.retries.jitter; });
+  add_list(
+      verb,
+      words("--retry-only",
+            "Retry only this error: its class, TIMEOUT, OUT_OF_MEMORY, exit:N or signal:N; may be given again; "
+            "none = all"),
+      [](Options & options) -> auto& { return options.retries.only_classes; });
+  add_list(
+      verb, words("--retry-except", "Never retry this error; may be given again; none = none is left out"),
+      [](Options & options) -> auto& { return options.retries.except_classes; });
+  add<double>(
+      verb,
+      words("--retry-memory",
+            "After an attempt that was out of memory the next one's limit is so many times as high; 0 = the same"),
+      [](Options& options, double factor) {
+        options.retries.memory_factor = factor;
+        if (factor == 0) options.retries.memory_bytes_max = 0;
+      });
+  add<std::string>(verb, words("--retry-memory-max", "But never higher than this: 2GiB, 512MiB or a number of bytes"),
+                   [](Options& options, const std::string& word) {
+                     options.retries.memory_bytes_max = bytes_of(word, "--retry-memory-max");
+                   });
+}
+
+void QueueFlags::add_timeouts(CLI::App& verb) {
+  const auto add_one = [&](const char* option, const char* what, auto of) {
+    add_duration(verb, {"default_timeouts", kDefaults, option, what}, of);
+  };
+  add_one(
+      "--run-timeout", "Kill an attempt that runs longer",
+      [](Options & options) -> auto& { return options.timeouts.run; });
+  add_one(
+      "--soft-timeout", "Ask an attempt to stop that runs longer",
+      [](Options & options) -> auto& { return options.timeouts.soft; });
+  add_one(
+      "--heartbeat-timeout", "Kill one that gives no sign of life",
+      [](Options & options) -> auto& { return options.timeouts.heartbeat; });
+  add_one(
+      "--queue-timeout", "End a job that has not started in time",
+      [](Options & options) -> auto& { return options.timeouts.queue; });
+  add_one(
+      "--total-timeout", "End a job that has not ended in time",
+      [](Options & options) -> auto& { return options.timeouts.total; });
+  add_one(
+      "--grace", "Between SIGTERM and the kill (default: 1s)",
+      [](Options & options) -> auto& { return options.timeouts.grace; });
+}
+
+void QueueFlags::add_to(CLI::App& verb) {
+  add_limits(verb);
+  add_retries(verb);
+  add_timeouts(verb);
+  add_duration(
+      verb, {"default_retention_ms", kDefaults, "--retention", "Kept so long after the end"},
+      [](Options & options) -> auto& { return options.retention; });
 }
 
 std::vector<std::string> QueueFlags::fields() const {
   std::vector<std::string> fields;
-  for (const Given& one : all_) {
-    const bool is_new = std::ranges::find(fields, one.field) == fields.end();
-    if (one.option->count() > 0 && is_new) fields.emplace_back(one.field);
+  for (const Flag& flag : flags_) {
+    const bool is_new = std::ranges::find(fields, flag.field) == fields.end();
+    if (flag.option->count() > 0 && is_new) fields.emplace_back(flag.field);
   }
   return fields;
 }
 
 void QueueFlags::apply(client::QueueOptions& options) const {
-  apply_limits(options);
-  apply_retries(options.retries);
-  apply_timeouts(options.timeouts);
-  if (is_given("--retention")) options.retention = duration_of(retention_, "--retention");
-}
-
-void QueueFlags::apply_limits(client::QueueOptions& options) const {
-  if (is_given("--concurrency")) options.concurrency_max = concurrency_;
-  if (is_given("--concurrency-per-key")) options.concurrency_per_key_max = concurrency_per_key_;
-  const auto apply_rate = [&](client::RateLimit& rate, const char* option, const std::string& word, const char* burst,
-                              std::uint32_t at_once) {
-    if (is_given(option)) {
-      const std::uint32_t before = rate.burst;
-      rate = parse_rate(word, option);
-      if (rate.starts != 0) rate.burst = before;
-    }
-    if (!is_given(burst)) return;
-    if (rate.starts == 0) throw UsageError(std::string(burst) + ": it goes with a " + option);
-    rate.burst = at_once;
-  };
-  apply_rate(options.rate, "--rate", rate_, "--burst", burst_);
-  apply_rate(options.rate_per_key, "--rate-per-key", rate_per_key_, "--burst-per-key", burst_per_key_);
-  if (is_given("--max-jobs")) options.queued_jobs_max = max_jobs_;
-  if (is_given("--max-bytes")) {
-    options.queued_bytes_max =
-        is_none(max_bytes_) ? 0 : static_cast<std::uint64_t>(parse_bytes(max_bytes_, "--max-bytes"));
+  for (const Flag& flag : flags_) {
+    if (flag.option->count() > 0) flag.apply(options);
   }
-  if (is_given("--pool")) {
-    for (const std::string& pool : pools_) require_utf8("--pool", pool);
-    options.pools = pools_ == std::vector<std::string>{"none"} ? std::vector<std::string>() : pools_;
-  }
-  if (is_given("--weight")) options.weight = weight_;
-  if (is_given("--fair")) options.fair = fair_;
-  if (is_given("--ageing")) options.ageing = duration_of(ageing_, "--ageing");
-}
-
-void QueueFlags::apply_retries(client::Retries& retries) const {
-  if (is_given("--attempts")) retries.max_attempts = attempts_;
-  if (is_given("--backoff")) retries.backoff = duration_of(backoff_, "--backoff");
-  if (is_given("--backoff-factor")) retries.factor = backoff_factor_;
-  if (is_given("--backoff-max")) retries.backoff_max = duration_of(backoff_max_, "--backoff-max");
-  if (is_given("--jitter")) retries.jitter = jitter_;
-}
-
-void QueueFlags::apply_timeouts(client::Timeouts& timeouts) const {
-  const struct {
-    const char* option;
-    const std::string& word;
-    client::Milliseconds& into;
-  } all[] = {
-      {"--run-timeout", run_timeout_, timeouts.run},
-      {"--soft-timeout", soft_timeout_, timeouts.soft},
-      {"--queue-timeout", queue_timeout_, timeouts.queue},
-      {"--heartbeat-timeout", heartbeat_timeout_, timeouts.heartbeat},
-      {"--total-timeout", total_timeout_, timeouts.total},
-      {"--grace", grace_, timeouts.grace},
-  };
-  for (const auto& one : all) {
-    if (is_given(one.option)) one.into = duration_of(one.word, one.option);
-  }
+  for (const std::string& entry : options.retries.only_classes) check_retry_class("--retry-only", entry);
+  for (const std::string& entry : options.retries.except_classes) check_retry_class("--retry-except", entry);
 }
 
 client::QueueOptions only(const client::QueueOptions& options, const std::vector<std::string>& fields) {
   client::QueueOptions chosen;
-  const auto has = [&](const char* field) { return std::ranges::find(fields, field) != fields.end(); };
-  if (has("concurrency_max")) chosen.concurrency_max = options.concurrency_max;
-  if (has("concurrency_per_key_max")) chosen.concurrency_per_key_max = options.concurrency_per_key_max;
-  if (has("rate")) chosen.rate = options.rate;
-  if (has("rate_per_key")) chosen.rate_per_key = options.rate_per_key;
-  if (has("queued_jobs_max")) chosen.queued_jobs_max = options.queued_jobs_max;
-  if (has("queued_bytes_max")) chosen.queued_bytes_max = options.queued_bytes_max;
-  if (has("pools")) chosen.pools = options.pools;
-  if (has("weight")) chosen.weight = options.weight;
-  if (has("fair")) chosen.fair = options.fair;
-  if (has("ageing_ms")) chosen.ageing = options.ageing;
-  if (has("default_retries")) chosen.retries = options.retries;
-  if (has("default_timeouts")) chosen.timeouts = options.timeouts;
-  if (has("default_retention_ms")) chosen.retention = options.retention;
+  for (const auto& [field, copies] : kFields) {
+    if (std::ranges::find(fields, field) != fields.end()) copies(options, chosen);
+  }
   return chosen;
 }
 

@@ -1,6 +1,7 @@
 // The flags of `fut queue create` and `fut queue set`: a queue's options.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,41 +19,33 @@ class QueueFlags {
   [[nodiscard]] std::vector<std::string> fields() const;
 
  private:
-  std::uint32_t concurrency_ = 0;
-  std::uint32_t concurrency_per_key_ = 0;
-  std::string rate_;
-  std::uint32_t burst_ = 0;
-  std::string rate_per_key_;
-  std::uint32_t burst_per_key_ = 0;
-  std::uint64_t max_jobs_ = 0;
-  std::string max_bytes_;
-  std::vector<std::string> pools_;
-  std::uint32_t weight_ = 0;
-  bool fair_ = false;
-  std::string ageing_;
-  std::uint32_t attempts_ = 0;
-  std::string backoff_;
-  double backoff_factor_ = 0;
-  std::string backoff_max_;
-  double jitter_ = 0;
-  std::string queue_timeout_;
-  std::string soft_timeout_;
-  std::string run_timeout_;
-  std::string heartbeat_timeout_;
-  std::string total_timeout_;
-  std::string grace_;
-  std::string retention_;
-
-  struct Given {
+  struct Words {  // how a flag is told
+    const char* field;
+    const char* group;
+    const char* option;
+    const char* what;
+  };
+  struct Flag {
     const CLI::Option* option = nullptr;
     const char* field = nullptr;
+    std::function<void(client::QueueOptions&)> apply;  // its value
   };
-  [[nodiscard]] bool is_given(const char* option) const;
-  void apply_limits(client::QueueOptions& options) const;
-  void apply_retries(client::Retries& retries) const;
-  void apply_timeouts(client::Timeouts& timeouts) const;
 
-  std::vector<Given> all_;
+  template <typename Value, typename Set>
+  CLI::Option& add(CLI::App& verb, const Words& words, Set set);
+  template <typename Of>
+  void add_number(CLI::App& verb, const Words& words, Of of);
+  template <typename Of>
+  void add_duration(CLI::App& verb, const Words& words, Of of);
+  template <typename Of>
+  void add_list(CLI::App& verb, const Words& words, Of of);
+  template <typename Of>
+  void add_rate(CLI::App& verb, const Words& rate, const Words& burst, Of of);
+  void add_limits(CLI::App& verb);
+  void add_retries(CLI::App& verb);
+  void add_timeouts(CLI::App& verb);
+
+  std::vector<Flag> flags_;
 };
 
 // Of `options`, those that `fields` names: a change says nothing of the others.

@@ -88,6 +88,41 @@ std::uint64_t Client::purge_queue(const std::string& name) const {
   return response.cancelled();
 }
 
+namespace {
+
+// Repeated after a lost connection, it would not tell what was moved before.
+MoveReport move(ClientState& state, const api::MoveJobsRequest& request) {
+  api::MoveJobsResponse response;
+  state.call([&](grpc::ClientContext& context) { return state.queues->Move(&context, request, &response); }, false);
+  MoveReport report;
+  report.moved = response.moved();
+  report.already_there = response.already_there();
+  report.running = response.running();
+  report.already_ended = response.already_ended();
+  report.not_found = response.not_found();
+  for (const api::MoveJobsResponse::Entry& entry : response.entries()) {
+    report.left.push_back({entry.id(), static_cast<MoveDisposition>(entry.disposition())});
+  }
+  if (response.has_refused()) report.refused = response.refused().message();
+  return report;
+}
+
+}  // namespace
+
+MoveReport Client::move_jobs(std::span<const std::uint64_t> ids, const std::string& to) const {
+  api::MoveJobsRequest request;
+  add_ranges({ids.begin(), ids.end()}, *request.mutable_ids());
+  request.set_to_queue(to);
+  return move(*state_, request);
+}
+
+MoveReport Client::move_queue(const std::string& from, const std::string& to) const {
+  api::MoveJobsRequest request;
+  request.set_from_queue(from);
+  request.set_to_queue(to);
+  return move(*state_, request);
+}
+
 // Repeated after a lost connection, it would find no such queue.
 void Client::delete_queue(const std::string& name) const {
   const auto request = of_name<api::DeleteQueueRequest>(name);

@@ -237,10 +237,14 @@ void Scheduler::lead_orphans(std::deque<JobId> orphans, Moment now) {
   while (!orphans.empty()) {
     Job* const job = jobs_.find(orphans.front());
     orphans.pop_front();
-    if (job == nullptr || (job->phase != Phase::kFollowing && !job->slot.is_set())) continue;
-    CachedJob& cached = caching_.jobs.at(job->id);
-    if (job->slot.is_set()) {
-      if (cached.role == CacheRole::kNone) lead_if_cached(*job);  // it runs already
+    const auto known = job != nullptr ? caching_.jobs.find(job->id) : caching_.jobs.end();
+    if (known == caching_.jobs.end()) continue;
+    CachedJob& cached = known->second;
+    // It runs already, as an earlier daemon had it; or its worker died, and it is to run again.
+    const bool runs = job->slot.is_set() || (job->phase == Phase::kReady && cached.role == CacheRole::kNone);
+    if (job->phase != Phase::kFollowing && !runs) continue;
+    if (runs) {
+      if (cached.role == CacheRole::kNone) lead_if_cached(*job);
     } else if (cached.role == CacheRole::kFollows) {
       cached.role = CacheRole::kNone;
       set_following(*job, false);

@@ -89,7 +89,9 @@ void Scheduler::on(const event::DelayedClaimed& claimed, Moment now, Effects& ef
   std::unordered_set<Lane*> touched;
   for (const StoredJob& stored : answer.jobs) {
     if (delayed_.ended_meanwhile.contains(stored.id)) continue;
-    if (stored.start_at > now.wall) {  // the clock was put back meanwhile
+    // The clock was put back meanwhile; or a move to another queue has the job at hand, and its row goes or stays with
+    // that.
+    if (stored.start_at > now.wall || jobs_.find(stored.id) != nullptr) {
       note_delayed(stored.start_at, now);
       continue;
     }
@@ -117,7 +119,8 @@ void Scheduler::take_up_due(const StoredJob& stored, Moment now, Effects& effect
     const effect::JobChange queued{.job = stored.id, .owner = stored.owner, .spec = spec.shared};
     effects.changes.push_back({now.wall, queued});
   }
-  const OrderKey key = order_key(lane.queue->row.discipline, spec.spec, stored.id);
+  const WallTime since = std::max(stored.submitted_at, stored.start_at);
+  const OrderKey key = order_key(lane.queue->row.discipline, spec.spec, stored.id, since);
   // It is not new: where nothing is known of the backlog, newer jobs of a lifo lane may lie there, and they go first.
   const bool is_unknown = lane.backlog_jobs > 0 && !lane.boundary;
   if (is_unknown || goes_to_backlog(lane, key, sizeof(Job) + stored.payload.size)) {

@@ -52,6 +52,7 @@ void Scheduler::end_idle_reservation(PoolState& pool) {
 
 void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   if (!held_.empty()) release_held(now, effects);
+  if (!moves_.empty()) tend_moves(now, effects);
   let_in_held(now, effects);
   ask_for_keys(effects);
   claim_delayed(now, effects);
@@ -277,6 +278,7 @@ void Scheduler::on(const event::Revoked& revoked, Moment now, Effects& effects) 
       purge->second.asked_back.erase(job->id);
     }
   }
+  if (!moves_.empty() && !revoked.revoked) stays_for_move(job->id);
   if (revoked.revoked) {
     if (job->doom == Doom::kNone) return requeue(*job);
     take_back(*job);

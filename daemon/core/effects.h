@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -96,6 +97,13 @@ struct ScheduleProblem {
 struct QueuePurged {
   Token token = 0;
   std::uint64_t cancelled = 0;
+};
+
+// What became of each job that was to go to another queue.
+struct Moved {
+  enum class What : std::uint8_t { kMoved, kAlreadyThere, kRunning, kEnded, kNotFound };
+  Token token = 0;
+  std::vector<std::pair<JobId, What>> jobs;  // as they were asked
 };
 
 struct QueueDeleted {
@@ -211,6 +219,7 @@ struct Effects {
   std::vector<effect::QueuePut> queues_put;
   std::vector<effect::ScheduleChanged> schedules_changed;
   std::vector<effect::QueuePurged> queues_purged;
+  std::vector<effect::Moved> moved;
   std::vector<effect::QueueDeleted> queues_deleted;
   std::vector<effect::SemaphorePut> semaphores_put;
   std::vector<effect::CacheCleared> caches_cleared;
@@ -243,7 +252,7 @@ struct Effects {
   }
   // Nothing leaves after the commit.
   [[nodiscard]] bool tells_nothing() const {
-    return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() &&
+    return accepted.empty() && cancelled.empty() && queues_put.empty() && queues_purged.empty() && moved.empty() &&
            queues_deleted.empty() && schedules_changed.empty() && semaphores_put.empty() && caches_cleared.empty() &&
            events_put.empty() && offers_after_commit.empty() && changes.empty() && registered.empty() &&
            replayed.empty() && deliveries.empty() && waits_told.empty();

@@ -394,7 +394,9 @@ void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
       continue;
     }
     const auto found = std::ranges::find(loaded.answer.jobs, asked, &StoredJob::id);
-    if (found == loaded.answer.jobs.end()) {
+    const StoredJob* const known = found != loaded.answer.jobs.end() ? &*found : nullptr;
+    for (const std::uint64_t move : wanted.moves) move_loaded(move, asked, known, wanted.ended, now, effects);
+    if (known == nullptr) {
       const Error unknown{ErrorCode::kNotFound, "no job " + std::to_string(asked.value)};
       for (const event::Register& one : wanted.registers) effects.refused.push_back({one.token, unknown});
       for (const event::Cancel& one : wanted.cancels) effects.refused.push_back({one.token, unknown});

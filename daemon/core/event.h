@@ -104,6 +104,16 @@ struct PurgeQueue {
   std::string name;
 };
 
+// One step: these jobs go to another queue as far as they have not begun, all of them or none. Answered with
+// effect::Moved.
+struct MoveJobs {
+  Token token = 0;
+  Principal who;
+  std::vector<JobId> jobs;  // ascending, each once; at most limits::kMoveStepJobs
+  std::string from;         // only those that are in this queue, of whatever user; empty: those of `who`, wherever
+  std::string to;
+};
+
 // Refused while it has unfinished jobs.
 struct DeleteQueue {
   Token token = 0;
@@ -355,7 +365,7 @@ struct TurnEnd {};
 }  // namespace event
 
 using Event =
-    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::DeleteQueue,
+    std::variant<event::Submit, event::Cancel, event::PutQueue, event::PurgeQueue, event::MoveJobs, event::DeleteQueue,
                  event::PutSemaphore, event::DropSemaphore, event::PutEvent, event::PutSchedule, event::ChangeSchedule,
                  event::PoolReady, event::SlotReady, event::SlotEnded, event::Adopt, event::Done, event::Revoked,
                  event::OfferRefused, event::Head, event::Taken, event::Progress, event::Pulse, event::Claimed,

@@ -240,6 +240,7 @@ void Scheduler::audit() const {
     FUTURED_CHECK(static_cast<std::size_t>(raised) == pool->raised_slots, "a pool counts its raised limits");
   }
   FUTURED_CHECK(offered == in_slots, "every offer is in its slot's list");
+  audit_moves();
   audit_limits();
   audit_waits();
   audit_cache();

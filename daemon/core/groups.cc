@@ -1,6 +1,9 @@
 // Which group a ready job belongs to, and which of the open ones is next.
 #include "daemon/core/groups.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/limits.h"
 #include "daemon/core/scheduler.h"
 
@@ -21,16 +24,19 @@ void list_fair_key(Groups& groups, FairKey& key) {
 
 }  // namespace
 
-// By rank, then by order; jobs that come back do so in runs, next to each other.
+// By rank, then by order. As in the lane's list, those that were put among others are marks for those that come.
 void Group::insert(Job& job, const Lane& in) {
   const OrderKey key = in.key_of(job);
   Rank& rank = ranks[key.rank];
   Job* place = rank.last;
   if (place != nullptr && in.key_of(*place) > key) {
-    place = rank.came_back != nullptr ? rank.came_back : rank.first;
+    const auto behind = rank.came_back.upper_bound(key.order);
+    place = behind != rank.came_back.begin() ? std::prev(behind)->second
+            : behind != rank.came_back.end() ? behind->second
+                                             : rank.first;
     while (place != nullptr && in.key_of(*place) > key) place = place->group_previous;
     while (place != nullptr && in.key_of(*place->group_next) < key) place = place->group_next;
-    rank.came_back = &job;
+    rank.came_back[key.order] = &job;
   }
   job.group_previous = place;
   job.group_next = place != nullptr ? place->group_next : rank.first;
@@ -40,9 +46,10 @@ void Group::insert(Job& job, const Lane& in) {
 }
 
 void Group::remove(Job& job, const Lane& in) {
-  const auto found = ranks.find(in.key_of(job).rank);
+  const OrderKey key = in.key_of(job);
+  const auto found = ranks.find(key.rank);
   Rank& rank = found->second;
-  if (rank.came_back == &job) rank.came_back = nullptr;
+  if (!rank.came_back.empty()) rank.came_back.erase(key.order);
   (job.group_previous != nullptr ? job.group_previous->group_next : rank.first) = job.group_next;
   (job.group_next != nullptr ? job.group_next->group_previous : rank.last) = job.group_previous;
   job.group_previous = job.group_next = nullptr;
@@ -55,20 +62,30 @@ bool Scheduler::wants_groups(const Lane& lane) {
   return lane.has_needs || lane.queue->row.options.fair || (limits != nullptr && limits->has_keys);
 }
 
-// All ready jobs of the lane find their groups anew.
+// All ready jobs of the lane find their groups anew. Who has waited keeps its place: of a group that is split the first
+// one to be found has it, and of those that are joined the one that came first.
 void Scheduler::regroup(Lane& lane) {
+  std::vector<std::pair<SpecState*, std::uint64_t>> tickets;
   if (lane.groups) {
     for (auto& [key, group] : lane.groups->all) leave_waiting(*group);
   }
   for (auto& [id, spec] : specs_by_id_) {
-    if (spec->lane == &lane) spec->group = nullptr;
+    if (spec->lane != &lane) continue;
+    if (spec->group != nullptr && spec->group->ticket != 0) tickets.emplace_back(spec.get(), spec->group->ticket);
+    spec->group = nullptr;
   }
+  std::ranges::sort(tickets, {}, &std::pair<SpecState*, std::uint64_t>::second);
   lane.groups = wants_groups(lane) ? std::make_unique<Groups>() : nullptr;
   for (auto& [rank, list] : lane.ready) {
     for (Job* job = list.front(); job != nullptr; job = job->next) {
       job->group_previous = job->group_next = nullptr;
       if (lane.groups) join_group(*job);
     }
+  }
+  std::uint64_t last = 0;
+  for (const auto& [spec, ticket] : tickets) {
+    if (spec->group == nullptr || spec->group->size == 0 || spec->group->ticket != 0 || ticket == last) continue;
+    spec->group->ticket = last = ticket;
   }
   list_if_runnable(lane);  // what waited does so no more, and nobody else would look at it
 }

@@ -91,7 +91,7 @@ struct Group {
   struct Rank {
     Job* first = nullptr;
     Job* last = nullptr;
-    Job* came_back = nullptr;  // the last job put among others: the next such job belongs near it
+    std::map<std::int64_t, Job*> came_back;  // by order: those that were put among others
   };
   std::map<std::int64_t, Rank> ranks;  // none is empty
   std::size_t size = 0;

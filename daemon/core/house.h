@@ -93,6 +93,7 @@ struct QueueState {
   std::uint64_t bytes = 0;      // of their payloads
   std::size_t bytes_at = 0;     // place among Batch::queue_bytes, while the last entry of this queue is there
   std::list<HeldSubmit> held;   // wait for room, in this order
+  bool asks_keys = false;       // the one that is before them has room, and its keys are being looked up
   bool purging = false;         // Scheduler::purges_ has it
   std::uint64_t succeeded = 0;  // since the start, as the three below
   std::uint64_t failed = 0;
@@ -129,7 +130,7 @@ struct Lane {
   PoolState* pool = nullptr;
 
   std::map<std::int64_t, JobList> ready;  // by rank; in a list by order
-  Job* came_back = nullptr;  // the last job put among others, not behind them: the next such job belongs near it
+  std::map<OrderKey, Job*> came_back;     // ready ones that were put among others, not behind them
   std::size_t ready_jobs = 0;
   std::size_t resident_jobs = 0;   // ready, delayed, blocked, offered or taken
   std::size_t blocked_jobs = 0;    // of them
@@ -161,7 +162,7 @@ struct Lane {
   // has_next().
   [[nodiscard]] Job* next() const { return groups != nullptr ? groups->next() : first(); }
   [[nodiscard]] OrderKey key_of(const Job& job) const {
-    return order_key(queue->row.discipline, job.spec->spec, job.id);
+    return order_key(queue->row.discipline, job.spec->spec, job.id, job.waits_since());
   }
   [[nodiscard]] BacklogKey backlog_key(OrderKey key) const;
 };

@@ -59,6 +59,9 @@ void Scheduler::on(const event::KeysFound& found, Moment now, Effects& effects) 
 // Each key stands for the jobs that it was first used for: those of an earlier submit, those of an earlier item of this
 // batch, or, when it is new, those that are made now.
 void Scheduler::accept_keyed(const event::Submit& submit, KnownKeys& known, Moment now, Effects& effects) {
+  if (submit.is_next) {
+    if (const auto queue = queue_named(submit.spec.queue); queue.ok()) (*queue)->asks_keys = false;
+  }
   const bool whole = submit.key_is_of_batch;
   const auto count = static_cast<std::uint32_t>(submit.ends.size());
   const std::uint32_t items_per_key = whole ? count : 1;

@@ -61,7 +61,7 @@ const Lane* Scheduler::lane_named(const std::string& queue, PoolId pool) const {
   return lane != lanes_.end() ? lane->second.get() : nullptr;
 }
 
-QueuePlace Scheduler::place_of(JobId id, const JobSpec& spec, PoolId pool) const {
+QueuePlace Scheduler::place_of(JobId id, const JobSpec& spec, PoolId pool, WallTime since) const {
   if (const Job* const job = jobs_.find(id); job != nullptr) {
     if (job->phase == Phase::kOffered) return {handed_out(*job->lane, job) + 1};
     if (job->phase != Phase::kReady) return {};
@@ -71,7 +71,7 @@ QueuePlace Scheduler::place_of(JobId id, const JobSpec& spec, PoolId pool) const
   }
   const Lane* const lane = lane_named(spec.queue, pool);
   if (lane == nullptr || lane->backlog_jobs == 0) return {};
-  const OrderKey key = order_key(lane->queue->row.discipline, spec, id);
+  const OrderKey key = order_key(lane->queue->row.discipline, spec, id, since);
   return {handed_out(*lane) + lane->ready_jobs + backlog_place(*lane, key), true};
 }
 

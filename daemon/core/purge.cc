@@ -2,6 +2,7 @@
 // bring in from the backlog. Meanwhile nothing of the queue is handed out and nothing new comes in, so it comes to an
 // end. It is not on disk: a daemon that ends half-way leaves the rest queued.
 #include <algorithm>
+#include <functional>
 
 #include "base/limits.h"
 #include "daemon/core/scheduler.h"
@@ -58,7 +59,7 @@ void Scheduler::purge_step(QueueId id, Moment now, Effects& effects) {
   const std::size_t cancelled = cancel_ready(queue, limits::kPurgeStepJobs, now, effects);
   purge->second.cancelled += cancelled;
   if (cancelled < limits::kPurgeStepJobs) {
-    purge->second.cancelled += cancel_delayed(queue, limits::kPurgeStepJobs - cancelled, now, effects);
+    purge->second.cancelled += cancel_aside(purge->second, queue, limits::kPurgeStepJobs - cancelled, now, effects);
   }
   std::erase_if(purge->second.asked_back, [&](JobId job) {
     const Job* const there = jobs_.find(job);
@@ -92,33 +93,44 @@ std::size_t Scheduler::cancel_ready(const QueueState& queue, std::size_t most, M
   return count;
 }
 
-// Those that wait for their next attempt, or for other jobs, are in no list of their lane.
-std::size_t Scheduler::cancel_delayed(const QueueState& queue, std::size_t most, Moment now, Effects& effects) {
-  const auto is_delayed = [&](const Job& job) { return job.lane->queue == &queue && waits_aside(job); };
-  std::size_t resident = 0;
-  for (const auto& [key, lane] : lanes_) {
-    if (lane->queue == &queue) resident += lane->resident_jobs - lane->ready_jobs;
+// Those that wait for their next attempt, or for other jobs, are in no list of their lane. All of them are looked for
+// at once, and the steps work that off: a walk over all jobs at each step would cost the square of them.
+std::size_t Scheduler::cancel_aside(Purge& purge, const QueueState& queue, std::size_t most, Moment now,
+                                    Effects& effects) {
+  const auto is_aside = [&](const Job& job) { return job.lane->queue == &queue && waits_aside(job); };
+  if (purge.aside.empty() && jobs_aside(queue) > 0) {
+    jobs_.for_each([&](const Job& job) {
+      if (is_aside(job)) purge.aside.push_back(job.id);
+    });
+    std::ranges::sort(purge.aside, std::greater());
   }
-  if (resident == 0) return 0;
-  std::vector<JobId> ids;
-  jobs_.for_each([&](const Job& job) {
-    if (is_delayed(job)) ids.push_back(job.id);
-  });
-  std::ranges::sort(ids);
-  if (ids.size() > most) ids.resize(most);
-  for (const JobId id : ids) purge_one(*jobs_.find(id), now, effects);
-  return ids.size();
+  std::size_t count = 0;
+  while (!purge.aside.empty() && count < most) {
+    Job* const job = jobs_.find(purge.aside.back());
+    purge.aside.pop_back();
+    if (job == nullptr || !is_aside(*job)) continue;
+    purge_one(*job, now, effects);
+    ++count;
+  }
+  return count;
+}
+
+// What is resident and neither ready nor in a worker's hands.
+std::size_t Scheduler::jobs_aside(const QueueState& queue) const {
+  std::size_t count = 0;
+  for (const Lane* const lane : queue.lanes) count += lane->resident_jobs - lane->ready_jobs;
+  if (count == 0) return 0;
+  for (const auto& slot : slots_) {
+    for (const Job* job = slot->offers.front(); job != nullptr; job = job->next) {
+      if (job->lane->queue == &queue) --count;
+    }
+  }
+  return count;
 }
 
 bool Scheduler::has_queued(const QueueState& queue) const {
-  const auto has = [&](const auto& entry) {
-    const Lane& lane = *entry.second;
-    return lane.queue == &queue && (lane.ready_jobs > 0 || lane.backlog_jobs > 0 || lane.claiming);
-  };
-  if (std::ranges::any_of(lanes_, has)) return true;
-  bool found = false;
-  jobs_.for_each([&](const Job& job) { found = found || (job.lane->queue == &queue && waits_aside(job)); });
-  return found;
+  const auto has = [](const Lane* lane) { return lane->ready_jobs > 0 || lane->backlog_jobs > 0 || lane->claiming; };
+  return std::ranges::any_of(queue.lanes, has) || jobs_aside(queue) > 0;
 }
 
 }  // namespace futured

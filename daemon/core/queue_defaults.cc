@@ -23,6 +23,14 @@ void settle_retries(const QueueDefaults& defaults, JobSpec& spec) {
   fill(spec.backoff_max, defaults.backoff_max);
   if (spec.max_attempts > 1) fill(spec.backoff_max, Duration(std::chrono::milliseconds(limits::kBackoffMsMaxDefault)));
   fill(spec.jitter, defaults.jitter);
+  if (spec.retry_only.empty() && spec.retry_except.empty()) {
+    spec.retry_only = defaults.retry_only;
+    spec.retry_except = defaults.retry_except;
+  }
+  if (spec.retry_memory_factor == 0 && spec.max_attempts > 1 && !spec.at_most_once) {
+    spec.retry_memory_factor = defaults.retry_memory_factor;
+    spec.retry_memory_bytes_max = defaults.retry_memory_bytes_max;
+  }
 }
 
 // A soft timeout of the queue that a job's own run timeout leaves no time for is none.
@@ -68,12 +76,24 @@ Status settle_pool(const QueueRow& queue, JobSpec& spec) {
 
 }  // namespace
 
+Duration Scheduler::ageing_of(const QueueRow& queue) {
+  return queue.discipline == Discipline::kPriority ? queue.options.ageing : Duration(0);
+}
+
+// What the queue gives, and the job did not ask for, is left out where nothing could come of it.
+void Scheduler::settle_memory(const JobSpec& asked, JobSpec& spec, const PoolState& pool) {
+  if (asked.retry_memory_factor != 0 || check_memory(spec, pool).ok()) return;
+  spec.retry_memory_factor = 0;
+  spec.retry_memory_bytes_max = 0;
+}
+
 Result<JobSpec> Scheduler::settle(JobSpec spec, const QueueRow& queue) {
   const bool says_attempts = spec.max_attempts != 0;
   settle_retries(queue.options.defaults, spec);
   if (const Status sound = settle_timeouts(queue, spec); !sound.ok()) return sound.error();
   if (const Status sound = settle_pool(queue, spec); !sound.ok()) return sound.error();
   fill(spec.retention, queue.options.defaults.retention);
+  spec.ageing = ageing_of(queue);
   if (!says_attempts && spec.retry_memory_factor != 0 && spec.max_attempts == 1) {
     return Error{ErrorCode::kInvalidArgument,
                  "spec.retries.memory_factor: one attempt is followed by none that could get more: raise max_attempts"};

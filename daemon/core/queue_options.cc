@@ -9,7 +9,8 @@ namespace futured {
 
 namespace {
 
-constexpr std::uint64_t kVersion = 1;
+constexpr std::uint64_t kVersion = 2;
+constexpr std::uint64_t kVersionWithoutClasses = 1;  // of which errors are tried again, and with how much memory
 
 void append_duration(std::string& out, Duration duration) {
   append_varint(out, static_cast<std::uint64_t>(duration.count()));
@@ -49,6 +50,33 @@ void append_defaults(std::string& out, const QueueDefaults& defaults) {
   append_duration(out, defaults.retention);
 }
 
+void append_words(std::string& out, const std::vector<std::string>& words) {
+  append_varint(out, words.size());
+  for (const std::string& word : words) append_bytes(out, word);
+}
+
+bool read_words(WireReader& reader, std::size_t most, std::vector<std::string>& words) {
+  const std::uint64_t count = reader.varint();
+  if (reader.failed() || count > most) return false;
+  for (std::uint64_t i = 0; i < count; ++i) words.emplace_back(reader.bytes());
+  return true;
+}
+
+void append_classes(std::string& out, const QueueDefaults& defaults) {
+  append_words(out, defaults.retry_only);
+  append_words(out, defaults.retry_except);
+  append_real(out, defaults.retry_memory_factor);
+  append_varint(out, defaults.retry_memory_bytes_max);
+}
+
+bool read_classes(WireReader& reader, QueueDefaults& defaults) {
+  if (!read_words(reader, limits::kRetryClassesMax, defaults.retry_only)) return false;
+  if (!read_words(reader, limits::kRetryClassesMax, defaults.retry_except)) return false;
+  defaults.retry_memory_factor = read_real(reader);
+  defaults.retry_memory_bytes_max = reader.varint();
+  return true;
+}
+
 QueueDefaults read_defaults(WireReader& reader) {
   QueueDefaults defaults;
   defaults.max_attempts = read_number(reader);
@@ -72,6 +100,10 @@ void change_retries(QueueDefaults& defaults, const QueueDefaults& changed) {
   defaults.backoff_factor = changed.backoff_factor;
   defaults.backoff_max = changed.backoff_max;
   defaults.jitter = changed.jitter;
+  defaults.retry_only = changed.retry_only;
+  defaults.retry_except = changed.retry_except;
+  defaults.retry_memory_factor = changed.retry_memory_factor;
+  defaults.retry_memory_bytes_max = changed.retry_memory_bytes_max;
 }
 
 void change_timeouts(QueueDefaults& defaults, const QueueDefaults& changed) {
@@ -141,12 +173,12 @@ std::string encode_queue_options(const QueueOptions& options) {
   append_rate(out, options.rate_per_key);
   append_varint(out, options.queued_jobs_max);
   append_varint(out, options.queued_bytes_max);
-  append_varint(out, options.pools.size());
-  for (const std::string& pool : options.pools) append_bytes(out, pool);
+  append_words(out, options.pools);
   append_varint(out, options.weight);
   append_varint(out, options.fair ? 1 : 0);
   append_duration(out, options.ageing);
   append_defaults(out, options.defaults);
+  append_classes(out, options.defaults);
   return out;
 }
 
@@ -155,20 +187,20 @@ Result<QueueOptions> decode_queue_options(std::string_view encoded) {
   if (encoded.empty()) return options;
   const Error damaged{ErrorCode::kDataLoss, "the stored options of a queue are damaged"};
   WireReader reader(encoded);
-  if (reader.varint() != kVersion) return damaged;
+  const std::uint64_t version = reader.varint();
+  if (version != kVersion && version != kVersionWithoutClasses) return damaged;
   options.concurrency_max = read_number(reader);
   options.concurrency_per_key_max = read_number(reader);
   options.rate = read_rate(reader);
   options.rate_per_key = read_rate(reader);
   options.queued_jobs_max = reader.varint();
   options.queued_bytes_max = reader.varint();
-  const std::uint64_t pools = reader.varint();
-  if (reader.failed() || pools > limits::kQueuePoolsMax) return damaged;
-  for (std::uint64_t i = 0; i < pools; ++i) options.pools.emplace_back(reader.bytes());
+  if (!read_words(reader, limits::kQueuePoolsMax, options.pools)) return damaged;
   options.weight = read_number(reader);
   options.fair = reader.varint() != 0;
   options.ageing = read_duration(reader);
   options.defaults = read_defaults(reader);
+  if (version == kVersion && !read_classes(reader, options.defaults)) return damaged;
   if (reader.failed() || !reader.at_end()) return damaged;
   return options;
 }

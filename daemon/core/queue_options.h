@@ -35,6 +35,11 @@ struct QueueDefaults {
   Duration total_timeout{0};
   Duration grace{0};
   Duration retention{0};
+  std::vector<std::string> retry_only;  // for jobs that name neither these nor those
+  std::vector<std::string> retry_except;
+  // Left out for a job with one attempt, or whose pool has no limit that it could raise.
+  double retry_memory_factor = 0;
+  std::uint64_t retry_memory_bytes_max = 0;
 
   bool operator==(const QueueDefaults&) const = default;
 };

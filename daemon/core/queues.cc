@@ -51,6 +51,10 @@ void Scheduler::on(const event::PutQueue& put, Moment now, Effects& effects) {
     }
   }
   const QueueRow wanted = changed((*queue)->row, put);
+  if (const Status sound = check_ageing(wanted, *queue); !sound.ok()) {
+    effects.refused.push_back({put.token, sound.error()});
+    return;
+  }
   if (differs(wanted, (*queue)->row)) change_queue(**queue, wanted, now, effects);
   effects.queues_put.push_back({put.token, (*queue)->row});
 }
@@ -65,6 +69,10 @@ void Scheduler::create_queue(const event::PutQueue& put, Moment now, Effects& ef
   row.options = put.options.value_or(QueueOptions{});
   row.draining = put.draining.value_or(false);
   row.created_at = now.wall;
+  if (const Status sound = check_ageing(row, nullptr); !sound.ok()) {
+    effects.refused.push_back({put.token, sound.error()});
+    return;
+  }
   const QueueState& queue = add_queue(std::move(row), /*is_restart=*/false, now.at);
   effects.rows.queues.push_back(queue.row);
   note_queue(queue.row, now, effects);
@@ -81,6 +89,23 @@ Status Scheduler::check_same(const QueueRow& row, const event::PutQueue& put) {
   if (!put.options || !put.changed_options.empty() || *put.options == row.options) return {};
   return Error{ErrorCode::kAlreadyExists,
                exists + "has other options; fut queue show tells them, fut queue set changes them"};
+}
+
+// Where a job stands is settled when it comes: with another ageing, those that wait already would stand wrong among
+// those that come.
+Status Scheduler::check_ageing(const QueueRow& wanted, const QueueState* queue) {
+  const std::string name = "queue \"" + wanted.name + "\" ";
+  if (wanted.options.ageing.count() != 0 && wanted.discipline != Discipline::kPriority) {
+    return Error{ErrorCode::kInvalidArgument, "options.ageing_ms: " + name + "is " +
+                                                  std::string(to_string(wanted.discipline)) +
+                                                  " and has no priorities that waiting could raise"};
+  }
+  if (queue == nullptr || wanted.options.ageing == queue->row.options.ageing) return {};
+  if (queue->jobs == 0 && queue->held.empty()) return {};
+  return Error{ErrorCode::kFailedPrecondition,
+               "options.ageing_ms: " + name + "has " + std::to_string(queue->jobs) +
+                   " jobs that have not ended, and their places are settled; fut queue drain and wait until it is "
+                   "empty, or move them with fut queue move, then change it"};
 }
 
 Status Scheduler::check_pools(const event::PutQueue& put) const {

@@ -68,10 +68,12 @@ bool Scheduler::has_room(const event::Submit& submit, QueueState& queue, std::ui
     effects.refused.push_back({submit.token, sound.error()});
     return false;
   }
-  const bool is_its_turn = submit.is_next || queue.held.empty();
+  const bool is_its_turn = submit.is_next || (queue.held.empty() && !queue.asks_keys);
   if (is_its_turn && !queue.purging && fits(queue, jobs, bytes)) return true;
-  if (!submit.waits || held_jobs_ + jobs > limits::kHeldJobsMax ||
-      held_bytes_ + bytes_of(submit) > limits::kHeldBytesMax) {
+  // One that has waited is not refused for what came meanwhile.
+  const bool is_too_much =
+      held_jobs_ + jobs > limits::kHeldJobsMax || held_bytes_ + bytes_of(submit) > limits::kHeldBytesMax;
+  if (!submit.waits || (is_too_much && !submit.is_next)) {
     effects.refused.push_back({submit.token, full(queue, jobs, bytes)});
     return false;
   }
@@ -81,11 +83,17 @@ bool Scheduler::has_room(const event::Submit& submit, QueueState& queue, std::ui
   return false;
 }
 
+// Of jobs that do not wait for it. Who waits comes in before them.
+Status Scheduler::check_room(const QueueState& queue, std::uint64_t jobs, std::uint64_t bytes) {
+  if (queue.held.empty() && !queue.asks_keys && !queue.purging && fits(queue, jobs, bytes)) return {};
+  return full(queue, jobs, bytes);
+}
+
 // Those that wait, as far as there is room now, or none is needed any more because they will be refused.
 void Scheduler::let_in_held(Moment now, Effects& effects) {
   if (held_jobs_ == 0) return;
   for (const auto& queue : queues_) {
-    while (!queue->held.empty() && !queue->purging) {
+    while (!queue->held.empty() && !queue->purging && !queue->asks_keys) {
       const HeldSubmit& first = queue->held.front();
       if (!queue->row.draining && !fits(*queue, first.jobs, first.bytes) &&
           check_size(*queue, first.jobs, first.bytes).ok()) {
@@ -96,6 +104,8 @@ void Scheduler::let_in_held(Moment now, Effects& effects) {
       event::Submit submit = std::move(queue->held.front().submit);
       queue->held.pop_front();
       submit.is_next = true;
+      // It comes back when that is known: until then nobody goes past it.
+      queue->asks_keys = std::ranges::any_of(submit.keys, [](const event::SubmitKey& key) { return !key.key.empty(); });
       const std::size_t before = queue->held.size();
       on(submit, now, effects);
       if (queue->held.size() > before) break;
@@ -129,7 +139,7 @@ void Scheduler::count_added(QueueState& queue, std::uint64_t jobs, std::uint64_t
   note_bytes(queue, effects);
 }
 
-void Scheduler::count_ended(const Job& job, JobState state, Effects& effects) {
+void Scheduler::count_left(const Job& job, Effects& effects) {
   QueueState& queue = *job.lane->queue;
   FUTURED_CHECK(queue.jobs > 0, "a queue counts its unfinished jobs");
   --queue.jobs;
@@ -137,6 +147,11 @@ void Scheduler::count_ended(const Job& job, JobState state, Effects& effects) {
   queue.bytes -= std::min<std::uint64_t>(queue.bytes, job.payload.size);
   if (queue.jobs == 0) queue.bytes = 0;
   note_bytes(queue, effects);
+}
+
+void Scheduler::count_ended(const Job& job, JobState state, Effects& effects) {
+  count_left(job, effects);
+  QueueState& queue = *job.lane->queue;
   switch (state) {
     case JobState::kSucceeded:
       ++queue.succeeded;

@@ -43,6 +43,13 @@ struct JobRow {
   WallTime start_at = {};  // not before; 0: none was asked for
 };
 
+// A job goes to another queue: its spec says which. Where it stands there is said by the rows of backlog and delayed.
+struct MovedRow {
+  JobId job;
+  SpecId spec;
+  bool opens = false;  // it had a row in the backlog, and has none after this unless `backlog_added` brings one
+};
+
 // The end of a job whose row was committed earlier.
 struct OutcomeRow {
   JobId id;
@@ -245,15 +252,16 @@ struct Batch {
   std::vector<SemaphoreRow> semaphores;         // in this order: inserted, or replaced by name
   std::vector<std::string> semaphores_removed;  // names that none of `semaphores` has
   std::vector<JobRow> jobs;                     // ascending ids, each above those of all batches before
+  std::vector<MovedRow> moved;                  // after `jobs`, in this order
   std::vector<OutcomeRow> outcomes;
   std::vector<AttemptRow> attempts;
   std::vector<StartRow> starts;
-  std::vector<CancelRow> cancels_added;  // in this order: a later one of the same job holds
-  std::vector<JobId> cancels_removed;    // after them: these jobs end with this batch
-  std::vector<BacklogKey> backlog_added;
-  std::vector<BacklogKey> backlog_removed;  // those of a batch never meet its own backlog_added
-  std::vector<DelayedKey> delayed_added;
-  std::vector<DelayedKey> delayed_removed;   // each is stored: its job may run, or ends with this batch
+  std::vector<CancelRow> cancels_added;      // in this order: a later one of the same job holds
+  std::vector<JobId> cancels_removed;        // after them: these jobs end with this batch
+  std::vector<BacklogKey> backlog_removed;   // each is stored
+  std::vector<BacklogKey> backlog_added;     // after them
+  std::vector<DelayedKey> delayed_removed;   // each is stored: its job may run, ends with this batch, or is moved
+  std::vector<DelayedKey> delayed_added;     // after them
   std::vector<DeadlineRow> deadlines_added;  // one with the same time and first job is replaced
   std::vector<DeadlineRow> deadlines_removed;
   std::vector<KeyRow> keys_added;            // none of them is known
@@ -274,13 +282,14 @@ struct Batch {
 
   [[nodiscard]] bool empty() const {
     return specs.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && semaphores.empty() &&
-           semaphores_removed.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
-           starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
-           backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
-           deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
-           whole_batches.empty() && schedules.empty() && cache_keys_added.empty() && cache_keys_removed.empty() &&
-           cache_removed.empty() && cache_added.empty() && cache_used.empty() && dependencies.empty() &&
-           dependencies_closed.empty() && events_set.empty() && events_cleared.empty() && ids_reserved_until == 0;
+           semaphores_removed.empty() && pools.empty() && jobs.empty() && moved.empty() && outcomes.empty() &&
+           attempts.empty() && starts.empty() && cancels_added.empty() && cancels_removed.empty() &&
+           backlog_added.empty() && backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() &&
+           deadlines_added.empty() && deadlines_removed.empty() && keys_added.empty() && callbacks.empty() &&
+           deliveries.empty() && whole_batches.empty() && schedules.empty() && cache_keys_added.empty() &&
+           cache_keys_removed.empty() && cache_removed.empty() && cache_added.empty() && cache_used.empty() &&
+           dependencies.empty() && dependencies_closed.empty() && events_set.empty() && events_cleared.empty() &&
+           ids_reserved_until == 0;
   }
 };
 

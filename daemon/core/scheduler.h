@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -90,6 +91,7 @@ struct ScheduleView {
   ScheduleRow row;
   JobSpec spec;
   std::optional<WallTime> next;  // empty: it is paused, or fires no more
+  bool has_payload = true;       // else that of `row` was left out
 };
 
 struct LaneFigures {
@@ -209,10 +211,11 @@ class Scheduler {
   // Those in which submits wait for room.
   [[nodiscard]] std::vector<std::string> full_queues() const;
   [[nodiscard]] std::vector<SlotFigures> slots() const;
-  // Of a job that has not ended; `spec` is its own. Counted where that costs little; far from both ends of what is
-  // resident, and in the backlog, estimated from its number.
-  [[nodiscard]] QueuePlace place_of(JobId id, const JobSpec& spec, PoolId pool) const;
-  [[nodiscard]] std::vector<ScheduleView> schedules() const;  // by name
+  // Of a job that has not ended; `spec` is its own, `since` what it waits since. Counted where that costs little; far
+  // from both ends of what is resident, and in the backlog, estimated from its number.
+  [[nodiscard]] QueuePlace place_of(JobId id, const JobSpec& spec, PoolId pool, WallTime since) const;
+  // By name; the payloads of the first ones, as far as they come to so many bytes.
+  [[nodiscard]] std::vector<ScheduleView> schedules(std::size_t payload_bytes_max) const;
   [[nodiscard]] std::optional<ScheduleView> schedule(const std::string& name) const;
   // When it fires next, jitter included; of one that is paused, as if it were resumed now.
   [[nodiscard]] Result<std::vector<WallTime>> next_firings(const std::string& name, std::size_t count,
@@ -279,6 +282,8 @@ class Scheduler {
 
   // queue_defaults.cc
   [[nodiscard]] static Result<JobSpec> settle(JobSpec spec, const QueueRow& queue);
+  static void settle_memory(const JobSpec& asked, JobSpec& spec, const PoolState& pool);
+  [[nodiscard]] static Duration ageing_of(const QueueRow& queue);
 
   // queues.cc
   [[nodiscard]] Result<QueueState*> queue_named(const std::string& name) const;
@@ -289,15 +294,18 @@ class Scheduler {
   void change_queue(QueueState& queue, const QueueRow& wanted, Moment now, Effects& effects);
   void wake_lanes(QueueState& queue, Effects& effects);
   [[nodiscard]] Status check_deletable(const QueueState& queue) const;
+  [[nodiscard]] static Status check_ageing(const QueueRow& wanted, const QueueState* queue);
   void on(const event::DeleteQueue& asked, Moment now, Effects& effects);
 
   // room.cc
   // False: the submit was refused, or waits.
   [[nodiscard]] bool has_room(const event::Submit& submit, QueueState& queue, std::uint64_t jobs, std::uint64_t bytes,
                               Effects& effects);
+  [[nodiscard]] static Status check_room(const QueueState& queue, std::uint64_t jobs, std::uint64_t bytes);
   void let_in_held(Moment now, Effects& effects);
   static void note_bytes(QueueState& queue, Effects& effects);
   static void count_added(QueueState& queue, std::uint64_t jobs, std::uint64_t bytes, Effects& effects);
+  static void count_left(const Job& job, Effects& effects);
   static void count_ended(const Job& job, JobState state, Effects& effects);
   static void count_start(const Job& job, Instant started, Moment now);
 
@@ -309,8 +317,33 @@ class Scheduler {
   void purge_step(QueueId id, Moment now, Effects& effects);
   void purge_one(Job& job, Moment now, Effects& effects);
   [[nodiscard]] std::size_t cancel_ready(const QueueState& queue, std::size_t most, Moment now, Effects& effects);
-  [[nodiscard]] std::size_t cancel_delayed(const QueueState& queue, std::size_t most, Moment now, Effects& effects);
+  struct Purge;
+  [[nodiscard]] std::size_t cancel_aside(Purge& purge, const QueueState& queue, std::size_t most, Moment now,
+                                         Effects& effects);
+  [[nodiscard]] std::size_t jobs_aside(const QueueState& queue) const;
   [[nodiscard]] bool has_queued(const QueueState& queue) const;
+
+  // moves.cc
+  struct Move;
+  void on(const event::MoveJobs& asked, Moment now, Effects& effects);
+  [[nodiscard]] Status check_move(const event::MoveJobs& asked) const;
+  void collect(Move& move, JobId id, Effects& effects);
+  [[nodiscard]] bool is_let_go(Move& move, JobId id, std::uint32_t owner) const;
+  [[nodiscard]] static bool goes_along(const Move& move, const Job& job);
+  void put_aside(Move& move, Job& job);
+  void move_loaded(std::uint64_t number, JobId id, const StoredJob* found, std::optional<JobState> ended, Moment now,
+                   Effects& effects);
+  void stays_for_move(JobId id);
+  void tend_moves(Moment now, Effects& effects);
+  [[nodiscard]] bool is_collected(Move& move);
+  void finish_move(Move& move, Moment now, Effects& effects);
+  [[nodiscard]] Status check_movable(const std::vector<JobId>& going, const QueueState& target) const;
+  void move_job(Move& move, Job& job, QueueState& target, Moment now, Effects& effects);
+  void delay_moved(Job& job, Moment now, Effects& effects);
+  void queue_moved(Job& job, const StoredJob* stored, Moment now, Effects& effects);
+  void let_stay(Move& move, Moment now, Effects& effects);
+  [[nodiscard]] SpecState& moved_spec(const JobSpec& from, const QueueState& target, Effects& effects);
+  void audit_moves() const;
 
   // keys.cc
   void ask_for_keys(Effects& effects);
@@ -702,8 +735,23 @@ class Scheduler {
     std::vector<Token> tokens;
     std::uint64_t cancelled = 0;
     std::unordered_set<JobId> asked_back;  // offers whose Revoke was not answered yet
+    std::vector<JobId> aside;              // that waited in no list of their lane when they were looked for last
   };
   std::map<QueueId, Purge> purges_;
+  // A step of jobs to another queue. It is carried out when nothing of it is in a worker's hands or on its way here.
+  struct Move {
+    std::uint64_t number = 0;
+    event::MoveJobs asked;
+    std::set<JobId> ready;                                   // were in their lane's order
+    std::map<JobId, StoredJob> brought_in;                   // were not resident
+    std::unordered_set<JobId> asked_back;                    // offers whose Revoke was not answered yet
+    std::unordered_set<JobId> loading;                       // that the store is asked for
+    std::unordered_map<JobId, effect::Moved::What> settled;  // not moved, and why
+    std::optional<Error> refused;
+  };
+  std::list<Move> moves_;
+  std::unordered_map<JobId, std::uint64_t> moving_;  // taken out of their place by the move with this number
+  std::uint64_t next_move_ = 1;
   std::vector<std::unique_ptr<QueueState>> queues_;
   std::unordered_map<std::string, QueueState*> queue_by_name_;
   std::vector<std::unique_ptr<PoolState>> pools_;  // configured ones first, in the order of the setup
@@ -767,8 +815,9 @@ class Scheduler {
   struct Loading {
     std::vector<event::Cancel> cancels;
     std::vector<event::Register> registers;
-    std::optional<JobState> ended;  // meanwhile: the answer was read too early
-    bool has_moved = false;         // it was resident meanwhile, and left: likewise
+    std::vector<std::uint64_t> moves;  // by number
+    std::optional<JobState> ended;     // meanwhile: the answer was read too early
+    bool has_moved = false;            // it was resident meanwhile, and left: likewise
   };
   std::unordered_map<JobId, Loading> loading_;  // jobs that are not resident, and what is asked of them
 };

@@ -22,6 +22,26 @@ bool may_make_waiting(const ScheduleState& schedule) {
   return !schedule.last_is_open || schedule.row.overlap == Overlap::kAllow;
 }
 
+ScheduleRow without_payload(const ScheduleRow& row) {
+  return {.name = row.name,
+          .owner = row.owner,
+          .cron = row.cron,
+          .every = row.every,
+          .zone = row.zone,
+          .catch_up = row.catch_up,
+          .catch_up_max = row.catch_up_max,
+          .overlap = row.overlap,
+          .jitter = row.jitter,
+          .paused = row.paused,
+          .spec = row.spec,
+          .payload = {},
+          .anchor = row.anchor,
+          .seen_at = row.seen_at,
+          .last_at = row.last_at,
+          .last_job = row.last_job,
+          .waiting = row.waiting};
+}
+
 }  // namespace
 
 void Scheduler::set_up_schedules(const Snapshot& snapshot, Moment now) {
@@ -245,6 +265,9 @@ void Scheduler::cancel_last(const ScheduleState& schedule, Moment now, Effects& 
 
 void Scheduler::make_firing(ScheduleState& schedule, WallTime firing, Moment now, Effects& effects) {
   ScheduleRow& row = schedule.row;
+  if (const auto queue = queue_by_name_.find(schedule.spec.queue); queue != queue_by_name_.end()) {
+    schedule.spec.ageing = ageing_of(queue->second->row);
+  }
   // A task that its pool does not have just now may come back, and the job waits for it.
   const auto known = specs_.find(schedule.spec);
   const Result<SpecState*> spec =
@@ -274,9 +297,14 @@ void Scheduler::schedule_job_ended(JobId job) {
   if (!schedule.row.waiting.empty()) schedules_freed_.push_back(schedule.row.name);
 }
 
-std::vector<ScheduleView> Scheduler::schedules() const {
+std::vector<ScheduleView> Scheduler::schedules(std::size_t payload_bytes_max) const {
   std::vector<ScheduleView> views;
-  for (const auto& [name, schedule] : schedules_) views.push_back({schedule.row, schedule.spec, schedule.next});
+  std::size_t bytes = 0;
+  for (const auto& [name, schedule] : schedules_) {
+    bytes += schedule.row.payload.size();
+    const bool fits = bytes <= payload_bytes_max;
+    views.push_back({fits ? schedule.row : without_payload(schedule.row), schedule.spec, schedule.next, fits});
+  }
   return views;
 }
 

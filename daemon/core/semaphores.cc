@@ -64,6 +64,12 @@ void Scheduler::on(const event::DropSemaphore& drop, Moment, Effects& effects) {
     return refuse(ErrorCode::kNotFound,
                   "no semaphore " + quoted(drop.name) + "; fut semaphore ls shows those that exist");
   }
+  for (const auto& [name, schedule] : schedules_) {
+    if (std::ranges::find(schedule.spec.needs, drop.name, &Need::semaphore) == schedule.spec.needs.end()) continue;
+    return refuse(ErrorCode::kFailedPrecondition, "semaphore " + quoted(drop.name) + ": the jobs of schedule " +
+                                                      quoted(name) + " need it; fut schedule rm " + name +
+                                                      " first, or change the size of the semaphore");
+  }
   if (const std::string who = in_need_of(drop.name); !who.empty()) {
     return refuse(ErrorCode::kFailedPrecondition, "semaphore " + quoted(drop.name) + ": " + who +
                                                       "; let them end or cancel them first, or change its size");

@@ -71,9 +71,10 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
     }
     // A lane that has a backlog starts wholly from it: that keeps its order without a merge.
     if (spec.lane->backlog_jobs > 0 && !stored.started && !cancel_wishes_.contains(stored.id)) {
-      spill(*spec.lane, order_key(spec.lane->queue->row.discipline, spec.spec, stored.id), false, effects);
-      note_deadline(spec.spec, stored.attempts, stored.submitted_at, std::max(stored.submitted_at, stored.start_at),
-                    stored.id, 1, now, effects);
+      const WallTime since = std::max(stored.submitted_at, stored.start_at);
+      const OrderKey key = order_key(spec.lane->queue->row.discipline, spec.spec, stored.id, since);
+      spill(*spec.lane, key, false, effects);
+      note_deadline(spec.spec, stored.attempts, stored.submitted_at, since, stored.id, 1, now, effects);
     } else {
       take_up(stored, *spec.lane, now, effects);
     }

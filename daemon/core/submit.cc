@@ -63,7 +63,7 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
     const std::uint32_t begin = item == 0 ? 0 : submit.ends[item - 1];
     SharedBytes payload{submit.bytes, begin, submit.ends[item] - begin};
     bytes += payload.size;
-    const OrderKey key = order_key(lane.queue->row.discipline, spec.spec, id);
+    const OrderKey key = order_key(lane.queue->row.discipline, spec.spec, id, now.wall);
     const auto cache_key = submit.cache_digests.empty() ? nullptr : cache_key_of(submit, item, spec);
     const bool is_answered =
         cache_key != nullptr && window_bytes_ < window_bytes_max_ && kept_for(*cache_key, spec.spec, now) != nullptr;
@@ -136,6 +136,7 @@ Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
   if (const Status sound = check_callbacks(spec.callbacks, field); !sound.ok()) return sound.error();
 
   settled->pool = (*pool)->row.name;
+  settle_memory(spec, *settled, **pool);
   const auto same = specs_.find(*settled);
   if (same != specs_.end()) return asked_specs_[spec] = same->second;
   forget_unused_specs();

@@ -71,7 +71,7 @@ void Scheduler::fire_job(const Timer& timer, Job& job, Moment now, Effects& effe
   switch (timer.kind) {
     case TimerKind::kQueueTimeout:
       if (job.phase == Phase::kReady || job.phase == Phase::kOffered || job.phase == Phase::kFollowing ||
-          job.phase == Phase::kBlocked) {
+          job.phase == Phase::kBlocked || moving_.contains(job.id)) {
         const bool first = job.attempt == 0 || (job.attempt == 1 && job.phase == Phase::kOffered) ||
                            job.spec->spec.at_most_once;  // its number only tells how often it was offered
         if (first) doom(job, Doom::kQueueTimeout, now, effects);

@@ -140,6 +140,8 @@ struct JobSpec {
   std::string limit_key;                                // for the limits per key of its queue; empty: none of them
   std::vector<Need> needs;                              // ascending names, each once
   CacheTerms cache;
+  // Of a priority queue: one step of priority for every so long of waiting. Its queue's when it came into that.
+  Duration ageing{0};
 
   bool operator==(const JobSpec&) const = default;
 };
@@ -180,7 +182,7 @@ struct SharedBytes {
 
 // Where a job stands in its lane's order: ascending (rank, id). A lane is the jobs of one queue for one pool.
 struct OrderKey {
-  std::int64_t rank = 0;   // priority: -priority; fifo, lifo: 0
+  std::int64_t rank = 0;   // priority: -priority, of an ageing queue counted from when it came; fifo, lifo: 0
   std::int64_t order = 0;  // fifo, priority: the id; lifo, and a job that goes to the front: -id
 
   auto operator<=>(const OrderKey&) const = default;
@@ -199,8 +201,13 @@ struct OrderKey {
   return {0, number};
 }
 
-[[nodiscard]] inline OrderKey order_key(Discipline discipline, const JobSpec& spec, JobId id) {
+// `since`: what it waits since. Where jobs age, who came a step of ageing later starts one rank further back: so the
+// order of two jobs never changes while they wait, and holds on disk as well.
+[[nodiscard]] inline OrderKey order_key(Discipline discipline, const JobSpec& spec, JobId id, WallTime since) {
   OrderKey key = order_key(discipline, spec.priority, id);
+  if (spec.ageing.count() > 0 && discipline == Discipline::kPriority) {
+    key.rank += since.us / std::chrono::duration_cast<std::chrono::microseconds>(spec.ageing).count();
+  }
   if (spec.front) key.order = -static_cast<std::int64_t>(id.value);
   return key;
 }

@@ -1,9 +1,24 @@
 #include <algorithm>
+#include <iterator>
 
 #include "base/limits.h"
 #include "daemon/core/scheduler.h"
 
 namespace futured {
+
+namespace {
+
+// Where to begin to look for the place of a job among others. Each that was put there before is a mark on the way, so
+// that many of them, in whatever order, do not walk through the whole list each. The first ones come back from workers
+// or their backoff, and are older than nearly all that wait.
+Job* near_of(const Lane& lane, const JobList& list, OrderKey key) {
+  const auto behind = lane.came_back.upper_bound(key);
+  if (behind != lane.came_back.begin() && std::prev(behind)->first.rank == key.rank) return std::prev(behind)->second;
+  if (behind != lane.came_back.end() && behind->first.rank == key.rank) return behind->second;
+  return lane.queue->row.discipline == Discipline::kLifo ? list.back() : list.front();
+}
+
+}  // namespace
 
 Lane& Scheduler::lane_of(QueueState& queue, PoolState& pool) {
   auto& lane = lanes_[{queue.row.id, pool.row.id}];
@@ -64,15 +79,11 @@ void Scheduler::make_ready(Job& job) {
   if (list.empty() || key > lane.key_of(*list.back())) {
     list.push_back(job);
   } else {
-    // Jobs that come back do so in runs, next to each other, and are older than nearly all that wait.
-    Job* place = lane.came_back;
-    if (place == nullptr || lane.key_of(*place).rank != key.rank) {
-      place = lane.queue->row.discipline == Discipline::kLifo ? list.back() : list.front();
-    }
+    Job* place = near_of(lane, list, key);
     while (place != nullptr && lane.key_of(*place) > key) place = place->previous;
     while (place != nullptr && lane.key_of(*place->next) < key) place = place->next;
     list.insert_after(job, place);
-    lane.came_back = &job;
+    lane.came_back[key] = &job;
   }
   job.phase = Phase::kReady;
   ++lane.ready_jobs;
@@ -84,8 +95,9 @@ void Scheduler::make_ready(Job& job) {
 void Scheduler::unready(Job& job) {
   Lane& lane = *job.lane;
   if (lane.groups) leave_group(job);
-  if (lane.came_back == &job) lane.came_back = nullptr;
-  const auto list = lane.ready.find(lane.key_of(job).rank);
+  const OrderKey key = lane.key_of(job);
+  if (!lane.came_back.empty()) lane.came_back.erase(key);
+  const auto list = lane.ready.find(key.rank);
   list->second.remove(job);
   if (list->second.empty()) lane.ready.erase(list);
   job.phase = Phase::kDelayed;

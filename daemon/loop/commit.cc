@@ -81,6 +81,7 @@ void Loop::send_batch(Moment moment) {
                          std::exchange(effects_.queues_put, {}),
                          std::exchange(effects_.schedules_changed, {}),
                          std::exchange(effects_.queues_purged, {}),
+                         std::exchange(effects_.moved, {}),
                          std::exchange(effects_.queues_deleted, {}),
                          std::exchange(effects_.semaphores_put, {}),
                          std::exchange(effects_.caches_cleared, {}),
@@ -106,7 +107,8 @@ void Loop::send_batch(Moment moment) {
 bool Loop::commit_here(std::unique_ptr<Batch>& batch) {
   constexpr std::size_t kRowsMax = 4;
   constexpr std::int64_t kQuickUs = 3000;
-  if (batch->jobs.size() + batch->outcomes.size() > kRowsMax || store_failing_ || figures_.commit_us.empty())
+  if (batch->jobs.size() + batch->outcomes.size() + batch->moved.size() > kRowsMax || store_failing_ ||
+      figures_.commit_us.empty())
     return false;
   if (figures_.last_commit_us() > kQuickUs) return false;
   auto answer = store_thread_->commit_here(batch);
@@ -227,6 +229,9 @@ void Loop::let_out(const std::shared_ptr<const Batch>& batch, Deferred deferred,
   }
   for (const effect::ScheduleChanged& changed : deferred.schedules_changed) {
     if (const auto owed = owed_schedules_.extract(changed.token)) owed.mapped()(changed.row);
+  }
+  for (const effect::Moved& moved : deferred.moved) {
+    if (const auto owed = owed_moves_.extract(moved.token)) owed.mapped()(moved);
   }
   for (const effect::QueuePurged& purged : deferred.queues_purged) {
     if (const auto owed = owed_purges_.extract(purged.token)) owed.mapped()(purged.cancelled);

@@ -275,6 +275,14 @@ void Loop::change_schedule(event::ChangeSchedule change, ScheduleReply reply) {
   });
 }
 
+void Loop::move_jobs(event::MoveJobs move, MoveReply reply) {
+  post([this, move = std::move(move), reply = std::move(reply)]() mutable {
+    move.token = next_token_++;
+    owed_moves_.emplace(move.token, std::move(reply));
+    step(move, now());
+  });
+}
+
 void Loop::purge_queue(event::PurgeQueue purge, PurgeReply reply) {
   post([this, purge = std::move(purge), reply = std::move(reply)]() mutable {
     purge.token = next_token_++;
@@ -468,6 +476,8 @@ void Loop::answer(const effect::Refused& refused) {
     schedule.mapped()(refused.error);
   } else if (const auto purge = owed_purges_.extract(refused.token)) {
     purge.mapped()(refused.error);
+  } else if (const auto move = owed_moves_.extract(refused.token)) {
+    move.mapped()(refused.error);
   } else if (const auto deletion = owed_deletes_.extract(refused.token)) {
     deletion.mapped()(refused.error);
   } else if (const auto semaphore = owed_semaphores_.extract(refused.token)) {

@@ -123,6 +123,7 @@ class Loop {
   void put_schedule(event::PutSchedule put, ScheduleReply reply);
   void change_schedule(event::ChangeSchedule change, ScheduleReply reply);
   void purge_queue(event::PurgeQueue purge, PurgeReply reply);
+  void move_jobs(event::MoveJobs move, MoveReply reply);
   void delete_queue(event::DeleteQueue asked, DeleteReply reply);
   // Submits wait for room in it: who hands in another one that may wait had better wait for its answer first.
   [[nodiscard]] bool is_full(const std::string& queue) const;
@@ -202,6 +203,7 @@ class Loop {
     std::vector<effect::QueuePut> queues_put;
     std::vector<effect::ScheduleChanged> schedules_changed;
     std::vector<effect::QueuePurged> queues_purged;
+    std::vector<effect::Moved> moved;
     std::vector<effect::QueueDeleted> queues_deleted;
     std::vector<effect::SemaphorePut> semaphores_put;
     std::vector<effect::CacheCleared> caches_cleared;
@@ -288,6 +290,7 @@ class Loop {
   std::unordered_map<Token, QueueReply> owed_queues_;
   std::unordered_map<Token, ScheduleReply> owed_schedules_;
   std::unordered_map<Token, PurgeReply> owed_purges_;
+  std::unordered_map<Token, MoveReply> owed_moves_;
   std::unordered_map<Token, DeleteReply> owed_deletes_;
   std::unordered_map<Token, SemaphoreReply> owed_semaphores_;
   std::unordered_map<Token, ClearReply> owed_clears_;

@@ -56,6 +56,7 @@ using ReplayReply = std::function<void(std::uint64_t)>;
 using QueueReply = std::function<void(const Result<QueueRow>&)>;
 using ScheduleReply = std::function<void(const Result<ScheduleRow>&)>;
 using PurgeReply = std::function<void(const Result<std::uint64_t>&)>;  // how many were cancelled
+using MoveReply = std::function<void(const Result<effect::Moved>&)>;
 using DeleteReply = std::function<void(const Status&)>;
 using SemaphoreReply = std::function<void(const Status&)>;
 using ClearReply = std::function<void(std::uint64_t)>;  // how many entries were removed

@@ -41,6 +41,17 @@ namespace api = futured::v1;
 // All but when it may start, and behind what.
 [[nodiscard]] Result<JobSpec> to_spec(const api::JobSpec& spec, const CallbackNames& names = {});
 
+// Which errors are tried again, and with how much memory: of a job, or of a queue for its jobs.
+struct RetryChoice {
+  std::vector<std::string> only;
+  std::vector<std::string> except;
+  double memory_factor = 0;
+  std::uint64_t memory_bytes_max = 0;
+};
+// `field` is that of the retries. Refuses a memory_factor beside one attempt; what a pool allows is checked where that
+// is known.
+[[nodiscard]] Result<RetryChoice> to_retry_choice(const api::Retries& retries, const std::string& field);
+
 // When the jobs of a batch may start. At most one of the two times is set.
 struct Start {
   WallTime at;       // 0: at once

@@ -94,18 +94,14 @@ Result<std::vector<std::string>> to_pools(const google::protobuf::RepeatedPtrFie
   return std::vector<std::string>(asked.begin(), asked.end());
 }
 
-Status refuse_unbuilt_retries(const api::Retries& retries) {
-  const std::string field = "options.default_retries.";
-  if (!retries.only_classes().empty()) return unbuilt(field + "only_classes");
-  if (!retries.except_classes().empty()) return unbuilt(field + "except_classes");
-  if (retries.memory_factor() != 0) return unbuilt(field + "memory_factor");
-  if (retries.memory_bytes_max() != 0) return unbuilt(field + "memory_bytes_max");
-  return {};
-}
-
 Status add_retries(const api::Retries& retries, QueueDefaults& defaults) {
   const std::string field = "options.default_retries.";
-  if (const Status known = refuse_unbuilt_retries(retries); !known.ok()) return known;
+  auto choice = to_retry_choice(retries, "options.default_retries");
+  if (!choice.ok()) return choice.error();
+  defaults.retry_only = std::move(choice->only);
+  defaults.retry_except = std::move(choice->except);
+  defaults.retry_memory_factor = choice->memory_factor;
+  defaults.retry_memory_bytes_max = choice->memory_bytes_max;
   Status sound = check_bound(retries.max_attempts(), limits::kAttemptsMax, field + "max_attempts");
   if (!sound.ok()) return sound;
   defaults.max_attempts = retries.max_attempts();
@@ -218,15 +214,17 @@ void fill(const RateLimit& rate, api::RateLimit& out) {
 }
 
 void fill_defaults(const QueueDefaults& defaults, api::QueueOptions& out) {
-  if (defaults.max_attempts != 0 || defaults.backoff.count() != 0 || defaults.backoff_factor != 0 ||
-      defaults.backoff_max.count() != 0 || defaults.jitter != 0) {
-    api::Retries& retries = *out.mutable_default_retries();
-    retries.set_max_attempts(defaults.max_attempts);
-    retries.set_backoff_ms(ms_of(defaults.backoff));
-    retries.set_factor(defaults.backoff_factor);
-    retries.set_backoff_ms_max(ms_of(defaults.backoff_max));
-    retries.set_jitter(defaults.jitter);
-  }
+  api::Retries retries;
+  retries.set_max_attempts(defaults.max_attempts);
+  retries.set_backoff_ms(ms_of(defaults.backoff));
+  retries.set_factor(defaults.backoff_factor);
+  retries.set_backoff_ms_max(ms_of(defaults.backoff_max));
+  retries.set_jitter(defaults.jitter);
+  for (const std::string& entry : defaults.retry_only) retries.add_only_classes(entry);
+  for (const std::string& entry : defaults.retry_except) retries.add_except_classes(entry);
+  retries.set_memory_factor(defaults.retry_memory_factor);
+  retries.set_memory_bytes_max(static_cast<std::int64_t>(defaults.retry_memory_bytes_max));
+  if (retries.ByteSizeLong() > 0) *out.mutable_default_retries() = retries;
   api::Timeouts timeouts;
   timeouts.set_queue_ms(ms_of(defaults.queue_timeout));
   timeouts.set_soft_ms(ms_of(defaults.soft_timeout));
@@ -273,7 +271,6 @@ Result<QueueOptions> to_queue_options(const api::QueueOptions& asked) {
   if (asked.weight() > limits::kQueueWeightMax) {
     return too_much("options.weight", "a queue weighs at most " + std::to_string(limits::kQueueWeightMax));
   }
-  if (asked.ageing_ms() != 0) return unbuilt("options.ageing_ms");
   if (asked.when_full() != api::FULL_QUEUE_POLICY_REFUSE) {
     return invalid("options.when_full", std::to_string(asked.when_full()) + " is not known");
   }
@@ -285,8 +282,10 @@ Result<QueueOptions> to_queue_options(const api::QueueOptions& asked) {
   options.fair = asked.fair();
   if (const Status sound = add_retries(asked.default_retries(), options.defaults); !sound.ok()) return sound.error();
   if (const Status sound = add_timeouts(asked.default_timeouts(), options.defaults); !sound.ok()) return sound.error();
-  const Status sound = set_duration(options.defaults.retention, asked.default_retention_ms(), limits::kRetentionMsMax,
-                                    "options.default_retention_ms");
+  Status sound = set_duration(options.ageing, asked.ageing_ms(), limits::kTimeoutMsMax, "options.ageing_ms");
+  if (!sound.ok()) return sound.error();
+  sound = set_duration(options.defaults.retention, asked.default_retention_ms(), limits::kRetentionMsMax,
+                       "options.default_retention_ms");
   if (!sound.ok()) return sound.error();
   return options;
 }

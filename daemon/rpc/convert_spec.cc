@@ -103,10 +103,9 @@ Status add_classes(const google::protobuf::RepeatedPtrField<std::string>& asked,
   return {};
 }
 
-// `spec` has its attempts. What the pool allows is checked where that is known.
-Status add_memory(const api::Retries& retries, JobSpec& spec) {
-  const char* const factor_field = "spec.retries.memory_factor";
-  const char* const most_field = "spec.retries.memory_bytes_max";
+Status add_memory(const api::Retries& retries, const std::string& field, RetryChoice& choice) {
+  const std::string factor_field = field + ".memory_factor";
+  const std::string most_field = field + ".memory_bytes_max";
   const double factor = retries.memory_factor();
   const std::int64_t most = retries.memory_bytes_max();
   if (most < 0) return invalid(most_field, std::to_string(most) + " bytes are negative");
@@ -123,11 +122,11 @@ Status add_memory(const api::Retries& retries, JobSpec& spec) {
     return too_much(factor_field, std::to_string(factor) + " is over " + std::to_string(limits::kMemoryFactorMax));
   }
   if (most == 0) return invalid(factor_field, "say in memory_bytes_max how much an attempt may get at most");
-  if (spec.max_attempts == 1) {
+  if (retries.max_attempts() == 1) {
     return invalid(factor_field, "one attempt is followed by none that could get more: raise max_attempts");
   }
-  spec.retry_memory_factor = factor;
-  spec.retry_memory_bytes_max = static_cast<std::uint64_t>(most);
+  choice.memory_factor = factor;
+  choice.memory_bytes_max = static_cast<std::uint64_t>(most);
   return {};
 }
 
@@ -140,9 +139,12 @@ Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec
     return invalid("spec.retries.max_attempts", "a job that runs at most once has one attempt");
   }
   spec.max_attempts = retries.max_attempts();
-  Status classes = add_classes(retries.only_classes(), "spec.retries.only_classes", spec.retry_only);
-  if (classes.ok()) classes = add_classes(retries.except_classes(), "spec.retries.except_classes", spec.retry_except);
-  if (!classes.ok()) return classes;
+  auto choice = to_retry_choice(retries, "spec.retries");
+  if (!choice.ok()) return choice.error();
+  spec.retry_only = std::move(choice->only);
+  spec.retry_except = std::move(choice->except);
+  spec.retry_memory_factor = choice->memory_factor;
+  spec.retry_memory_bytes_max = choice->memory_bytes_max;
 
   const auto backoff = to_duration(retries.backoff_ms(), limits::kBackoffMsMax, "spec.retries.backoff_ms");
   if (!backoff.ok()) return backoff.error();
@@ -164,7 +166,7 @@ Status add_retries(const api::Retries& retries, bool at_most_once, JobSpec& spec
     return invalid("spec.retries.jitter", std::to_string(retries.jitter()) + " is not 0 to 1");
   }
   spec.jitter = retries.jitter();
-  return add_memory(retries, spec);
+  return {};
 }
 
 Status add_timeouts(const api::Timeouts& timeouts, JobSpec& spec) {
@@ -274,6 +276,15 @@ Result<Start> to_start(const api::JobSpec& spec) {
   auto dependencies = to_dependencies(spec);
   if (!dependencies.ok()) return dependencies.error();
   return Start{WallTime{spec.start_at_us()}, *after, *std::move(dependencies)};
+}
+
+Result<RetryChoice> to_retry_choice(const api::Retries& retries, const std::string& field) {
+  RetryChoice choice;
+  Status sound = add_classes(retries.only_classes(), field + ".only_classes", choice.only);
+  if (sound.ok()) sound = add_classes(retries.except_classes(), field + ".except_classes", choice.except);
+  if (sound.ok()) sound = add_memory(retries, field, choice);
+  if (!sound.ok()) return sound.error();
+  return choice;
 }
 
 Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {

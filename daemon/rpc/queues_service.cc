@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "daemon/rpc/convert_queue.h"
+#include "daemon/rpc/move_call.h"
 
 namespace futured::rpc {
 
@@ -112,6 +113,12 @@ grpc::ServerUnaryReactor* QueuesService::Purge(Context* context, const api::Purg
     });
   });
   return answer->reactor();
+}
+
+grpc::ServerUnaryReactor* QueuesService::Move(Context* context, const api::MoveJobsRequest* request,
+                                              api::MoveJobsResponse* response) {
+  if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
+  return MoveCall::open(front_, context, *request, response);
 }
 
 grpc::ServerUnaryReactor* QueuesService::Delete(Context* context, const api::DeleteQueueRequest* request,

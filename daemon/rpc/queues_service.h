@@ -29,9 +29,7 @@ class QueuesService final : public api::Queues::CallbackService {
   Reactor* Delete(Context* context, const api::DeleteQueueRequest* request,
                   api::DeleteQueueResponse* response) override;
 
-  Reactor* Move(Context* context, const api::MoveJobsRequest*, api::MoveJobsResponse*) override {
-    return refuse_call(context, "futured.v1.Queues/Move");
-  }
+  Reactor* Move(Context* context, const api::MoveJobsRequest* request, api::MoveJobsResponse* response) override;
 
  private:
   Reactor* put(Context* context, event::PutQueue put, api::Queue* response);

@@ -97,14 +97,14 @@ grpc::ServerUnaryReactor* SchedulesService::List(Context* context, const api::Li
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
   auto answer = Answer<api::ListSchedulesResponse>::open(front_, context, response);
   front_.loop.look([&front = front_, answer](const Loop& loop) {
-    front.pump.post([answer, views = loop.scheduler().schedules()] {
+    front.pump.post([answer, views = loop.scheduler().schedules(limits::kAnswerBytesMax)] {
       answer->give([&](api::ListSchedulesResponse& out) {
         std::size_t bytes = 0;
         for (const ScheduleView& view : views) {
           api::Schedule& schedule = *out.add_schedules();
           to_api(view, schedule);
           bytes += schedule.item().ByteSizeLong();
-          if (bytes > limits::kAnswerBytesMax) schedule.clear_item();
+          if (bytes > limits::kAnswerBytesMax || !view.has_payload) schedule.clear_item();
         }
       });
     });

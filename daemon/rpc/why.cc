@@ -84,7 +84,8 @@ Waiting waiting_for(const Loop& loop, const JobView& view) {
     waiting.other = loop.scheduler().awaits(view.record.job.id);
     waiting.limit = loop.scheduler().limited_by(view.record.spec, monotonic_now());
     waiting.place =
-        loop.scheduler().place_of(view.record.job.id, view.record.spec, loop.scheduler().pool_named(view.pool));
+        loop.scheduler().place_of(view.record.job.id, view.record.spec, loop.scheduler().pool_named(view.pool),
+                                  std::max(view.record.job.submitted_at, view.record.job.start_at));
   }
   return waiting;
 }

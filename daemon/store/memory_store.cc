@@ -161,7 +161,8 @@ bool contradicts(const Rows& rows, const Batch& batch) {
   }
   const auto has_no_delay = [&](const DelayedKey& key) { return !rows.delayed.contains(key); };
   if (std::ranges::any_of(batch.delayed_removed, has_no_delay)) return true;
-  const auto has_key = [&](const BacklogKey& key) { return rows.backlog.contains(key); };
+  const std::set<BacklogKey> gone(batch.backlog_removed.begin(), batch.backlog_removed.end());
+  const auto has_key = [&](const BacklogKey& key) { return rows.backlog.contains(key) && !gone.contains(key); };
   const auto has_callback = [&](const CallbackRow& row) { return rows.callbacks.contains(row.id); };
   if (std::ranges::any_of(batch.callbacks, has_callback)) return true;
   const auto has_spec = [&](const SpecRow& row) { return rows.specs.contains(row.id); };
@@ -222,15 +223,19 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
     if (!is_terminal(job.ending.state)) rows.open.insert(row.id);
     rows.newest = row.id;
   }
-  for (const DelayedKey& key : batch.delayed_added) {
-    rows.delayed.insert(key);
-    rows.waiting.insert(key.job);
-    rows.open.erase(key.job);
+  for (const MovedRow& row : batch.moved) {
+    rows.jobs.at(row.job).row.spec = row.spec;
+    if (row.opens) rows.open.insert(row.job);
   }
   for (const DelayedKey& key : batch.delayed_removed) {
     rows.delayed.erase(key);
     rows.waiting.erase(key.job);
     rows.open.insert(key.job);
+  }
+  for (const DelayedKey& key : batch.delayed_added) {
+    rows.delayed.insert(key);
+    rows.waiting.insert(key.job);
+    rows.open.erase(key.job);
   }
   for (const OutcomeRow& row : batch.outcomes) {
     FUTURED_CHECK(is_terminal(row.ending.state), "only what has ended has an ending");

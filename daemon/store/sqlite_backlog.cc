@@ -28,11 +28,14 @@ int SqliteStore::write_backlog(const Batch& batch) {
     if (const int code = remove_from_backlog(run); code != SQLITE_OK) return code;
   }
   const std::vector<BacklogRun> added = runs_of(batch.backlog_added);
-  std::unordered_set<std::uint64_t> were_delayed;
-  for (const DelayedKey& key : batch.delayed_removed) were_delayed.insert(key.job.value);
+  std::unordered_set<std::uint64_t> come_anew;  // from elsewhere
+  for (const DelayedKey& key : batch.delayed_removed) come_anew.insert(key.job.value);
+  for (const MovedRow& row : batch.moved) {
+    if (row.opens) come_anew.insert(row.job.value);
+  }
   for (const BacklogRun& run : added) {
     for (std::uint64_t id = run.smallest_id(); id <= run.largest_id(); ++id) {
-      const bool waits = id > open_jobs_.newest() || open_jobs_.contains(id) || were_delayed.contains(id);
+      const bool waits = id > open_jobs_.newest() || open_jobs_.contains(id) || come_anew.contains(id);
       if (!waits) return SQLITE_CONSTRAINT;  // it is there, or has ended
     }
   }

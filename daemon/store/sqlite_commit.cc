@@ -116,6 +116,7 @@ int SqliteStore::write(const Batch& batch, const MarkStep& step) {
 int SqliteStore::write_rows(const Batch& batch, std::uint64_t mark) {
   int code = write_words(batch);
   if (code == SQLITE_OK) code = write_jobs(batch.jobs);
+  if (code == SQLITE_OK) code = write_moved(batch.moved);
   if (code == SQLITE_OK) code = write_children(batch.jobs);
   if (code == SQLITE_OK) code = write_outcomes(batch.outcomes);
   if (code == SQLITE_OK) code = note_ends_behind_mark(batch);
@@ -176,6 +177,7 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind_text(29, needs);
     statement.bind(30, encode_cache_terms(spec.cache));
     statement.bind(31, spec.cache.ttl.count());
+    statement.bind(32, spec.ageing.count());
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const PoolRow& row : batch.pools) {
@@ -248,6 +250,15 @@ int SqliteStore::write_jobs(const std::vector<JobRow>& jobs) {
       for (int i = 0; i < kEndingParameters; ++i) statement.bind_null(first + 6 + i);
     }
   });
+}
+
+int SqliteStore::write_moved(const std::vector<MovedRow>& moved) {
+  for (const MovedRow& row : moved) {
+    writes_.moved.bind(1, row.job.value);
+    writes_.moved.bind(2, row.spec.value);
+    if (const int code = writes_.moved.run(); code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
 }
 
 int SqliteStore::write_children(const std::vector<JobRow>& jobs) {
@@ -438,8 +449,11 @@ void SqliteStore::remember(const Batch& batch) {
       open_jobs_.open(row.id.value);
     }
   }
-  for (const DelayedKey& key : batch.delayed_added) open_jobs_.settle(key.job.value);
+  for (const MovedRow& row : batch.moved) {
+    if (row.opens) open_jobs_.open(row.job.value);
+  }
   for (const DelayedKey& key : batch.delayed_removed) open_jobs_.open(key.job.value);
+  for (const DelayedKey& key : batch.delayed_added) open_jobs_.settle(key.job.value);
   for (const OutcomeRow& row : batch.outcomes) open_jobs_.settle(row.id.value);
   for (const BacklogKey& key : batch.backlog_added) open_jobs_.settle(job_of(key.key).value);
 }

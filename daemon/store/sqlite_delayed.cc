@@ -103,16 +103,25 @@ int SqliteStore::count_delayed(const Batch& batch) {
   return SQLITE_OK;
 }
 
-// A job whose time has come is open from now on. The mark may have passed it by while it was not.
+// A job whose time has come is open from now on, and so is one that left the backlog for another queue. The mark may
+// have passed it by while it was not.
 int SqliteStore::write_stragglers(const Batch& batch, std::uint64_t mark) {
-  if (batch.delayed_removed.empty()) return SQLITE_OK;
+  if (batch.delayed_removed.empty() && batch.moved.empty()) return SQLITE_OK;
   std::unordered_set<std::uint64_t> settled;
   for (const OutcomeRow& row : batch.outcomes) settled.insert(row.id.value);
   for (const BacklogKey& key : batch.backlog_added) settled.insert(job_of(key.key).value);
+  for (const DelayedKey& key : batch.delayed_added) settled.insert(key.job.value);
+  const auto note = [&](JobId job) {
+    if (job.value >= mark || settled.contains(job.value)) return SQLITE_OK;
+    writes_.straggler_add.bind(1, job.value);
+    return writes_.straggler_add.run();
+  };
   for (const DelayedKey& key : batch.delayed_removed) {
-    if (key.job.value >= mark || settled.contains(key.job.value)) continue;
-    writes_.straggler_add.bind(1, key.job.value);
-    if (const int code = writes_.straggler_add.run(); code != SQLITE_OK) return code;
+    if (const int code = note(key.job); code != SQLITE_OK) return code;
+  }
+  for (const MovedRow& row : batch.moved) {
+    if (!row.opens) continue;
+    if (const int code = note(row.job); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }

@@ -91,6 +91,7 @@ SpecRow read_spec(const Execution& row) {
   spec.limit_key = row.bytes(27);
   spec.needs = decode_needs(row.bytes(28));
   spec.cache = read_cache_terms(row.integer(29), Duration(row.integer(30)));
+  spec.ageing = Duration(row.integer(31));
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 

@@ -17,7 +17,7 @@ inline constexpr const char* kSpecColumns =
     "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
     "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns, retry_memory_factor, "
     "retry_memory_bytes_max, retention_ns, front, fairness_key, limit_key, needs, "
-    "cache, cache_ttl_ns";
+    "cache, cache_ttl_ns, ageing_ns";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 [[nodiscard]] std::int32_t encode_cache_terms(const CacheTerms& terms);

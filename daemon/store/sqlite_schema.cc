@@ -367,8 +367,13 @@ CREATE TABLE named_events (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
-                                 kVersion5, kVersion6, kVersion7, kVersion8};
+// A step of priority for every so long of waiting.
+constexpr const char* kVersion9 = R"sql(
+ALTER TABLE specs ADD COLUMN ageing_ns INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5,
+                                 kVersion6, kVersion7, kVersion8, kVersion9};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +

@@ -72,7 +72,7 @@ class SqliteStore : public Store {
     Statement backlog_remove, backlog_rest, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use, child;
-    Statement delay, delayed_add, delayed_remove, delayed_lane, schedule, schedule_remove;
+    Statement moved, delay, delayed_add, delayed_remove, delayed_lane, schedule, schedule_remove;
     Statement dependency_add, dependency_close, event_set, event_clear;
   };
   struct Reads {
@@ -113,6 +113,7 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_queues(const Batch& batch);
   [[nodiscard]] int write_semaphores(const Batch& batch);
   [[nodiscard]] int write_jobs(const std::vector<JobRow>& jobs);
+  [[nodiscard]] int write_moved(const std::vector<MovedRow>& moved);
   [[nodiscard]] int write_children(const std::vector<JobRow>& jobs);
   [[nodiscard]] int write_outcomes(const std::vector<OutcomeRow>& outcomes);
   [[nodiscard]] int write_attempts(const std::vector<AttemptRow>& attempts);

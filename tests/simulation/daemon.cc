@@ -316,6 +316,7 @@ void Daemon::send_batch() {
   deferred.schedules_changed = std::exchange(effects_.schedules_changed, {});
   deferred.queues_put = std::exchange(effects_.queues_put, {});
   deferred.queues_purged = std::exchange(effects_.queues_purged, {});
+  deferred.moved = std::exchange(effects_.moved, {});
   deferred.semaphores_put = std::exchange(effects_.semaphores_put, {});
   deferred.caches_cleared = std::exchange(effects_.caches_cleared, {});
   deferred.events_put = std::exchange(effects_.events_put, {});
@@ -401,6 +402,7 @@ void Daemon::take_answer(Moment now) {
   for (const effect::ScheduleChanged& changed : deferred.schedules_changed) world_.oracle.heard_schedule(changed.token);
   for (const effect::QueuePut& put : deferred.queues_put) world_.oracle.heard_queue(put.token);
   for (const effect::QueuePurged& purged : deferred.queues_purged) world_.oracle.heard_queue(purged.token);
+  for (const effect::Moved& moved : deferred.moved) world_.oracle.heard_queue(moved.token);
   for (const effect::SemaphorePut& put : deferred.semaphores_put) world_.oracle.heard_queue(put.token);
   for (const effect::CacheCleared& cleared : deferred.caches_cleared) world_.oracle.heard_queue(cleared.token);
   for (const effect::EventPut& put : deferred.events_put) world_.oracle.heard_queue(put.token);

@@ -64,6 +64,7 @@ class Daemon {
     std::vector<effect::QueuePut> queues_put;
     std::vector<effect::ScheduleChanged> schedules_changed;
     std::vector<effect::QueuePurged> queues_purged;
+    std::vector<effect::Moved> moved;
     std::vector<effect::SemaphorePut> semaphores_put;
     std::vector<effect::CacheCleared> caches_cleared;
     std::vector<effect::EventPut> events_put;

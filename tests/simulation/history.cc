@@ -58,6 +58,8 @@ class History {
   void put_queue();
   void put_schedule();
   void purge_queue();
+  void move_jobs();
+  void set_ageing();
   void clear_cache();
   [[nodiscard]] QueueOptions draw_limits();
   void put_semaphore(const std::string& name, std::uint32_t permits);
@@ -327,6 +329,35 @@ void History::purge_queue() {
   daemon_->request(std::move(purge));
 }
 
+void History::move_jobs() {
+  event::MoveJobs move;
+  move.token = ++token_;
+  move.who = {random_.chance(300) ? 1000u : random_.chance(950) ? 0u : 1001u};
+  move.to = kQueueNames[random_.below(kQueues)];
+  if (random_.chance(400)) move.from = kQueueNames[random_.below(kQueues)];
+  const std::uint64_t newest = oracle_.newest_id();
+  const std::uint64_t back = random_.below(random_.chance(800) ? 60 : newest + 2);
+  const std::uint64_t first = newest + 1 > back ? newest + 1 - back : 1;
+  for (std::uint64_t i = 0, count = random_.below(40); i < count; ++i) {
+    if (!random_.chance(200)) move.jobs.push_back(JobId{first + i});
+  }
+  oracle_.asked_move(token_, move.jobs);
+  say("move %lu: %zu jobs from %lu of \"%s\" to %s\n", token_, move.jobs.size(), first, move.from.c_str(),
+      move.to.c_str());
+  daemon_->request(std::move(move));
+}
+
+void History::set_ageing() {
+  event::PutQueue put{++token_, "urgent"};
+  put.options =
+      QueueOptions{.ageing = random_.chance(300) ? Duration(0) : random_.duration(milliseconds(1), seconds(3))};
+  put.options->ageing -= put.options->ageing % Duration(milliseconds(1));
+  put.changed_options = {QueueField::kAgeing};
+  oracle_.asked_queue(token_);
+  say("ageing\n");
+  daemon_->request(std::move(put));
+}
+
 void History::clear_cache() {
   event::ClearCache clear{++token_, {random_.chance(500) ? 0u : 1000u}, random_.chance(500), "work"};
   oracle_.asked_clear(token_);
@@ -397,6 +428,8 @@ void History::add_dependencies(event::Submit& submit) {
 
 void History::put_queue() {
   if (random_.chance(100)) return purge_queue();
+  if (random_.chance(250)) return move_jobs();
+  if (random_.chance(30)) return set_ageing();
   if (random_.chance(50)) return clear_cache();
   if (random_.chance(200)) return put_event(kEvents[random_.below(kEvents.size())], random_.chance(500));
   if (random_.chance(300)) {
@@ -547,6 +580,7 @@ void History::come_to_rest() {
 HistoryFigures History::run() {
   start_daemon();
   for (const char* const name : kSemaphores) put_semaphore(name, static_cast<std::uint32_t>(random_.between(3, 4)));
+  if (random_.chance(400)) set_ageing();
   for (std::uint64_t i = 0; i < temper_.steps; ++i) {
     act();
     for (const LaneFigures& lane : daemon_->scheduler().lanes())

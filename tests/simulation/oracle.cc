@@ -38,6 +38,18 @@ void Oracle::asked_purge(Token token, const std::string& queue) {
   purged_.insert(queue);
 }
 
+// While they are collected others may go past them, and if the move is refused they are late.
+void Oracle::asked_move(Token token, const std::vector<JobId>& jobs) {
+  open_queues_.insert(token);
+  moves_asked_.insert(jobs.begin(), jobs.end());
+  for (const JobId job : jobs) {
+    const auto facts = facts_.find(job);
+    if (facts == facts_.end() || !facts->second.spec) continue;
+    const JobSpec& spec = *facts->second.spec;
+    if (waiting_[lane_of(spec)].erase(key_of(spec, job)) > 0) aside_.insert(job);
+  }
+}
+
 void Oracle::asked_cancel(Token token, JobId job, bool waits) {
   open_cancels_[token] = job;
   if (!waits) hurried_.insert(token);
@@ -117,7 +129,9 @@ void Oracle::heard_schedule(Token token) { answered(token, "schedule"); }
 void Oracle::heard_queue(Token token) { answered(token, "queue"); }
 void Oracle::heard_registered(Token token) { answered(token, "registered"); }
 
-OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const { return order_key(queues_.at(spec.queue), spec, job); }
+OrderKey Oracle::key_of(const JobSpec& spec, JobId job) const {
+  return order_key(queues_.at(spec.queue), spec, job, facts_.at(job).since);
+}
 
 // Jobs that name the same keys and needs go in the lane's order; others may pass them while a limit holds them up.
 Oracle::LaneName Oracle::lane_of(const JobSpec& spec) {
@@ -129,7 +143,7 @@ Oracle::LaneName Oracle::lane_of(const JobSpec& spec) {
 void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
   if (gathering_ != &rows) {
     jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
-    dependencies_seen_ = closed_seen_ = 0;
+    dependencies_seen_ = closed_seen_ = moved_seen_ = 0;
   }
   gathering_ = &rows;
   for (const SpecRow& row : rows.specs) specs_[row.id] = std::make_shared<const JobSpec>(row.spec);
@@ -140,16 +154,17 @@ void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
     newest_id_ = row.id.value;
     Facts& facts = facts_[row.id];
     facts.spec = specs_.at(row.spec);
+    facts.since = std::max(row.submitted_at, row.start_at);
     facts.born_in = life_;
     facts.waits_for.clear();
     const JobSpec& spec = *facts.spec;
     // One that waits for the same one's outcome is passed by.
-    if (!spec.cache.enabled) waiting_[lane_of(spec)].emplace(key_of(spec, row.id), row.id);
-  }
-  for (; delayed_seen_ < rows.delayed_added.size(); ++delayed_seen_) {
-    const DelayedKey& key = rows.delayed_added[delayed_seen_];
-    facts_.at(key.job).delayed_until = key.at;
-    waiting_forget(key.job);  // when its time comes it may be late, and then goes first
+    if (spec.cache.enabled) continue;
+    if (moves_asked_.contains(row.id)) {
+      aside_.insert(row.id);
+    } else {
+      waiting_[lane_of(spec)].emplace(key_of(spec, row.id), row.id);
+    }
   }
   for (; outcomes_seen_ < rows.outcomes.size(); ++outcomes_seen_) {
     outcomes_gathered_.insert(rows.outcomes[outcomes_seen_].id);
@@ -159,12 +174,38 @@ void Oracle::gathered(const Batch& rows, std::optional<WallTime> now) {
     const ScheduleRow& row = rows.schedules[schedules_seen_];
     if (row.overlap == Overlap::kReplace && !row.waiting.empty()) cancels_asked_.insert(row.last_job);
   }
+  gathered_moves(rows);
   for (; released_seen_ < rows.delayed_removed.size(); ++released_seen_) {
     const DelayedKey& key = rows.delayed_removed[released_seen_];
     Facts& facts = facts_.at(key.job);
     hold(facts.delayed_until == key.at, name(key.job) + " is released, and was not delayed until that time");
-    hold(!now || *now >= key.at || ended_in_core(key.job), name(key.job) + " is released before its time");
+    const bool is_moved = std::ranges::find(rows.moved, key.job, &MovedRow::job) != rows.moved.end();
+    hold(!now || *now >= key.at || is_moved || ended_in_core(key.job), name(key.job) + " is released before its time");
     facts.delayed_until.reset();
+  }
+  for (; delayed_seen_ < rows.delayed_added.size(); ++delayed_seen_) {
+    const DelayedKey& key = rows.delayed_added[delayed_seen_];
+    facts_.at(key.job).delayed_until = key.at;
+    waiting_forget(key.job);  // when its time comes it may be late, and then goes first
+  }
+}
+
+// A job stands in its new queue where its submit would have put it, and was in none meanwhile that let it run.
+void Oracle::gathered_moves(const Batch& rows) {
+  for (; moved_seen_ < rows.moved.size(); ++moved_seen_) {
+    const MovedRow& row = rows.moved[moved_seen_];
+    Facts& facts = facts_.at(row.job);
+    for (const auto& [fence, attempt] : facts.attempts) {
+      hold(attempt.run != Run::kTaken, name(fence) + " runs, and its job goes to another queue");
+    }
+    const bool waited = waiting_[lane_of(*facts.spec)].erase(key_of(*facts.spec, row.job)) + aside_.erase(row.job) > 0;
+    const auto spec = specs_.at(row.spec);
+    JobSpec same = *spec;
+    same.queue = facts.spec->queue;
+    same.ageing = facts.spec->ageing;
+    hold(same == *facts.spec && spec->queue != facts.spec->queue, name(row.job) + " is another job in its new queue");
+    facts.spec = spec;
+    if (waited) waiting_[lane_of(*spec)].emplace(key_of(*spec, row.job), row.job);
   }
 }
 
@@ -206,7 +247,7 @@ void Oracle::sent(const Batch& rows) {
   in_flight_ = &rows;
   gathering_ = nullptr;
   jobs_seen_ = outcomes_seen_ = delayed_seen_ = released_seen_ = schedules_seen_ = 0;
-  dependencies_seen_ = closed_seen_ = 0;
+  dependencies_seen_ = closed_seen_ = moved_seen_ = 0;
 }
 
 std::optional<JobState> Oracle::end_in_core(JobId job) const {
@@ -236,6 +277,7 @@ bool Oracle::ended_in_core(JobId job) const {
 void Oracle::waiting_forget(JobId job) {
   const JobSpec& spec = *facts_.at(job).spec;
   waiting_[lane_of(spec)].erase(key_of(spec, job));
+  aside_.erase(job);
 }
 
 // A lane hands out in its order. Jobs that came back are not held to it: they may be late, and then go first.
@@ -246,6 +288,7 @@ void Oracle::handed_out(const std::vector<effect::Offer>& at_once, const std::ve
     const Facts& facts = facts_.at(offer.fence.job);
     const LaneName lane = lane_of(*facts.spec);
     const OrderKey key = key_of(*facts.spec, offer.fence.job);
+    aside_.erase(offer.fence.job);
     if (waiting_[lane].erase(key) == 0) return;
     const auto known = last.emplace(lane, key).first;
     known->second = std::max(known->second, key);
@@ -330,6 +373,7 @@ void Oracle::committed(const Batch& batch) {
   for (const JobRow& row : batch.jobs) {
     Facts& facts = facts_[row.id];
     facts.is_committed = true;
+    facts.spec_on_disk = specs_.at(row.spec);
     ++committed_jobs_;
   }
   // A firing is committed with its job, and never again: neither its time nor its job comes back.
@@ -343,11 +387,12 @@ void Oracle::committed(const Batch& batch) {
     }
     known = row;
   }
+  for (const MovedRow& row : batch.moved) facts_.at(row.job).spec_on_disk = specs_.at(row.spec);
+  for (const DelayedKey& key : batch.delayed_removed) facts_[key.job].delayed_on_disk.reset();
   for (const DelayedKey& key : batch.delayed_added) {
     facts_[key.job].delayed_on_disk = key.at;
     facts_[key.job].was_delayed = true;
   }
-  for (const DelayedKey& key : batch.delayed_removed) facts_[key.job].delayed_on_disk.reset();
   for (const CacheKeyRow& row : batch.cache_keys_added) facts_[row.job].cache_key = row.key;
   for (const DependencyRow& row : batch.dependencies) facts_[row.job].dependencies.emplace(row.number, row);
   for (const DependencyClosed& closed : batch.dependencies_closed) {
@@ -481,7 +526,8 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
           const auto parent = end_in_core(on.job);
           return parent && !holds(on.condition, *parent);
         });
-        hold(facts.takes == 0, who + ", and ran");
+        // It may have run for an end of its parent that was lost with an earlier daemon, which is at least once.
+        hold(facts.takes == 0 || !one_life, who + ", and ran");
         hold(is_broken, who + ", and nothing that it depends on was broken");
       } else {
         hold(end.cause == CauseKind::kMayHaveRun, who + ": not a cause that can happen here");
@@ -527,6 +573,7 @@ void Oracle::daemon_died() {
   open_registers_.clear();
   outcomes_gathered_.clear();
   waiting_.clear();
+  aside_.clear();
   gathering_ = in_flight_ = nullptr;
 }
 
@@ -539,6 +586,7 @@ void Oracle::daemon_started(const Snapshot& snapshot) {
   }
   for (auto& [job, facts] : facts_) {
     facts.delayed_until = facts.delayed_on_disk;
+    if (facts.spec_on_disk) facts.spec = facts.spec_on_disk;
     facts.waits_for.clear();
     for (const auto& [number, row] : facts.dependencies) {
       if (row.state == DependencyState::kOpen) facts.waits_for.emplace(number, row);
@@ -583,6 +631,7 @@ void Oracle::at_rest(StoreReader& reader) const {
 // What happened to a job can be told from first to last; one that simply succeeded costs no row.
 void Oracle::check_history(JobId job, const JobRecord& record) const {
   const Ending& ending = record.ending;
+  hold(record.spec == *facts_.at(job).spec, name(job) + ": the store has it in another queue");
   const bool is_cached = ending.cause && ending.cause->cached_from.is_set();
   const bool simple = ending.state == JobState::kSucceeded && ending.attempt == 1 && !is_cached;
   hold(!simple || record.attempts.empty(), name(job) + " succeeded at once and has rows of attempts");

@@ -38,6 +38,7 @@ class Oracle {
   // Its wall clock only goes forward, so that no firing's time comes twice.
   void clock_is_steady(bool steady) { clock_is_steady_ = steady; }
   void asked_purge(Token token, const std::string& queue);
+  void asked_move(Token token, const std::vector<JobId>& jobs);
   void asked_register(Token token) { open_registers_.insert(token); }
   void heard_accepted(const effect::Accepted& accepted);
   void heard_cancelled(const effect::Cancelled& cancelled);
@@ -100,6 +101,8 @@ class Oracle {
   };
   struct Facts {
     std::shared_ptr<const JobSpec> spec;
+    std::shared_ptr<const JobSpec> spec_on_disk;  // as committed: a move to another queue changes it
+    WallTime since;                               // what it waits since
     bool is_committed = false;
     bool is_acknowledged = false;
     std::uint32_t takes = 0;
@@ -140,6 +143,7 @@ class Oracle {
   [[nodiscard]] std::optional<JobState> end_in_core(JobId job) const;
   void check_holds(const DependencyRow& row) const;
   void gathered_dependencies(const Batch& rows);
+  void gathered_moves(const Batch& rows);
   void waiting_forget(JobId job);
   [[nodiscard]] static LaneName lane_of(const JobSpec& spec);
   [[nodiscard]] OrderKey key_of(const JobSpec& spec, JobId job) const;
@@ -168,6 +172,8 @@ class Oracle {
 
   // Jobs that were not offered in this life of the daemon, in the order in which their lane owes it to them.
   std::map<LaneName, std::map<OrderKey, JobId>> waiting_;
+  std::set<JobId> moves_asked_;  // ever, also before there was such a job
+  std::set<JobId> aside_;        // of those, that may be out of their order while a move collects them
   std::set<JobId> outcomes_gathered_;
   const Batch* gathering_ = nullptr;
   const Batch* in_flight_ = nullptr;
@@ -175,6 +181,7 @@ class Oracle {
   std::size_t outcomes_seen_ = 0;
   std::size_t delayed_seen_ = 0;
   std::size_t released_seen_ = 0;
+  std::size_t moved_seen_ = 0;
   std::size_t schedules_seen_ = 0;
   std::size_t dependencies_seen_ = 0;
   std::size_t closed_seen_ = 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <set>
+#include <utility>
 
 #include "daemon/store/sqlite_store.h"
 #include "tests/store/rows_for_tests.h"
@@ -24,6 +25,12 @@ class History {
     const std::size_t jobs = random_() % 40;
     for (std::size_t i = 0; i < jobs; ++i) add_job(batch);
     if (chance(10)) next_id_ += random_() % 2'000;  // ids that a crash left unused
+    if (chance(15)) {  // in a batch of their own: what is moved into a backlog is not touched again in the same one
+      std::set<std::uint64_t> moved;
+      for (std::size_t i = random_() % 20; i > 0; --i) move_one(batch, moved);
+      settle_fresh();
+      return batch;
+    }
     for (std::size_t i = random_() % 30; i > 0; --i) end_one(batch);
     for (std::size_t i = random_() % 5; i > 0; --i) spill_one(batch);
     for (std::size_t i = random_() % 8; i > 0; --i) release_one(batch);
@@ -76,6 +83,24 @@ class History {
   DelayedKey delay_of(const Live& job) const {
     const BacklogKey lane = key_of(job);
     return {WallTime{job.delayed_until}, JobId{job.id}, lane.queue, lane.pool};
+  }
+
+  // To another queue, by another spec. What left the backlog is open, or lies in that of the other queue.
+  void move_one(Batch& batch, std::set<std::uint64_t>& moved) {
+    if (live_.empty()) return;
+    Live& job = live_[pick(live_.size())];
+    if (!moved.insert(job.id).second) return;
+    if (job.in_backlog) batch.backlog_removed.push_back(key_of(job));
+    if (job.delayed_until != 0) batch.delayed_removed.push_back(delay_of(job));
+    const bool opens = std::exchange(job.in_backlog, false);
+    job.spec = 1 + pick(next_spec_ - 1);
+    batch.moved.push_back({JobId{job.id}, SpecId{job.spec}, opens});
+    if (job.delayed_until != 0) {
+      batch.delayed_added.push_back(delay_of(job));
+    } else if (chance(40)) {
+      job.in_backlog = true;
+      batch.backlog_added.push_back(key_of(job));
+    }
   }
 
   // Its time has come.

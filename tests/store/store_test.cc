@@ -566,6 +566,46 @@ TEST_P(StoreTest, AJobDoesNotEnterTheBacklogTwice) {
   EXPECT_EQ(error->fault, CommitFault::kUnknown);
 }
 
+TEST_P(StoreTest, AMovedJobIsFoundInItsNewQueueAndNowhereElse) {
+  Batch batch;
+  batch.specs = {spec_row(1, "old"), spec_row(2, "new")};
+  for (std::uint64_t id = 1; id <= 5; ++id) batch.jobs.push_back(job_row(id, 1));
+  batch.jobs[3].start_at = WallTime{9};
+  for (const std::uint64_t id : {1, 2, 3}) batch.backlog_added.push_back(fifo_key(id, 1));
+  const DelayedKey delayed{WallTime{9}, JobId{4}, QueueId{1}, PoolId{1}};
+  batch.delayed_added = {delayed};
+  commit(batch);
+
+  Batch moves;  // 1 becomes resident, 2 goes to the other backlog, 4 keeps its time, 5 was resident
+  moves.backlog_removed = {fifo_key(1, 1), fifo_key(2, 1)};
+  moves.backlog_added = {fifo_key(2, 2)};
+  moves.delayed_removed = {delayed};
+  moves.delayed_added = {{WallTime{9}, JobId{4}, QueueId{2}, PoolId{1}}};
+  moves.moved = {
+      {JobId{1}, SpecId{2}, true}, {JobId{2}, SpecId{2}, true}, {JobId{4}, SpecId{2}}, {JobId{5}, SpecId{2}}};
+  commit(moves);
+  reopen();
+  EXPECT_EQ(claimed(1, 1), (Ids{3}));
+  EXPECT_EQ(claimed(2, 1), (Ids{2}));
+  const Snapshot found = snapshot();
+  EXPECT_EQ(ids_of(found.resident), (Ids{1, 5}));
+  for (const StoredJob& job : found.resident) EXPECT_EQ(job.spec, SpecId{2});
+  ASSERT_EQ(found.delayed.size(), 1u);
+  EXPECT_EQ(found.delayed[0].queue, QueueId{2});
+  const auto record = store_->reader()->get(JobId{4}, false);
+  ASSERT_TRUE(record.ok() && *record);
+  EXPECT_EQ((*record)->spec.queue, "new");
+
+  Batch back;  // and to where it came from, in one batch by way of another queue
+  back.moved = {{JobId{2}, SpecId{1}, true}, {JobId{2}, SpecId{2}}, {JobId{2}, SpecId{1}}};
+  back.backlog_removed = {fifo_key(2, 2)};
+  back.backlog_added = {fifo_key(2, 1)};
+  commit(back);
+  reopen();
+  EXPECT_EQ(claimed(1, 1), (Ids{2, 3}));
+  EXPECT_TRUE(claimed(2, 1).empty());
+}
+
 TEST_P(StoreTest, ClaimStopsAtItsBytesButGivesOneJob) {
   Batch batch;
   for (std::uint64_t id = 1; id <= 4; ++id) {

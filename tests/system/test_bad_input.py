@@ -73,7 +73,7 @@ def test_a_field_that_is_not_built_is_refused_by_name(api):
 
 def test_a_call_that_is_not_built_is_refused_by_name(api):
     words = api.words
-    refused(lambda: api.call("Queues", "Move", words.MoveJobsRequest()), UNIMPLEMENTED, "Queues/Move")
+    refused(lambda: api.call("Pools", "Create", words.CreatePoolRequest()), UNIMPLEMENTED, "Pools/Create")
 
 
 UNKNOWN = b"\x98\x06\x01"  # field 99, which no message of the API has: 1

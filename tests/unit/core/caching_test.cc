@@ -333,6 +333,30 @@ TEST(Cache, AfterARestartWhoRunsLeadsAndTheOthersFollow) {
   EXPECT_EQ(stage.end_of(7), "SUCCEEDED from 8 (joined: job 8)");
 }
 
+// Two that an earlier daemon had let run: one comes to nothing, and the worker of the other dies in the same turn.
+TEST(Cache, AfterARestartOneThatIsToRunAgainLeads) {
+  StageSetup setup;
+  setup.pools = {{"default", false, 2}};
+  setup.snapshot.epoch = Epoch{1};
+  setup.snapshot.ids_reserved_until = 100;
+  setup.snapshot.specs = {{SpecId{1}, cached()}};
+  setup.snapshot.specs[0].spec.pool = "default";
+  setup.snapshot.specs_until = 2;
+  setup.snapshot.queues = {{QueueId{1}, "default"}};
+  setup.snapshot.resident = {stored(7, 'a'), stored(8, 'a'), stored(9, 'a')};
+  setup.live.jobs = {stored(7, 'a'), stored(8, 'a')};
+  setup.live.specs = setup.snapshot.specs;
+  CacheStage stage(std::move(setup));
+  const Fence first{JobId{7}, Epoch{1}, 1};
+  const Fence second{JobId{8}, Epoch{1}, 1};
+  (void)stage.turn({stage.adopt(1, first), stage.adopt(2, second)});
+  EXPECT_THAT(stage.scheduler->awaits(JobId{9}), HasSubstr("waits for job 7"));
+  (void)stage.turn({stage.slot_ended(2, 8),
+                    event::Done{SlotId{1}, first, event::DoneStatus::kFailed, true, stage.now.at, stage.now.at, "no"}});
+  EXPECT_THAT(stage.scheduler->awaits(JobId{9}), HasSubstr("waits for job 8"));
+  stage.scheduler->audit();
+}
+
 TEST(Cache, ManyFollowersAreAnsweredAFewATurn) {
   CacheStage stage;
   const auto count = static_cast<std::uint32_t>(limits::kCacheAnswersMax) + 10;

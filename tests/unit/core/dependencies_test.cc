@@ -228,6 +228,27 @@ TEST(Dependencies, ATimeAndADependencyHoldBoth) {
   EXPECT_EQ(bench.scheduler->lanes().front().blocked, 0u);
 }
 
+// In whatever order they are let go.
+TEST(Dependencies, JobsComeAmongThoseThatWaitInTheOrderOfTheirSubmit) {
+  Bench bench({.pools = {{"default", false, 1}}});
+  event::PutQueue pause{99, "default", std::nullopt, true};
+  bench.turn({pause});
+  constexpr std::uint64_t kBlocked = 40;
+  for (std::uint64_t i = 0; i < kBlocked; ++i) {
+    bench.turn({bench.submit(Stage::work(), 2), bench.after({Bench::on_event("event " + std::to_string(i))})});
+  }
+  for (std::uint64_t i = 0; i < kBlocked; ++i) {  // 7 and 40 have no divisor in common: each once
+    bench.turn({bench.put("event " + std::to_string(i * 7 % kBlocked))});
+    bench.scheduler->audit();
+  }
+  pause.paused = false;
+  bench.turn({pause});
+  for (std::uint64_t job = 1; job <= 3 * kBlocked; ++job) {
+    ASSERT_TRUE(bench.scheduler->live(JobId{job})->slot.is_set()) << job;
+    bench.turn({bench.done(job)});
+  }
+}
+
 TEST(Dependencies, AnEventStaysSetUntilItIsCleared) {
   Bench bench;
   bench.turn({bench.put("go")});

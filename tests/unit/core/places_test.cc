@@ -7,7 +7,7 @@ namespace {
 
 // "3", "~3" when it is estimated, "-" when the job does not wait.
 std::string place(const Stage& stage, std::uint64_t job, const JobSpec& spec = Stage::work()) {
-  const QueuePlace place = stage.scheduler->place_of(JobId{job}, spec, stage.scheduler->pool_named("default"));
+  const QueuePlace place = stage.scheduler->place_of(JobId{job}, spec, stage.scheduler->pool_named("default"), {});
   if (place.position == 0) return "-";
   return (place.is_estimated ? "~" : "") + std::to_string(place.position);
 }
@@ -73,7 +73,7 @@ TEST(Place, InTheBacklogIsEstimatedBehindWhatIsResident) {
     const bool is_lifo = std::string(queue) == "stack";
     const auto nth = [&](std::uint64_t place) { return is_lifo ? kJobs + 1 - place : place; };
     EXPECT_EQ(place(stage, nth(1), spec), "1");
-    const QueuePlace far = stage.scheduler->place_of(JobId{nth(500)}, spec, PoolId{1});
+    const QueuePlace far = stage.scheduler->place_of(JobId{nth(500)}, spec, PoolId{1}, {});
     EXPECT_TRUE(far.is_estimated);
     EXPECT_NEAR(static_cast<double>(far.position), 500, 5) << queue;
     EXPECT_EQ(place(stage, nth(kJobs), spec), "~1000");

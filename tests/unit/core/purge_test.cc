@@ -66,6 +66,22 @@ TEST(Purge, CancelsWhatWaitsForItsNextAttempt) {
   EXPECT_EQ(stage.ending(1)->state, JobState::kCancelled);
 }
 
+TEST(Purge, BlockedJobsGoInBoundedStepsToo) {
+  Stage stage;
+  const auto count = static_cast<std::uint32_t>(3 * limits::kPurgeStepJobs + 7);
+  for (std::uint32_t left = count; left > 0;) {
+    const std::uint32_t some = std::min(left, 4000U);
+    Event submit = stage.submit(Stage::work(), some);
+    std::get<event::Submit>(submit).dependencies = {{{{}, "go", DependencyCondition::kEnded}, std::nullopt}};
+    stage.turn({submit});
+    left -= some;
+  }
+  stage.turn({purge(100)});
+  EXPECT_THAT(stage.pass(seconds(1)), Contains("purged 100: " + std::to_string(count)));
+  for (const Effects& turn : stage.history) EXPECT_LE(turn.rows.outcomes.size(), limits::kPurgeStepJobs);
+  stage.scheduler->audit();
+}
+
 TEST(Purge, NothingComesInOrOutMeanwhile) {
   Stage stage;
   stage.turn({event::PutQueue{99, "default", {}, true}});

@@ -29,7 +29,11 @@ QueueOptions everything() {
                        .heartbeat_timeout = milliseconds(4),
                        .total_timeout = milliseconds(5),
                        .grace = milliseconds(6),
-                       .retention = milliseconds(7)}};
+                       .retention = milliseconds(7),
+                       .retry_only = {"Flaky", "exit:75"},
+                       .retry_except = {"TIMEOUT"},
+                       .retry_memory_factor = 1.5,
+                       .retry_memory_bytes_max = std::uint64_t{1} << 33}};
 }
 
 TEST(QueueOptions, AreReadAsTheyWereWritten) {
@@ -66,6 +70,18 @@ TEST(QueueOptions, AChangeTakesTheNamedFieldsAndNoOther) {
   EXPECT_EQ(options.defaults.run_timeout, Duration(0));
   EXPECT_EQ(options.concurrency_max, 0u);
   EXPECT_EQ(options.weight, 1u);
+}
+
+TEST(QueueOptions, OnesOfTheVersionBeforeAreRead) {
+  QueueOptions options;
+  options.weight = 3;
+  options.defaults.max_attempts = 4;
+  std::string encoded = encode_queue_options(options);
+  encoded[0] = 1;                      // the version; it ended with the retention
+  encoded.resize(encoded.size() - 4);  // two empty lists, no factor, no limit
+  const auto read = decode_queue_options(encoded);
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(*read, options);
 }
 
 TEST(QueueOptions, EveryFieldCanBeChanged) {

@@ -67,6 +67,23 @@ TEST(Room, WhoWaitsComesInWhenThereIsRoomInTurn) {
   stage.scheduler->audit();
 }
 
+// What was sent first has the first numbers, though its key is looked up a second time.
+TEST(Room, OneWithAKeyKeepsItsPlaceInLine) {
+  Stage stage;
+  stage.turn({bounded(100, 1), stage.submit(Stage::in_queue("q"), 1)});
+  Event keyed = waiting(stage, 1);
+  std::get<event::Submit>(keyed).keys = {{"k", 7}};
+  std::get<event::Submit>(keyed).key_is_of_batch = true;
+  stage.turn({keyed});
+  stage.turn({event::KeysFound{KeyAnswer(1)}});  // nobody has used it, and there is no room
+  stage.turn({waiting(stage, 1)});
+  EXPECT_THAT(stage.turn({stage.done(1)}), Contains("key? k"));
+  EXPECT_THAT(stage.turn({stage.submit(Stage::in_queue("q"), 1)}), ElementsAre(HasSubstr("others wait for room")));
+  EXPECT_THAT(stage.turn({event::KeysFound{KeyAnswer(1)}}), Contains("accepted 2: 2 x1"));
+  EXPECT_THAT(stage.turn({stage.done(2)}), Contains("accepted 3: 3 x1"));
+  stage.scheduler->audit();
+}
+
 TEST(Room, ARaisedBoundLetsThemInAndDrainingRefusesThem) {
   Stage stage;
   stage.turn({bounded(100, 2), stage.submit(Stage::in_queue("q"), 2)});

@@ -119,7 +119,7 @@ TEST(Schedules, ACronLineFiresByTheWallClock) {
 TEST(Schedules, ALineThatNeverFiresIsRefused) {
   ScheduleStage stage;
   EXPECT_THAT(stage.turn({stage.put(by_cron("0 0 30 2 *"))}), ElementsAre(HasSubstr("never fires")));
-  EXPECT_THAT(stage.scheduler->schedules(), IsEmpty());
+  EXPECT_THAT(stage.scheduler->schedules(0), IsEmpty());
 }
 
 TEST(Schedules, AnUnknownTaskOrQueueIsRefused) {

@@ -131,6 +131,36 @@ TEST(Semaphores, OneThatJobsNeedIsNotRemoved) {
   EXPECT_THAT(stage.turn({stage.submit(needing({{"gpu", 1}}))}), ElementsAre(HasSubstr("no semaphore \"gpu\"")));
 }
 
+TEST(Semaphores, OneThatAScheduleNeedsIsNotRemoved) {
+  Stage stage(with_slots(1));
+  ScheduleRow row;
+  row.name = "nightly";
+  row.every = std::chrono::hours(24);
+  stage.turn({set(stage, "gpu", 1),
+              event::PutSchedule{++stage.token, {1000}, row, needing({{"gpu", 1}}), std::make_shared<const Zone>()}});
+  EXPECT_THAT(stage.turn({drop(stage, "gpu")}),
+              ElementsAre(AllOf(HasSubstr("schedule \"nightly\" need it"), HasSubstr("fut schedule rm nightly"))));
+  stage.turn({event::ChangeSchedule{++stage.token, {1000}, "nightly", event::ChangeSchedule::What::kDelete}});
+  stage.turn({drop(stage, "gpu")});
+  EXPECT_THAT(stage.scheduler->semaphores(), IsEmpty());
+}
+
+// Who has waited longer goes first, though the options of the queue change meanwhile.
+TEST(Semaphores, AChangeOfTheQueueLeavesThoseWhoWaitInTheirOrder) {
+  Stage stage(with_slots(4));
+  stage.turn({set(stage, "gpu", 1), set(stage, "other", 1)});
+  EXPECT_THAT(turn(stage, {stage.submit(needing({{"gpu", 1}}), 3), stage.submit(needing({{"gpu", 1}, {"other", 1}}))}),
+              ElementsAre(1));
+  EXPECT_THAT(turn(stage, {stage.done(1)}), ElementsAre(2));  // the third goes to the back
+  event::PutQueue put{++stage.token, "default"};
+  put.options = QueueOptions{.concurrency_max = 10};
+  put.changed_options = {QueueField::kConcurrencyMax};
+  EXPECT_THAT(turn(stage, {put}), IsEmpty());
+  stage.scheduler->audit();
+  EXPECT_THAT(turn(stage, {stage.done(2)}), ElementsAre(4));
+  EXPECT_THAT(turn(stage, {stage.done(4)}), ElementsAre(3));
+}
+
 TEST(Semaphores, OneThatJobsOnDiskMayNeedIsNotRemoved) {
   StageSetup setup = with_slots(1);
   setup.snapshot.epoch = Epoch{1};

@@ -66,6 +66,15 @@ Lines told(const Effects& effects) {
   for (const auto& e : effects.queues_purged) {
     lines.push_back("purged " + number(e.token) + ": " + number(e.cancelled));
   }
+  for (const effect::Moved& e : effects.moved) {
+    std::string text = "moved " + number(e.token) + ":";
+    constexpr const char* kWords[] = {"moved", "already there", "running", "ended", "not found"};
+    for (const auto& [id, what] : e.jobs) {
+      text += " " + number(id.value) + " " + kWords[static_cast<std::size_t>(what)] +
+              (id == e.jobs.back().first ? "" : ",");
+    }
+    lines.push_back(text);
+  }
   for (const auto& e : effects.queues_deleted) lines.push_back("deleted " + number(e.token));
   for (const auto& e : effects.offers_after_commit) lines.push_back("committed offer " + at_slot(e.slot, e.fence));
   for (const auto& e : effects.registered) lines.push_back("registered " + number(e.token) + ": " + number(e.id.value));
@@ -111,6 +120,9 @@ Lines told(const Batch& rows) {
   for (const StartRow& row : rows.starts) lines.push_back("start " + name_of(row.fence));
   for (const CancelRow& row : rows.cancels_added) {
     lines.push_back("cancel + " + number(row.job.value) + (row.reason.empty() ? "" : ": " + row.reason));
+  }
+  for (const MovedRow& row : rows.moved) {
+    lines.push_back("moved " + number(row.job.value) + " spec " + number(row.spec.value) + (row.opens ? " opens" : ""));
   }
   for (const JobId job : rows.cancels_removed) lines.push_back("cancel - " + number(job.value));
   for (const BacklogKey& row : rows.backlog_added) lines.push_back("backlog + " + number(job_of(row.key).value));

@@ -12,7 +12,6 @@ namespace {
 
 constexpr auto kInvalid = ErrorCode::kInvalidArgument;
 constexpr auto kTooMuch = ErrorCode::kResourceExhausted;
-constexpr auto kUnbuilt = ErrorCode::kUnimplemented;
 const double kNan = std::numeric_limits<double>::quiet_NaN();
 const double kInfinite = std::numeric_limits<double>::infinity();
 
@@ -29,12 +28,17 @@ api::QueueOptions everything() {
   asked.add_pools("gpu");
   asked.add_pools("");
   asked.set_fair(true);
+  asked.set_ageing_ms(10'000);
   api::Retries& retries = *asked.mutable_default_retries();
   retries.set_max_attempts(3);
   retries.set_backoff_ms(100);
   retries.set_factor(1.5);
   retries.set_backoff_ms_max(1000);
   retries.set_jitter(0.25);
+  retries.add_only_classes("Flaky");
+  retries.add_except_classes("exit:75");
+  retries.set_memory_factor(2);
+  retries.set_memory_bytes_max(1 << 30);
   api::Timeouts& timeouts = *asked.mutable_default_timeouts();
   timeouts.set_queue_ms(1);
   timeouts.set_soft_ms(2);
@@ -102,7 +106,8 @@ TEST(ConvertQueue, WhatIsWrongIsRefusedByName) {
          o.add_pools("a");
        }},
       {"options.weight", kTooMuch, [](auto& o) { o.set_weight(1001); }},
-      {"options.ageing_ms", kUnbuilt, [](auto& o) { o.set_ageing_ms(1); }},
+      {"options.ageing_ms", kInvalid, [](auto& o) { o.set_ageing_ms(-1); }},
+      {"options.ageing_ms", kTooMuch, [](auto& o) { o.set_ageing_ms(INT64_MAX); }},
       {"options.default_retries.max_attempts", kTooMuch,
        [](auto& o) { o.mutable_default_retries()->set_max_attempts(1001); }},
       {"options.default_retries.factor", kInvalid, [](auto& o) { o.mutable_default_retries()->set_factor(0.5); }},
@@ -110,8 +115,16 @@ TEST(ConvertQueue, WhatIsWrongIsRefusedByName) {
       {"options.default_retries.jitter", kInvalid, [](auto& o) { o.mutable_default_retries()->set_jitter(kNan); }},
       {"options.default_retries.backoff_ms", kInvalid,
        [](auto& o) { o.mutable_default_retries()->set_backoff_ms(-1); }},
-      {"options.default_retries.only_classes", kUnbuilt,
-       [](auto& o) { o.mutable_default_retries()->add_only_classes("E"); }},
+      {"options.default_retries.only_classes[0]", kInvalid,
+       [](auto& o) { o.mutable_default_retries()->add_only_classes(""); }},
+      {"options.default_retries.except_classes", kTooMuch,
+       [](auto& o) {
+         for (int i = 0; i < 33; ++i) o.mutable_default_retries()->add_except_classes("E");
+       }},
+      {"options.default_retries.memory_factor", kInvalid,
+       [](auto& o) { o.mutable_default_retries()->set_memory_factor(2); }},
+      {"options.default_retries.memory_bytes_max", kInvalid,
+       [](auto& o) { o.mutable_default_retries()->set_memory_bytes_max(5); }},
       {"options.default_timeouts.run_ms", kInvalid, [](auto& o) { o.mutable_default_timeouts()->set_run_ms(-1); }},
       {"options.default_timeouts.soft_ms", kInvalid,
        [](auto& o) {

@@ -176,6 +176,24 @@ struct CancelOptions {
   bool wait = false;  // return when they have ended
 };
 
+enum class MoveDisposition { kUnknown, kAlreadyThere, kRunning, kAlreadyEnded, kNotFound };
+
+struct MoveEntry {
+  std::uint64_t id = 0;
+  MoveDisposition disposition = MoveDisposition::kUnknown;
+};
+
+// What became of jobs that were to go to another queue.
+struct MoveReport {
+  std::uint64_t moved = 0;
+  std::uint64_t already_there = 0;
+  std::uint64_t running = 0;  // have begun, and stay where they are
+  std::uint64_t already_ended = 0;
+  std::uint64_t not_found = 0;
+  std::vector<MoveEntry> left;  // those that were named and not moved, at most 10,000
+  std::string refused;          // not empty: only so far, and why
+};
+
 struct RetryEntry {
   std::uint64_t id = 0;
   std::uint64_t new_id = 0;  // 0 = refused

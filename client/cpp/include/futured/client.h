@@ -283,6 +283,10 @@ class Client {
   QueueInfo drain_queue(const std::string& name) const;  // refuses new jobs, until it is resumed
   // Cancels what is queued, and says how many that were. When the daemon ends meanwhile, the rest is still queued.
   std::uint64_t purge_queue(const std::string& name) const;
+  // To another queue, as far as they have not begun. Refused when it has no room for them; a later part of many may be,
+  // and MoveReport::refused says so.
+  MoveReport move_jobs(std::span<const std::uint64_t> ids, const std::string& to) const;
+  MoveReport move_queue(const std::string& from, const std::string& to) const;  // all that it has
   void delete_queue(const std::string& name) const;  // kFailedPrecondition while it has unfinished jobs
   QueueInfo pause_queue(const std::string& name) const;
   QueueInfo resume_queue(const std::string& name) const;
