@@ -35,6 +35,8 @@ constexpr Name kNames[] = {
     {"spec.timeouts.grace_ms", "--grace"},
     {"spec.retention_ms", "--retention"},
     {"spec.needs", "--needs"},
+    {"spec.needs.semaphore", "--needs"},
+    {"spec.needs.permits", "--needs"},
     {"spec.cache.ttl_ms", "--cache-ttl"},
     {"spec.cache.key", "--cache-key"},
     {"spec.cache.ignored_parts", "--cache-ignore"},

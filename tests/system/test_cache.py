@@ -311,7 +311,7 @@ def test_show_tells_the_policy_and_what_came_of_it(daemon, work):
     rows = shown_rows(daemon, first)
     assert rows["cache"] == "miss: it ran itself", rows
     assert rows["caching"] == "key nightly, ttl 12 h, failures, too", rows
-    told = daemon.fut_json("show", first)[0]["options"]
+    told = daemon.fut_json("show", first)[0]["spec"]
     assert told["cache"] is True and told["caching"]["key"] == "nightly" and told["caching"]["ttl_ms"] == 43_200_000, told
     second = submit(daemon, work.command(), *flags)
     ended(daemon, second)

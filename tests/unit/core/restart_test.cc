@@ -346,7 +346,9 @@ std::vector<std::uint64_t> specs_in(const Effects& effects) {
 
 // Retention removes a row that no job names: of what came from the store nobody knows for how long it is there.
 TEST(Restart, OptionsOfAnEarlierDaemonAreHandedInAgainWithTheNextJobThatNamesThem) {
-  Stage stage(left(Stage::work(), {stored(1)}));
+  JobSpec settled = Stage::work();
+  settled.pool = "default";
+  Stage stage(left(settled, {stored(1)}));
   stage.turn();
   EXPECT_THAT(specs_in(stage.history.back()), IsEmpty());
   stage.turn({stage.done(1)});
