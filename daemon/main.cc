@@ -152,7 +152,7 @@ void add_spares(const ops::Config& config, Loop::Parts& parts, std::uint32_t nex
 }
 
 Loop::Parts parts_of(const ops::Config& config, const Options& options, std::unique_ptr<Store> store,
-                     SegmentTable& segments) {
+                     SegmentTable& segments, std::optional<SpoolSweep>& sweep) {
   Loop::Parts parts;
   parts.store = std::move(store);
   parts.setup.seed = static_cast<std::uint64_t>(wall_now().us);
@@ -162,9 +162,11 @@ Loop::Parts parts_of(const ops::Config& config, const Options& options, std::uni
                      .jobs_max = config.retention.jobs_max,
                      .bytes_max = config.retention.bytes_max};
   parts.setup.cache = {.bytes_max = config.cache.bytes_max, .entries_max = config.cache.entries_max};
-  parts.trimmed = [&segments](const std::vector<JobId>& jobs) {
+  parts.trimmed = [&segments, &sweep](const std::vector<JobId>& jobs) {
     for (const JobId job : jobs) segments.forget_result(job);
+    if (sweep) sweep->jobs_removed();
   };
+  parts.spool = [&sweep] { return sweep ? sweep->figures() : SpoolFigures{}; };
   std::uint32_t next_slot = 1;
   for (const ops::PoolSection& pool : config.pools) {
     const std::uint32_t workers = ops::workers_max(pool);
@@ -309,9 +311,11 @@ Status run(const ops::Config& config, const Options& options) {
   auto reader = (*store)->reader();
   auto courier_reader = (*store)->reader();
   auto keeper = (*store)->keeper();
+  auto sweep_reader = (*store)->reader();
   SegmentTable segments;
   std::unique_ptr<callback::Courier> courier;
-  Loop::Parts parts = parts_of(config, options, std::move(*store), segments);
+  std::optional<SpoolSweep> sweep;  // once there are threads
+  Loop::Parts parts = parts_of(config, options, std::move(*store), segments, sweep);
   parts.deliver = [&courier](std::vector<effect::Deliver> deliveries) { courier->deliver(std::move(deliveries)); };
   ReaderThread* asked = nullptr;  // once there is one
   parts.ask_reader = [&asked](std::function<void(StoreReader&)> question) {
@@ -344,6 +348,8 @@ Status run(const ops::Config& config, const Options& options) {
   ReaderThread readers(std::move(reader), limits::kQuestionsMax);
   asked = &readers;
   KeeperThread keepers(std::move(keeper), limits::kQuestionsMax);
+  sweep.emplace(SpoolSweep::Setup{config.state + "/output", std::move(sweep_reader),
+                                  [](const std::string& line) { ops::log_warning(line); }});
   Status outcome;
   std::thread turns([&] {
     outcome = loop.run();
@@ -351,7 +357,7 @@ Status run(const ops::Config& config, const Options& options) {
   });
   rpc::ServerSetup setup = server_setup(config, loop);
   setup.callback_tls = std::move(*tls);
-  setup.other_gauges = {courier->gauge(), stop_signal.gauge()};
+  setup.other_gauges = {courier->gauge(), stop_signal.gauge(), sweep->gauge()};
   auto server = rpc::Server::start(std::move(setup), loop, readers, keepers, segments);
   std::optional<IdleWatch> idle;  // until the loop has ended, for that may still be looking for it
   if (server.ok()) {
@@ -367,6 +373,7 @@ Status run(const ops::Config& config, const Options& options) {
   const bool ends_spawner = !server.ok() || idle->is_over();
   loop.stop(ends_spawner ? Loop::Spawner::kStopIfIdle : Loop::Spawner::kLeave);
   turns.join();
+  sweep.reset();  // it reads the store, which goes with the loop
   segments.leave_to_vault();
   courier->stop();
   if (!server.ok()) return server.error();

@@ -11,7 +11,14 @@ namespace {
 
 struct Options {
   std::string task;
+  std::string key;
+  std::uint64_t job = 0;
+  bool commands = false;
 };
+
+std::string key_text(const client::CacheEntryInfo& entry) {
+  return entry.given_key.empty() ? entry.key.substr(0, 12) : cut_to(entry.given_key, 40);
+}
 
 Json json_of(const client::CacheEntryInfo& entry) {
   return {{"task", entry.task},
@@ -21,7 +28,8 @@ Json json_of(const client::CacheEntryInfo& entry) {
           {"bytes", entry.bytes},
           {"hits", entry.hits},
           {"created_us", entry.created_us},
-          {"expires_us", entry.expires_us}};
+          {"expires_us", entry.expires_us},
+          {"given_key", entry.given_key}};
 }
 
 void print_entries(const std::vector<client::CacheEntryInfo>& entries, bool json) {
@@ -33,7 +41,7 @@ void print_entries(const std::vector<client::CacheEntryInfo>& entries, bool json
     }
     const auto or_dash = [](const std::string& text) { return text.empty() ? std::string("-") : text; };
     table.add({std::to_string(entry.job_id), entry.task.empty() ? "(command)" : entry.task, or_dash(entry.task_version),
-               entry.key.substr(0, 12), bytes_text(static_cast<std::int64_t>(entry.bytes)), std::to_string(entry.hits),
+               key_text(entry), bytes_text(static_cast<std::int64_t>(entry.bytes)), std::to_string(entry.hits),
                time_text(entry.created_us), or_dash(time_text(entry.expires_us))});
   }
   if (!json) table.print();
@@ -49,7 +57,9 @@ void add_cache_ls(CLI::App& cache, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& list = *cache.add_subcommand("ls", "List what is kept, newest first");
   add_task_option(list, *options, "Of this task only");
-  list.footer("Examples:\n  fut cache ls\n  fut cache ls --task sum --json | jq .hits\n");
+  list.footer(
+      "KEY is that of --cache-key, or the first digits of the hash of the arguments.\n\n"
+      "Examples:\n  fut cache ls\n  fut cache ls --task sum --json | jq .hits\n");
   list.callback([&globals, options] {
     globals.action = [&globals, options] {
       require_utf8("--task", options->task);
@@ -62,7 +72,8 @@ void add_cache_ls(CLI::App& cache, Globals& globals) {
 void add_cache_stats(CLI::App& cache, Globals& globals) {
   CLI::App& stats = *cache.add_subcommand("stats", "Tell how much is kept, and how often it was of use");
   stats.footer(
-      "Counts are since the daemon's start.\n\nExamples:\n  fut cache stats\n  fut cache stats --json | jq .hits\n");
+      "Entries and bytes are yours; for root and the daemon's own user, everybody's. The other counts are of all jobs of\n"
+      "the daemon since its start.\n\nExamples:\n  fut cache stats\n  fut cache stats --json | jq .hits\n");
   stats.callback([&globals] {
     globals.action = [&globals] {
       const client::CacheStatsInfo told = connect(globals).cache_stats();
@@ -89,17 +100,35 @@ void add_cache_clear(CLI::App& cache, Globals& globals) {
   const auto options = std::make_shared<Options>();
   CLI::App& clear = *cache.add_subcommand("clear", "Forget what is kept, and what is being computed");
   add_task_option(clear, *options, "Of this task only");
-  clear.footer("Examples:\n  fut cache clear --task sum\n  fut cache clear\n");
+  CLI::Option* const commands = clear.add_flag("--commands", options->commands, "Of command lines only");
+  commands->excludes(clear.get_option("--task"));
+  clear.add_option("--key", options->key, "What was kept under this --cache-key")->check([](const std::string& word) {
+    return word.empty() ? "it is empty; leave it out for all, or name one" : "";
+  });
+  clear.add_option("--job", options->job, "The outcome of this job, as fut cache ls names it")->check(at_least_one());
+  clear.footer(
+      "Only what all of the options are true of. What is being computed is not kept either, unless --job names what is.\n"
+      "Exits 4 when there is nothing that --key or --job name.\n\n"
+      "Examples:\n"
+      "  fut cache clear --key nightly-report\n"
+      "  fut cache clear --job 42\n"
+      "  fut cache clear --task sum\n"
+      "  fut cache clear --commands\n"
+      "  fut cache clear\n");
   clear.callback([&globals, options] {
     globals.action = [&globals, options] {
       require_utf8("--task", options->task);
-      const std::uint64_t removed = connect(globals).clear_cache(options->task);
+      require_utf8("--key", options->key);
+      const std::uint64_t removed = connect(globals).clear_cache(client::CacheSelection{
+          .task = options->task, .commands = options->commands, .key = options->key, .job_id = options->job});
       if (globals.json) {
         print_json(Json{{"removed", removed}});
       } else {
         print("removed " + std::to_string(removed) + "\n");
       }
-      return kOk;
+      const bool names_one = !options->key.empty() || options->job != 0;
+      if (names_one && removed == 0) complain("nothing of yours is kept under that: fut cache ls shows what is");
+      return names_one && removed == 0 ? kRefused : kOk;
     };
   });
 }

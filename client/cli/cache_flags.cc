@@ -16,6 +16,20 @@ bool is_number(const std::string& word) {
   return !word.empty() && std::ranges::all_of(word, [](char c) { return c >= '0' && c <= '9'; });
 }
 
+void ignore(const std::string& word, client::CacheOptions& caching) {
+  if (word.empty()) throw UsageError("--cache-ignore: name a part, such as 1, or a field, such as seed");
+  if (!is_number(word)) {
+    caching.ignored_fields.push_back(word);
+    return;
+  }
+  std::uint32_t part = 0;
+  const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), part);
+  if (problem != std::errc() || end != word.data() + word.size()) {
+    throw UsageError("--cache-ignore: " + word + " is the number of no part");
+  }
+  caching.ignored_parts.push_back(part);
+}
+
 }  // namespace
 
 void CacheFlags::add_to(CLI::App& verb) {
@@ -29,7 +43,8 @@ void CacheFlags::add_to(CLI::App& verb) {
       ->check([](const std::string& word) { return word.empty() ? "it is empty; leave it out, or name one" : ""; });
   verb.add_option(
           "--cache-ignore", ignored,
-          "What does not count: the number of a part, or a member of part 0 if that is JSON; may be given again")
+          "What does not count, such as 1,seed: the number of a part, or a member of part 0 if that is JSON; may be "
+          "given again")
       ->group(kGroup)
       ->allow_extra_args(false);
   verb.add_flag("--cache-failures", failures, "Keep and take errors of the task, too")->group(kGroup);
@@ -44,19 +59,13 @@ void CacheFlags::put_into(client::JobOptions& options) const {
   caching.key = key;
   caching.failures = failures;
   caching.explain = explain;
-  for (const std::string& word : ignored) {
-    require_utf8("--cache-ignore", word);
-    if (word.empty()) throw UsageError("--cache-ignore: name a part, such as 1, or a field, such as seed");
-    if (!is_number(word)) {
-      caching.ignored_fields.push_back(word);
-      continue;
+  for (const std::string& words : ignored) {
+    require_utf8("--cache-ignore", words);
+    for (std::size_t begin = 0; begin <= words.size();) {
+      const std::size_t end = std::min(words.find(',', begin), words.size());
+      ignore(words.substr(begin, end - begin), caching);
+      begin = end + 1;
     }
-    std::uint32_t part = 0;
-    const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), part);
-    if (problem != std::errc() || end != word.data() + word.size()) {
-      throw UsageError("--cache-ignore: " + word + " is the number of no part");
-    }
-    caching.ignored_parts.push_back(part);
   }
   options.cache = cache || !ttl.empty() || !key.empty() || !ignored.empty() || failures || explain;
 }

@@ -123,6 +123,7 @@ int call(const Options& options, const Globals& globals) {
     return whole_outcome(client, future);
   });
   if (globals.json || outcome.succeeded()) print_result(outcome, globals.json);
+  tell_cache_note(job, outcome);
   if (interrupt.interrupted()) return kInterrupted;
   if (outcome.succeeded()) return kOk;
   complain(ended_text(outcome));

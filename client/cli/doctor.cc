@@ -82,6 +82,40 @@ void check_payload_files(const client::Client& client, const client::DaemonInfo&
   }
 }
 
+// What retention removes, and whether it keeps up. An older daemon tells nothing of it.
+void check_retention(const client::Client& client, Findings& findings) {
+  const auto figures = client.stats().figures;
+  const auto figure = [&](const char* name) {
+    const auto found = figures.find(name);
+    return found == figures.end() ? std::int64_t{0} : found->second;
+  };
+  if (!figures.contains("kept_bytes_max")) return;
+  const std::int64_t kept = figure("kept_bytes");
+  const std::int64_t most = figure("kept_bytes_max");
+  findings.push_back({Health::kGood, "retention",
+                      bytes_text(kept) + " kept" + (most != 0 ? " of at most " + bytes_text(most) : "") + ", of which " +
+                          bytes_text(figure("spool_bytes")) + " are " + std::to_string(figure("spool_files")) +
+                          " long outputs; removed since the daemon's start: " +
+                          std::to_string(figure("trimmed_jobs")) + " jobs, " + bytes_text(figure("trimmed_bytes"))});
+  if (most != 0 && kept > most) {
+    findings.push_back({Health::kWarning, "retention",
+                        "over bytes_max: what has not ended, or was not told yet, is not removed; jobs may come faster "
+                        "than they go; or raise bytes_max in [retention]"});
+  }
+  if (figure("trim_failed") != 0) {
+    findings.push_back({Health::kWarning, "retention", "the last step failed, as the daemon's log says; it is tried again"});
+  }
+  if (figure("spool_failed") != 0) {
+    findings.push_back(
+        {Health::kWarning, "retention", "long outputs of removed jobs could not be removed: the daemon's log says why"});
+  }
+  const std::int64_t hits = figure("cache_hits") + figure("cache_joined");
+  findings.push_back({Health::kGood, "cache",
+                      std::to_string(figure("cache_entries")) + " outcomes, " + bytes_text(figure("cache_bytes")) +
+                          " of at most " + bytes_text(figure("cache_bytes_max")) + "; of use " + std::to_string(hits) +
+                          " times, of none " + std::to_string(figure("cache_misses")) + " times"});
+}
+
 std::optional<client::DaemonInfo> check_daemon(const Globals& globals, Findings& findings) {
   try {
     const client::Client client = connect_only(globals);
@@ -95,6 +129,7 @@ std::optional<client::DaemonInfo> check_daemon(const Globals& globals, Findings&
     }
     findings.push_back(store_finding(client, info));
     check_payload_files(client, info, findings);
+    check_retention(client, findings);
     for (const client::PoolInfo& pool : info.pools) {
       findings.push_back({pool.problem.empty() ? Health::kGood : Health::kBad, "pool " + pool.name,
                           pool.problem.empty() ? pool.mode + ", " + std::to_string(pool.workers) + " workers, " +

@@ -35,6 +35,8 @@ constexpr Name kNames[] = {
     {"spec.timeouts.grace_ms", "--grace"},
     {"spec.retention_ms", "--retention"},
     {"spec.needs", "--needs"},
+    {"spec.needs.semaphore", "--needs"},
+    {"spec.needs.permits", "--needs"},
     {"spec.cache.ttl_ms", "--cache-ttl"},
     {"spec.cache.key", "--cache-key"},
     {"spec.cache.ignored_parts", "--cache-ignore"},
@@ -160,16 +162,35 @@ std::string flag_of(std::string_view field) {
   return path == "spec" || std::ranges::any_of(kTargetFields, begins) ? "target" : "";
 }
 
+// "--after, --after-ok" where only these of several flags were given; all of them where none was.
+std::string those_given(const std::string& flags, const std::function<bool(const std::string&)>& is_given) {
+  if (!is_given || !flags.starts_with("--")) return flags;
+  std::string given;
+  for (std::size_t begin = 0; begin < flags.size();) {
+    const std::size_t end = std::min(flags.find(", ", begin), flags.size());
+    const std::string flag = flags.substr(begin, end - begin);
+    if (is_given(flag)) given += (given.empty() ? "" : ", ") + flag;
+    begin = end + 2;
+  }
+  return given.empty() ? flags : given;
+}
+
 }  // namespace
 
-std::string with_flag_names(const std::string& message) {
+std::string with_flag_names(const std::string& whole, const std::function<bool(const std::string&)>& is_given) {
+  // What a schedule's jobs are asked with is told as of any other job.
+  constexpr std::string_view kOfSchedule = "schedule: ";
+  constexpr std::string_view kSpecOfSchedule = "schedule.spec.";
+  std::string message = whole;
+  if (message.starts_with(kOfSchedule)) message.erase(0, kOfSchedule.size());
+  if (message.starts_with(kSpecOfSchedule)) message.erase(0, std::string_view("schedule.").size());
   const std::size_t colon = message.find(": ");
   if (colon == std::string::npos) return message;
   const std::string field = message.substr(0, colon);
-  const std::string flag = flag_of(field);
+  const std::string flag = those_given(flag_of(field), is_given);
   if (flag.empty()) return message;
   std::string why = message.substr(colon + 2);
-  if (field.ends_with(".follow_up")) why = with_flag_names(why);  // it has a spec of its own
+  if (field.ends_with(".follow_up")) why = with_flag_names(why, is_given);  // it has a spec of its own
   constexpr std::string_view kBudget = "spec.crashes_max";
   if (const std::size_t at = why.find(kBudget); at != std::string::npos) why.replace(at, kBudget.size(), "--crashes");
   return flag + ": " + why;

@@ -95,6 +95,10 @@ client::Outcome whole_outcome(const client::Client& client, const client::Future
   return outcome.result_elided ? client.result(outcome.id) : outcome;
 }
 
+void tell_cache_note(const client::JobOptions& asked, const client::Outcome& outcome) {
+  if (asked.caching.explain && !outcome.cache_note.empty()) complain("job " + std::to_string(outcome.id) + ": cache " + outcome.cache_note);
+}
+
 int conclude(const client::Outcome& outcome, std::uint64_t missed_bytes) {
   if (outcome.succeeded() && !outcome.cause.message.empty()) {  // all went well but for its output
     complain("job " + std::to_string(outcome.id) + ": " + outcome.cause.message);

@@ -32,4 +32,7 @@ void read_output(const client::Client& client, std::uint64_t job, client::Output
 // Says what the command could not say itself, and returns the exit code: the command's own, as a shell would give it.
 [[nodiscard]] int conclude(const client::Outcome& outcome, std::uint64_t missed_bytes);
 
+// On standard error, if --cache-explain asked for it.
+void tell_cache_note(const client::JobOptions& asked, const client::Outcome& outcome);
+
 }  // namespace futured::cli

@@ -16,6 +16,13 @@
 namespace futured::cli {
 
 void JobFlags::add_to(CLI::App& verb) {
+  add_lasting_to(verb);
+  start.add_to(verb);
+  dependencies.add_to(verb);
+  cache.add_to(verb);
+}
+
+void JobFlags::add_lasting_to(CLI::App& verb) {
   verb.add_option("-q,--queue", queue, "Queue (default: default)")->group("Job");
   verb.add_option("--pool", pool, "Pool of workers (default: the queue's)")->group("Job");
   verb.add_option("--priority", priority, "Higher goes first, in queues of discipline priority")->group("Job");
@@ -59,14 +66,11 @@ void JobFlags::add_to(CLI::App& verb) {
       ->check(duration_over_zero("--retention", "write 1ms for next to none"));
   verb.add_flag("--at-most-once", at_most_once, "Never run twice, not even after a crash")->group("Job");
   verb.add_option("--name", name, "Shown in lists")->group("Job");
-  start.add_to(verb);
-  dependencies.add_to(verb);
   verb.add_option("--needs", needs, "Permits that it holds while it runs, such as gpu=1,license=2; may be given again")
       ->group("Job")
       ->allow_extra_args(false);
   verb.add_option("--limit-key", limit_key, "Its key, for queues with limits per key")->group("Job");
   verb.add_option("--fairness-key", fairness_key, "Its key, for queues whose keys take turns")->group("Job");
-  cache.add_to(verb);
   callbacks.add_to(verb);
 }
 

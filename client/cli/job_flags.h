@@ -46,6 +46,9 @@ struct JobFlags {
   CallbackFlags callbacks;
 
   void add_to(CLI::App& verb);
+  // Those that mean something of jobs which are made again and again: not when it starts, what it waits for, or whose
+  // outcome it may have.
+  void add_lasting_to(CLI::App& verb);
   [[nodiscard]] client::JobOptions options() const;  // throws UsageError
 
  private:

@@ -46,6 +46,15 @@ Json json_of(const client::Retries& retries) {
           {"except_classes", retries.except_classes}};
 }
 
+Json json_of(const client::CacheOptions& caching) {
+  return {{"key", caching.key},
+          {"ttl_ms", caching.ttl.count()},
+          {"ignored_parts", caching.ignored_parts},
+          {"ignored_fields", caching.ignored_fields},
+          {"failures", caching.failures},
+          {"explain", caching.explain}};
+}
+
 Json json_of(const client::Timeouts& timeouts) {
   return {{"queue_ms", timeouts.queue.count()}, {"soft_ms", timeouts.soft.count()},
           {"run_ms", timeouts.run.count()},     {"heartbeat_ms", timeouts.heartbeat.count()},
@@ -80,7 +89,10 @@ Json json_of(const client::JobOptions& options) {
   put_count(json, "output_bytes_max", options.output_bytes_max);
   if (options.parent_id != 0) json["parent_id"] = options.parent_id;
   for (const client::CompletionCallback& callback : options.callbacks) json["callbacks"].push_back(json_of(callback));
-  if (options.cache) json["cache"] = true;
+  if (options.cache) {
+    json["cache"] = true;
+    json["caching"] = json_of(options.caching);
+  }
   return json;
 }
 

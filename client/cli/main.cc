@@ -52,7 +52,15 @@ int exit_code_of(const client::Error& error) {
   return kRefused;
 }
 
-int guarded(const std::function<int()>& action) {
+// Whether the verb was told this option.
+bool is_given(const CLI::App& app, const std::string& option) {
+  const CLI::App* verb = &app;
+  while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().back();
+  const CLI::Option* const found = verb->get_option_no_throw(option);
+  return found != nullptr && found->count() > 0;
+}
+
+int guarded(const CLI::App& app, const std::function<int()>& action) {
   try {
     return action();
   } catch (const WriteError& error) {
@@ -62,7 +70,7 @@ int guarded(const std::function<int()>& action) {
     complain(error.what());
     return exit_code_of(error);
   } catch (const client::Error& error) {
-    complain(with_flag_names(error.what()));
+    complain(with_flag_names(error.what(), [&](const std::string& option) { return is_given(app, option); }));
     return exit_code_of(error);
   } catch (const UsageError& error) {
     complain(error.what());
@@ -163,14 +171,14 @@ int main(int argc, char** argv) {
   try {
     app.parse(take_words(argc, argv, globals));
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return guarded([&] { return print_help(app, error); });
+    if (error.get_exit_code() == 0) return guarded(app, [&] { return print_help(app, error); });
     complain(describe(error, app) + ": see " + understood(app) + " --help");
     return kUsage;
   } catch (const UsageError& error) {
     complain(error.what());
     return kUsage;
   }
-  return guarded(globals.action);
+  return guarded(app, globals.action);
 }
 
 }  // namespace

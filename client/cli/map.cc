@@ -219,8 +219,13 @@ std::string without(const std::string& argument, std::string why) {
 class Printer {
  public:
   Printer(const client::Client& client, Progress& progress, WaitNotices& notices, AcceptanceWatch& acceptance,
-          bool json)
-      : client_(client), progress_(progress), notices_(notices), acceptance_(acceptance), json_(json) {}
+          bool explains_cache, bool json)
+      : client_(client),
+        progress_(progress),
+        notices_(notices),
+        acceptance_(acceptance),
+        explains_(explains_cache),
+        json_(json) {}
 
   // Throws when the daemon is gone, for then the others fail as well, and WriteError.
   void take(const Call& call);
@@ -239,6 +244,7 @@ class Printer {
   Progress& progress_;
   WaitNotices& notices_;
   AcceptanceWatch& acceptance_;
+  const bool explains_;
   const bool json_;
   std::uint64_t done_ = 0;
   std::uint64_t failed_ = 0;
@@ -273,6 +279,7 @@ void Printer::finish(const Call& call, std::uint64_t id) {
   const client::Outcome outcome = whole_outcome(client_, call.future);
   progress_.clear();
   print_outcome(call, outcome, json_);
+  if (explains_ && !outcome.cache_note.empty()) complain_of(call, "cache " + outcome.cache_note);
   const std::uint64_t missed_bytes = dropped_bytes(outcome);
   if (missed_bytes != 0) complain_of(call, undelivered_text(id, missed_bytes));
   if (!outcome.succeeded()) {
@@ -303,7 +310,8 @@ int Printer::conclude() const {
   }
   if (failed_ != 0) complain("map: " + std::to_string(failed_) + of_all + "failed: see fut ls --state failed");
   if (incomplete_ != 0) complain("map: " + std::to_string(incomplete_) + of_all + "wrote more than is kept");
-  return refused_ + failed_ + incomplete_ == 0 ? kOk : kJobFailed;
+  if (refused_ != 0) return kRefused;  // as wait does of jobs that there are not
+  return failed_ + incomplete_ == 0 ? kOk : kJobFailed;
 }
 
 // What the action of Ctrl-C uses must outlive it.
@@ -344,7 +352,7 @@ int map(const Options& options, const Globals& globals) {
   const bool has_private_directory = options.task.empty() && options.command.has_private_directory(client, job.pool);
   WaitNotices notices(client.address(), {}, [&](const std::string& message) { progress.tell(message); });
   AcceptanceWatch acceptance;
-  Printer printer(client, progress, notices, acceptance, globals.json);
+  Printer printer(client, progress, notices, acceptance, job.caching.explain, globals.json);
   {
     Submitter submitter(options, has_private_directory, executor, progress);
     interrupt.on_first([&] { cancel_at_interrupt(acceptance, submitter, executor); });

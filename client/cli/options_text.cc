@@ -56,6 +56,19 @@ std::string retries_text(const client::Retries& retries) {
   return text;
 }
 
+std::string caching_text(const client::CacheOptions& caching) {
+  std::string text;
+  if (!caching.key.empty()) add(text, "key " + caching.key);
+  if (caching.ttl.count() != 0) add(text, "ttl", caching.ttl);
+  std::string ignored;
+  for (const std::uint32_t part : caching.ignored_parts) ignored += " part " + std::to_string(part);
+  for (const std::string& field : caching.ignored_fields) ignored += " field " + field;
+  if (!ignored.empty()) add(text, "ignores" + ignored);
+  if (caching.failures) add(text, "failures, too");
+  if (caching.explain) add(text, "explained");
+  return text.empty() ? "by its arguments" : text;
+}
+
 std::string crashes_text(const client::JobOptions& options) {
   if (options.crashes_max == 0 || options.crashes_max == limits::kCrashesDefault) return {};
   return "quarantined after " + std::to_string(options.crashes_max) +

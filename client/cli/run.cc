@@ -47,6 +47,7 @@ int run(const Options& options, const Globals& globals) {
   cancel_at_interrupt(interrupt, client, id);
   const WaitNotices notices(client.address(), {id});
   const Followed followed = within_sight(id, [&] { return follow(client, future, globals.json); });
+  tell_cache_note(job, followed.outcome);
   if (followed.missed_bytes != 0) complain(undelivered_text(id, followed.missed_bytes));
   return interrupt.interrupted() ? kInterrupted : conclude(followed.outcome, followed.missed_bytes);
 }

@@ -67,9 +67,6 @@ client::Schedule schedule_of(const Options& options) {
   if (options.cron.empty() == options.every.empty()) {
     throw UsageError("say when it fires: --cron '0 8 * * *' or --every 5m, one of the two");
   }
-  if (!options.job.start.at.empty() || !options.job.start.in.empty()) {
-    throw UsageError("--at, --in: the schedule says when its jobs start; leave them out");
-  }
   client::Schedule schedule;
   schedule.name = options.name;
   schedule.cron = options.cron;
@@ -191,7 +188,7 @@ void add_add(CLI::App& schedule, Globals& globals) {
   verb.add_option("--jitter", options->jitter, "Fire up to so long after the time");
   verb.add_flag("--paused", options->paused, "Do not fire until it is resumed");
   verb.add_option("--call", options->task, "Call this task with the words, as fut call does, and run no command");
-  options->job.add_to(verb);
+  options->job.add_lasting_to(verb);
   options->command.add_to(verb);
   add_words(verb, "words", options->words, "Words of the command, or arguments of --call; write -- before them");
   verb.footer(

@@ -83,6 +83,14 @@ void show_options(const client::JobOptions& options) {
   line("crashes", crashes_text(options));
 }
 
+// Hit, joined or miss, and whose outcome it is; with --cache-explain also why.
+std::string cache_text(const client::JobInfo& job) {
+  if (!job.cache_note.empty()) return job.cache_note;
+  if (job.from_cache) return "from another job";
+  const bool is_miss = job.options && job.options->cache && job.attempts > 0;
+  return is_miss ? "miss: it ran itself" : "";
+}
+
 void show(const client::JobInfo& job, const std::string& why, std::span<const client::CallbackInfo> callbacks) {
   line("job", std::to_string(job.id) + (job.name.empty() ? "" : " " + job.name));
   line("state", std::string(client::to_string(job.state)));
@@ -108,7 +116,8 @@ void show(const client::JobInfo& job, const std::string& why, std::span<const cl
   if (job.alive_us != 0) line("alive", "last sign of life " + duration_text(wall_now().us - job.alive_us) + " ago");
   line("next try", time_text(job.next_attempt_us));
   line("attempts", number(job.attempts));
-  line("cache", job.cache_note.empty() && job.from_cache ? "from another job" : job.cache_note);
+  line("cache", cache_text(job));
+  if (job.options && job.options->cache) line("caching", caching_text(job.options->caching));
   line("retry of", number(job.retry_of));
   line("retried by", number(job.retried_by));
   line("parent", number(job.parent_id));

@@ -145,6 +145,9 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.caching.ttl = Milliseconds(spec.cache().ttl_ms());
   out.caching.failures = spec.cache().cache_failures();
   out.caching.explain = spec.cache().explain();
+  out.caching.key = spec.cache().key();
+  out.caching.ignored_parts.assign(spec.cache().ignored_parts().begin(), spec.cache().ignored_parts().end());
+  out.caching.ignored_fields.assign(spec.cache().ignored_fields().begin(), spec.cache().ignored_fields().end());
   out.front = spec.front();
   out.name = spec.name();
   out.fairness_key = spec.fairness_key();

@@ -1,6 +1,8 @@
 // Segments of a client that the segment socket does not reach: their bytes go through the connection.
 #include <algorithm>
 #include <chrono>
+#include <deque>
+#include <thread>
 #include <utility>
 
 #include "base/limits.h"
@@ -15,6 +17,7 @@ namespace {
 
 // A daemon that has gone away holds up a client that closes no longer than this.
 constexpr std::chrono::seconds kReleasePatience{1};
+constexpr std::chrono::milliseconds kReleasePause{10};  // before one that was refused for want of room is asked again
 
 grpc::Status send_all(grpc::ClientWriter<api::UploadRequest>& writer, api::UploadRequest& message,
                       std::span<const std::byte> bytes) {
@@ -114,15 +117,25 @@ void ClientState::release(std::uint64_t segment) {
 void ClientState::release_uploads() {
   const std::lock_guard guard(segments_mutex_);
   const auto until = std::chrono::system_clock::now() + kReleasePatience;
-  for (const std::uint64_t segment : std::exchange(uploads_, {})) {
+  // One that the daemon has no time for is no reason to leave it the others: it is asked again behind them.
+  std::deque<std::uint64_t> left(uploads_.begin(), uploads_.end());
+  uploads_.clear();
+  while (!left.empty() && std::chrono::system_clock::now() < until) {
+    const std::uint64_t segment = left.front();
+    left.pop_front();
     grpc::ClientContext context;
     context.set_deadline(until);
     api::ReleaseSegmentRequest request;
     request.set_id(segment);
     api::ReleaseSegmentResponse response;
     const grpc::Status released = remote_segments->Release(&context, request, &response);
-    // One that was dropped by somebody else is gone; a daemon that does not answer will not answer for the next.
-    if (!released.ok() && released.error_code() != grpc::StatusCode::NOT_FOUND) return;
+    const grpc::StatusCode code = released.error_code();
+    // A daemon that is not there will not be there for the next: what nobody asks for goes by itself.
+    if (code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::DEADLINE_EXCEEDED) return;
+    if (code == grpc::StatusCode::RESOURCE_EXHAUSTED || code == grpc::StatusCode::ABORTED) {
+      left.push_back(segment);
+      std::this_thread::sleep_for(kReleasePause);
+    }
   }
 }
 

@@ -14,7 +14,8 @@ CacheEntryInfo from_entry(const api::CacheEntry& entry) {
           .bytes = entry.bytes(),
           .hits = entry.hits(),
           .created_us = entry.created_us(),
-          .expires_us = entry.expires_us()};
+          .expires_us = entry.expires_us(),
+          .given_key = entry.given_key()};
 }
 
 }  // namespace
@@ -47,8 +48,15 @@ CacheStatsInfo Client::cache_stats() const {
 }
 
 std::uint64_t Client::clear_cache(const std::string& task) const {
+  return clear_cache(CacheSelection{.task = task});
+}
+
+std::uint64_t Client::clear_cache(const CacheSelection& selection) const {
   api::ClearCacheRequest request;
-  request.set_task(task);
+  request.set_task(selection.task);
+  request.set_commands(selection.commands);
+  request.set_key(selection.key);
+  request.set_job_id(selection.job_id);
   api::ClearCacheResponse response;
   state_->call([&](grpc::ClientContext& context) { return state_->cache->Clear(&context, request, &response); }, true);
   return response.removed();

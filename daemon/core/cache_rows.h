@@ -47,6 +47,7 @@ struct CacheEntryRow {
   WallTime created_at;
   WallTime expires_at;  // 0: never
   WallTime used_at;
+  std::string name = {};  // the key that the client gave; empty: the arguments are its key
 
   bool operator==(const CacheEntryRow&) const = default;
 };

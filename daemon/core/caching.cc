@@ -34,6 +34,16 @@ bool is_of_the_task(const Cause* cause) {
          cause->kind == CauseKind::kBadPayload || cause->kind == CauseKind::kResultTooLarge;
 }
 
+// Why this end tells nobody else anything.
+std::string why_no_answer(JobState state, bool is_of_the_task, const Cause* cause) {
+  if (is_of_the_task) return "it failed, and cache_failures is not set";
+  if (state == JobState::kCancelled) return "it was cancelled";
+  const std::string kind(cause != nullptr && cause->kind != CauseKind::kNone ? " (" : "");
+  const std::string told = kind.empty() ? "" : kind + std::string(to_string(cause->kind)) + ")";
+  if (state == JobState::kTimedOut) return "it ran out of time" + told;
+  return "what ended it came from outside" + told;
+}
+
 // Null, or why nobody else can be given this result.
 const char* why_not_shared(std::string_view result) {
   const auto parts = decode_parts(result);
@@ -65,6 +75,15 @@ std::shared_ptr<const CacheKey> Scheduler::cache_key_of(const event::Submit& sub
 
 void Scheduler::know_key(const Job& job, std::shared_ptr<const CacheKey> key) {
   caching_.jobs[job.id].key = std::move(key);
+}
+
+// Kept in memory alone: a job that was spilled, or outlived its daemon, has lost it.
+void Scheduler::know_remark(const Job& job, const event::Submit& submit, std::size_t item) {
+  if (item < submit.cache_remarks.size()) caching_.jobs.at(job.id).remark = submit.cache_remarks[item];
+}
+
+std::string Scheduler::with_remark(const CachedJob& cached) {
+  return cached.remark.empty() ? std::string() : "; " + cached.remark;
 }
 
 // A run of an earlier daemon that may go on computes what others are to wait for.
@@ -177,9 +196,10 @@ void Scheduler::cached_job_ended(const Job& job, End& end, Moment now, Effects& 
     if (!cached.is_cleared) caching_.leaders.erase(key);
     const bool is_failure = end.state == JobState::kFailed && is_of_the_task(end.cause.get());
     const bool is_answer = end.state == JobState::kSucceeded || (is_failure && terms.failures);
-    if (const char* const why_not = is_answer ? why_not_shared(end.result) : "it did not succeed"; why_not != nullptr) {
+    const char* const not_shared = is_answer ? why_not_shared(end.result) : nullptr;
+    if (!is_answer || not_shared != nullptr) {
       if (!cached.followers.empty()) caching_.orphans.push_back(std::move(cached.followers));
-      return std::string("not kept: ") + why_not;
+      return "not kept: " + (is_answer ? std::string(not_shared) : why_no_answer(end.state, is_failure, end.cause.get()));
     }
     const auto outcome = std::make_shared<const CachedOutcome>(CachedOutcome{
         end.state, end.cause ? std::make_shared<const Cause>(*end.cause) : nullptr, std::string(end.result)});
@@ -192,7 +212,7 @@ void Scheduler::cached_job_ended(const Job& job, End& end, Moment now, Effects& 
   const std::string note = cached.role == CacheRole::kLeads ? hand_on() : std::string();
   if (!terms.explain || cached.miss.empty()) return;
   if (!end.cause) end.cause = std::make_unique<Cause>();
-  end.cause->cache_note = "miss: " + cached.miss + (note.empty() ? "" : "; " + note);
+  end.cause->cache_note = "miss: " + cached.miss + (note.empty() ? "" : "; " + note) + with_remark(cached);
 }
 
 // Empty, or why it is not kept.
@@ -206,6 +226,7 @@ std::string Scheduler::keep_outcome(const Job& job, const CacheKey& key,
   const Duration ttl = job.spec->spec.cache.ttl;
   CacheEntryRow row{job.id, key, outcome->state, bytes, 0, now.wall, {}, now.wall};
   if (ttl.count() > 0) row.expires_at = now.wall + ttl;
+  row.name = job.spec->spec.cache.key;
   cache_.add(std::move(row), outcome);
   return {};
 }
@@ -281,11 +302,12 @@ void Scheduler::answer_followers(Moment now, Effects& effects) {
       cache_.use(answer.from, now.wall);
     }
     bytes += answer.outcome->result.size();
-    std::string note;
-    if (terms.explain) note = (answer.is_joined ? "joined: " : "hit: ") + named(answer.from);
+    // Told to whoever looks, asked for or not: that it did not run is half of what there is to know.
+    const std::string note =
+        (answer.is_joined ? "joined: " : "hit: ") + named(answer.from) + with_remark(caching_.jobs.at(job->id));
     end(*job,
         {answer.outcome->state,
-         cause_for(answer.outcome->cause.get(), answer.from, std::move(note)),
+         cause_for(answer.outcome->cause.get(), answer.from, note),
          answer.outcome->result,
          {{}, {}, now.at}},
         now, effects);
@@ -337,7 +359,7 @@ void Scheduler::on(const event::ClearCache& clear, Moment, Effects& effects) {
   cache_.clear(clear, every_user);
   for (auto& [id, cached] : caching_.jobs) {
     const CacheKey& key = *cached.key;
-    const bool is_meant = (every_user || key.owner == clear.who.uid) && (clear.every_task || key.task == clear.task);
+    const bool is_meant = !clear.entry.is_set() && clear.means(key, every_user);
     const Job* const job = jobs_.find(id);
     const bool has_begun = cached.role == CacheRole::kLeads && job->phase != Phase::kReady;
     if (!is_meant || !has_begun || cached.is_cleared) continue;

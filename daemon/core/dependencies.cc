@@ -31,11 +31,29 @@ void for_each_dependency(const event::Submit& submit, Visit visit) {
   }
 }
 
-Error unknown_parent(const std::string& field, JobId job) {
-  return {ErrorCode::kNotFound, field + ".job_id: no " + name_of(job) +
-                                    ": there never was, or it has ended and is not kept any more; [retention] in the "
-                                    "daemon's settings, or the job's own retention, says how long outcomes are kept"};
-}
+// Which of those that are waited for there are not, and in which field the first one was asked.
+struct UnknownParents {
+  std::string field;
+  std::vector<JobId> jobs;
+
+  void add(const std::string& in, JobId job) {
+    if (jobs.empty()) field = in;
+    if (std::ranges::find(jobs, job) == jobs.end()) jobs.push_back(job);
+  }
+  [[nodiscard]] Error error() const {
+    constexpr std::size_t kNamed = 10;
+    std::string names = jobs.size() == 1 ? "job " : "jobs ";
+    for (std::size_t i = 0; i < std::min(jobs.size(), kNamed); ++i) {
+      names += (i == 0 ? "" : ", ") + std::to_string(jobs[i].value);
+    }
+    if (jobs.size() > kNamed) names += " and " + std::to_string(jobs.size() - kNamed) + " more";
+    const std::string they = jobs.size() == 1 ? "it has ended and is" : "they have ended and are";
+    return {ErrorCode::kNotFound, field + ".job_id: no " + names + ": there never " +
+                                      (jobs.size() == 1 ? "was" : "were") + ", or " + they +
+                                      " not kept any more; [retention] in the daemon's settings, or a job's own "
+                                      "retention, says how long outcomes are kept"};
+  }
+};
 
 std::string broken_by(JobId parent, JobState state, DependencyCondition condition) {
   return name_of(parent) + " ended " + std::string(to_string(state)) + ", and this job runs only if that " +
@@ -61,19 +79,20 @@ void Scheduler::ask_for_parents(const event::Submit& submit, Moment now, Effects
   known.parents = std::make_shared<event::Parents>();
   auto& states = known.parents->states;
   std::vector<JobId> asked;
-  std::optional<Error> refused;
+  UnknownParents unknown;
   for_each_dependency(submit, [&](const event::AskedDependency& dependency, const auto& field) {
     const JobId job = dependency.on.job;
-    if (refused || dependency.item || !job.is_set() || states.contains(job)) return;
+    if (dependency.item || !job.is_set() || states.contains(job)) return;
     if (job.value >= next_id_) {
-      refused = unknown_parent(field(), job);
+      states[job] = JobState::kScheduled;  // as one that the store knows nothing of
+      unknown.add(field(), job);
       return;
     }
     const bool is_resident = jobs_.find(job) != nullptr;
     states[job] = is_resident ? JobState::kQueued : JobState::kScheduled;
     if (!is_resident) asked.push_back(job);
   });
-  if (refused) return effects.refused.push_back({submit.token, *refused});
+  if (!unknown.jobs.empty() && asked.empty()) return effects.refused.push_back({submit.token, unknown.error()});
   dependencies_.watch(known.parents);
   if (asked.empty()) return on(known, now, effects);
 
@@ -114,14 +133,12 @@ void Scheduler::parents_read(const BatchAnswer& answer, Moment now, Effects& eff
 }
 
 Status Scheduler::check_parents(const event::Submit& submit) {
-  Status sound;
+  UnknownParents unknown;
   for_each_dependency(submit, [&](const event::AskedDependency& dependency, const auto& field) {
-    if (!sound.ok() || dependency.item || !dependency.on.job.is_set()) return;
-    if (submit.parents->states.at(dependency.on.job) == JobState::kScheduled) {
-      sound = unknown_parent(field(), dependency.on.job);
-    }
+    if (dependency.item || !dependency.on.job.is_set()) return;
+    if (submit.parents->states.at(dependency.on.job) == JobState::kScheduled) unknown.add(field(), dependency.on.job);
   });
-  return sound;
+  return unknown.jobs.empty() ? Status() : Status(unknown.error());
 }
 
 Status Scheduler::check_dependencies(const event::Submit& submit) const {
@@ -173,6 +190,7 @@ void Scheduler::block(const event::Submit& submit, const std::vector<std::uint32
     if (!submit.cache_digests.empty()) {
       auto key = cache_key_of(submit, item, spec);
       know_key(job, key);
+      know_remark(job, submit, item);
       note_new_key(id, std::move(key));
     }
     arm_submit_timers(job, now);

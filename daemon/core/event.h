@@ -69,6 +69,7 @@ struct Submit {
   bool waits = false;                           // for room in a queue that is full, rather than be refused
   bool is_next = false;                         // it has waited, and is before all others that do
   std::vector<std::string> cache_digests = {};  // of each job's arguments (CacheKey); empty: nothing is looked up
+  std::vector<std::string> cache_remarks = {};  // on each of them, for its cache_note; empty: there is none
   std::vector<AskedDependency> dependencies;    // of each job
   // Of single jobs besides, by index; ascending. No cycle.
   std::vector<std::pair<std::uint32_t, AskedDependency>> item_dependencies;
@@ -342,12 +343,19 @@ struct DeliveriesClaimed {
   DeliveryClaimAnswer answer;
 };
 
-// Forgets kept outcomes: those of a task, or all; of who asks, or of all users if root or the daemon's own user asks.
+// Forgets kept outcomes that all of this is true of; of who asks, or of all users if root or the daemon's own user asks.
 struct ClearCache {
   Token token = 0;
   Principal who;
   bool every_task = false;
-  std::string task;
+  std::string task;         // empty: commands
+  std::string digest = {};  // as CacheKey has it; empty: any
+  JobId entry = {};         // by the job that had it; unset: any. What is computed just now is none
+
+  [[nodiscard]] bool means(const CacheKey& key, bool every_user) const {
+    return (every_user || key.owner == who.uid) && (every_task || key.task == task) &&
+           (digest.empty() || key.digest == digest);
+  }
 };
 
 // The answer to Effects::cache_reads.

@@ -119,6 +119,8 @@ struct SpecState {
   std::optional<std::uint32_t> task;  // index in its pool; commands: 0; empty: the pool does not have it now
   std::uint64_t jobs = 0;             // resident jobs that point here
   Group* group = nullptr;             // of its lane; null: not looked up yet
+  // The store keeps its row, whether a job names it or not, until it is told that it was forgotten.
+  bool is_held = false;
 
   [[nodiscard]] bool has_whole_batch() const { return std::ranges::any_of(callbacks, &CallbackTerms::whole_batch); }
 };

@@ -191,6 +191,9 @@ void Scheduler::on(const event::DeleteQueue& asked, Moment now, Effects& effects
   const auto is_its_spec = [&](const auto& entry) { return entry.second->lane->queue == *queue; };
   forget_limits(**queue);
   for (auto& [semaphore, queues] : queues_in_need_) queues.erase(asked.name);
+  for (const auto& [spec_id, spec] : specs_by_id_) {
+    if (spec->lane->queue == *queue) note_forgotten(*spec, effects);
+  }
   std::erase_if(asked_specs_, is_its_spec);
   std::erase_if(specs_, is_its_spec);
   std::erase_if(specs_by_id_, is_its_spec);

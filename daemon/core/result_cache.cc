@@ -42,6 +42,9 @@ void ResultCache::insert(CacheEntryRow row) {
   by_use_.emplace(row.used_at, row.job);
   if (row.expires_at.us != 0) by_expiry_.emplace(row.expires_at, row.job);
   figures_.bytes += row.bytes;
+  Share& share = shares_[row.key.owner];
+  ++share.entries;
+  share.bytes += row.bytes;
   const JobId job = row.job;
   entries_[job].row = std::move(row);
 }
@@ -87,6 +90,9 @@ void ResultCache::drop(std::map<JobId, Entry>::iterator entry) {
   by_use_.erase({row.used_at, row.job});
   by_expiry_.erase({row.expires_at, row.job});
   figures_.bytes -= row.bytes;
+  const auto share = shares_.find(row.key.owner);
+  share->second.bytes -= row.bytes;
+  if (--share->second.entries == 0) shares_.erase(share);
   leaving_.emplace_back(row.job);
   entries_.erase(entry);
 }
@@ -102,9 +108,8 @@ void ResultCache::clear(const event::ClearCache& asked, bool every_user) {
   Cleared cleared{asked.token, 0};
   for (auto at = entries_.begin(); at != entries_.end();) {
     const auto entry = at++;
-    const CacheKey& key = entry->second.row.key;
-    if (!every_user && key.owner != asked.who.uid) continue;
-    if (!asked.every_task && key.task != asked.task) continue;
+    if (asked.entry.is_set() && entry->first != asked.entry) continue;
+    if (!asked.means(entry->second.row.key, every_user)) continue;
     drop(entry);
     ++cleared.removed;
   }
@@ -137,9 +142,14 @@ bool ResultCache::step(WallTime now, Effects& effects) {
   return !leaving_.empty() || is_due();
 }
 
-CacheFigures ResultCache::figures() const {
+CacheFigures ResultCache::figures(std::optional<std::uint32_t> owner) const {
   CacheFigures figures = figures_;
   figures.entries = entries_.size();
+  if (owner) {
+    const auto share = shares_.find(*owner);
+    figures.entries = share != shares_.end() ? share->second.entries : 0;
+    figures.bytes = share != shares_.end() ? share->second.bytes : 0;
+  }
   return figures;
 }
 

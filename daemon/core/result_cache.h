@@ -68,7 +68,8 @@ class ResultCache {
 
   void count_miss() { ++figures_.misses; }
   void count_joined() { ++figures_.joined; }
-  [[nodiscard]] CacheFigures figures() const;
+  // With an owner: of entries and bytes only his.
+  [[nodiscard]] CacheFigures figures(std::optional<std::uint32_t> owner = {}) const;
   [[nodiscard]] const CacheBounds& bounds() const { return bounds_; }
 
   // Newest first, at most so many below `before` (0: from the newest). `owner` empty: of every user; `task` empty: any.
@@ -93,8 +94,14 @@ class ResultCache {
   void cool(Entry& entry);
   void make_room();
 
+  struct Share {
+    std::uint64_t entries = 0;
+    std::uint64_t bytes = 0;
+  };
+
   CacheBounds bounds_;
   CacheFigures figures_;
+  std::map<std::uint32_t, Share> shares_;  // by owner, of those who have any
   std::map<JobId, Entry> entries_;
   std::unordered_map<CacheKey, JobId, CacheKeyHash> by_key_;
   std::set<std::pair<WallTime, JobId>> by_use_;     // the first goes first

@@ -56,12 +56,16 @@ struct TrimQuestion {
   RetentionPolicy policy;
   WallTime now;
   std::uint32_t jobs_max = limits::kTrimJobsMax;  // looked at in this step
+  std::uint64_t spool_bytes = 0;                  // of files that workers left, which count for bytes_max, too
+  bool is_sweeping = false;                       // some of them may be of jobs that are gone: nothing goes for their size
 };
 
 struct TrimAnswer {
   std::vector<JobId> removed;       // ascending
   std::uint64_t removed_bytes = 0;  // of payloads and results in their rows
   std::uint64_t removed_files = 0;  // of payloads and results
+  std::uint64_t removed_specs = 0;
+  std::uint64_t removed_keys = 0;
   std::uint64_t trimmed_until = 0;  // of the numbers below it only those kept by name are left
   std::uint64_t kept_bytes = 0;     // what bytes_max is held against, after the step
   bool more = false;                // the step was full: there may be more to do at once

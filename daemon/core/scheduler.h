@@ -270,7 +270,10 @@ class Scheduler {
   // it.
   void know_specs(const std::vector<SpecRow>& rows);
   void resolve_task(SpecState& spec) const;
-  void forget_unused_specs();
+  void forget_unused_specs(Effects& effects);
+  // A job or schedule is about to name it, so its row must be stored.
+  void hold(SpecState& spec, Effects& effects);
+  void note_forgotten(const SpecState& spec, Effects& effects);
   [[nodiscard]] JobId take_ids(std::uint64_t count, Effects& effects);
   Job& add_job(JobId id, SpecState& spec, Lane& lane, SharedBytes payload);
   // A stored, unfinished job becomes resident and goes where it belongs: ready, delayed, or to its end.
@@ -510,6 +513,9 @@ class Scheduler {
                                                    std::string* why_not = nullptr) const;
   void note_new_key(JobId job, std::shared_ptr<const CacheKey> key) { caching_.unsaved[job] = std::move(key); }
   void know_key(const Job& job, std::shared_ptr<const CacheKey> key);
+  void know_remark(const Job& job, const event::Submit& submit, std::size_t item);
+  struct CachedJob;
+  [[nodiscard]] static std::string with_remark(const CachedJob& cached);
   void lead_if_cached(const Job& job);
   void admit(Job& job, Moment now);
   static void set_following(Job& job, bool follows);
@@ -783,6 +789,7 @@ class Scheduler {
     CacheRole role = CacheRole::kNone;
     bool is_cleared = false;      // kLeads: what it was to compute was cleared meanwhile, and is not kept
     std::string miss;             // kLeads: why it runs
+    std::string remark;           // of who asked, for the note
     std::deque<JobId> followers;  // kLeads: in this order; some may have ended or left since
   };
   // A job that follows is to end like another.

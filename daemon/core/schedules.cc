@@ -277,6 +277,7 @@ void Scheduler::make_firing(ScheduleState& schedule, WallTime firing, Moment now
   submit.spec = schedule.spec;
   submit.bytes = std::make_shared<const std::string>(row.payload);
   submit.ends = {static_cast<std::uint32_t>(row.payload.size())};
+  if (spec.ok()) hold(**spec, effects);
   const Status sound = spec.ok() ? check_submit(submit, **spec, now) : Status(spec.error());
   if (!sound.ok()) {
     effects.schedule_problems.push_back({row.name, firing, sound.error()});

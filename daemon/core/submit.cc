@@ -76,7 +76,10 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
       job.start_at = start_of(submit, now);
       job.depth = submit.lineage.depth;
       arm_submit_timers(job, now);
-      if (cache_key) know_key(job, cache_key);
+      if (cache_key) {
+        know_key(job, cache_key);
+        know_remark(job, submit, item);
+      }
       admit(job, now);
       if (lane.backlog_jobs > 0 && !lane.boundary && job.phase == Phase::kReady) lane.boundary = key;
     } else {
@@ -115,9 +118,14 @@ Status Scheduler::check_priority(const QueueRow& queue, std::int32_t priority) {
                                                 " and knows no priority; use a queue of kind priority"};
 }
 
+// The row of what is found is stored when the batch of this turn is.
 Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
+  const auto found = [&](SpecState* known) -> Result<SpecState*> {
+    hold(*known, effects);
+    return known;
+  };
   const auto asked = asked_specs_.find(spec);
-  if (asked != asked_specs_.end() && asked->second->task) return asked->second;
+  if (asked != asked_specs_.end() && asked->second->task) return found(asked->second);
 
   const auto queue = queue_by_name_.find(spec.queue);
   if (queue == queue_by_name_.end()) {
@@ -131,18 +139,29 @@ Result<SpecState*> Scheduler::intern(const JobSpec& spec, Effects& effects) {
   if (const Status fits = check_priority(queue->second->row, spec.priority); !fits.ok()) return fits.error();
   const auto pool = pool_for(*settled);
   if (!pool.ok()) return pool.error();
-  if (asked != asked_specs_.end()) return asked->second;
+  if (asked != asked_specs_.end()) return found(asked->second);
   const auto field = [](std::size_t i) { return "spec.callbacks[" + std::to_string(i) + "]"; };
   if (const Status sound = check_callbacks(spec.callbacks, field); !sound.ok()) return sound.error();
 
   settled->pool = (*pool)->row.name;
   settle_memory(spec, *settled, **pool);
   const auto same = specs_.find(*settled);
-  if (same != specs_.end()) return asked_specs_[spec] = same->second;
-  forget_unused_specs();
+  if (same != specs_.end()) return found(asked_specs_[spec] = same->second);
+  forget_unused_specs(effects);
   const SpecRow row{SpecId{next_spec_++}, *std::move(settled)};
-  effects.rows.specs.push_back(row);
-  return asked_specs_[spec] = &know_spec(row);
+  return found(asked_specs_[spec] = &know_spec(row));
+}
+
+// Retention removes a row that no job names. That of a spec which came back from the store, with one of its jobs or
+// with a schedule, may be gone before the next job that is asked with it: so it is handed in again with that job.
+void Scheduler::hold(SpecState& spec, Effects& effects) {
+  if (std::exchange(spec.is_held, true)) return;
+  std::erase_if(effects.rows.specs_forgotten, [&](const SpecForgotten& row) { return row.id == spec.id; });
+  effects.rows.specs.push_back({spec.id, spec.spec});
+}
+
+void Scheduler::note_forgotten(const SpecState& spec, Effects& effects) {
+  if (spec.is_held) effects.rows.specs_forgotten.push_back({spec.id, JobId{next_id_ - 1}});
 }
 
 Result<PoolState*> Scheduler::pool_for(const JobSpec& spec) const {
@@ -215,10 +234,13 @@ void Scheduler::resolve_task(SpecState& spec) const {
 }
 
 // Interning must not grow with the history of the daemon: specs without resident jobs are dropped once there are many.
-void Scheduler::forget_unused_specs() {
+void Scheduler::forget_unused_specs(Effects& effects) {
   constexpr std::size_t kSpecsKept = 4096;
   if (specs_by_id_.size() < 2 * kSpecsKept) return;
   const auto is_unused = [](const auto& entry) { return entry.second->jobs == 0; };
+  for (const auto& [id, spec] : specs_by_id_) {
+    if (spec->jobs == 0) note_forgotten(*spec, effects);
+  }
   std::erase_if(asked_specs_, is_unused);
   std::erase_if(specs_, is_unused);
   std::erase_if(specs_by_id_, is_unused);

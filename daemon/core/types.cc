@@ -23,6 +23,7 @@ std::size_t JobSpecHash::operator()(const JobSpec& spec) const noexcept {
   hash = mix(hash, std::hash<std::string>{}(spec.limit_key));
   hash = mix(hash, static_cast<std::size_t>(spec.cache.enabled));
   hash = mix(hash, static_cast<std::uint64_t>(spec.cache.ttl.count()));
+  hash = mix(hash, std::hash<std::string>{}(spec.cache.key));
   for (const Need& need : spec.needs) {
     hash = mix(mix(hash, std::hash<std::string>{}(need.semaphore)), need.permits);
   }

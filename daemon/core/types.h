@@ -87,6 +87,10 @@ struct CacheTerms {
   bool failures = false;  // an error of the task is kept, too
   bool explain = false;   // the outcome says hit or miss, and why
   Duration ttl{0};        // an outcome that is older is none; 0: until it is evicted
+  // What was asked to count as the same, to be told: each job's key (cache_rows.h) has it worked in.
+  std::string key = {};                           // instead of the arguments; empty: they count
+  std::vector<std::uint32_t> ignored_parts = {};  // ascending
+  std::vector<std::string> ignored_fields = {};   // ascending
 
   bool operator==(const CacheTerms&) const = default;
 };

@@ -70,7 +70,12 @@ void Loop::send_batch(Moment moment) {
     work.questions.batches = std::exchange(effects_.batch_queries, {});
     work.questions.cache_reads = std::exchange(effects_.cache_reads, {});
     if (trims) {
-      work.questions.trim = TrimQuestion{parts_.retention, wall_now()};
+      const SpoolFigures spool = parts_.spool();
+      TrimQuestion& trim = work.questions.trim.emplace();
+      trim.policy = parts_.retention;
+      trim.now = wall_now();
+      trim.spool_bytes = spool.bytes;
+      trim.is_sweeping = spool.is_sweeping || spool.is_failing;
       trim_at_ = moment.at + kTrimEvery;
     }
     deferred_ = Deferred{std::exchange(effects_.registered, {}),
@@ -138,8 +143,12 @@ void Loop::take_trimmed(const Result<TrimAnswer>& trimmed, Moment moment) {
   if (!trimmed.ok()) {
     parts_.log("retention removes nothing for a minute: " + trimmed.error().message);
     trim_at_ = moment.at + kTrimAfterFault;
+    figures_.trim_failed = true;
     return;
   }
+  figures_.trim_failed = false;
+  figures_.trimmed_specs += trimmed->removed_specs;
+  figures_.trimmed_keys += trimmed->removed_keys;
   figures_.trimmed_jobs += trimmed->removed.size();
   figures_.trimmed_bytes += trimmed->removed_bytes;
   figures_.trimmed_files += trimmed->removed_files;

@@ -22,6 +22,7 @@
 #include "daemon/loop/event_log.h"
 #include "daemon/loop/outputs.h"
 #include "daemon/loop/sinks.h"
+#include "daemon/loop/spool_sweep.h"
 #include "daemon/loop/watchers.h"
 #include "daemon/pool/local_pools.h"
 #include "daemon/store/store.h"
@@ -46,6 +47,9 @@ struct LoopFigures {
   std::uint64_t trimmed_jobs = 0;   // by retention
   std::uint64_t trimmed_bytes = 0;  // of their payloads and results
   std::uint64_t trimmed_files = 0;
+  std::uint64_t trimmed_specs = 0;
+  std::uint64_t trimmed_keys = 0;
+  bool trim_failed = false;             // the last step did
   std::uint64_t trimmed_until = 0;      // as the last step had it
   std::uint64_t kept_bytes = 0;         // likewise
   std::vector<std::int64_t> commit_us;  // the last ones, oldest overwritten first
@@ -91,6 +95,8 @@ class Loop {
     RetentionPolicy retention;
     // These jobs are not stored any more.
     std::function<void(const std::vector<JobId>&)> trimmed = [](const std::vector<JobId>&) {};
+    // What lies in the spool directory.
+    std::function<SpoolFigures()> spool = [] { return SpoolFigures{}; };
     // There is a new spawner, which knows nothing of ours.
     std::function<void()> reattached;
     // A result's segments become the table's; gives back the result with their ids in it.
@@ -170,6 +176,8 @@ class Loop {
   [[nodiscard]] const std::vector<pool::PoolConfig>& pool_configs() const { return parts_.pool_configs; }
 
   // Who writes the spool files of a slot's attempts.
+  [[nodiscard]] const RetentionPolicy& retention() const { return parts_.retention; }
+  [[nodiscard]] SpoolFigures spool() const { return parts_.spool(); }
   [[nodiscard]] SpoolUser spool_user(SlotId slot) const {
     const bool is_known = slot.value >= 1 && slot.value <= parts_.spool_users.size();
     return is_known ? parts_.spool_users[slot.value - 1] : std::nullopt;

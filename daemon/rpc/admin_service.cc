@@ -76,10 +76,26 @@ api::StatsResponse stats_of(const Loop& loop) {
   (*stats.mutable_counters())["store_failing"] = loop.store_is_failing() ? 1 : 0;
   auto& counters = *stats.mutable_counters();
   counters["trimmed_jobs"] = loop.figures().trimmed_jobs;
-  counters["trimmed_bytes"] = loop.figures().trimmed_bytes;
-  counters["trimmed_files"] = loop.figures().trimmed_files;
+  const SpoolFigures spool = loop.spool();
+  counters["trimmed_bytes"] = loop.figures().trimmed_bytes + spool.removed_bytes;
+  counters["trimmed_files"] = loop.figures().trimmed_files + spool.removed_files;
+  counters["trimmed_specs"] = loop.figures().trimmed_specs;
+  counters["trimmed_keys"] = loop.figures().trimmed_keys;
   counters["trimmed_until"] = loop.figures().trimmed_until;
+  counters["trim_failed"] = loop.figures().trim_failed ? 1 : 0;
   counters["kept_bytes"] = loop.figures().kept_bytes;
+  counters["kept_bytes_max"] = loop.retention().bytes_max;
+  counters["spool_files"] = spool.files;
+  counters["spool_bytes"] = spool.bytes;
+  counters["spool_failed"] = spool.is_failing ? 1 : 0;
+  const CacheFigures cache = scheduler.cache().figures();
+  counters["cache_entries"] = cache.entries;
+  counters["cache_bytes"] = cache.bytes;
+  counters["cache_bytes_max"] = scheduler.cache().bounds().bytes_max;
+  counters["cache_hits"] = cache.hits;
+  counters["cache_misses"] = cache.misses;
+  counters["cache_joined"] = cache.joined;
+  counters["cache_evicted"] = cache.evicted;
   return stats;
 }
 
@@ -135,12 +151,24 @@ std::string pools_text(const Loop& loop) {
   return text;
 }
 
+std::string retention_text(const Loop& loop) {
+  const LoopFigures& figures = loop.figures();
+  const SpoolFigures spool = loop.spool();
+  return "retention: looked at jobs below " + std::to_string(figures.trimmed_until) + ", removed " +
+         std::to_string(figures.trimmed_jobs) + " jobs, " + std::to_string(figures.trimmed_files) + " files, " +
+         std::to_string(figures.trimmed_specs) + " specs, " + std::to_string(figures.trimmed_keys) + " keys; keeps " +
+         std::to_string(figures.kept_bytes) + " of " + std::to_string(loop.retention().bytes_max) + " bytes" +
+         (figures.trim_failed ? ", the last step failed" : "") + "\nspool: " + std::to_string(spool.files) +
+         " files, " + std::to_string(spool.bytes) + " bytes, removed " + std::to_string(spool.removed_files) +
+         (spool.is_sweeping ? ", being gone through" : "") + (spool.is_failing ? ", the last pass failed" : "") + "\n";
+}
+
 std::string store_text(const Loop& loop) {
   const LoopFigures& figures = loop.figures();
   return "commits " + std::to_string(figures.commits) + ", row changes in them " + std::to_string(figures.commit_jobs) +
          ", p50 " + std::to_string(percentile(figures.commit_us, 50)) + " us, p99 " +
          std::to_string(percentile(figures.commit_us, 99)) + " us" +
-         (loop.store_is_failing() ? ", failing just now" : "") + "\n";
+         (loop.store_is_failing() ? ", failing just now" : "") + "\n" + retention_text(loop);
 }
 
 void add_loops(const Front& front, api::DebugResponse& out) {

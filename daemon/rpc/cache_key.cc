@@ -34,7 +34,31 @@ Result<std::string> first_part(const Part& part, const CacheArguments& arguments
                                                   "; leave them out, or send one");
 }
 
-Result<std::string> digest_of(std::string_view payload, const CacheArguments& arguments, std::size_t item) {
+// What of what is ignored is not there, in words; empty: all of it is.
+std::string ignores_nothing(const std::vector<Part>& parts, const CacheArguments& arguments) {
+  std::string missing;
+  if (!arguments.explain) return missing;  // nobody would be told
+  const auto add = [&](const std::string& what) { missing += (missing.empty() ? "" : ", ") + what; };
+  const auto is_in_first_part = [&](const std::string& field) {
+    const auto with = json_form(parts.front().bytes, {});
+    const auto without = json_form(parts.front().bytes, {field});
+    return !with.ok() || !without.ok() || *with != *without;
+  };
+  for (const std::uint32_t part : arguments.ignored_parts) {
+    if (part >= parts.size()) add("part " + std::to_string(part));
+  }
+  for (const std::string& field : arguments.ignored_fields) {
+    if (!is_in_first_part(field)) add("field \"" + field + "\"");
+  }
+  return missing.empty() ? missing : missing + " is not among the arguments: there was nothing to ignore";
+}
+
+struct Counted {
+  std::string digest;
+  std::string remark;
+};
+
+Result<Counted> digest_of(std::string_view payload, const CacheArguments& arguments, std::size_t item) {
   const auto parts = decode_parts(payload);
   if (!parts.ok()) return parts.error();
   if (parts->empty() && !arguments.ignored_fields.empty()) {
@@ -58,7 +82,7 @@ Result<std::string> digest_of(std::string_view payload, const CacheArguments& ar
     append_bytes(counted, part.content_type);
     append_bytes(counted, *bytes);
   }
-  return std::string(Digest::of(counted).raw());
+  return Counted{std::string(Digest::of(counted).raw()), ignores_nothing(*parts, arguments)};
 }
 
 }  // namespace
@@ -77,8 +101,14 @@ Result<CacheTerms> to_cache_terms(const api::JobSpec& spec) {
   if (!policy.enabled() && says_more) {
     return invalid("spec.cache.enabled", "it is not set, so the rest of the policy would do nothing; set it");
   }
-  return CacheTerms{policy.enabled(), policy.cache_failures(), policy.explain(),
-                    std::chrono::milliseconds(policy.ttl_ms())};
+  CacheTerms terms{policy.enabled(), policy.cache_failures(), policy.explain(),
+                   std::chrono::milliseconds(policy.ttl_ms())};
+  const auto arguments = to_cache_arguments(spec);
+  if (!arguments.ok()) return arguments.error();
+  terms.key = arguments->key;
+  terms.ignored_parts.assign(arguments->ignored_parts.begin(), arguments->ignored_parts.end());
+  terms.ignored_fields.assign(arguments->ignored_fields.begin(), arguments->ignored_fields.end());
+  return terms;
 }
 
 Result<CacheArguments> to_cache_arguments(const api::JobSpec& spec) {
@@ -93,7 +123,7 @@ Result<CacheArguments> to_cache_arguments(const api::JobSpec& spec) {
   if (const Status few = check_count(policy.ignored_fields_size(), "spec.cache.ignored_fields"); !few.ok()) {
     return few.error();
   }
-  CacheArguments arguments{policy.enabled(), {}, {}, policy.key()};
+  CacheArguments arguments{policy.enabled(), {}, {}, policy.key(), policy.explain()};
   arguments.ignored_parts.insert(policy.ignored_parts().begin(), policy.ignored_parts().end());
   arguments.ignored_fields.insert(policy.ignored_fields().begin(), policy.ignored_fields().end());
   if (policy.key().size() > limits::kCacheKeyBytesMax) {
@@ -121,24 +151,29 @@ Status refuse_cache(const api::JobSpec& spec, const std::string& field) {
   return invalid(field + ".cache", "only what a client submits is looked up in the cache; leave it out");
 }
 
-Result<std::vector<std::string>> to_cache_digests(const CacheArguments& arguments, const Payloads& payloads) {
-  std::vector<std::string> digests;
-  if (!arguments.enabled) return digests;
+std::string cache_digest_of_key(const std::string& key) { return std::string(Digest::of("key\n" + key).raw()); }
+
+Result<CacheDigests> to_cache_digests(const CacheArguments& arguments, const Payloads& payloads) {
+  CacheDigests all;
+  if (!arguments.enabled) return all;
   if (!arguments.key.empty()) {
-    const std::string digest(Digest::of("key\n" + arguments.key).raw());
-    digests.assign(payloads.ends.size(), digest);
-    return digests;
+    all.digests.assign(payloads.ends.size(), cache_digest_of_key(arguments.key));
+    return all;
   }
-  digests.reserve(payloads.ends.size());
+  all.digests.reserve(payloads.ends.size());
   std::uint32_t begin = 0;
   for (std::size_t i = 0; i < payloads.ends.size(); ++i) {
     const std::uint32_t end = payloads.ends[i];
-    auto digest = digest_of(std::string_view(*payloads.bytes).substr(begin, end - begin), arguments, i);
-    if (!digest.ok()) return digest.error();
-    digests.push_back(*std::move(digest));
+    auto counted = digest_of(std::string_view(*payloads.bytes).substr(begin, end - begin), arguments, i);
+    if (!counted.ok()) return counted.error();
+    all.digests.push_back(std::move(counted->digest));
+    if (!counted->remark.empty()) {
+      all.remarks.resize(payloads.ends.size());
+      all.remarks[i] = std::move(counted->remark);
+    }
     begin = end;
   }
-  return digests;
+  return all;
 }
 
 }  // namespace futured::rpc

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/limits.h"
+#include "daemon/rpc/cache_key.h"
 #include "daemon/store/digest.h"
 
 namespace futured::rpc {
@@ -20,6 +21,7 @@ void fill(const CacheEntryRow& row, api::CacheEntry& out) {
   out.set_hits(row.hits);
   out.set_created_us(row.created_at.us);
   out.set_expires_us(row.expires_at.us);
+  out.set_given_key(row.name);
 }
 
 }  // namespace
@@ -63,10 +65,13 @@ grpc::ServerUnaryReactor* CacheService::List(Context* context, const api::ListCa
 grpc::ServerUnaryReactor* CacheService::Stats(Context* context, const api::CacheStatsRequest* request,
                                               api::CacheStats* response) {
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
+  std::optional<std::uint32_t> owner;
+  const Principal who = front_.who(*context);
+  if (!front_.is_admin(who)) owner = who.uid;
   auto answer = Answer<api::CacheStats>::open(front_, context, response);
-  front_.loop.look([&front = front_, answer](const Loop& loop) {
+  front_.loop.look([&front = front_, answer, owner](const Loop& loop) {
     const ResultCache& cache = loop.scheduler().cache();
-    front.pump.post([answer, figures = cache.figures(), bytes_max = cache.bounds().bytes_max] {
+    front.pump.post([answer, figures = cache.figures(owner), bytes_max = cache.bounds().bytes_max] {
       answer->give([&](api::CacheStats& out) {
         out.set_entries(figures.entries);
         out.set_bytes(figures.bytes);
@@ -84,10 +89,19 @@ grpc::ServerUnaryReactor* CacheService::Stats(Context* context, const api::Cache
 grpc::ServerUnaryReactor* CacheService::Clear(Context* context, const api::ClearCacheRequest* request,
                                               api::ClearCacheResponse* response) {
   if (auto* const refusal = refuse_unknown(context, *request)) return refusal;
-  event::ClearCache clear{.who = front_.who(*context), .every_task = request->task().empty(), .task = request->task()};
-  if (!clear.every_task) {
+  event::ClearCache clear{.who = front_.who(*context),
+                          .every_task = request->task().empty() && !request->commands(),
+                          .task = request->task(),
+                          .entry = JobId{request->job_id()}};
+  if (!clear.task.empty()) {
+    if (request->commands()) return answer_now(context, invalid("commands", "refused beside a task; leave one out"));
     if (const Status sound = check_name(clear.task, "task"); !sound.ok()) return answer_now(context, sound);
   }
+  if (request->key().size() > limits::kCacheKeyBytesMax) {
+    return answer_now(context, too_much("key", std::to_string(request->key().size()) + " bytes are over " +
+                                                   std::to_string(limits::kCacheKeyBytesMax)));
+  }
+  if (!request->key().empty()) clear.digest = cache_digest_of_key(request->key());
   if (front_.loop.store_is_failing()) return answer_now(context, store_failing_error());
   auto answer = Answer<api::ClearCacheResponse>::open(front_, context, response);
   front_.loop.clear_cache(std::move(clear), [&front = front_, answer](std::uint64_t removed) {

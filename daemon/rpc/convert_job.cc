@@ -47,6 +47,9 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
     cache.set_ttl_ms(ms_of(spec.cache.ttl));
     cache.set_cache_failures(spec.cache.failures);
     cache.set_explain(spec.cache.explain);
+    cache.set_key(spec.cache.key);
+    cache.mutable_ignored_parts()->Assign(spec.cache.ignored_parts.begin(), spec.cache.ignored_parts.end());
+    cache.mutable_ignored_fields()->Assign(spec.cache.ignored_fields.begin(), spec.cache.ignored_fields.end());
   }
   api::Retries& retries = *out.mutable_retries();
   retries.set_max_attempts(spec.max_attempts);

@@ -65,7 +65,8 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Princ
   }
   auto digests = to_cache_digests(asked.cache, *payloads);
   if (!digests.ok()) return digests.error();
-  batch.submit.cache_digests = *std::move(digests);
+  batch.submit.cache_digests = std::move(digests->digests);
+  batch.submit.cache_remarks = std::move(digests->remarks);
   batch.submit.who = who;
   batch.submit.spec = spec;
   batch.submit.start_at = asked.start.at;

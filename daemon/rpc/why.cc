@@ -41,7 +41,7 @@ std::string wait_for(const Loop& loop, const Dependency& on) {
     case DependencyCondition::kSucceeded:
       return job + "to succeed";
     case DependencyCondition::kNotSucceeded:
-      return job + "to fail";
+      return job + "to end without success";
   }
   return job;
 }

@@ -39,6 +39,7 @@ struct Rows {
   std::string spawner_instance;
   std::uint64_t ids_reserved_until = 1;
   std::map<SpecId, JobSpec> specs;
+  std::set<SpecId> held_specs;  // that the core has not forgotten
   std::map<QueueId, QueueRow> queues;
   std::map<PoolId, PoolRow> pools;
   std::map<std::string, std::uint32_t> semaphores;
@@ -61,6 +62,7 @@ struct Rows {
   std::map<std::string, WallTime> events;
   std::set<JobId> open;             // unfinished, and neither in the backlog nor delayed
   JobId newest;                     // that ever was
+  CallbackId newest_callback;       // likewise, of those that were registered later
   std::uint64_t trimmed_until = 0;  // as SQLite would have it: no job below it is due that may go
 };
 
@@ -102,6 +104,12 @@ class MemoryReader : public StoreReader, private CallbackTables {
   Result<std::uint64_t> trimmed_until() override {
     const std::lock_guard lock(rows_->mutex);
     return rows_->trimmed_until;
+  }
+  Result<std::vector<JobId>> gone(const std::vector<JobId>& ids) override {
+    const std::lock_guard lock(rows_->mutex);
+    std::vector<JobId> gone = ids;
+    std::erase_if(gone, [this](JobId id) { return id.value >= rows_->trimmed_until || rows_->jobs.contains(id); });
+    return gone;
   }
 
  private:
@@ -165,10 +173,8 @@ bool contradicts(const Rows& rows, const Batch& batch) {
   const auto has_key = [&](const BacklogKey& key) { return rows.backlog.contains(key) && !gone.contains(key); };
   const auto has_callback = [&](const CallbackRow& row) { return rows.callbacks.contains(row.id); };
   if (std::ranges::any_of(batch.callbacks, has_callback)) return true;
-  const auto has_spec = [&](const SpecRow& row) { return rows.specs.contains(row.id); };
   const auto has_used = [&](const KeyRow& row) { return find(rows, row.key).has_value(); };
-  return std::ranges::any_of(batch.backlog_added, has_key) || std::ranges::any_of(batch.keys_added, has_used) ||
-         std::ranges::any_of(batch.specs, has_spec);
+  return std::ranges::any_of(batch.backlog_added, has_key) || std::ranges::any_of(batch.keys_added, has_used);
 }
 
 void commit_cache(Rows& rows, const Batch& batch) {
@@ -195,7 +201,11 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
   if (contradicts(rows, batch)) {
     return CommitError{CommitFault::kUnknown, {ErrorCode::kInternal, "a batch contradicts what is stored"}};
   }
-  for (const SpecRow& row : batch.specs) rows.specs.emplace(row.id, row.spec);
+  for (const SpecRow& row : batch.specs) {
+    rows.specs.emplace(row.id, row.spec);
+    rows.held_specs.insert(row.id);
+  }
+  for (const SpecForgotten& row : batch.specs_forgotten) rows.held_specs.erase(row.id);
   for (const QueueId id : batch.queues_removed) rows.queues.erase(id);
   for (const QueueRow& row : batch.queues) {
     QueueRow& queue = rows.queues[row.id];
@@ -260,7 +270,10 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
   for (const DeadlineRow& row : batch.deadlines_removed) rows.deadlines.erase({row.at, row.first});
   for (const DeadlineRow& row : batch.deadlines_added) rows.deadlines[{row.at, row.first}] = row.count;
   for (const KeyRow& row : batch.keys_added) rows.keys.insert_or_assign(row.key, row);
-  for (const CallbackRow& row : batch.callbacks) rows.callbacks.emplace(row.id, row);
+  for (const CallbackRow& row : batch.callbacks) {
+    rows.callbacks.emplace(row.id, row);
+    rows.newest_callback = row.id;
+  }
   for (const DeliveryRow& row : batch.deliveries) rows.deliveries.insert_or_assign(row.id, row);
   for (const WholeBatchRow& row : batch.whole_batches) rows.whole_batches.insert_or_assign(row.first, row);
   for (const ScheduleRow& row : batch.schedules) {
@@ -329,7 +342,7 @@ Result<Snapshot> MemoryStore::snapshot() {
   for (const auto& [job, row] : rows.cancels) {
     if (!is_terminal(rows.jobs.at(job).ending.state)) snapshot.cancels.push_back(row);
   }
-  snapshot.callbacks_until = rows.callbacks.empty() ? 1 : rows.callbacks.rbegin()->first.value / 2 + 1;
+  snapshot.callbacks_until = rows.newest_callback.value / 2 + 1;
   std::map<std::uint32_t, WallTime> lanes;
   for (const auto& [id, row] : rows.deliveries) {
     if (row.state == DeliveryState::kWaiting) snapshot.waiting_callbacks.push_back(rows.callbacks.at(id));
@@ -347,6 +360,7 @@ Result<Snapshot> MemoryStore::snapshot() {
 Status MemoryStore::begin_epoch(Epoch epoch, const std::string& spawner_instance) {
   const std::lock_guard lock(rows_->mutex);
   rows_->epoch = epoch;
+  rows_->held_specs.clear();
   rows_->spawner_instance = spawner_instance;
   return {};
 }
@@ -465,6 +479,17 @@ void remove_job(Rows& rows, JobId id) {
   });
 }
 
+// Options that no job and no schedule names, and keys whose jobs are gone. The newest options stay, so that no number is
+// given twice.
+void remove_unused(Rows& rows, TrimAnswer& answer) {
+  std::set<SpecId> used = rows.held_specs;
+  for (const auto& [id, job] : rows.jobs) used.insert(job.row.spec);
+  for (const auto& [name, schedule] : rows.schedules) used.insert(schedule.spec);
+  if (!rows.specs.empty()) used.insert(rows.specs.rbegin()->first);
+  answer.removed_specs = std::erase_if(rows.specs, [&](const auto& entry) { return !used.contains(entry.first); });
+  answer.removed_keys = std::erase_if(rows.keys, [&](const auto& entry) { return !find(rows, entry.first); });
+}
+
 // Looks at all jobs at every step, and has no size that bytes_max could be held against: this store is for tests.
 Result<TrimAnswer> MemoryStore::trim(const TrimQuestion& question) {
   Rows& rows = *rows_;
@@ -485,6 +510,7 @@ Result<TrimAnswer> MemoryStore::trim(const TrimQuestion& question) {
     remove_job(rows, id);
     rows.trimmed_until = std::max(rows.trimmed_until, id.value + 1);
   }
+  remove_unused(rows, answer);
   answer.trimmed_until = rows.trimmed_until;
   answer.more = answer.removed.size() == question.jobs_max;
   return answer;

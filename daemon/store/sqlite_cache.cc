@@ -39,7 +39,7 @@ Status CacheStatements::prepare(Database& database) {
       {&key_remove, "DELETE FROM cache_keys WHERE job = ?"},
       {&key, "SELECT owner, task, version, digest FROM cache_keys WHERE job = ?"},
       {&entry_add,
-       "INSERT INTO cache_entries SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, cause, result"
+       "INSERT INTO cache_entries SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, cause, result, ?12"
        " FROM job_state WHERE id = ?1"},
       {&entry_use, "UPDATE cache_entries SET hits = ?2, used_at = ?3 WHERE job = ?1"},
       {&entry_remove, "DELETE FROM cache_entries WHERE job = ?"},
@@ -98,6 +98,7 @@ int SqliteStore::add_cache_entry(const CacheEntryRow& row) {
   add.bind(9, row.created_at.us);
   add.bind(10, row.expires_at.us);
   add.bind(11, row.used_at.us);
+  add.bind_text(12, row.name);
   if (const int code = add.run(); code != SQLITE_OK) return code;
   std::vector<Digest> files;
   if (const int code = read_files_of_entry(row.job, files); code != SQLITE_OK) return code;
@@ -161,14 +162,14 @@ Status SqliteStore::add_cache_keys(const std::vector<StoredJob*>& jobs, const st
 
 Status SqliteStore::read_cache_entries(Snapshot& snapshot) {
   Result<Statement> entries = database_.prepare(
-      "SELECT job, owner, task, version, digest, state, bytes, hits, created_at, expires_at, used_at"
+      "SELECT job, owner, task, version, digest, state, bytes, hits, created_at, expires_at, used_at, name"
       " FROM cache_entries ORDER BY job");
   if (!entries) return entries.error().in("database " + path_);
   Execution row(*entries);
   while (row.next()) {
     snapshot.cache.push_back({JobId{row.number(0)}, read_key(row, 1), static_cast<JobState>(row.integer(5)),
                               row.number(6), row.number(7), WallTime{row.integer(8)}, WallTime{row.integer(9)},
-                              WallTime{row.integer(10)}});
+                              WallTime{row.integer(10)}, std::string(row.bytes(11))});
   }
   if (row.code() != SQLITE_OK) return fault(row.code());
   return {};

@@ -140,6 +140,8 @@ int SqliteStore::write_rows(const Batch& batch, std::uint64_t mark) {
 }
 
 int SqliteStore::write_words(const Batch& batch) {
+  // Jobs that name them come with this batch or later.
+  const std::uint64_t first_job = batch.jobs.empty() ? open_jobs_.newest() + 1 : batch.jobs.front().id.value;
   for (const SpecRow& row : batch.specs) {
     Statement& statement = writes_.spec;
     const JobSpec& spec = row.spec;
@@ -178,8 +180,12 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind(30, encode_cache_terms(spec.cache));
     statement.bind(31, spec.cache.ttl.count());
     statement.bind(32, spec.ageing.count());
+    const std::string cache_words = encode_cache_words(spec.cache);
+    statement.bind_blob(33, cache_words);
+    statement.bind(34, first_job);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
+  if (const int code = forget_specs(batch); code != SQLITE_OK) return code;
   for (const PoolRow& row : batch.pools) {
     writes_.pool.bind(1, row.id.value);
     writes_.pool.bind_text(2, row.name);
@@ -257,6 +263,10 @@ int SqliteStore::write_moved(const std::vector<MovedRow>& moved) {
     writes_.moved.bind(1, row.job.value);
     writes_.moved.bind(2, row.spec.value);
     if (const int code = writes_.moved.run(); code != SQLITE_OK) return code;
+    // It may be older than all others with these options, which are looked for from there.
+    writes_.moved_to.bind(1, row.job.value);
+    writes_.moved_to.bind(2, row.spec.value);
+    if (const int code = writes_.moved_to.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;
 }
@@ -441,7 +451,7 @@ int SqliteStore::remove_stragglers(const Batch& batch, std::uint64_t mark) {
 
 void SqliteStore::remember(const Batch& batch) {
   remember_keys(batch.keys_added);
-  for (const SpecRow& row : batch.specs) retention_.note(row.spec);
+  for (const SpecRow& row : batch.specs) retention_.note(row);
   for (const JobRow& row : batch.jobs) {
     if (is_terminal(row.ending.state)) {
       open_jobs_.note(row.id.value);
@@ -477,10 +487,16 @@ bool SqliteStore::is_checkpoint_due() const {
 void SqliteStore::checkpoint() {
   if (wal_pages_ < checkpointed_pages_) checkpointed_pages_ = 0;  // the WAL began anew
   if (!is_checkpoint_due()) return;
-  const bool too_long = wal_pages_ >= kWalLengthsMax * options_.checkpoint_pages;
+  copy_log_back(/*waits=*/wal_pages_ >= kWalLengthsMax * options_.checkpoint_pages);
+}
+
+void SqliteStore::copy_log_back(bool waits) {
+  int pages = 0;
+  int copied = 0;
   const int code = sqlite3_wal_checkpoint_v2(
-      database_.raw(), nullptr, too_long ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+      database_.raw(), nullptr, waits ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &pages, &copied);
   checkpointed_pages_ = wal_pages_;
+  if (code == SQLITE_OK && pages == copied) owes_room_ = false;
   if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return;
   // Nothing is lost: the WAL holds it all. But it cannot be recycled, and so grows.
   if (rolls_back(code)) {

@@ -3,6 +3,8 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
+
 #include "base/hash.h"
 #include "daemon/store/sqlite_store.h"
 
@@ -22,36 +24,45 @@ KeyRow read_key(const Execution& row, const KeyQuery& key) {
 
 // The filters of the full buckets, and the hashes of the one that fills.
 Status SqliteStore::read_key_filters() {
-  key_filters_.clear();
-  Result<Statement> filters = database_.prepare("SELECT bucket, filter FROM key_filters ORDER BY bucket");
+  key_buckets_.clear();
+  Result<Statement> filters = database_.prepare("SELECT bucket, filter, until FROM key_filters ORDER BY bucket");
   if (!filters) return filters.error();
   Execution filter(*filters);
   while (filter.next()) {
     std::optional<KeyFilter> read = KeyFilter::of(filter.bytes(1));
-    if (!read || filter.number(0) != key_filters_.size() + 1) {
+    if (!read) {
       return Error{ErrorCode::kDataLoss, "the filter of key bucket " + std::to_string(filter.number(0)) +
                                              " is damaged; restore the database from a backup"};
     }
-    key_filters_.push_back(*std::move(read));
+    key_buckets_[filter.number(0)] = {*std::move(read), filter.number(2)};
   }
   if (filter.code() != SQLITE_OK) return database_.error(filter.code());
 
-  KeyFilter& filling = key_filters_.emplace_back();
-  Result<Statement> hashes = database_.prepare("SELECT hash FROM keys WHERE bucket = ?");
+  const Result<std::int64_t> newest = database_.number("SELECT coalesce(max(bucket), 1) FROM keys");
+  if (!newest) return newest.error();
+  const std::uint64_t behind = key_buckets_.empty() ? 1 : key_buckets_.rbegin()->first + 1;
+  const std::uint64_t fills = std::max(behind, static_cast<std::uint64_t>(*newest));
+  KeyBucket& filling = key_buckets_[fills];
+  Result<Statement> hashes = database_.prepare("SELECT hash, first + count FROM keys WHERE bucket = ?");
   if (!hashes) return hashes.error();
-  hashes->bind(1, std::uint64_t{key_filters_.size()});
+  hashes->bind(1, fills);
   Execution hash(*hashes);
-  while (hash.next()) filling.add(hash.number(0));
+  while (hash.next()) {
+    filling.filter.add(hash.number(0));
+    filling.until = std::max(filling.until, hash.number(1));
+  }
   if (hash.code() != SQLITE_OK) return database_.error(hash.code());
   return {};
 }
 
 int SqliteStore::write_keys(const std::vector<KeyRow>& keys) {
   if (keys.empty()) return SQLITE_OK;
-  std::uint64_t bucket = key_filters_.size();
-  if (key_filters_.back().keys() >= options_.keys_per_bucket) {
+  const auto& [number, filling] = *key_buckets_.rbegin();
+  std::uint64_t bucket = number;
+  if (filling.filter.keys() >= options_.keys_per_bucket) {
     writes_.key_filter_add.bind(1, bucket);
-    writes_.key_filter_add.bind_blob(2, key_filters_.back().bytes());
+    writes_.key_filter_add.bind_blob(2, filling.filter.bytes());
+    writes_.key_filter_add.bind(3, filling.until);
     if (const int code = writes_.key_filter_add.run(); code != SQLITE_OK) return code;
     ++bucket;
   }
@@ -72,8 +83,13 @@ int SqliteStore::write_keys(const std::vector<KeyRow>& keys) {
 // After the commit, and with the same eyes as write_keys.
 void SqliteStore::remember_keys(const std::vector<KeyRow>& keys) {
   if (keys.empty()) return;
-  if (key_filters_.back().keys() >= options_.keys_per_bucket) key_filters_.emplace_back();
-  for (const KeyRow& row : keys) key_filters_.back().add(hash_of(row.key));
+  const auto& [number, full] = *key_buckets_.rbegin();
+  if (full.filter.keys() >= options_.keys_per_bucket) key_buckets_.try_emplace(number + 1);
+  KeyBucket& filling = key_buckets_.rbegin()->second;
+  for (const KeyRow& row : keys) {
+    filling.filter.add(hash_of(row.key));
+    filling.until = std::max(filling.until, row.first.value + row.count);
+  }
 }
 
 Result<KeyAnswer> SqliteStore::find_keys(const std::vector<KeyQuery>& keys) {
@@ -82,9 +98,9 @@ Result<KeyAnswer> SqliteStore::find_keys(const std::vector<KeyQuery>& keys) {
   for (const KeyQuery& key : keys) {
     const std::uint64_t hash = hash_of(key);
     std::optional<KeyRow>& found = answer.emplace_back();
-    for (std::size_t bucket = key_filters_.size(); bucket > 0 && !found; --bucket) {
-      if (!key_filters_[bucket - 1].may_hold(hash)) continue;
-      reads_.key.bind(1, std::uint64_t{bucket});
+    for (auto bucket = key_buckets_.rbegin(); bucket != key_buckets_.rend() && !found; ++bucket) {
+      if (!bucket->second.filter.may_hold(hash)) continue;
+      reads_.key.bind(1, bucket->first);
       bind_key(reads_.key, key);
       Execution row(reads_.key);
       if (row.next()) {

@@ -59,9 +59,12 @@ Status SqliteReader::prepare() {
       {&page_up_, std::string(kHeadColumns) + kEndingColumns + " FROM job_state WHERE id > ?1 AND id < ?2 ORDER BY id"},
       {&children_, "SELECT job FROM children WHERE parent = ?1 AND job > ?2 AND job < ?3 ORDER BY job DESC"},
       {&children_up_, "SELECT job FROM children WHERE parent = ?1 AND job > ?2 AND job < ?3 ORDER BY job"},
-      {&buckets_, "SELECT coalesce(max(bucket), 0) + 1 FROM key_filters"},
+      {&buckets_, "SELECT (SELECT coalesce(min(bucket), 1) FROM keys), (SELECT coalesce(max(bucket), 0) FROM keys)"},
       {&key_, kFindKey},
       {&trimmed_, "SELECT coalesce((SELECT value FROM meta WHERE name = 'trimmed_until'), 0)"},
+      {&gone_,
+       "SELECT ?1 < (SELECT value FROM meta WHERE name = 'trimmed_until')"
+       " AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)"},
       {&dependencies_,
        "SELECT job, number, parent, event, condition, state FROM dependencies WHERE job = ? ORDER BY number"},
       {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
@@ -248,13 +251,15 @@ Result<EndingsPage> SqliteReader::endings(const std::vector<JobId>& ids, std::si
 Result<std::optional<KeyRow>> SqliteReader::find_key(const KeyQuery& key) {
   if (const Status ready = prepare(); !ready) return ready.error();
   const OneState state(begin_, end_);
-  std::uint64_t buckets = 0;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
   {
     Execution row(buckets_);
     if (!row.next()) return fault(row.code());
-    buckets = row.number(0);
+    first = row.number(0);
+    last = row.number(1);
   }
-  for (std::uint64_t bucket = buckets; bucket > 0; --bucket) {
+  for (std::uint64_t bucket = last; bucket >= first; --bucket) {
     key_.bind(1, bucket);
     bind_key(key_, key);
     Execution row(key_);
@@ -269,6 +274,20 @@ Result<std::uint64_t> SqliteReader::trimmed_until() {
   Execution row(trimmed_);
   if (!row.next()) return fault(row.code());
   return row.number(0);
+}
+
+Result<std::vector<JobId>> SqliteReader::gone(const std::vector<JobId>& ids) {
+  if (const Status ready = prepare(); !ready) return ready.error();
+  const OneState state(begin_, end_);
+  std::vector<JobId> gone;
+  for (const JobId id : ids) {
+    if (id.value > INT64_MAX) continue;
+    gone_.bind(1, id.value);
+    Execution row(gone_);
+    if (!row.next()) return fault(row.code());
+    if (row.integer(0) != 0) gone.push_back(id);
+  }
+  return gone;
 }
 
 }  // namespace futured

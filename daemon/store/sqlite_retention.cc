@@ -86,13 +86,20 @@ Status Retention::prepare(Database& database) {
   const Result<std::int64_t> mark = database.number("SELECT value FROM meta WHERE name = 'trimmed_until'");
   if (!mark) return mark.error();
   trimmed_until = static_cast<std::uint64_t>(*mark);
+  if (const Status prepared = prepare_words(database); !prepared) return prepared;
+  const Result<std::int64_t> callbacks =
+      database.number("SELECT coalesce((SELECT value FROM meta WHERE name = 'callbacks_until'), 1)");
+  if (!callbacks) return callbacks.error();
+  callbacks_until = static_cast<std::uint64_t>(*callbacks);
   const Result<std::int64_t> own = database.number("SELECT min(retention_ns) FROM specs WHERE retention_ns > 0");
   if (!own) return own.error();
   shortest_own = Duration(*own);
   return {};
 }
 
-void Retention::note(const JobSpec& spec) {
+void Retention::note(const SpecRow& row) {
+  const JobSpec& spec = row.spec;
+  newest_spec = std::max(newest_spec, row.id.value);
   if (spec.retention.count() == 0) return;
   if (shortest_own.count() == 0 || spec.retention < shortest_own) shortest_own = spec.retention;
 }
@@ -136,7 +143,9 @@ Result<TrimAnswer> SqliteStore::trim(const TrimQuestion& question) {
   if (!bytes) return bytes.error().in("database " + path_);
   TrimStep step{question};
   step.surplus_until = surplus_until(question.policy, open_jobs_.newest());
-  step.is_too_large = question.policy.bytes_max != 0 && *bytes > question.policy.bytes_max;
+  const std::uint64_t bytes_max = question.policy.bytes_max;
+  const std::uint64_t spooled = question.is_sweeping ? 0 : question.spool_bytes;
+  step.is_too_large = bytes_max != 0 && *bytes + spooled > bytes_max;
   step.mark = retention_.trimmed_until;
   if (const Status looked = look_for_jobs(step); !looked) return looked.error().in("database " + path_);
 
@@ -144,18 +153,26 @@ Result<TrimAnswer> SqliteStore::trim(const TrimQuestion& question) {
   std::ranges::sort(step.removed, {}, &TrimStep::Removed::id);
   const bool changes =
       step.mark != retention_.trimmed_until || !step.removed.empty() || !step.needed.empty() || !step.due_at.empty();
+  const bool frees = step.mark != retention_.trimmed_until || !step.removed.empty();
   std::vector<Digest> unused;
-  if (changes) {
+  WordsTrimmed words;
+  const WordsPlace place = retention_.place;
+  const std::uint64_t callbacks_until = retention_.callbacks_until;
+  if (changes || retention_.words_wanted) {
     int code = writes_.begin.run();
     if (code == SQLITE_OK) code = write_trim(step, unused);
+    if (code == SQLITE_OK) code = trim_words(step.mark, words);
     if (code == SQLITE_OK) code = writes_.commit.run();
     if (code != SQLITE_OK) {
       const Error error = fault(code);
       const bool is_open = sqlite3_get_autocommit(database_.raw()) == 0;
+      retention_.place = place;
+      retention_.callbacks_until = callbacks_until;
       if (!rolls_back(code) || (is_open && writes_.rollback.run() != SQLITE_OK)) broken_ = error;
       return error;
     }
     retention_.trimmed_until = step.mark;
+    remember_words(words, frees);
   }
   for (const Digest& digest : unused) files_->drop(digest);
   answer.removed_files = unused.size();
@@ -165,11 +182,15 @@ Result<TrimAnswer> SqliteStore::trim(const TrimQuestion& question) {
   }
   const Result<bool> gave_all = give_pages_back();
   if (!gave_all) return gave_all.error().in("database " + path_);
+  // Without commits nothing else would shorten the file.
+  if (owes_room_ && *gave_all) copy_log_back(/*waits=*/false);
   bytes = kept_bytes();
   if (!bytes) return bytes.error().in("database " + path_);
-  answer.kept_bytes = *bytes;
+  answer.kept_bytes = *bytes + question.spool_bytes;
+  answer.removed_specs = words.specs;
+  answer.removed_keys = words.keys;
   answer.trimmed_until = retention_.trimmed_until;
-  answer.more = step.is_full() || !*gave_all;
+  answer.more = step.is_full() || words.is_full || !*gave_all;
   return answer;
 }
 
@@ -274,9 +295,22 @@ int SqliteStore::write_trim(TrimStep& step, std::vector<Digest>& unused) {
   for (const std::uint64_t id : step.needed) {
     if (code == SQLITE_OK) code = keep(id, step.question.now, step.question.now + kAgainAfter);
   }
+  if (code == SQLITE_OK && !step.removed.empty()) code = remember_callback_numbers();
   if (code == SQLITE_OK) code = remove_jobs(step, unused);
   if (code == SQLITE_OK && step.mark != retention_.trimmed_until) code = write_meta("trimmed_until", step.mark);
   return code;
+}
+
+// Receivers know deliveries by the numbers of their callbacks, so none is given twice: the newest may be among those that
+// go.
+int SqliteStore::remember_callback_numbers() {
+  const Result<std::int64_t> newest = database_.number("SELECT coalesce(max(id), 0) FROM callbacks");
+  if (!newest) return sqlite3_extended_errcode(database_.raw());
+  const auto until = static_cast<std::uint64_t>(*newest) / 2 + 1;
+  if (*newest == 0 || until <= retention_.callbacks_until) return SQLITE_OK;
+  if (const int code = write_meta("callbacks_until", until); code != SQLITE_OK) return code;
+  retention_.callbacks_until = until;
+  return SQLITE_OK;
 }
 
 // Neighbours go together: a range costs little more than a row.
@@ -340,6 +374,7 @@ Result<bool> SqliteStore::give_pages_back() {
     broken_ = done.error().in("database " + path_);
     return done.error();
   }
+  owes_room_ = true;
   return *before - options_.free_pages_kept <= pages;
 }
 

@@ -56,8 +56,27 @@ std::int32_t encode_cache_terms(const CacheTerms& terms) {
   return (terms.enabled ? 1 : 0) | (terms.failures ? 2 : 0) | (terms.explain ? 4 : 0);
 }
 
-CacheTerms read_cache_terms(std::int64_t bits, Duration ttl) {
-  return {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, ttl};
+// The key, how many parts and which, and the fields. Empty: none of them.
+std::string encode_cache_words(const CacheTerms& terms) {
+  std::string words;
+  if (terms.key.empty() && terms.ignored_parts.empty() && terms.ignored_fields.empty()) return words;
+  append_bytes(words, terms.key);
+  append_varint(words, terms.ignored_parts.size());
+  for (const std::uint32_t part : terms.ignored_parts) append_varint(words, part);
+  for (const std::string& field : terms.ignored_fields) append_bytes(words, field);
+  return words;
+}
+
+CacheTerms read_cache_terms(std::int64_t bits, Duration ttl, std::string_view words) {
+  CacheTerms terms{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, ttl};
+  if (words.empty()) return terms;
+  WireReader reader(words);
+  terms.key = reader.bytes();
+  for (std::uint64_t parts = reader.varint(); parts > 0 && !reader.failed(); --parts) {
+    terms.ignored_parts.push_back(static_cast<std::uint32_t>(reader.varint()));
+  }
+  while (!reader.failed() && !reader.at_end()) terms.ignored_fields.emplace_back(reader.bytes());
+  return terms;
 }
 
 SpecRow read_spec(const Execution& row) {
@@ -90,7 +109,7 @@ SpecRow read_spec(const Execution& row) {
   spec.fairness_key = row.bytes(26);
   spec.limit_key = row.bytes(27);
   spec.needs = decode_needs(row.bytes(28));
-  spec.cache = read_cache_terms(row.integer(29), Duration(row.integer(30)));
+  spec.cache = read_cache_terms(row.integer(29), Duration(row.integer(30)), row.bytes(32));
   spec.ageing = Duration(row.integer(31));
   return {SpecId{row.number(0)}, std::move(spec)};
 }

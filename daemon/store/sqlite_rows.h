@@ -17,11 +17,13 @@ inline constexpr const char* kSpecColumns =
     "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
     "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns, retry_memory_factor, "
     "retry_memory_bytes_max, retention_ns, front, fairness_key, limit_key, needs, "
-    "cache, cache_ttl_ns, ageing_ns";
+    "cache, cache_ttl_ns, ageing_ns, cache_words";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 [[nodiscard]] std::int32_t encode_cache_terms(const CacheTerms& terms);
-[[nodiscard]] CacheTerms read_cache_terms(std::int64_t bits, Duration ttl);
+[[nodiscard]] CacheTerms read_cache_terms(std::int64_t bits, Duration ttl, std::string_view words);
+// What of them are words, and numbers of parts.
+[[nodiscard]] std::string encode_cache_words(const CacheTerms& terms);
 
 // From column `first` on: parent, depth.
 [[nodiscard]] Lineage read_lineage(const Execution& row, int first);

@@ -367,9 +367,21 @@ CREATE TABLE named_events (
 ) WITHOUT ROWID;
 )sql";
 
-// A step of priority for every so long of waiting.
+// A step of priority for every so long of waiting. What retention needs to remove options that no job names, and keys
+// whose jobs are gone (docs/formats/database.md).
+// specs: jobs below first_job, and above last_job, do not name it; waits_for: while that job is there, or NULL, it
+// stays. key_filters: all jobs of the bucket's keys are below `until`. What names the arguments of a cached job to people.
 constexpr const char* kVersion9 = R"sql(
 ALTER TABLE specs ADD COLUMN ageing_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE specs ADD COLUMN first_job INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE specs ADD COLUMN last_job INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE specs ADD COLUMN waits_for INTEGER;
+CREATE INDEX specs_waiting ON specs (waits_for, id);
+ALTER TABLE key_filters ADD COLUMN until INTEGER NOT NULL DEFAULT 0;
+UPDATE key_filters SET until =
+  (SELECT coalesce(max(k.first + k.count), 0) FROM keys k WHERE k.bucket = key_filters.bucket);
+ALTER TABLE specs ADD COLUMN cache_words BLOB NOT NULL DEFAULT x'';
+ALTER TABLE cache_entries ADD COLUMN name TEXT NOT NULL DEFAULT '';
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5,

@@ -1,5 +1,6 @@
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <set>
 
 #include "daemon/store/sqlite_rows.h"
@@ -169,7 +170,7 @@ Status SqliteStore::read_cancels(Snapshot& snapshot) {
 Status SqliteStore::read_callbacks(Snapshot& snapshot) {
   const Result<std::int64_t> newest = database_.number("SELECT max(id) FROM callbacks");
   if (!newest) return newest.error().in("database " + path_);
-  snapshot.callbacks_until = static_cast<std::uint64_t>(*newest) / 2 + 1;
+  snapshot.callbacks_until = std::max(static_cast<std::uint64_t>(*newest) / 2 + 1, retention_.callbacks_until);
   Result<Statement> lanes =
       database_.prepare("SELECT lane, min(at) FROM deliveries WHERE state = 2 GROUP BY lane ORDER BY lane");
   Result<Statement> waiting = database_.prepare(

@@ -119,8 +119,10 @@ Status SqliteStore::prepare() {
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
       {&writes_.spec, std::string("INSERT INTO specs (") + kSpecColumns +
-                          ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+                          ", first_job) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+                          " ON CONFLICT (id) DO UPDATE SET waits_for = NULL"},
       {&writes_.moved, "UPDATE jobs SET spec = ?2 WHERE id = ?1"},
+      {&writes_.moved_to, "UPDATE specs SET first_job = min(first_job, ?1) WHERE id = ?2"},
       {&writes_.queue,
        "INSERT INTO queues (id, name, discipline, paused, options, draining, created_at) VALUES (?1,?2,?3,?4,?5,?6,?7) "
        "ON CONFLICT (id) DO UPDATE SET name = ?2, discipline = ?3, paused = ?4, options = ?5, draining = ?6, "
@@ -168,7 +170,7 @@ Status SqliteStore::prepare() {
        " SET first = excluded.first, count = excluded.count, fingerprint = excluded.fingerprint"
        " WHERE keys.first + keys.count <= coalesce((SELECT value FROM meta WHERE name = 'trimmed_until'), 0)"
        " AND NOT EXISTS (SELECT 1 FROM jobs WHERE id >= keys.first AND id < keys.first + keys.count)"},
-      {&writes_.key_filter_add, "INSERT INTO key_filters VALUES (?,?)"},
+      {&writes_.key_filter_add, "INSERT INTO key_filters (bucket, filter, until) VALUES (?,?,?)"},
       {&reads_.key, kFindKey},
       {&reads_.backlog_up,
        "SELECT rank, first, count FROM backlog WHERE queue = ? AND pool = ? AND (rank, first) > (?, ?)"
@@ -243,6 +245,7 @@ std::unique_ptr<PayloadKeeper> SqliteStore::keeper() { return std::make_unique<F
 
 Status SqliteStore::begin_epoch(Epoch epoch, const std::string& spawner_instance) {
   int code = writes_.begin.run();
+  if (code == SQLITE_OK) code = let_specs_go();
   if (code == SQLITE_OK) code = write_meta("epoch", epoch.value);
   if (code == SQLITE_OK) {
     writes_.meta.bind_text(1, "spawner_instance");

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -72,7 +73,7 @@ class SqliteStore : public Store {
     Statement backlog_remove, backlog_rest, deadline_add, deadline_remove, straggler_add, straggler_remove, meta;
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use, child;
-    Statement moved, delay, delayed_add, delayed_remove, delayed_lane, schedule, schedule_remove;
+    Statement moved, moved_to, delay, delayed_add, delayed_remove, delayed_lane, schedule, schedule_remove;
     Statement dependency_add, dependency_close, event_set, event_clear;
   };
   struct Reads {
@@ -130,6 +131,7 @@ class SqliteStore : public Store {
   void remember(const Batch& batch);
   [[nodiscard]] bool is_checkpoint_due() const;
   void checkpoint();
+  void copy_log_back(bool waits);
   bool spend_reserve();
 
   // The backlog: sqlite_backlog.cc.
@@ -175,6 +177,7 @@ class SqliteStore : public Store {
 
   // Retention: sqlite_retention.cc.
   struct TrimStep;
+  struct SpecLook;
   [[nodiscard]] Result<std::uint64_t> kept_bytes();
   [[nodiscard]] Status look_for_jobs(TrimStep& step);
   [[nodiscard]] Status look_at_listed(Statement& statement, std::int64_t bound, TrimStep& step);
@@ -183,6 +186,16 @@ class SqliteStore : public Store {
   [[nodiscard]] int write_trim(TrimStep& step, std::vector<Digest>& unused);
   [[nodiscard]] int remove_jobs(const TrimStep& step, std::vector<Digest>& unused);
   [[nodiscard]] int note_ends_behind_mark(const Batch& batch);
+  // What no job names any more: sqlite_trim_words.cc.
+  [[nodiscard]] int forget_specs(const Batch& batch);
+  [[nodiscard]] int let_specs_go();
+  [[nodiscard]] int trim_words(std::uint64_t mark, WordsTrimmed& trimmed);
+  [[nodiscard]] int trim_specs(std::uint64_t mark, WordsTrimmed& trimmed);
+  [[nodiscard]] int trim_spec(const SpecLook& look, const std::set<std::uint64_t>& scheduled, int& rows_left,
+                              WordsTrimmed& trimmed);
+  [[nodiscard]] int trim_keys(std::uint64_t mark, WordsTrimmed& trimmed);
+  [[nodiscard]] int remember_callback_numbers();
+  void remember_words(const WordsTrimmed& trimmed, bool has_freed);
   [[nodiscard]] Result<bool> give_pages_back();
 
   // Idempotency keys: sqlite_keys.cc.
@@ -208,9 +221,13 @@ class SqliteStore : public Store {
   bool open_jobs_known_ = false;
   std::uint64_t mark_ = 0;  // as stored: every open job is at or above it, or in `stragglers`
 
-  // One for each bucket of `keys`, in their order; the last one is that of the bucket that fills.
-  std::vector<KeyFilter> key_filters_;
+  struct KeyBucket {
+    KeyFilter filter;
+    std::uint64_t until = 0;  // all jobs of its keys are below this number
+  };
+  std::map<std::uint64_t, KeyBucket> key_buckets_;  // by number; the last one fills
 
+  bool owes_room_ = false;  // pages were given back, and the file is shorter only once the log was copied
   std::int64_t wal_pages_ = 0;           // in the WAL after the last commit
   std::int64_t checkpointed_pages_ = 0;  // of them, those the last checkpoint saw
 };

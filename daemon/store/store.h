@@ -120,6 +120,8 @@ class StoreReader {
   [[nodiscard]] virtual Result<CallbackPage> callbacks(const CallbackQuery& query) = 0;
   // Of the numbers below it only those are left that have not ended or are kept longer. 0: nothing was removed yet.
   [[nodiscard]] virtual Result<std::uint64_t> trimmed_until() = 0;
+  // Of these, those that there never will be (again): retention has passed their numbers, and has no row of them.
+  [[nodiscard]] virtual Result<std::vector<JobId>> gone(const std::vector<JobId>& ids) = 0;
 };
 
 // What must stay on disk until it is committed or refused. Given up by whoever lets go of it last.

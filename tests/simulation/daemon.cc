@@ -380,7 +380,23 @@ bool Daemon::commit(Moment now, Disk disk) {
     if (!found.ok()) throw Violation("no keys: " + found.error().message);
     answer_->keys.emplace(event::KeysFound{std::move(*found)});
   }
+  if (world_.retention && world_.random.chance(world_.trim_per_mille)) trim(now);
   return true;
+}
+
+// As the store's thread does: when all that was asked with the commit is answered.
+void Daemon::trim(Moment now) {
+  TrimQuestion question;
+  question.policy = *world_.retention;
+  question.now = now.wall;
+  question.jobs_max = static_cast<std::uint32_t>(world_.random.between(1, 20));
+  const auto trimmed = world_.store.trim(question);
+  if (!trimmed.ok()) throw Violation("no step of retention: " + trimmed.error().message);
+  if (world_.verbose && !trimmed->removed.empty()) std::printf("  trimmed: %zu jobs\n", trimmed->removed.size());
+  for (const JobId job : trimmed->removed) {
+    world_.oracle.trimmed(job, question);
+    world_.receivers.trimmed(job);
+  }
 }
 
 void Daemon::load(std::vector<JobId> ids, bool due) {

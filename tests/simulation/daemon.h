@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/core/retention.h"
 #include "daemon/core/scheduler.h"
 #include "daemon/store/store.h"
 #include "tests/simulation/machine.h"
@@ -31,6 +32,8 @@ class Daemon {
     DeliveryRetries retries;           // of every callback
     std::uint64_t deaf_per_mille = 0;  // deliveries that their receivers refuse
     bool verbose = false;
+    std::optional<RetentionPolicy> retention;
+    std::uint64_t trim_per_mille = 0;  // of commits, each followed by a step of retention
   };
 
   // Starts as Loop::start does.
@@ -89,6 +92,7 @@ class Daemon {
   void deliver(Moment now, bool thorough);
   void send_batch();
   void load(std::vector<JobId> ids, bool due);
+  void trim(Moment now);
   void take_answer(Moment now);
   void say(const char* what, SlotId slot, const Fence& fence) const;
 

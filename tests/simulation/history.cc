@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/limits.h"
@@ -36,6 +37,7 @@ struct Temper {
   std::uint64_t delay = 0;  // per mille of submits
   std::uint64_t schedule = 0;
   bool slow_disk = false;
+  std::uint64_t trim = 0;  // per mille of commits
   std::uint32_t batch_max = kBatchMax;
 };
 
@@ -69,6 +71,7 @@ class History {
   void pass_time();
   void end_daemon(bool whole_machine);
   void come_to_rest();
+  void trim_all();
   void move_clock(Duration by);
   template <typename... Parts>
   void say(const char* format, Parts... parts) const {
@@ -92,6 +95,7 @@ class History {
   Moment now_{{1'000'000'000}, {1'700'000'000'000'000}};
   Token token_ = 0;
   HistoryFigures figures_;
+  std::optional<RetentionPolicy> retention_;
 };
 
 History::History(const HistoryOptions& options) : options_(options), random_(options.seed) {
@@ -112,6 +116,11 @@ History::History(const HistoryOptions& options) : options_(options), random_(opt
   temper_.slow_disk = random_.chance(300);
   temper_.delay = maybe(500, 20, 700);
   temper_.schedule = maybe(400, 5, 40);
+  temper_.trim = maybe(500, 20, 1000);
+  if (temper_.trim != 0) {
+    retention_ = {random_.duration(milliseconds(1), seconds(3)), random_.duration(milliseconds(1), seconds(10)), 0, 0};
+    if (random_.chance(300)) retention_->jobs_max = static_cast<std::uint64_t>(random_.between(1, 500));
+  }
   setup_.zones = {{"", std::make_shared<const Zone>()}};
   oracle_.clock_is_steady(!temper_.wall_jumps);
   temper_.batch_max = random_.chance(500) ? kBatchMax : 5;
@@ -181,6 +190,7 @@ void History::draw_specs() {
     if (random_.chance(250)) spec.total_timeout = random_.duration(milliseconds(1), seconds(10));
     if (random_.chance(500)) spec.grace = random_.duration(milliseconds(1), milliseconds(300));
     spec.at_most_once = random_.chance(200);
+    if (random_.chance(200)) spec.retention = random_.duration(milliseconds(1), seconds(5));
     if (random_.chance(200)) spec.retry_only = {random_.chance(500) ? "Flaky" : "TASK_ERROR"};
     if (random_.chance(200)) spec.retry_except = {random_.chance(500) ? "Other" : "TIMEOUT"};
     if (random_.chance(setup_.pools[0].memory_bytes_max != 0 ? 600 : 50)) {
@@ -212,6 +222,8 @@ void History::start_daemon() {
   world.retries = kRetries;
   world.deaf_per_mille = temper_.deaf;
   world.verbose = options_.verbose;
+  world.retention = retention_;
+  world.trim_per_mille = temper_.trim;
   world.tasks_known_at_start = random_.chance(700);
   const std::size_t job_bytes = sizeof(Job) + kPayloadMax;
   const std::size_t lanes = kQueues * setup_.pools.size();
@@ -577,6 +589,23 @@ void History::come_to_rest() {
   throw Violation("still busy after a million turns: " + open_ends());
 }
 
+// Everything has ended and everybody was told, so in the end nothing is left.
+void History::trim_all() {
+  TrimQuestion question;
+  question.policy = {hours(1), hours(1), 0, 0};
+  question.now = now_.wall + hours(24 * 365);
+  for (bool goes_on = true; goes_on;) {
+    const auto trimmed = store_->trim(question);
+    if (!trimmed.ok()) throw Violation("no step of retention: " + trimmed.error().message);
+    for (const JobId job : trimmed->removed) {
+      oracle_.trimmed(job, question);
+      receivers_.trimmed(job);
+    }
+    goes_on = trimmed->more;
+  }
+  oracle_.all_trimmed(*store_->reader());
+}
+
 HistoryFigures History::run() {
   start_daemon();
   for (const char* const name : kSemaphores) put_semaphore(name, static_cast<std::uint32_t>(random_.between(3, 4)));
@@ -589,6 +618,7 @@ HistoryFigures History::run() {
   come_to_rest();
   oracle_.at_rest(*store_->reader());
   receivers_.at_rest(*store_->reader(), kRetries);
+  trim_all();
   figures_.jobs = oracle_.jobs_committed();
   figures_.attempts = oracle_.attempts_run();
   figures_.crashes = machine_->crashes();

@@ -368,7 +368,13 @@ void Oracle::committed(const Batch& batch) {
   for (const QueueRow& row : batch.queues) queues_.try_emplace(row.name, row.discipline);
   for (const StartRow& row : batch.starts) starts_.insert(row.fence);
   for (const KeyRow& row : batch.keys_added) {
-    hold(keys_.emplace(row.key.key, row).second, "key " + row.key.key + " is given out a second time");
+    const auto [known, is_new] = keys_.emplace(row.key.key, row);
+    bool is_left = false;
+    for (std::uint32_t i = 0; i < known->second.count; ++i) {
+      is_left = is_left || !is_trimmed(JobId{known->second.first.value + i});
+    }
+    hold(is_new || !is_left, "key " + row.key.key + " is given out a second time");
+    known->second = row;
   }
   for (const JobRow& row : batch.jobs) {
     Facts& facts = facts_[row.id];
@@ -462,7 +468,7 @@ void Oracle::ended(Facts& facts, JobId job, const Ending& ending) {
   hold(!facts.end, name(job) + " ends a second time");
   hold(facts.is_committed, name(job) + " ends, but was never stored");
   facts.end = Told{ending.state,  ending.cause ? ending.cause->kind : CauseKind::kNone, ending.attempt, ending.epoch,
-                   ending.result, ending.cause ? ending.cause->cached_from : JobId{}};
+                   ending.result, ending.cause ? ending.cause->cached_from : JobId{}, ending.finished_at};
   ++ended_jobs_;
   if (facts.end->cached_from.is_set()) cached_ends_.push_back(job);
   check_end(facts, job, *facts.end);
@@ -619,12 +625,34 @@ void Oracle::at_rest(StoreReader& reader) const {
     hold(facts.is_committed || !facts.is_acknowledged, name(job) + " was acknowledged and is lost");
     if (!facts.is_committed) continue;
     hold(facts.end.has_value(), name(job) + " never ended");
+    if (facts.is_trimmed) continue;
     const auto record = reader.get(job, false);
     hold(record.ok() && record->has_value(), name(job) + " is not in the store");
     const Ending& ending = (*record)->ending;
     hold(ending.state == facts.end->state && ending.attempt == facts.end->attempt && ending.result == facts.end->result,
          name(job) + ": its end changed in the store");
     check_history(job, **record);
+  }
+}
+
+void Oracle::trimmed(JobId job, const TrimQuestion& question) {
+  Facts& facts = facts_[job];
+  hold(facts.is_committed && !facts.is_trimmed, name(job) + " is removed, and was not there");
+  hold(facts.end.has_value(), name(job) + " is removed, and has not ended");
+  const Duration age = age_of(question.policy, facts.end->state, facts.spec->retention);
+  const bool is_surplus = job.value <= surplus_until(question.policy, newest_id_);
+  hold(is_surplus || kept_until(facts.end->finished_at, age) <= question.now, name(job) + " is removed too early");
+  facts.is_trimmed = true;
+}
+
+void Oracle::all_trimmed(StoreReader& reader) const {
+  for (const auto& [job, facts] : facts_) {
+    if (!facts.is_committed) continue;
+    hold(facts.is_trimmed, name(job) + " has ended, and is kept for ever");
+    const auto record = reader.get(job, false);
+    hold(record.ok() && !record->has_value(), name(job) + " is removed, and still there");
+    const auto gone = reader.gone({job});
+    hold(gone.ok() && gone->size() == 1, name(job) + " is removed, and that is not known");
   }
 }
 

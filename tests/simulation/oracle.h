@@ -67,12 +67,20 @@ class Oracle {
 
   // The store, and crashes.
   void committed(const Batch& batch);
+  // Retention has removed this job: only what has ended, and no earlier than it may.
+  void trimmed(JobId job, const TrimQuestion& question);
   void daemon_died();
   void daemon_started(const Snapshot& snapshot);
   void adopted(JobId job) { waiting_forget(job); }
 
   // Everything came to rest: each job has ended, each caller was answered, and the store tells the same.
   void at_rest(StoreReader& reader) const;
+  // Of a store that was asked to remove whatever has ended: nothing is left, and it says so.
+  void all_trimmed(StoreReader& reader) const;
+  [[nodiscard]] bool is_trimmed(JobId job) const {
+    const auto facts = facts_.find(job);
+    return facts != facts_.end() && facts->second.is_trimmed;
+  }
 
   [[nodiscard]] std::uint64_t newest_id() const { return newest_id_; }
   [[nodiscard]] std::size_t jobs_committed() const { return committed_jobs_; }
@@ -98,6 +106,7 @@ class Oracle {
     Epoch epoch;
     std::string result;
     JobId cached_from;
+    WallTime finished_at;
   };
   struct Facts {
     std::shared_ptr<const JobSpec> spec;
@@ -121,6 +130,7 @@ class Oracle {
     std::optional<WallTime> delayed_on_disk;              // as committed
     bool was_delayed = false;
     std::optional<Told> end;
+    bool is_trimmed = false;
     std::shared_ptr<const CacheKey> cache_key;  // while it has not ended
   };
   using LaneName = std::pair<std::string, std::string>;

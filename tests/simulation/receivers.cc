@@ -113,6 +113,23 @@ void Receivers::heard_registered(const effect::Registered& registered) {
   hold(later_.contains(registered.id), name(registered.id) + " was acknowledged and is not on disk");
 }
 
+void Receivers::trimmed(JobId job) {
+  const auto check = [&](CallbackId id) {
+    hold(!is_due(id) || is_settled(id), name(id) + " is still to be told of job " + std::to_string(job.value) +
+                                            ", which is removed");
+  };
+  for (const CallbackId id : in_order(job)) check(id);
+  for (const auto& [id, row] : later_) {
+    if (row.job <= job && job.value < row.job.value + std::max(row.batch_jobs, 1U)) check(id);
+  }
+  for (const auto& [first, batch] : batches_) {
+    const bool is_of_batch = first <= job && job.value < first.value + batch.count;
+    hold(!is_of_batch || batch.ended == batch.count,
+         "job " + std::to_string(job.value) + " is removed, and its batch has not ended");
+  }
+  trimmed_.insert(job);
+}
+
 void Receivers::at_rest(StoreReader& reader, const DeliveryRetries& retries) const {
   const auto check = [&](CallbackId id) {
     const auto row = rows_.find(id);
@@ -124,6 +141,9 @@ void Receivers::at_rest(StoreReader& reader, const DeliveryRetries& retries) con
     hold(row != rows_.end() && is_settled(id), name(id) + " is due, and neither delivered nor failed");
     hold(row->second.state == DeliveryState::kDelivered || row->second.attempts >= retries.max_attempts,
          name(id) + " failed before its attempts were used up");
+    // It goes with the job that it was asked of, and cannot be told any more without the one that it tells of.
+    const JobId asked_of = is_later(id) ? later_.at(id).job : job_of(id);
+    if (trimmed_.contains(asked_of) || trimmed_.contains(row->second.job)) return;
     const auto stored = reader.delivery(id);
     hold(stored.ok() && stored->has_value(), name(id) + " is not in the store");
     hold((*stored)->callback.delivery.state == row->second.state, name(id) + " stands otherwise in the store");

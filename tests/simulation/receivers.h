@@ -25,6 +25,8 @@ class Receivers {
 
   // Every callback whose condition was met was delivered, or listed as failed once its attempts were used up.
   void at_rest(StoreReader& reader, const DeliveryRetries& retries) const;
+  // Retention has removed this job: nobody has still to be told of it.
+  void trimmed(JobId job);
   [[nodiscard]] std::size_t deliveries() const { return accepted_.size(); }
 
  private:
@@ -46,6 +48,7 @@ class Receivers {
   std::map<JobId, std::vector<CallbackId>> before_end_;  // of later_, those that were on disk before the job's end
   std::map<JobId, WholeBatchRow> batches_;
   std::map<CallbackId, DeliveryRow> rows_;
+  std::set<JobId> trimmed_;
   std::set<CallbackId> accepted_;  // a receiver has said yes
 };
 

@@ -12,6 +12,11 @@ class CacheTest : public StoreTest {
     Batch words;
     words.specs.push_back(spec_row(3));
     words.specs.back().spec.cache = {.enabled = true, .failures = true, .explain = true, .ttl = std::chrono::hours(1)};
+    words.specs.back().spec.cache.key = "nightly";
+    words.specs.push_back(spec_row(4));
+    words.specs.back().spec.cache = {.enabled = true};
+    words.specs.back().spec.cache.ignored_parts = {1, 300};
+    words.specs.back().spec.cache.ignored_fields = {"", "seed"};
     commit(words);
   }
 
@@ -19,7 +24,7 @@ class CacheTest : public StoreTest {
     return std::make_shared<const CacheKey>(CacheKey{1000, "work", "2", std::string(32, letter)});
   }
   static CacheEntryRow entry(std::uint64_t job, char letter) {
-    return {JobId{job}, *key(letter), JobState::kSucceeded, 700, 3, WallTime{10}, WallTime{20}, WallTime{15}};
+    return {JobId{job}, *key(letter), JobState::kSucceeded, 700, 3, WallTime{10}, WallTime{20}, WallTime{15}, "nightly"};
   }
   void end_and_keep(std::uint64_t job, const std::string& result) {
     Batch batch;
@@ -45,6 +50,17 @@ std::string large_result() {
   std::string result;
   append_part(result, {.bytes = std::string(limits::kStoredInlineBytesMax + 1, 'r')});
   return result;
+}
+
+TEST_P(CacheTest, WhatCountsAsTheSameIsToldAsItWasAsked) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1, 3));
+  batch.jobs.push_back(job_row(2, 4));
+  commit(batch);
+  reopen();
+  EXPECT_EQ(get(1).spec.cache.key, "nightly");
+  EXPECT_EQ(get(2).spec.cache.ignored_parts, (std::vector<std::uint32_t>{1, 300}));
+  EXPECT_EQ(get(2).spec.cache.ignored_fields, (std::vector<std::string>{"", "seed"}));
 }
 
 TEST_P(CacheTest, KeysAreThereUntilTheJobEnds) {
@@ -78,7 +94,8 @@ TEST_P(CacheTest, TermsAreKeptWithTheSpec) {
   batch.jobs.push_back(job_row(1, 3));
   commit(batch);
   reopen();
-  const CacheTerms terms{.enabled = true, .failures = true, .explain = true, .ttl = std::chrono::hours(1)};
+  const CacheTerms terms{
+      .enabled = true, .failures = true, .explain = true, .ttl = std::chrono::hours(1), .key = "nightly"};
   EXPECT_EQ(get(1).spec.cache, terms);
 }
 

@@ -205,6 +205,18 @@ TEST_P(RetentionTest, ABatchThatHasNotEndedKeepsItsJobs) {
   EXPECT_TRUE(store_->snapshot()->whole_batches.empty());
 }
 
+TEST_P(RetentionTest, NumbersOfCallbacksAreNeverGivenTwice) {
+  submit(1, 1);
+  Batch batch;
+  batch.callbacks.push_back({CallbackId{9}, JobId{1}, 1000, "spec", 0});
+  commit(batch);
+  end(1, after(0));
+  const std::uint64_t until = store_->snapshot()->callbacks_until;
+  EXPECT_EQ(trim(ten_seconds(), after(20)), Ids{1});
+  reopen();
+  EXPECT_EQ(store_->snapshot()->callbacks_until, until);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, RetentionTest, testing::ValuesIn(kKinds),
                          [](const auto& suite) { return std::string(suite.param.name); });
 

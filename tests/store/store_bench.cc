@@ -122,6 +122,47 @@ class Bench {
     restart("restart_drained_s");
   }
 
+  // What retention costs: jobs that ended, a tenth of them in options of their own, each tenth with a key.
+  void trimmed() {
+    std::uint64_t spec = 1;
+    for (std::uint64_t done = 0; done < jobs_;) {
+      Batch batch;
+      for (std::uint64_t i = 0; i < kJobsPerCommit && done < jobs_; ++i, ++done) {
+        batch.jobs.push_back(job(next_++));
+        JobRow& row = batch.jobs.back();
+        row.ending.state = JobState::kSucceeded;
+        row.ending.attempt = 1;
+        row.ending.finished_at = row.submitted_at;
+        if (done % 10 != 0) continue;
+        batch.specs.push_back({SpecId{++spec}, JobSpec{}});
+        row.spec = SpecId{spec};
+        batch.keys_added.push_back({{1000, "key " + std::to_string(done)}, row.id, 1, 7});
+      }
+      commit(batch);
+      Batch forgotten;
+      for (const SpecRow& row : batch.specs) forgotten.specs_forgotten.push_back({row.id, JobId{next_ - 1}});
+      commit(forgotten);
+    }
+    TrimQuestion question;
+    question.policy = {std::chrono::seconds(1), std::chrono::seconds(1), 0, 0};
+    question.now = WallTime{start_us_} + std::chrono::hours(24);
+    std::uint64_t removed = 0;
+    double worst = 0;
+    const double start = now_s();
+    for (bool goes_on = true; goes_on;) {
+      const double step = now_s();
+      const auto answer = store_->trim(question);
+      if (!answer.ok()) fail(answer.error());
+      worst = std::max(worst, now_s() - step);
+      removed += answer->removed.size();
+      goes_on = answer->more;
+      store_->tend();
+    }
+    print("trimmed_jobs_per_s", static_cast<double>(removed) / (now_s() - start));
+    print("worst_trim_step_ms", worst * 1e3);
+    print("trimmed_bytes_left", static_cast<double>(bytes_on_disk(path_)));
+  }
+
   void one_at_a_time() {
     const double start = now_s();
     constexpr int kCommits = 500;
@@ -235,6 +276,7 @@ int main(int argc, char** argv) {
   Bench(path("unfolded.db"), jobs).unfolded_mixed();
   Bench(path("split.db"), jobs).unfolded();
   Bench(path("backlog.db"), jobs).backlog();
+  Bench(path("trimmed.db"), jobs).trimmed();
   Bench(path("single.db"), jobs).one_at_a_time();
   std::filesystem::remove_all(folder);
 }

@@ -294,3 +294,91 @@ def test_bad_flags_are_refused(daemon):
         assert done.returncode != 0 and name in done.stderr, done.stderr
     bad = daemon.fut("submit", "--cache-ignore", "99999999999", "--", "true")
     assert bad.returncode != 0 and "--cache-ignore" in bad.stderr, bad.stderr
+
+
+# ---- what is told, and clearing a part of it
+
+
+def shown_rows(daemon, job):
+    rows = [line.split(None, 1) for line in daemon.fut("show", job, check=True).stdout.splitlines()]
+    return {row[0]: row[1] for row in rows if len(row) == 2}
+
+
+def test_show_tells_the_policy_and_what_came_of_it(daemon, work):
+    flags = ("--cache-key", "nightly", "--cache-ttl", "12h", "--cache-failures")
+    first = submit(daemon, work.command(), *flags)
+    ended(daemon, first)
+    rows = shown_rows(daemon, first)
+    assert rows["cache"] == "miss: it ran itself", rows
+    assert rows["caching"] == "key nightly, ttl 12 h, failures, too", rows
+    told = daemon.fut_json("show", first)[0]["spec"]
+    assert told["cache"] is True and told["caching"]["key"] == "nightly" and told["caching"]["ttl_ms"] == 43_200_000, told
+    second = submit(daemon, work.command(), *flags)
+    ended(daemon, second)
+    daemon.kill()
+    daemon.start()
+    assert shown_rows(daemon, second)["cache"] == f"hit: job {first}"
+    third = int(daemon.fut("call", "--detach", "--cache-ignore", "1,seed", "--cache-ignore", "size", "echo", '{"seed": 1, "size": 2}', check=True).stdout)
+    ended(daemon, third)
+    assert shown_rows(daemon, third)["caching"] == "ignores part 1 field seed field size"
+
+
+def test_run_says_why_it_ran_if_asked(daemon, work):
+    miss = daemon.fut("run", "--cache-explain", "--", *work.command(), check=True)
+    assert (miss.stdout, miss.stderr) == ("out\n", "fut: job 1: cache miss: no entry for this command with this key\n")
+    hit = daemon.fut("run", "--cache-explain", "--", *work.command(), check=True)
+    assert (hit.stdout, hit.stderr) == ("out\n", "fut: job 2: cache hit: job 1\n")
+    assert daemon.fut("run", "--cache", "--", *work.command(), check=True).stderr == ""
+    failed = daemon.fut("run", "--cache-explain", "--", *work.command("bad", ends=3))
+    assert failed.returncode == 3 and "not kept: it failed, and cache_failures is not set" in failed.stderr, failed.stderr
+    late = daemon.fut("run", "--cache-explain", "--timeout", "300ms", "--", *work.command("late", waits=True))
+    assert late.returncode == 124 and "not kept: it ran out of time (RUN_TIMEOUT)" in late.stderr, late.stderr
+    called = daemon.fut("call", "--cache-explain", "--cache-ignore", "sede", "echo", '{"seed": 1}', check=True)
+    assert 'field "sede" is not among the arguments: there was nothing to ignore' in called.stderr, called.stderr
+
+
+def test_fields_are_split_at_commas(daemon):
+    first, second = (
+        daemon.fut("call", "--cache-explain", "--cache-ignore", "b,c", "echo", text, check=True).stderr
+        for text in ('{"a": 1, "b": 2, "c": 3}', '{"a": 1, "b": 4, "c": 5}')
+    )
+    assert "miss" in first and "hit: job 1" in second, (first, second)
+    assert daemon.fut("call", "--cache-ignore", "b,,c", "echo", "{}").returncode == 2
+
+
+def entries(daemon):
+    return {int(entry["job_id"]): entry for entry in daemon.fut_json("cache", "ls")}
+
+
+def test_one_entry_or_all_of_commands_can_be_cleared(daemon, work):
+    ended(daemon, submit(daemon, work.command("a"), "--cache-key", "nightly"))
+    ended(daemon, submit(daemon, work.command("b")))
+    daemon.fut("call", "--cache", "echo", "1", check=True)
+    ended(daemon, submit(daemon, work.command("c")))
+    assert entries(daemon)[1]["given_key"] == "nightly" and entries(daemon)[2]["given_key"] == ""
+    daemon.kill()
+    daemon.start()
+    listed = daemon.fut("cache", "ls", check=True).stdout
+    assert "nightly" in listed, listed
+    for flags in (("--key", "weekly"), ("--job", "99"), ("--job", "3", "--commands")):
+        nothing = daemon.fut("cache", "clear", *flags)
+        assert nothing.returncode == 4 and "fut cache ls" in nothing.stderr, nothing
+    assert daemon.fut_json("cache", "clear", "--key", "nightly") == [{"removed": 1}]
+    assert sorted(entries(daemon)) == [2, 3, 4]
+    assert daemon.fut_json("cache", "clear", "--job", "2") == [{"removed": 1}]
+    assert daemon.fut_json("cache", "clear", "--commands") == [{"removed": 1}]
+    assert sorted(entries(daemon)) == [3]
+    assert daemon.fut("cache", "clear", "--commands", "--task", "echo").returncode == 2
+    assert daemon.fut("cache", "clear", "--key", "").returncode == 2
+    assert daemon.fut_json("cache", "clear", "--task", "echo") == [{"removed": 1}]
+    figures = daemon.fut_json("stats")[0]
+    assert (figures["cache_entries"], figures["cache_hits"]) == (0, 0), figures
+
+
+def test_commands_and_a_task_are_refused_together(api_of, daemon):
+    api = api_of(daemon)
+    words = api.words
+    clear = words.ClearCacheRequest(task="echo", commands=True)
+    refused(lambda: api.call("Cache", "Clear", clear), grpc.StatusCode.INVALID_ARGUMENT, "commands")
+    clear = words.ClearCacheRequest(key="k" * 2000)
+    refused(lambda: api.call("Cache", "Clear", clear), grpc.StatusCode.RESOURCE_EXHAUSTED, "key")

@@ -2,7 +2,7 @@
 import grpc
 import pytest
 
-LOOPS = {"core", "store", "reader", "payloads", "pump", "grpc", "segments", "accept", "courier", "main"}
+LOOPS = {"core", "store", "reader", "payloads", "pump", "grpc", "segments", "accept", "courier", "spool", "main"}
 TWO_SLOTS = '[pools.default]\nsize = 2\n[pools.command]\nmode = "command"\nsize = 1\n'
 
 

@@ -250,3 +250,24 @@ def test_a_watch_tells_that_a_job_is_let_go(daemon, api_of):
         if words.JOB_STATE_SUCCEEDED in seen:
             break
     assert seen[:2] == [words.JOB_STATE_BLOCKED, words.JOB_STATE_QUEUED], seen
+
+
+def test_all_jobs_that_there_are_not_are_named_with_the_flag_that_was_used(daemon):
+    known = submit(daemon)
+    ended(daemon, [known])
+    one = daemon.fut("submit", "--after-ok", "900", "--", "true")
+    assert one.returncode == 4 and one.stderr.startswith("fut: --after-ok: no job 900: there never was, "), one.stderr
+    several = daemon.fut("submit", "--after", f"{known},900,901", "--after", "902", "--", "true")
+    assert several.stderr.startswith("fut: --after: no jobs 900, 901, 902: there never were, "), several.stderr
+    many = daemon.fut("submit", "--after-failed", "1000-1030", "--", "true")
+    assert many.stderr.startswith("fut: --after-failed: no jobs 1000, 1001, "), many.stderr
+    assert "1009 and 21 more" in many.stderr, many.stderr
+
+
+def test_why_tells_what_would_let_it_go_on(daemon):
+    parent = submit(daemon, command=("sleep", "60"))
+    child = submit(daemon, "--after-failed", str(parent))
+    until(lambda: states(daemon, [parent]) == ["RUNNING"])
+    why = daemon.fut("why", child, check=True).stdout
+    assert f"waits for job {parent} (running) to end without success" in why, why
+    daemon.fut("cancel", parent, check=True)

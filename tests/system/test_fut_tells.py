@@ -151,7 +151,7 @@ def test_map_tells_of_a_later_job_that_does_not_start(daemon):
 def test_map_says_once_what_is_refused_of_all_and_of_how_many(daemon):
     done = daemon.fut("map", "--task", "nosuch", ":::", "a", "b", "c")
     first, count = done.stderr.splitlines()
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (4, "")
     assert first.startswith('fut: map: a: no task "nosuch"; known tasks: ')
     assert count == "fut: map: 3 of 3 arguments became no job"
     lines = [json.loads(line) for line in daemon.fut("map", "--json", "--task", "nosuch", ":::", "a", "b").stdout.splitlines()]

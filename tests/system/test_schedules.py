@@ -217,7 +217,15 @@ def test_nonsense_is_refused_with_the_field_and_the_way_out(daemon):
     assert "--overlap" in refusal("--every", "1m", "--overlap", "perhaps", "--", "true")
     assert "--catch-up" in refusal("--every", "1m", "--catch-up", "0", "--", "true")
     assert "no task" in refusal("--every", "1m", "--call", "no such task")
-    assert "--at" in refusal("--every", "1m", "--in", "5s", "--", "true")
+    # What would mean nothing is not offered, and what is refused is told by its flag.
+    assert "--in" in refusal("--every", "1m", "--in", "5s", "--", "true")
+    assert "--cache" in refusal("--every", "1m", "--cache", "--", "true")
+    assert "--after" in refusal("--every", "1m", "--after", "1", "--", "true")
+    assert "fut: --queue: " in refusal("--every", "1m", "--queue", "q" * 200, "--", "true")
+    assert "fut: --needs: " in refusal("--every", "1m", "--needs", "n" * 200 + "=1", "--", "true")
+    offered = daemon.fut("schedule", "add", "--help").stdout
+    for flag in ("--at ", "--in ", "--after", "--when", "--cache"):
+        assert flag not in offered, flag
     assert daemon.fut_json("schedule", "ls") == []
 
 

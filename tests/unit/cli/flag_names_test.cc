@@ -31,6 +31,23 @@ TEST(FlagNames, SayWhichCallbackIsMeant) {
   EXPECT_EQ(with_flag_names("spec: no task \"x\""), "target: no task \"x\"");
 }
 
+TEST(FlagNames, OfAScheduleAreThoseOfItsJobs) {
+  EXPECT_EQ(with_flag_names("schedule.cron: is empty"), "--cron: is empty");
+  EXPECT_EQ(with_flag_names("schedule.spec.needs: 20 are over 16"), "--needs: 20 are over 16");
+  EXPECT_EQ(with_flag_names("schedule: spec.timeouts.run_ms: 5 is too much"), "--timeout: 5 is too much");
+  EXPECT_EQ(with_flag_names("schedule: items[0].command.cwd: is not absolute"), "--cwd: is not absolute");
+  EXPECT_EQ(with_flag_names("schedule.item: 99999 bytes are over 65536"), "words: 99999 bytes are over 65536");
+}
+
+TEST(FlagNames, AreOnlyThoseThatWereGiven) {
+  const auto given = [](const std::string& flag) { return flag == "--after-ok"; };
+  EXPECT_EQ(with_flag_names("spec.dependencies[1].job_id: no jobs 8, 9", given), "--after-ok: no jobs 8, 9");
+  EXPECT_EQ(with_flag_names("spec.queue: is empty", given), "--queue: is empty") << "a default may be refused, too";
+  const auto none = [](const std::string&) { return false; };
+  EXPECT_EQ(with_flag_names("spec.dependencies[1].job_id: no job 8", none),
+            "--after, --after-ok, --after-failed: no job 8");
+}
+
 TEST(FlagNames, LeaveOtherWordsAlone) {
   for (const char* message : {"", "no job 7", "no queue \"spec.queue\"", "spec.labels: cannot be honoured yet",
                               "the words spec.queue: are in the middle"}) {

@@ -170,7 +170,7 @@ TEST(Cache, ACancelledLeaderTakesNobodyAlong) {
   };
   (void)stage.turn({pause(true), stage.ask("aa")});
   (void)stage.turn({stage.cancel(1)});
-  EXPECT_EQ(stage.end_of(1), "CANCELLED (miss: no entry for task work with this key; not kept: it did not succeed)");
+  EXPECT_EQ(stage.end_of(1), "CANCELLED (miss: no entry for task work with this key; not kept: it was cancelled)");
   EXPECT_EQ(stage.end_of(2), "none");
   EXPECT_THAT(stage.turn({pause(false)}), Contains("offer 2.1 slot 1"));
   (void)stage.turn({stage.done(2)});
@@ -229,6 +229,66 @@ TEST(Cache, NobodyIsGivenWhatIsOlderThanItsOwnTtl) {
   EXPECT_THAT(stage.turn({stage.ask("a", cached(false, seconds(4)))}), Contains("offer 2.1 slot 1"));
   (void)stage.turn({stage.done(2)});
   EXPECT_EQ(stage.entries().size(), 1u) << "the newer outcome took the place of the older";
+}
+
+TEST(Cache, ClearMayNameAKeyOrAnEntryOrCommands) {
+  CacheStage stage;
+  for (const char* const letter : {"a", "b", "c"}) {
+    (void)stage.turn({stage.ask(letter)});
+    (void)stage.turn({stage.done(stage.entries().size() + 1)});
+  }
+  ASSERT_EQ(stage.entries().size(), 3u);
+  const auto clear = [&](event::ClearCache asked) {
+    asked.token = ++stage.token;
+    asked.who = {1000};
+    (void)stage.turn({asked});
+    return stage.history.back().caches_cleared.at(0).removed;
+  };
+  EXPECT_EQ(clear({.every_task = false, .task = ""}), 0u) << "none of them is a command's";
+  EXPECT_EQ(clear({.every_task = true, .digest = std::string(32, 'x')}), 0u);
+  EXPECT_EQ(clear({.every_task = true, .digest = std::string(32, 'b')}), 1u);
+  EXPECT_EQ(clear({.every_task = true, .entry = JobId{2}}), 0u) << "it is gone";
+  EXPECT_EQ(clear({.every_task = true, .entry = JobId{3}}), 1u);
+  ASSERT_EQ(stage.entries().size(), 1u);
+  EXPECT_EQ(stage.entries()[0].job, JobId{1});
+}
+
+TEST(Cache, TheNoteTellsWhatWasNotThereToBeIgnored) {
+  CacheStage stage;
+  Event first = stage.ask("a");
+  std::get<event::Submit>(first).cache_remarks = {"field is not there"};
+  Event second = stage.ask("a");
+  std::get<event::Submit>(second).cache_remarks = {"field is not there"};
+  (void)stage.turn({first});
+  (void)stage.turn({stage.done(1)});
+  (void)stage.turn({second});
+  EXPECT_EQ(stage.end_of(1), "SUCCEEDED (miss: no entry for task work with this key; field is not there)");
+  EXPECT_EQ(stage.end_of(2), "SUCCEEDED from 1 (hit: job 1; field is not there)");
+}
+
+TEST(Cache, TheNoteTellsWhyAnEndIsNotKept) {
+  CacheStage stage;
+  JobSpec spec = cached();
+  spec.run_timeout = std::chrono::seconds(1);
+  (void)stage.turn({stage.ask("a", spec)});
+  (void)stage.turn({stage.failed(1)});
+  EXPECT_THAT(stage.end_of(1), HasSubstr("not kept: it failed, and cache_failures is not set"));
+  JobSpec fragile = cached();
+  fragile.crashes_max = 1;
+  (void)stage.turn({stage.ask("b", fragile)});
+  stage.take(1, 2);
+  (void)stage.turn({stage.slot_ended(1, 2)});
+  EXPECT_THAT(stage.end_of(2), HasSubstr("not kept: what ended it came from outside ("));
+}
+
+TEST(Cache, AnEntryHasTheNameThatItWasGiven) {
+  CacheStage stage;
+  JobSpec spec = cached();
+  spec.cache.key = "nightly";
+  (void)stage.turn({stage.ask("a", spec)});
+  (void)stage.turn({stage.done(1)});
+  ASSERT_EQ(stage.entries().size(), 1u);
+  EXPECT_EQ(stage.entries()[0].name, "nightly");
 }
 
 TEST(Cache, ClearForgetsWhatIsKeptAndWhatIsComputed) {
@@ -413,6 +473,21 @@ TEST(ResultCache, TheLeastRecentlyUsedGiveWay) {
   EXPECT_NE(cache.refuses(1001), nullptr);
   EXPECT_EQ(cache.refuses(1000), nullptr);
   cache.audit();
+}
+
+TEST(ResultCache, CountsEachUsersEntries) {
+  ResultCache cache({.bytes_max = 1000, .entries_max = 3}, {entry(1, 'a', 300, 9)});
+  CacheEntryRow other = entry(2, 'a', 200, 5);
+  other.key.owner = 1001;
+  cache.add(other, outcome(10));
+  EXPECT_EQ(cache.figures().entries, 2u);
+  EXPECT_EQ(cache.figures(1000).entries, 1u);
+  EXPECT_EQ(cache.figures(1001).bytes, 200u);
+  EXPECT_EQ(cache.figures(1002).entries, 0u);
+  EXPECT_EQ(cache.figures(1002).bytes, 0u);
+  cache.remove(JobId{2});
+  EXPECT_EQ(cache.figures(1001).entries, 0u);
+  EXPECT_EQ(cache.figures(1000).entries, 1u);
 }
 
 TEST(ResultCache, SmallerBoundsCountFromTheStartOn) {

@@ -337,5 +337,54 @@ TEST(RestartOfACancel, IsAnsweredAsOneThatIsUnderWay) {
   EXPECT_THAT(stage.turn({stage.failed(1)}), ElementsAre("cancelled 2: 1 CANCELLED"));
 }
 
+// Numbers of the specs that the last turn had among its rows.
+std::vector<std::uint64_t> specs_in(const Effects& effects) {
+  std::vector<std::uint64_t> ids;
+  for (const SpecRow& row : effects.rows.specs) ids.push_back(row.id.value);
+  return ids;
+}
+
+// Retention removes a row that no job names: of what came from the store nobody knows for how long it is there.
+TEST(Restart, OptionsOfAnEarlierDaemonAreHandedInAgainWithTheNextJobThatNamesThem) {
+  JobSpec settled = Stage::work();
+  settled.pool = "default";
+  Stage stage(left(settled, {stored(1)}));
+  stage.turn();
+  EXPECT_THAT(specs_in(stage.history.back()), IsEmpty());
+  stage.turn({stage.done(1)});
+  stage.turn({stage.submit()});
+  EXPECT_THAT(specs_in(stage.history.back()), ElementsAre(1));
+  EXPECT_EQ(stage.history.back().rows.specs[0].spec.task, "work");
+  stage.turn({stage.submit()});
+  EXPECT_THAT(specs_in(stage.history.back()), IsEmpty());
+}
+
+TEST(Restart, OptionsThatNobodyUsesAreForgottenInTimeAndTheStoreIsTold) {
+  Stage stage;
+  std::vector<std::uint64_t> forgotten;
+  std::uint64_t handed_in = 0;
+  for (std::uint64_t job = 1; job <= 8'200; ++job) {
+    JobSpec spec = Stage::work();
+    spec.name = "job " + std::to_string(job);
+    stage.step(stage.submit(spec));
+    stage.step(stage.cancel(job));
+    if (job % 100 != 0) continue;
+    stage.turn();
+    handed_in += stage.history.back().rows.specs.size();
+    for (const SpecForgotten& row : stage.history.back().rows.specs_forgotten) {
+      EXPECT_LE(row.newest.value, job);
+      forgotten.push_back(row.id.value);
+    }
+    stage.history.clear();
+  }
+  EXPECT_EQ(handed_in, 8'200U);
+  EXPECT_GE(forgotten.size(), 8'000U);
+  // One of them comes again, under a number of its own.
+  JobSpec spec = Stage::work();
+  spec.name = "job 1";
+  stage.turn({stage.submit(spec)});
+  EXPECT_THAT(specs_in(stage.history.back()), ElementsAre(8'201));
+}
+
 }  // namespace
 }  // namespace futured

@@ -53,7 +53,7 @@ Part json(std::string_view text) { return {.content_type = "application/json", .
 std::vector<std::string> digests(const CacheArguments& arguments, const std::vector<std::vector<Part>>& items) {
   const auto all = to_cache_digests(arguments, payloads_of(items));
   EXPECT_TRUE(all.ok()) << all.error().message;
-  return all.ok() ? *all : std::vector<std::string>(items.size());
+  return all.ok() ? all->digests : std::vector<std::string>(items.size());
 }
 
 TEST(CacheKey, SameArgumentsHaveTheSameDigest) {
@@ -157,6 +157,20 @@ TEST(CacheKey, APolicyThatContradictsItselfIsRefused) {
     ASSERT_FALSE(parsed.ok()) << one.field;
     EXPECT_EQ(field_of(parsed.error()), one.field);
   }
+}
+
+TEST(CacheKey, WhatIsIgnoredAndNotThereIsTold) {
+  const std::vector<std::vector<Part>> items = {{json(R"({"seed":1,"size":2})"), {.bytes = "x"}},
+                                                {json(R"({"size":2})")}};
+  CacheArguments arguments{.enabled = true, .ignored_parts = {1}, .ignored_fields = {"seed"}, .explain = true};
+  const auto all = to_cache_digests(arguments, payloads_of(items));
+  ASSERT_TRUE(all.ok());
+  ASSERT_EQ(all->remarks.size(), 2u);
+  EXPECT_EQ(all->remarks[0], "");
+  EXPECT_EQ(all->remarks[1], "part 1, field \"seed\" is not among the arguments: there was nothing to ignore");
+  arguments.explain = false;
+  EXPECT_TRUE(to_cache_digests(arguments, payloads_of(items))->remarks.empty());
+  EXPECT_EQ(to_cache_digests(arguments, payloads_of(items))->digests, all->digests);
 }
 
 }  // namespace

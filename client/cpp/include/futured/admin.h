@@ -227,9 +227,19 @@ struct CacheEntryInfo {
   std::uint64_t hits = 0;
   std::int64_t created_us = 0;
   std::int64_t expires_us = 0;  // 0 = never
+  std::string given_key;        // CacheOptions::key, when that stood for the arguments
 };
 
-// Counts since the daemon's start, but for the first three.
+// Kept outcomes that all of this is true of.
+struct CacheSelection {
+  std::string task;          // "" = any
+  bool commands = false;     // only of command lines; refused with a task
+  std::string key;           // CacheOptions::key of the job that had it; "" = any, or none
+  std::uint64_t job_id = 0;  // whose outcome it is; 0 = anybody's
+};
+
+// Of all users since the daemon's start, but for the first three. Entries and bytes are the caller's; for root and the
+// daemon's own user, everybody's.
 struct CacheStatsInfo {
   std::uint64_t entries = 0;
   std::uint64_t bytes = 0;

@@ -297,6 +297,7 @@ class Client {
   [[nodiscard]] std::vector<CacheEntryInfo> cache_entries(const std::string& task = {}) const;  // newest first
   [[nodiscard]] CacheStatsInfo cache_stats() const;
   std::uint64_t clear_cache(const std::string& task = {}) const;  // how many entries went
+  std::uint64_t clear_cache(const CacheSelection& selection) const;
   // ---- Named events, which jobs wait for (JobOptions::when). One that is set stays so until it is cleared.
   NamedEventInfo set_event(const std::string& name) const;
   NamedEventInfo clear_event(const std::string& name) const;
