@@ -26,6 +26,7 @@
 #include "daemon/pool/vault_link.h"
 #include "daemon/rpc/child.h"
 #include "daemon/rpc/found_segments.h"
+#include "daemon/rpc/stored_segments.h"
 #include "daemon/rpc/server.h"
 #include "daemon/rpc/waited_outcome.h"
 
@@ -309,6 +310,7 @@ Status run(const ops::Config& config, const Options& options) {
   auto reader = (*store)->reader();
   auto courier_reader = (*store)->reader();
   auto keeper = (*store)->keeper();
+  const std::shared_ptr<SentContents> sent = (*store)->sent_contents();
   SegmentTable segments;
   std::unique_ptr<callback::Courier> courier;
   Loop::Parts parts = parts_of(config, options, std::move(*store), segments);
@@ -316,6 +318,11 @@ Status run(const ops::Config& config, const Options& options) {
   ReaderThread* asked = nullptr;  // once there is one
   parts.ask_reader = [&asked](std::function<void(StoreReader&)> question) {
     return asked != nullptr && asked->ask(std::move(question));
+  };
+  KeeperThread* keeping = nullptr;  // once there is one
+  parts.fetch_segments = [&segments, &keeping](std::string payload, Loop::Parts::Descriptors then) {
+    if (keeping == nullptr) return then(Error{ErrorCode::kResourceExhausted, "the daemon is starting"});
+    rpc::fetch_segments(segments, *keeping, std::move(payload), std::move(then));
   };
   std::optional<Epoch> epoch;
   // What waits for its jobs lies with the spawner too, and outlives this daemon.
@@ -344,6 +351,7 @@ Status run(const ops::Config& config, const Options& options) {
   ReaderThread readers(std::move(reader), limits::kQuestionsMax);
   asked = &readers;
   KeeperThread keepers(std::move(keeper), limits::kQuestionsMax);
+  keeping = &keepers;
   Status outcome;
   std::thread turns([&] {
     outcome = loop.run();
@@ -351,6 +359,7 @@ Status run(const ops::Config& config, const Options& options) {
   });
   rpc::ServerSetup setup = server_setup(config, loop);
   setup.callback_tls = std::move(*tls);
+  setup.sent = sent;
   setup.other_gauges = {courier->gauge(), stop_signal.gauge()};
   auto server = rpc::Server::start(std::move(setup), loop, readers, keepers, segments);
   std::optional<IdleWatch> idle;  // until the loop has ended, for that may still be looking for it

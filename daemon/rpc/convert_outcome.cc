@@ -6,6 +6,7 @@
 #include "base/wire.h"
 #include "daemon/rpc/captured_output.h"
 #include "daemon/rpc/convert.h"
+#include "base/stored_segment.h"
 #include "segment/array_type.h"
 
 namespace futured::rpc {
@@ -212,7 +213,7 @@ void to_api(const Part& part, bool with_bytes, api::Part& out) {
     out.mutable_segment()->set_id(part.segment.value);
     out.mutable_segment()->set_begin(part.begin);
     out.mutable_segment()->set_end(part.end);
-    out.set_volatile_bytes(true);
+    out.set_volatile_bytes(!is_stored(part.segment));
   } else if (with_bytes && part.kind == PartKind::kInline) {
     out.set_data(part.bytes.data(), part.bytes.size());
   }
