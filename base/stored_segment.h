@@ -1,5 +1,5 @@
-// Numbers of segments whose bytes lie in a file of their content. They are made from its digest, so they mean the same in
-// every life of the daemon, and the same bytes are one segment. Those of segments in memory only are all smaller.
+// Numbers of segments whose bytes lie in a file of their content. They are made from its digest, so they mean the same
+// in every life of the daemon, and the same bytes are one segment. Those of segments in memory only are all smaller.
 #pragma once
 
 #include <array>

@@ -26,8 +26,8 @@
 #include "daemon/pool/vault_link.h"
 #include "daemon/rpc/child.h"
 #include "daemon/rpc/found_segments.h"
-#include "daemon/rpc/stored_segments.h"
 #include "daemon/rpc/server.h"
+#include "daemon/rpc/stored_segments.h"
 #include "daemon/rpc/waited_outcome.h"
 
 namespace futured {

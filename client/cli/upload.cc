@@ -74,7 +74,8 @@ void add_upload(CLI::App& app, Globals& globals) {
   verb.add_flag("--bytes", options->plain, "The bytes of the file as they are, which are no array");
   verb.add_option("--release", options->release, "Let go of the upload with this digest; jobs that name it keep it");
   verb.footer(
-      "It is sent once, and outlives the daemon and the machine. The same bytes again are the same digest. Whoever sent "
+      "It is sent once, and outlives the daemon and the machine. The same bytes again are the same digest. Whoever "
+      "sent "
       "it\n"
       "may name it, until he releases it or nobody has named it for an hour; jobs that name it keep it beyond that.\n\n"
       "Examples:\n"

@@ -3,10 +3,10 @@
 
 #include "base/command.h"
 #include "base/limits.h"
+#include "base/stored_segment.h"
 #include "base/wire.h"
 #include "daemon/rpc/captured_output.h"
 #include "daemon/rpc/convert.h"
-#include "base/stored_segment.h"
 #include "segment/array_type.h"
 
 namespace futured::rpc {

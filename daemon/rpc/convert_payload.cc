@@ -144,11 +144,9 @@ class PayloadBuilder {
     const bool says_type = part.has_array() || !part.content_type().empty();
     const auto type = says_type ? content_type_of(part, content->bytes, field) : content->content_type;
     if (!type.ok()) return type.error();
-    append_part(encoded_, {.kind = PartKind::kSegment,
-                           .content_type = *type,
-                           .segment = content->id,
-                           .begin = 0,
-                           .end = content->bytes});
+    append_part(
+        encoded_,
+        {.kind = PartKind::kSegment, .content_type = *type, .segment = content->id, .begin = 0, .end = content->bytes});
     return {};
   }
 

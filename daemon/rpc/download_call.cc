@@ -36,8 +36,7 @@ grpc::ServerWriteReactor<api::DownloadResponse>* DownloadCall::open(Front& front
   const api::SegmentSlice& slice = request.slice();
   const SegmentId id{slice.id()};
   const std::uint32_t who = front.who(*context).uid;
-  const auto sent =
-      is_stored(id) && front.setup.sent ? front.setup.sent->find(who, id, monotonic_now()) : std::nullopt;
+  const auto sent = is_stored(id) && front.setup.sent ? front.setup.sent->find(who, id, monotonic_now()) : std::nullopt;
   using Opened = SegmentTable::Opened;
   auto opened = sent ? Result<Opened>(Opened{{}, {id, sent->bytes, sent->content_type, sent->owner}})
                      : front.segments.open(id, who);

@@ -32,10 +32,10 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
   if (front_.loop.is_full()) {
     return answer_now(context, Error{ErrorCode::kResourceExhausted, "too many jobs wait to be accepted; try again"});
   }
-  auto batch = check_batch(front_.segments, front_.uploads, front_.who(*context), *spec,
-                           {request->items(), request->has_packed() ? &request->packed() : nullptr,
-                            request->idempotency_key(), *start, *cache, request->spec().durable_segments(),
-                            front_.setup.sent.get()});
+  auto batch =
+      check_batch(front_.segments, front_.uploads, front_.who(*context), *spec,
+                  {request->items(), request->has_packed() ? &request->packed() : nullptr, request->idempotency_key(),
+                   *start, *cache, request->spec().durable_segments(), front_.setup.sent.get()});
   if (!batch.ok()) return answer_now(context, batch.error());
   auto answer = Answer<api::SubmitResponse>::open(front_, context, response);
   const auto hand_over = [&front = front_, answer](CheckedBatch checked, Result<PayloadHold> kept) {

@@ -135,7 +135,7 @@ void RetryCall::read(StoreReader& reader, const std::vector<JobId>& ids) {
 }
 
 Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>> record, SegmentHold& segments,
-                                         PayloadHold& stored) const {
+                                       PayloadHold& stored) const {
   const std::string job = "job " + std::to_string(id.value);
   if (!record.ok()) return record.error();
   if (!*record) return Error{ErrorCode::kNotFound, "no " + job};

@@ -48,7 +48,8 @@ Result<SentContent> find_sent(Front& front, Principal who, const std::string& te
   if (!digest) return invalid("digest", "it is not \"sha256:\" and 64 hexadecimal digits");
   const auto found = front.setup.sent ? front.setup.sent->find(who.uid, *digest, monotonic_now()) : std::nullopt;
   if (found) return *found;
-  return Error{ErrorCode::kNotFound, "digest: " + text + " is no content that you have sent; upload it with durable set"};
+  return Error{ErrorCode::kNotFound,
+               "digest: " + text + " is no content that you have sent; upload it with durable set"};
 }
 
 }  // namespace

@@ -134,8 +134,9 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Princ
 bool wants_files(const CheckedBatch& batch) {
   if (batch.is_durable) return true;
   std::uint32_t begin = 0;
-  return std::ranges::any_of(
-      batch.submit.ends, [&](std::uint32_t end) { return end - std::exchange(begin, end) > limits::kStoredInlineBytesMax; });
+  return std::ranges::any_of(batch.submit.ends, [&](std::uint32_t end) {
+    return end - std::exchange(begin, end) > limits::kStoredInlineBytesMax;
+  });
 }
 
 void keep_payloads(KeeperThread& keeper, SegmentTable& segments, CheckedBatch batch, BatchKept then) {
@@ -144,7 +145,8 @@ void keep_payloads(KeeperThread& keeper, SegmentTable& segments, CheckedBatch ba
   const bool asked = keeper.ask([shared, &segments, then](PayloadKeeper& payloads) {
     if (shared->is_durable) {
       auto stored = store_segments(shared->submit, segments, payloads);
-      if (!stored.ok()) return then(std::move(*shared), stored.error().in("cannot keep a segment on the daemon's disk"));
+      if (!stored.ok())
+        return then(std::move(*shared), stored.error().in("cannot keep a segment on the daemon's disk"));
       shared->stored = both(std::move(shared->stored), *std::move(stored));
     }
     std::vector<std::string_view> all;

@@ -123,21 +123,19 @@ bool SubmitStream::take_batch() {
   if (front_.loop.store_is_failing()) return refuse_batch(store_failing_error(), false);
   auto batch = check_batch(front_.segments, front_.uploads, who_, spec_,
                            {request_.items(), request_.has_packed() ? &request_.packed() : nullptr,
-                            request_.idempotency_key(), start_, cache_, durable_segments_,
-                            front_.setup.sent.get()});
+                            request_.idempotency_key(), start_, cache_, durable_segments_, front_.setup.sent.get()});
   if (!batch.ok()) return refuse_batch(batch.error(), true);
   if (!wants_files(*batch)) {
     PayloadHold stored = std::move(batch->stored);
     return hand_over(*std::move(batch), std::move(stored));
   }
   // The reader's role goes with the batch: what comes behind it on this stream waits.
-  keep_payloads(
-      front_.keeper, front_.segments, *std::move(batch),
-      [self = shared_from_this()](CheckedBatch checked, Result<PayloadHold> kept) {
-        const bool goes_on =
-            kept.ok() ? self->hand_over(std::move(checked), *std::move(kept)) : self->refuse_batch(kept.error(), false);
-        if (goes_on) self->front_.pump.post([self] { self->StartRead(&self->in_); });
-      });
+  keep_payloads(front_.keeper, front_.segments, *std::move(batch),
+                [self = shared_from_this()](CheckedBatch checked, Result<PayloadHold> kept) {
+                  const bool goes_on = kept.ok() ? self->hand_over(std::move(checked), *std::move(kept))
+                                                 : self->refuse_batch(kept.error(), false);
+                  if (goes_on) self->front_.pump.post([self] { self->StartRead(&self->in_); });
+                });
   return false;
 }
 

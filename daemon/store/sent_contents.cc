@@ -69,8 +69,8 @@ Status SentContents::load(Instant now) {
     if (!digest || !name.substr(Digest::kHexBytes).starts_with(kHeldMark)) continue;
     name.remove_prefix(Digest::kHexBytes + kHeldMark.size());
     const auto owner = number_in(name);
-    auto content = owner && *owner <= UINT32_MAX ? parse(read_small(::dirfd(directory.get()), entry->d_name))
-                                                 : std::nullopt;
+    auto content =
+        owner && *owner <= UINT32_MAX ? parse(read_small(::dirfd(directory.get()), entry->d_name)) : std::nullopt;
     Status held = Error{ErrorCode::kDataLoss, "not sound"};
     if (content) {
       content->digest = *digest;

@@ -1,4 +1,5 @@
-// SentContents: contents that users have sent once, to be named by their digest in many jobs. docs/formats/content_file.md.
+// SentContents: contents that users have sent once, to be named by their digest in many jobs.
+// docs/formats/content_file.md.
 #pragma once
 
 #include <cstdint>

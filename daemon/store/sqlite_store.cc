@@ -253,9 +253,8 @@ std::unique_ptr<StoreReader> SqliteStore::reader() {
 }
 
 std::unique_ptr<PayloadKeeper> SqliteStore::keeper() {
-  return std::make_unique<FileKeeper>(files_, [path = path_, vfs = options_.vfs](const Digest& digest) {
-    return is_file_used(path, vfs, digest);
-  });
+  return std::make_unique<FileKeeper>(
+      files_, [path = path_, vfs = options_.vfs](const Digest& digest) { return is_file_used(path, vfs, digest); });
 }
 
 Status SqliteStore::begin_epoch(Epoch epoch, const std::string& spawner_instance) {

@@ -218,8 +218,8 @@ struct JobOptions {
   // that is on its way is waited for. What follows says more of it, and is refused without it.
   bool cache = false;
   CacheOptions caching;
-  // Segments among its arguments are copied to the daemon's disk before the job is accepted: it then outlives daemon and
-  // machine with its arrays. Costs a write of each new array.
+  // Segments among its arguments are copied to the daemon's disk before the job is accepted: it then outlives daemon
+  // and machine with its arrays. Costs a write of each new array.
   bool durable_segments = false;
 
   // false: the daemon does not send outcomes unasked; a future of such a job asks when somebody waits for it.
