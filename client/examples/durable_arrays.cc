@@ -1,5 +1,5 @@
-// Arrays that outlive the machine: one is sent once and named by many jobs, the other comes with its job, which is accepted
-// when the array is on disk.
+// Arrays that outlive the machine: one is sent once and named by many jobs, the other comes with its job, which is
+// accepted when the array is on disk.
 #include <futured/client.h>
 
 #include <cstdio>

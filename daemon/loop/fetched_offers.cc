@@ -21,12 +21,12 @@ bool Loop::waits_behind_fetched(const effect::Offer& offer) {
   });
   const auto is_of_slot = [&](const FetchedOffer& waiting) { return waiting.offer.slot == offer.slot; };
   if (std::ranges::none_of(fetched_offers_, is_of_slot)) return false;
-  fetched_offers_.push_back({offer, false, std::nullopt});
+  fetched_offers_.push_back({.offer = offer});
   return true;
 }
 
 void Loop::fetch_for(const effect::Offer& offer) {
-  fetched_offers_.push_back({offer, false, std::nullopt});
+  fetched_offers_.push_back({.offer = offer});
   fetch_next();
 }
 
@@ -73,6 +73,10 @@ void Loop::fetched(const Fence& fence, Result<std::vector<Fd>> descriptors) {
   if (waiting == fetched_offers_.end()) return;  // taken back, or its worker is gone
   waiting->is_fetching = false;
   if (!descriptors.ok() && descriptors.error().code == ErrorCode::kResourceExhausted) {
+    if (!std::exchange(waiting->has_waited, true)) {
+      parts_.log("job " + std::to_string(fence.job.value) +
+                 " waits for memory to read its arrays into: " + descriptors.error().message);
+    }
     fetch_at_ = monotonic_now() + kFetchAgain;
     return;
   }

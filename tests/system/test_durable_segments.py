@@ -268,6 +268,43 @@ def test_a_full_disk_refuses_and_nothing_is_left(small_disk, api_of, segments_of
     assert value_of(api.outcome(job)) == sum(numbers)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_losses_at_any_moment_lose_no_job_and_no_array(make_daemon, api_of, segments_of, seed):
+    daemon, chance = make_daemon("[pools.default]\nsize = 3\n").start(), random.Random(seed)
+    api, arrays = api_of(daemon), [doubles(100 + n, 50_000) for n in range(6)]
+    put_queue_on_hold(api)
+    wanted = {}
+    socket = segments_of(daemon)
+    for numbers in arrays:
+        wanted.update((job, sum(numbers)) for job in submit_stored(api, numbers, socket.put_doubles(numbers), 3))
+        digest = upload(api, numbers).digest
+        wanted.update((job, sum(numbers)) for job in api.submit([digest_item(api, digest)] * 3, task="sum"))
+    let_queue_go(api)
+    for _ in range(4):
+        threading.Event().wait(chance.random() * 0.05)
+        if chance.random() < 0.5:
+            restart_all(daemon)
+        else:
+            daemon.kill()
+            daemon.start()
+    api = api_of(daemon)
+    outcomes = api.wait(list(wanted))
+    assert {job: value_of(outcome) for job, outcome in outcomes.items()} == wanted
+    assert stored_names(daemon) == sorted(name_of(numbers) for numbers in arrays)
+
+
+def test_a_cancel_while_the_array_is_read_ends_the_job(daemon, api_of, segments_of):
+    api, numbers = api_of(daemon), doubles(14, 2_000_000)
+    put_queue_on_hold(api)
+    jobs = submit_stored(api, numbers, segments_of(daemon).put_doubles(numbers), 3)
+    api = api_of(restart_all(daemon))
+    let_queue_go(api)
+    api.cancel(jobs[0])  # before its offer is made, or behind it: its neighbours run in any case
+    outcomes = api.wait(jobs)
+    assert outcomes[jobs[0]].state in (api.words.JOB_STATE_CANCELLED, api.words.JOB_STATE_SUCCEEDED)
+    assert [value_of(outcomes[job]) for job in jobs[1:]] == [sum(numbers)] * 2
+
+
 # ---- What is sent once
 
 
