@@ -27,6 +27,7 @@
 #include "daemon/rpc/child.h"
 #include "daemon/rpc/found_segments.h"
 #include "daemon/rpc/server.h"
+#include "daemon/rpc/stored_segments.h"
 #include "daemon/rpc/waited_outcome.h"
 
 namespace futured {
@@ -312,6 +313,7 @@ Status run(const ops::Config& config, const Options& options) {
   auto courier_reader = (*store)->reader();
   auto keeper = (*store)->keeper();
   auto sweep_reader = (*store)->reader();
+  const std::shared_ptr<SentContents> sent = (*store)->sent_contents();
   SegmentTable segments;
   std::unique_ptr<callback::Courier> courier;
   std::optional<SpoolSweep> sweep;  // once there are threads
@@ -320,6 +322,11 @@ Status run(const ops::Config& config, const Options& options) {
   ReaderThread* asked = nullptr;  // once there is one
   parts.ask_reader = [&asked](std::function<void(StoreReader&)> question) {
     return asked != nullptr && asked->ask(std::move(question));
+  };
+  KeeperThread* keeping = nullptr;  // once there is one
+  parts.fetch_segments = [&segments, &keeping](std::string payload, Loop::Parts::Descriptors then) {
+    if (keeping == nullptr) return then(Error{ErrorCode::kResourceExhausted, "the daemon is starting"});
+    rpc::fetch_segments(segments, *keeping, std::move(payload), std::move(then));
   };
   std::optional<Epoch> epoch;
   // What waits for its jobs lies with the spawner too, and outlives this daemon.
@@ -350,6 +357,7 @@ Status run(const ops::Config& config, const Options& options) {
   KeeperThread keepers(std::move(keeper), limits::kQuestionsMax);
   sweep.emplace(SpoolSweep::Setup{config.state + "/output", std::move(sweep_reader),
                                   [](const std::string& line) { ops::log_warning(line); }});
+  keeping = &keepers;
   Status outcome;
   std::thread turns([&] {
     outcome = loop.run();
@@ -357,6 +365,7 @@ Status run(const ops::Config& config, const Options& options) {
   });
   rpc::ServerSetup setup = server_setup(config, loop);
   setup.callback_tls = std::move(*tls);
+  setup.sent = sent;
   setup.other_gauges = {courier->gauge(), stop_signal.gauge(), sweep->gauge()};
   auto server = rpc::Server::start(std::move(setup), loop, readers, keepers, segments);
   std::optional<IdleWatch> idle;  // until the loop has ended, for that may still be looking for it

@@ -21,6 +21,12 @@ Result<std::uint64_t> frame_content_bytes(std::span<const std::byte> frame) {
   return std::uint64_t{bytes};
 }
 
+Result<std::size_t> frame_bytes(std::span<const std::byte> bytes) {
+  const std::size_t size = ZSTD_findFrameCompressedSize(bytes.data(), bytes.size());
+  if (ZSTD_isError(size) != 0) return Error{ErrorCode::kDataLoss, std::string("zstd: ") + ZSTD_getErrorName(size)};
+  return size;
+}
+
 void Compressor::Free::operator()(void* context) const { ZSTD_freeCCtx(static_cast<ZSTD_CCtx*>(context)); }
 
 Result<Compressor> Compressor::make(int level) {

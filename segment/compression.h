@@ -19,6 +19,9 @@ inline constexpr int kCompressionLevelMax = 22;  // zstd's own; from 20 on it ta
 // What a frame says that it gives; nobody has checked it. kDataLoss: this is no frame, or it does not say.
 [[nodiscard]] Result<std::uint64_t> frame_content_bytes(std::span<const std::byte> frame);
 
+// How long the frame is that these bytes begin with. kDataLoss: they begin with none, or end within it.
+[[nodiscard]] Result<std::size_t> frame_bytes(std::span<const std::byte> bytes);
+
 // For one thread, block after block: the library's memory is allocated once.
 class Compressor {
  public:

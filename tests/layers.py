@@ -27,7 +27,7 @@ MAY_INCLUDE = {
     "daemon/pool": ["base", "daemon/core", "segment", "worker/channel", "worker/spawner/wire.h"],
     "daemon/loop": ["base", "daemon/core", "daemon/store/store.h", "daemon/store/store_thread.h", "daemon/pool"],
     "daemon/rpc": [
-        "base", "daemon/core", "daemon/store/store.h", "daemon/store/digest.h", "daemon/callback", "daemon/loop", "daemon/store/store_thread.h", "daemon/store/content_usage.h", "daemon/pool/segment_table.h", "segment", "proto"
+        "base", "daemon/core", "daemon/store/store.h", "daemon/store/digest.h", "daemon/store/sent_contents.h", "daemon/callback", "daemon/loop", "daemon/store/store_thread.h", "daemon/store/content_usage.h", "daemon/pool/segment_table.h", "segment", "proto"
     ],  # fmt: skip
     "daemon/ops": ["base"],
     "daemon/main.cc": ["base", "segment", "daemon", "proto"],

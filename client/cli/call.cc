@@ -24,6 +24,7 @@ struct Options {
   std::string task;
   std::vector<std::string> arguments;
   std::vector<std::string> arrays;
+  bool durable = false;
   std::vector<bool> is_array;  // of each part, in the order of the command line; behind "--" there are none
   bool detach = false;
 };
@@ -56,12 +57,14 @@ struct Argument {
   client::Part part;
   std::optional<client::ArrayFile> array;
   Rows rows;
+  std::string digest;  // of an upload; "" = none
 };
 
 Argument array_argument(const std::string& text) {
   const ArrayWord word = parse_array_word(text);
+  if (word.path.starts_with("sha256:")) return {{}, {}, word.rows, word.path};
   try {
-    return {{}, client::ArrayFile(word.path), word.rows};
+    return {{}, client::ArrayFile(word.path), word.rows, {}};
   } catch (const client::Error& error) {
     throw UsageError("--array: " + std::string(error.what()));
   }
@@ -76,7 +79,7 @@ std::vector<Argument> arguments_of(const Options& options) {
   while (argument != options.arguments.end() || array != options.arrays.end()) {
     const bool here = all.size() < options.is_array.size() && options.is_array[all.size()];
     const bool is_array = argument == options.arguments.end() || (here && array != options.arrays.end());
-    all.push_back(is_array ? array_argument(*array++) : Argument{parse_argument(*argument++), {}, {}});
+    all.push_back(is_array ? array_argument(*array++) : Argument{parse_argument(*argument++), {}, {}, {}});
     bytes += all.back().part.bytes.size();
   }
   if (bytes > limits::kPayloadBytesMax) {
@@ -86,10 +89,22 @@ std::vector<Argument> arguments_of(const Options& options) {
   return all;
 }
 
+client::Segment stored_rows(const client::Client& client, const std::string& digest, const Rows& rows) {
+  client::Segment array = client.find_stored(digest).segment;
+  if (rows == Rows()) return array;
+  if (array.shape.empty()) throw UsageError("--array: " + digest + " is no array, and has no rows");
+  const auto end = rows.end ? static_cast<std::int64_t>(*rows.end) : array.shape[0];
+  return client::rows_of(array, static_cast<std::int64_t>(rows.begin), end);
+}
+
 // Arrays are shared with the daemon here. The job has its own share in them from its acceptance on.
 std::vector<client::Part> payload_of(const client::Client& client, std::vector<Argument> arguments) {
   std::vector<client::Part> payload;
   for (Argument& argument : arguments) {
+    if (!argument.digest.empty()) {
+      payload.push_back(client::part_of(stored_rows(client, argument.digest, argument.rows)));
+      continue;
+    }
     payload.push_back(argument.array
                           ? client::part_of(client.put(*argument.array, argument.rows.begin, argument.rows.end))
                           : std::move(argument.part));
@@ -101,6 +116,7 @@ int call(const Options& options, const Globals& globals) {
   std::vector<Argument> arguments = arguments_of(options);
   client::JobOptions job = options.job.options();
   job.follow = !options.detach;
+  job.durable_segments = options.durable;
   Interrupt interrupt;
   const client::Client client = connect(globals);
   const std::vector<client::Part> payload = payload_of(client, std::move(arguments));
@@ -143,8 +159,11 @@ void add_call(CLI::App& app, Globals& globals) {
       add_words(verb, "arguments", options->arguments, "Each is one part of the payload");
   const CLI::Option* const arrays =
       verb.add_option("--array", options->arrays,
-                      "FILE or FILE[BEGIN:END]: an array, or these rows of it, in shared memory; may be given again")
+                      "FILE or FILE[BEGIN:END]: an array, or these rows of it, in shared memory; or, for FILE, the "
+                      "digest of fut upload; may be given again")
           ->allow_extra_args(false);
+  verb.add_flag("--durable-arrays", options->durable,
+                "Accepted only once its arrays are on the daemon's disk: it outlives the machine with them");
   verb.footer(
       "An argument that parses as JSON is sent as application/json, \"@file\" as the file's bytes, all else as\n"
       "text/plain; 4 MiB in all. Write -- before arguments that begin with a dash.\n"
@@ -157,6 +176,8 @@ void add_call(CLI::App& app, Globals& globals) {
       "  fut call sum_squares 1000\n"
       "  fut call sum --array x.npy\n"
       "  fut call scale --array 'x.fut[0:1000]' 0.5\n"
+      "  fut call sum --array x.npy --durable-arrays --detach\n"
+      "  fut call sum --array sha256:…               what fut upload has printed\n"
       "  fut call --timeout 1s sleep 0.2\n");
   verb.callback([&globals, options, &verb, arguments, arrays] {
     for (const CLI::Option* const given : verb.parse_order()) {

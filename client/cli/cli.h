@@ -52,6 +52,7 @@ void add_watch(CLI::App& app, Globals& globals);
 void add_result(CLI::App& app, Globals& globals);
 void add_dump(CLI::App& app, Globals& globals);
 void add_load(CLI::App& app, Globals& globals);
+void add_upload(CLI::App& app, Globals& globals);
 void add_logs(CLI::App& app, Globals& globals);
 void add_ls(CLI::App& app, Globals& globals);
 void add_show(CLI::App& app, Globals& globals);

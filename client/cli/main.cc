@@ -91,6 +91,7 @@ void add_verbs(CLI::App& app, Globals& globals) {
   add_result(app, globals);
   add_dump(app, globals);
   add_load(app, globals);
+  add_upload(app, globals);
   add_logs(app, globals);
   add_watch(app, globals);
   add_find(app, globals);

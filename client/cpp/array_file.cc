@@ -74,6 +74,13 @@ MappedBytes ArrayFile::load(std::uint64_t begin, std::optional<std::uint64_t> en
 
 void ArrayFile::check() const { checked(state_->file.check()); }
 
+StoredSegment Client::store(const ArrayFile& file) const {
+  const ArraySlice slice = file.state_->slice(0, std::nullopt);
+  const SegmentBuffer buffer(slice.end - slice.begin);
+  checked(file.state_->file.read(slice.begin, buffer.bytes()));
+  return store(buffer.bytes(), slice.type.dtype, {slice.type.shape.begin(), slice.type.shape.end()});
+}
+
 Segment Client::put(const ArrayFile& file, std::uint64_t begin, std::optional<std::uint64_t> end) const {
   const ArraySlice slice = file.state_->slice(begin, end);
   SegmentBuffer buffer(slice.end - slice.begin);

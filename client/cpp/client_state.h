@@ -86,6 +86,9 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
   // Bytes [begin, end) of a segment, in memory of their own; end = 0: to its end. Throws.
   [[nodiscard]] MappedBytes download(const Segment& segment);
   void release(std::uint64_t segment);
+  // The same upload, to the daemon's disk, wherever the client is.
+  StoredSegment store(std::span<const std::byte> bytes, std::string_view dtype, const std::vector<std::int64_t>& shape);
+  StoredSegment find_stored(const std::string& digest);
   // The segment socket, connected with the first use and kept: closing it gives up what was put. When a kept one turns
   // out to have been closed, as by a restart, another is connected and asked: `repeatable`, or nothing was sent.
   // Throws.
@@ -149,6 +152,8 @@ class ClientState : public std::enable_shared_from_this<ClientState> {
 
   // What a segment socket does by being closed. Best effort: the daemon lets go of it by itself, later.
   void release_uploads();
+  api::Segment send_upload(std::span<const std::byte> bytes, std::string_view dtype,
+                           const std::vector<std::int64_t>& shape, bool durable);
 
   std::mutex segments_mutex_;
   std::set<std::uint64_t> uploads_;  // not released; guarded by segments_mutex_

@@ -141,6 +141,7 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.timeouts = from_timeouts(spec.timeouts());
   out.crashes_max = spec.crashes_max();
   out.at_most_once = spec.at_most_once();
+  out.durable_segments = spec.durable_segments();
   out.cache = spec.cache().enabled();
   out.caching.ttl = Milliseconds(spec.cache().ttl_ms());
   out.caching.failures = spec.cache().cache_failures();
@@ -285,6 +286,7 @@ api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   spec.set_parent_id(options.parent_id);
   for (const CompletionCallback& callback : options.callbacks) to_callback(callback, *spec.add_callbacks());
   add_cache(options, spec);
+  spec.set_durable_segments(options.durable_segments);
   return spec;
 }
 

@@ -33,27 +33,56 @@ grpc::Status send_all(grpc::ClientWriter<api::UploadRequest>& writer, api::Uploa
   return writer.Finish();  // tells why the stream broke, too
 }
 
+StoredSegment to_stored(const api::Segment& from) {
+  return {{.id = from.id(),
+           .begin = 0,
+           .end = from.bytes(),
+           .dtype = from.array().dtype(),
+           .shape = {from.array().shape().begin(), from.array().shape().end()}},
+          from.digest()};
+}
+
 }  // namespace
 
-Segment ClientState::upload(std::span<const std::byte> bytes, std::string_view dtype, std::vector<std::int64_t> shape) {
+api::Segment ClientState::send_upload(std::span<const std::byte> bytes, std::string_view dtype,
+                                      const std::vector<std::int64_t>& shape, bool durable) {
   static_cast<void>(content_type_of(dtype, shape, bytes.size()));  // a wrong shape is told before anything is sent
   api::Segment stored;
   call(
       [&](grpc::ClientContext& context) {
         api::UploadRequest message;
         message.set_bytes(bytes.size());
+        message.set_durable(durable);
         if (!dtype.empty()) {
           message.mutable_array()->set_dtype(std::string(dtype));
           for (const std::int64_t extent : shape) message.mutable_array()->add_shape(extent);
         }
         return send_all(*remote_segments->Upload(&context, &stored), message, bytes);
       },
-      false);
+      durable);  // sent twice, it is the same segment
+  return stored;
+}
+
+Segment ClientState::upload(std::span<const std::byte> bytes, std::string_view dtype, std::vector<std::int64_t> shape) {
+  const api::Segment stored = send_upload(bytes, dtype, shape, false);
   {
     const std::lock_guard guard(segments_mutex_);
     uploads_.insert(stored.id());
   }
   return {.id = stored.id(), .begin = 0, .end = bytes.size(), .dtype = std::string(dtype), .shape = std::move(shape)};
+}
+
+StoredSegment ClientState::store(std::span<const std::byte> bytes, std::string_view dtype,
+                                 const std::vector<std::int64_t>& shape) {
+  return to_stored(send_upload(bytes, dtype, shape, true));
+}
+
+StoredSegment ClientState::find_stored(const std::string& digest) {
+  api::GetSegmentRequest asked;
+  asked.set_digest(digest);
+  api::Segment found;
+  call([&](grpc::ClientContext& context) { return remote_segments->Get(&context, asked, &found); }, true);
+  return to_stored(found);
 }
 
 MappedBytes ClientState::download(const Segment& segment) {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/stored_segment.h"
 #include "client/cpp/checked.h"
 #include "client/cpp/client_state.h"
 #include "client/cpp/segment_type.h"
@@ -68,13 +69,23 @@ Segment Client::put(std::span<const std::byte> bytes, std::string_view dtype, st
   return state_->put(checked(make_segment("futured-client", bytes)), dtype, std::move(shape));
 }
 
+StoredSegment Client::store(std::span<const std::byte> bytes, std::string_view dtype,
+                            std::vector<std::int64_t> shape) const {
+  return state_->store(bytes, dtype, shape);
+}
+
+StoredSegment Client::find_stored(const std::string& digest) const {
+  if (digest.empty()) throw Error(ErrorKind::kInvalidArgument, "a digest is sha256: and 64 hexadecimal digits");
+  return state_->find_stored(digest);
+}
+
 void Client::drop(const Segment& segment) const {
-  if (state_->is_remote()) return state_->release(segment.id);
+  if (state_->is_remote() || is_stored(SegmentId{segment.id})) return state_->release(segment.id);
   checked(state_->with_segments([&](SegmentClient& socket) { return socket.drop(SegmentId{segment.id}); }, false));
 }
 
 MappedBytes Client::map(const Segment& segment) const {
-  if (state_->is_remote()) return state_->download(segment);
+  if (state_->is_remote() || is_stored(SegmentId{segment.id})) return state_->download(segment);
   const SegmentId ids[] = {SegmentId{segment.id}};
   std::vector<SegmentStretch> found =
       checked(state_->with_segments([&](SegmentClient& socket) { return socket.get(ids); }, true));

@@ -234,11 +234,11 @@ SpecState& Scheduler::moved_spec(const JobSpec& from, const QueueState& target, 
   JobSpec wanted = from;
   wanted.queue = target.row.name;
   wanted.ageing = ageing_of(target.row);
-  if (const auto same = specs_.find(wanted); same != specs_.end()) return *same->second;
-  forget_unused_specs();
-  const SpecRow row{SpecId{next_spec_++}, std::move(wanted)};
-  effects.rows.specs.push_back(row);
-  return know_spec(row);
+  const auto same = specs_.find(wanted);
+  if (same == specs_.end()) forget_unused_specs(effects);
+  SpecState& spec = same != specs_.end() ? *same->second : know_spec({SpecId{next_spec_++}, std::move(wanted)});
+  hold(spec, effects);
+  return spec;
 }
 
 void Scheduler::move_job(Move& move, Job& job, QueueState& target, Moment now, Effects& effects) {

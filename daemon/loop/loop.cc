@@ -71,6 +71,7 @@ void Loop::turn() {
   take_submits(moment);
   gauge_->stage("submits", coarse_now());
   if (moment.at >= scheduler_->next_timer()) step(event::TimerDue{}, moment);
+  if (moment.at >= fetch_at_ && !stopping_) fetch_next();
   if (!stopping_) step(event::TurnEnd{}, moment);
   carry_out(moment);
   // What was fetched back from a busy worker may go to another at once: nothing else might wake us for it.
@@ -113,7 +114,8 @@ std::uint32_t Loop::armed_timers() const {
   const auto is_set = [](Instant at) { return at == Instant::never() ? 0U : 1U; };
   const bool retries = retrying_ || (store_failing_ && !in_flight_);
   return is_set(scheduler_->next_timer()) + (stopping_ ? 1U : is_set(reattach_at_)) + (retries ? 1U : 0U) +
-         (!stopping_ && !in_flight_ && !retrying_ ? 1U : 0U);  // the next step of retention
+         (!stopping_ && !in_flight_ && !retrying_ ? 1U : 0U) +  // the next step of retention
+         (stopping_ ? 0U : is_set(fetch_at_));
 }
 
 // Until when reports may wait: half of the time that all workers have work for. Only after a turn that brought some,
@@ -138,6 +140,7 @@ void Loop::sleep() {
   Instant until = std::min(scheduler_->next_timer(), stopping_ ? Instant::never() : reattach_at_);
   if (retrying_ || (store_failing_ && !in_flight_)) until = std::min(until, retry_at_);
   if (stopping_ && !in_flight_) until = std::min(until, stop_by_);
+  if (!stopping_) until = std::min(until, fetch_at_);
   if (!stopping_ && !in_flight_ && !retrying_) until = std::min(until, trim_at_);
   if (!busy) {
     const Instant asleep = monotonic_now();
@@ -490,22 +493,25 @@ void Loop::answer(const effect::Refused& refused) {
 }
 
 void Loop::make_offer(const effect::Offer& offer, Moment moment) {
-  std::vector<int> descriptors;
-  if (names_segment(offer.payload.view())) {
-    auto found = parts_.segments_of(offer.payload.view());
-    if (!found.ok()) {
-      const Cause lost{.kind = CauseKind::kPayloadLost, .message = found.error().message};
-      return step(event::Done{.slot = offer.slot,
-                              .fence = offer.fence,
-                              .status = event::DoneStatus::kFailed,
-                              .do_not_retry = true,
-                              .cause = &lost},
-                  moment);
-    }
-    descriptors = std::move(*found);
+  if (!fetched_offers_.empty() && waits_behind_fetched(offer)) return;
+  if (!names_segment(offer.payload.view())) return offer_with(offer, std::vector<int>(), moment);
+  auto found = parts_.segments_of(offer.payload.view());
+  if (!found.ok() && found.error().code == ErrorCode::kUnavailable) return fetch_for(offer);
+  offer_with(offer, found, moment);
+}
+
+void Loop::offer_with(const effect::Offer& offer, const Result<std::vector<int>>& descriptors, Moment moment) {
+  if (!descriptors.ok()) {
+    const Cause lost{.kind = CauseKind::kPayloadLost, .message = descriptors.error().message};
+    return step(event::Done{.slot = offer.slot,
+                            .fence = offer.fence,
+                            .status = event::DoneStatus::kFailed,
+                            .do_not_retry = true,
+                            .cause = &lost},
+                moment);
   }
   if (!parts_.pools->offer(
-          {offer.slot, offer.fence, offer.task, offer.follow, offer.payload.view(), descriptors, offer.run_timeout})) {
+          {offer.slot, offer.fence, offer.task, offer.follow, offer.payload.view(), *descriptors, offer.run_timeout})) {
     step(event::OfferRefused{offer.slot, offer.fence}, moment);
   }
 }
@@ -528,6 +534,8 @@ bool Loop::revoke_offer(const effect::OfSlot& revoke) {
   const auto is_it = [&](const effect::Offer& offer) { return offer.fence == revoke.fence; };
   if (std::erase_if(effects_.offers_after_commit, is_it) > 0) return true;
   if (std::erase_if(deferred_.offers, is_it) > 0) return true;
+  const auto is_fetched = [&](const FetchedOffer& waiting) { return waiting.offer.fence == revoke.fence; };
+  if (!fetched_offers_.empty() && std::erase_if(fetched_offers_, is_fetched) > 0) return true;
   return parts_.pools->revoke(revoke.slot, revoke.fence);
 }
 

@@ -86,6 +86,10 @@ class Loop {
     std::function<void(std::vector<effect::Deliver>)> deliver;
     // The descriptors of the segments that an encoded payload names, in its order; still the table's.
     std::function<Result<std::vector<int>>(std::string_view)> segments_of;
+    // Of a payload of which segments_of() says kUnavailable: reads what lies in files only, and then gives all its
+    // descriptors, from any thread. kResourceExhausted: not now.
+    using Descriptors = std::function<void(Result<std::vector<Fd>>)>;
+    std::function<void(std::string payload, Descriptors then)> fetch_segments;
     // The job that a running task asks for (base/child.h); whose it is, the loop adds. Any refusal is told the task.
     std::function<Result<event::Submit>(std::string_view)> child;
     // How this user's job ended, for a task that waits for it: base/wait_call.h.
@@ -248,6 +252,12 @@ class Loop {
   void answer(const effect::Refused& refused);
   void tell_full_queues();
   void make_offer(const effect::Offer& offer, Moment now);
+  void offer_with(const effect::Offer& offer, const Result<std::vector<int>>& descriptors, Moment now);
+  // fetched_offers.cc
+  [[nodiscard]] bool waits_behind_fetched(const effect::Offer& offer);
+  void fetch_for(const effect::Offer& offer);
+  void fetch_next();
+  void fetched(const Fence& fence, Result<std::vector<Fd>> descriptors);
   [[nodiscard]] bool revoke_offer(const effect::OfSlot& revoke);
   [[nodiscard]] Event inspect(SlotId slot);
   [[nodiscard]] static event::Taken taken_by(SlotId slot, const std::vector<channel::Head>& runs);
@@ -292,6 +302,17 @@ class Loop {
   bool stopping_ = false;
   Instant stop_by_ = Instant::never();  // stopping_: whether or not the store can commit
   bool stop_spawner_ = false;
+
+  // Offers that wait for segments to be read from their files, and those of the same slots that came behind them: a
+  // slot's offers stay in their order.
+  struct FetchedOffer {
+    effect::Offer offer;
+    bool is_fetching = false;
+    bool has_waited = false;  // for memory
+    std::optional<Result<std::vector<Fd>>> descriptors;  // it came
+  };
+  std::deque<FetchedOffer> fetched_offers_;
+  Instant fetch_at_ = Instant::never();  // there was no memory for one
 
   std::unordered_map<Token, OwedSubmit> owed_submits_;
   std::unordered_map<Token, CancelReply> owed_cancels_;

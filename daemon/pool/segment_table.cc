@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "base/stored_segment.h"
 
 namespace futured {
 
@@ -163,6 +164,7 @@ Status SegmentTable::check_room(std::uint32_t owner, std::uint64_t bytes) const 
 }
 
 void SegmentTable::take_room(std::uint32_t owner, std::uint64_t bytes) {
+  make_room_for(bytes);
   ++usage_.segments;
   usage_.bytes += bytes;
   User& user = users_[owner];
@@ -293,6 +295,14 @@ Result<std::vector<int>> SegmentTable::descriptors_for(std::string_view payload)
   for (const Part& part : *parts) {
     if (part.kind == PartKind::kLost) return Error{ErrorCode::kDataLoss, std::string(part.bytes)};
     if (part.kind != PartKind::kSegment) continue;
+    if (is_stored(part.segment)) {
+      const auto stored = find_stored(part.segment);
+      if (!stored || part.end > stored->bytes) {
+        return Error{ErrorCode::kUnavailable, "segment " + std::to_string(part.segment.value) + " lies in its file"};
+      }
+      descriptors.push_back(stored->descriptor);
+      continue;
+    }
     const Entry* const entry = find(part.segment);
     if (entry == nullptr) return no_segment(part.segment);
     if (part.end > entry->facts.bytes) {
@@ -301,6 +311,52 @@ Result<std::vector<int>> SegmentTable::descriptors_for(std::string_view payload)
     descriptors.push_back(entry->descriptor.get());
   }
   return descriptors;
+}
+
+void SegmentTable::store_as(SegmentId id, SegmentId in_memory) {
+  const std::lock_guard lock(mutex_);
+  const auto entry = entries_.find(in_memory);
+  if (entry == entries_.end() || !stored_as_.try_emplace(id, in_memory).second) return;
+  entry->second.stored_as = id;
+}
+
+void SegmentTable::keep_stored(SegmentId id, Segment segment) {
+  const std::lock_guard lock(mutex_);
+  if (find_stored(id)) return;
+  make_room_for(segment.size);
+  usage_.stored_bytes += segment.size;
+  stored_.emplace(id, Stored{std::move(segment), ++stored_uses_});
+}
+
+Result<Fd> SegmentTable::open_stored(SegmentId id) {
+  const std::lock_guard lock(mutex_);
+  const auto stored = find_stored(id);
+  if (!stored) {
+    return Error{ErrorCode::kUnavailable, "segment " + std::to_string(id.value) + " lies in its file"};
+  }
+  Fd copy(fcntl(stored->descriptor, F_DUPFD_CLOEXEC, 0));
+  if (!copy.is_open()) return system_error("no descriptor for segment " + std::to_string(id.value));
+  return copy;
+}
+
+std::optional<SegmentTable::InMemory> SegmentTable::find_stored(SegmentId id) const {
+  if (const auto found = stored_.find(id); found != stored_.end()) {
+    found->second.used = ++stored_uses_;
+    return InMemory{found->second.segment.descriptor.get(), found->second.segment.size};
+  }
+  const auto held = stored_as_.find(id);
+  if (held == stored_as_.end()) return std::nullopt;
+  const Entry& entry = entries_.at(held->second);
+  return InMemory{entry.descriptor.get(), entry.facts.bytes};
+}
+
+// What lies in a file anyway goes first, the longest unused of it; a worker that has it mapped keeps it.
+void SegmentTable::make_room_for(std::uint64_t bytes) {
+  while (!stored_.empty() && usage_.bytes + usage_.stored_bytes + bytes > quotas_.bytes) {
+    const auto oldest = std::ranges::min_element(stored_, {}, [](const auto& entry) { return entry.second.used; });
+    usage_.stored_bytes -= oldest->second.segment.size;
+    stored_.erase(oldest);
+  }
 }
 
 Result<std::string> SegmentTable::keep_result(JobId job, std::string_view result, std::span<Fd> descriptors) {
@@ -413,6 +469,7 @@ void SegmentTable::remove(std::map<SegmentId, Entry>::iterator entry) {
   } else {
     give_back_room(facts.owner, facts.bytes);
   }
+  if (entry->second.stored_as.is_set()) stored_as_.erase(entry->second.stored_as);
   entries_.erase(entry);
 }
 

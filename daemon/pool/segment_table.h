@@ -131,9 +131,18 @@ class SegmentTable {
   };
   [[nodiscard]] Result<Opened> open(SegmentId id, std::uint32_t who) const;
 
+  // Segments that lie in files (base/stored_segment.h) have no shares: what is here of them may go at any time, and be
+  // read from its file again. `id`'s bytes are those of `in_memory`, as long as that one is held; and the bytes of
+  // `id`, held until room is wanted for others.
+  void store_as(SegmentId id, SegmentId in_memory);
+  void keep_stored(SegmentId id, Segment segment);
+  // kUnavailable: it is not in memory.
+  [[nodiscard]] Result<Fd> open_stored(SegmentId id);  // the caller's own
+
   // The descriptors of the segments that an encoded payload names, in the order of its segment parts. They stay the
-  // table's, and open as long as the job that was accepted with the payload has not ended. kDataLoss: the store has not
-  // all of the payload any more.
+  // table's, and open as long as the job that was accepted with the payload has not ended, and until something else
+  // is asked of the table. kDataLoss: the store has not all of the payload any more. kUnavailable: one lies in its file
+  // only.
   [[nodiscard]] Result<std::vector<int>> descriptors_for(std::string_view payload) const;
 
   // The segments of a job's result, in the order of its segment parts, become the table's. Gives the result back with
@@ -145,6 +154,7 @@ class SegmentTable {
   struct Usage {
     std::uint64_t bytes = 0;  // put by clients
     std::uint64_t result_bytes = 0;
+    std::uint64_t stored_bytes = 0;  // that were read from files, or are to spare
     std::size_t segments = 0;
   };
   [[nodiscard]] Usage usage() const;
@@ -160,6 +170,7 @@ class SegmentTable {
     JobId result_of;                           // 0: an input
     std::vector<spawner::JobRange> needed_by;  // ascending; few: gaps between them may be forgotten
     bool is_entrusted = false;                 // the vault has it
+    SegmentId stored_as;                       // unset: nobody had it stored
   };
   struct User {
     std::uint64_t bytes = 0;
@@ -177,6 +188,17 @@ class SegmentTable {
   void add_share(Entry& entry, SegmentHold& hold);
   void give_up_share(SegmentId id);
   void remove(std::map<SegmentId, Entry>::iterator entry);
+  struct Stored {
+    Segment segment;
+    std::uint64_t used = 0;  // the higher, the later
+  };
+  struct InMemory {
+    int descriptor = -1;
+    std::uint64_t bytes = 0;
+  };
+  [[nodiscard]] std::optional<InMemory> find_stored(SegmentId id) const;
+  void make_room_for(std::uint64_t bytes);
+
   void forget_result_locked(JobId job);
   [[nodiscard]] const Entry* find(SegmentId id) const;
 
@@ -187,6 +209,9 @@ class SegmentTable {
   std::map<JobId, std::vector<SegmentId>> results_;
   std::deque<JobId> result_order_;  // oldest first
   Usage usage_;
+  std::map<SegmentId, SegmentId> stored_as_;    // by their stored number; of those in memory that go, they go
+  mutable std::map<SegmentId, Stored> stored_;  // few: each is a large array
+  mutable std::uint64_t stored_uses_ = 0;
   std::uint64_t next_id_;
   std::optional<VaultLink> vault_;  // nothing: the spawner is gone, or keeps nothing
 };

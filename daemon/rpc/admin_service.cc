@@ -113,6 +113,7 @@ void add_own_figures(const Front& front, api::StatsResponse& stats) {
   counters["segments"] = usage.segments;
   counters["segment_bytes"] = usage.bytes;
   counters["result_segment_bytes"] = usage.result_bytes;
+  counters["stored_segment_bytes"] = usage.stored_bytes;
   counters["content_files"] = contents.files;
   counters["content_bytes"] = contents.bytes;
   counters["content_unfinished_files"] = contents.unfinished;

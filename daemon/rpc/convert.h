@@ -51,6 +51,8 @@ struct RetryChoice {
 // `field` is that of the retries. Refuses a memory_factor beside one attempt; what a pool allows is checked where that
 // is known.
 [[nodiscard]] Result<RetryChoice> to_retry_choice(const api::Retries& retries, const std::string& field);
+// Where no client hands segments in, so that none would be stored.
+[[nodiscard]] Status refuse_durable_segments(const api::JobSpec& spec, const std::string& field);
 
 // When the jobs of a batch may start. At most one of the two times is set.
 struct Start {
@@ -71,15 +73,24 @@ void to_api(const DependencyRow& row, api::Dependency& out);
 struct Payloads {
   std::shared_ptr<const std::string> bytes;
   std::vector<std::uint32_t> ends;
-  bool has_segments = false;
+  bool has_segments = false;  // in memory only
 };
 
 // How large a segment is, if the caller may use it.
 using SegmentSize = std::function<Result<std::uint64_t>(SegmentId)>;
 
+// What a user has sent once and names by its digest, as it was written.
+struct NamedContent {
+  SegmentId id;
+  std::uint64_t bytes = 0;
+  std::string content_type;
+};
+using FindContent = std::function<Result<NamedContent>(const std::string& digest)>;
+
 [[nodiscard]] Result<Payloads> to_payloads(const api::PackedItems& packed, bool commands);
+// Without `find_content` parts that name a digest are refused.
 [[nodiscard]] Result<Payloads> to_payloads(const google::protobuf::RepeatedPtrField<api::Item>& items, bool commands,
-                                           const SegmentSize& segment_size);
+                                           const SegmentSize& segment_size, const FindContent& find_content = nullptr);
 
 // ---- Told -----------------------------------------------------------------------------------------------------
 

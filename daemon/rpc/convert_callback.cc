@@ -141,6 +141,7 @@ Status add_follow_up(const api::FollowUp& follow_up, const std::string& field, c
   if (follow_up.spec().start_at_us() != 0) return unbuilt(field + ".spec.start_at_us");
   if (follow_up.spec().start_after_ms() != 0) return unbuilt(field + ".spec.start_after_ms");
   if (const Status none = refuse_cache(follow_up.spec(), field + ".spec"); !none.ok()) return none;
+  if (const Status none = refuse_durable_segments(follow_up.spec(), field + ".spec"); !none.ok()) return none;
   if (!follow_up.spec().dependencies().empty()) return unbuilt(field + ".spec.dependencies");
   const auto job = to_spec(follow_up.spec(), names);
   if (!job.ok()) return job.error().in(field);

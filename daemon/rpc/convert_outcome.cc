@@ -3,6 +3,7 @@
 
 #include "base/command.h"
 #include "base/limits.h"
+#include "base/stored_segment.h"
 #include "base/wire.h"
 #include "daemon/rpc/captured_output.h"
 #include "daemon/rpc/convert.h"
@@ -212,7 +213,7 @@ void to_api(const Part& part, bool with_bytes, api::Part& out) {
     out.mutable_segment()->set_id(part.segment.value);
     out.mutable_segment()->set_begin(part.begin);
     out.mutable_segment()->set_end(part.end);
-    out.set_volatile_bytes(true);
+    out.set_volatile_bytes(!is_stored(part.segment));
   } else if (with_bytes && part.kind == PartKind::kInline) {
     out.set_data(part.bytes.data(), part.bytes.size());
   }

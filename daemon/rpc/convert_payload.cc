@@ -4,6 +4,7 @@
 
 #include "base/command.h"
 #include "base/limits.h"
+#include "base/stored_segment.h"
 #include "base/wire.h"
 #include "daemon/rpc/convert.h"
 #include "segment/array_type.h"
@@ -60,7 +61,8 @@ Result<std::string> content_type_of(const api::Part& part, std::uint64_t bytes, 
 
 class PayloadBuilder {
  public:
-  PayloadBuilder(bool commands, const SegmentSize& segment_size) : commands_(commands), segment_size_(segment_size) {}
+  PayloadBuilder(bool commands, const SegmentSize& segment_size, const FindContent& find_content)
+      : commands_(commands), segment_size_(segment_size), find_content_(find_content) {}
 
   Status add(const api::Item& item, int index) {
     const std::string field = indexed("items", index);
@@ -102,7 +104,7 @@ class PayloadBuilder {
       case api::Part::kResultOf:
         return unbuilt(field + ".result_of");
       case api::Part::kDigest:
-        return unbuilt(field + ".digest");
+        return add_digest(part, field);
       case api::Part::kSegment:
         return add_segment(part, field);
       case api::Part::kData:
@@ -128,9 +130,23 @@ class PayloadBuilder {
     }
     const auto type = content_type_of(part, end - slice.begin(), field);
     if (!type.ok()) return type.error();
-    has_segments_ = true;
+    has_segments_ = has_segments_ || !is_stored(id);
     append_part(encoded_,
                 {.kind = PartKind::kSegment, .content_type = *type, .segment = id, .begin = slice.begin(), .end = end});
+    return {};
+  }
+
+  // The whole of it; stretches are those of the segment that it is.
+  Status add_digest(const api::Part& part, const std::string& field) {
+    if (!find_content_) return unbuilt(field + ".digest");
+    const auto content = find_content_(part.digest());
+    if (!content.ok()) return content.error().in(field + ".digest");
+    const bool says_type = part.has_array() || !part.content_type().empty();
+    const auto type = says_type ? content_type_of(part, content->bytes, field) : content->content_type;
+    if (!type.ok()) return type.error();
+    append_part(
+        encoded_,
+        {.kind = PartKind::kSegment, .content_type = *type, .segment = content->id, .begin = 0, .end = content->bytes});
     return {};
   }
 
@@ -179,6 +195,7 @@ class PayloadBuilder {
 
   const bool commands_;
   const SegmentSize& segment_size_;
+  const FindContent& find_content_;
   std::string encoded_;
   std::vector<std::uint32_t> ends_;
   bool has_segments_ = false;
@@ -246,11 +263,11 @@ Result<Payloads> to_payloads(const api::PackedItems& packed, bool commands) {
 }
 
 Result<Payloads> to_payloads(const google::protobuf::RepeatedPtrField<api::Item>& items, bool commands,
-                             const SegmentSize& segment_size) {
+                             const SegmentSize& segment_size, const FindContent& find_content) {
   if (const Status sound = check_count(static_cast<std::size_t>(items.size()), "items"); !sound.ok()) {
     return sound.error();
   }
-  PayloadBuilder builder(commands, segment_size);
+  PayloadBuilder builder(commands, segment_size, find_content);
   builder.reserve(items.size());
   for (int i = 0; i < items.size(); ++i) {
     if (const Status added = builder.add(items[i], i); !added.ok()) return added.error();

@@ -77,6 +77,7 @@ Status add_work(const api::Schedule& asked, const CallbackNames& names, event::P
     return invalid("schedule.spec.start_at_us", "the schedule says when its jobs start; leave it out");
   }
   if (const Status none = refuse_cache(asked.spec(), "schedule.spec"); !none.ok()) return none;
+  if (const Status none = refuse_durable_segments(asked.spec(), "schedule.spec"); !none.ok()) return none;
   if (!asked.spec().dependencies().empty() || !asked.item().dependencies().empty()) {
     return unbuilt("schedule.spec.dependencies");
   }

@@ -220,7 +220,6 @@ Status add_needs(const api::JobSpec& asked, JobSpec& spec) {
 Status refuse_unbuilt_options(const api::JobSpec& spec) {
   const Unbuilt fields[] = {
       {!spec.labels().empty(), "spec.labels"},
-      {spec.durable_segments(), "spec.durable_segments"},
       {spec.memory_bytes_max() != 0, "spec.memory_bytes_max"},
       {spec.output_bytes_max() != 0, "spec.output_bytes_max"},
       {spec.parent_id() != 0, "spec.parent_id"},
@@ -232,6 +231,11 @@ Status refuse_unbuilt_options(const api::JobSpec& spec) {
 }
 
 }  // namespace
+
+Status refuse_durable_segments(const api::JobSpec& spec, const std::string& field) {
+  if (!spec.durable_segments()) return {};
+  return invalid(field + ".durable_segments", "only what a client submits hands segments in; leave it out");
+}
 
 Error invalid(std::string_view field, std::string_view why) {
   return {ErrorCode::kInvalidArgument, std::string(field) + ": " + std::string(why)};

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "base/stored_segment.h"
 #include "daemon/rpc/refused_stream.h"
+#include "daemon/rpc/stored_segments.h"
 #include "daemon/rpc/unknown_fields.h"
 
 namespace futured::rpc {
@@ -33,7 +35,11 @@ grpc::ServerWriteReactor<api::DownloadResponse>* DownloadCall::open(Front& front
   if (const Status known = check_known(request); !known.ok()) return refuse(known.error());
   const api::SegmentSlice& slice = request.slice();
   const SegmentId id{slice.id()};
-  auto opened = front.segments.open(id, front.who(*context).uid);
+  const std::uint32_t who = front.who(*context).uid;
+  const auto sent = is_stored(id) && front.setup.sent ? front.setup.sent->find(who, id, monotonic_now()) : std::nullopt;
+  using Opened = SegmentTable::Opened;
+  auto opened = sent ? Result<Opened>(Opened{{}, {id, sent->bytes, sent->content_type, sent->owner}})
+                     : front.segments.open(id, who);
   if (!opened.ok()) return refuse(opened.error());
   front.uploads.touch(id, monotonic_now());
   const std::uint64_t size = opened->facts.bytes;
@@ -43,8 +49,25 @@ grpc::ServerWriteReactor<api::DownloadResponse>* DownloadCall::open(Front& front
                                        " do not lie within the segment's " + std::to_string(size)));
   }
   const auto call = std::make_shared<DownloadCall>(front, context, std::move(opened->descriptor), slice.begin(), end);
-  if (call->begin(call)) call->go_on();
+  if (call->begin(call)) {
+    if (sent) {
+      call->fetch(id);
+    } else {
+      call->go_on();
+    }
+  }
   return call.get();
+}
+
+// A durable upload lies in its file, and perhaps in memory.
+void DownloadCall::fetch(SegmentId id) {
+  const bool asked = front_.keeper.ask([self = shared_from_this(), id](PayloadKeeper& keeper) {
+    auto fetched = fetch_segment(self->front_.segments, keeper, id);
+    if (!fetched.ok()) return self->end(fetched.error());
+    self->segment_ = std::move(*fetched);
+    self->go_on();
+  });
+  if (!asked) end(busy_error());
 }
 
 void DownloadCall::go_on() {

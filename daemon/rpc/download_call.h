@@ -18,11 +18,12 @@ class DownloadCall final : public StreamedAnswer<api::DownloadResponse>,
       : StreamedAnswer(front, context), segment_(std::move(segment)), next_(begin), end_(end) {}
 
  private:
+  void fetch(SegmentId id);
   void go_on();
   void send_next();
   void OnWriteDone(bool ok) override;
 
-  const Fd segment_;
+  Fd segment_;
   std::uint64_t next_;
   const std::uint64_t end_;
   api::DownloadResponse out_;

@@ -32,15 +32,17 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
   if (front_.loop.is_full()) {
     return answer_now(context, Error{ErrorCode::kResourceExhausted, "too many jobs wait to be accepted; try again"});
   }
-  auto batch = check_batch(front_.segments, front_.uploads, front_.who(*context), *spec,
-                           {request->items(), request->has_packed() ? &request->packed() : nullptr,
-                            request->idempotency_key(), *start, *cache});
+  auto batch =
+      check_batch(front_.segments, front_.uploads, front_.who(*context), *spec,
+                  {request->items(), request->has_packed() ? &request->packed() : nullptr, request->idempotency_key(),
+                   *start, *cache, request->spec().durable_segments(), front_.setup.sent.get()});
   if (!batch.ok()) return answer_now(context, batch.error());
   auto answer = Answer<api::SubmitResponse>::open(front_, context, response);
   const auto hand_over = [&front = front_, answer](CheckedBatch checked, Result<PayloadHold> kept) {
     if (!kept.ok()) return answer->refuse(kept.error());
     const bool is_volatile = checked.submit.has_segments;
-    front.loop.submit(std::move(checked.submit), sink_of(std::move(checked.segments), nullptr),
+    const Lasting lasting = checked.is_durable ? Lasting::kOnDisk : Lasting::kInMemory;
+    front.loop.submit(std::move(checked.submit), sink_of(std::move(checked.segments), nullptr, lasting),
                       [&front, answer, is_volatile, hold = *std::move(kept)](const Result<Accepted>& accepted) mutable {
                         hold = nullptr;  // what is refused is gone from the disk before that is told
                         front.pump.post([answer, accepted, is_volatile] {
@@ -52,10 +54,11 @@ grpc::ServerUnaryReactor* JobsService::Submit(Context* context, const api::Submi
                         });
                       });
   };
-  if (has_large_payload(batch->submit)) {
-    keep_payloads(front_.keeper, *std::move(batch), hand_over);
+  if (wants_files(*batch)) {
+    keep_payloads(front_.keeper, front_.segments, *std::move(batch), hand_over);
   } else {
-    hand_over(*std::move(batch), PayloadHold());
+    PayloadHold stored = std::move(batch->stored);
+    hand_over(*std::move(batch), std::move(stored));
   }
   return answer->reactor();
 }

@@ -4,8 +4,10 @@
 
 #include "base/limits.h"
 #include "base/payload.h"
+#include "base/stored_segment.h"
 #include "daemon/core/callbacks.h"
 #include "daemon/rpc/no_job.h"
+#include "daemon/rpc/stored_segments.h"
 #include "daemon/rpc/submit.h"
 
 namespace futured::rpc {
@@ -117,9 +119,10 @@ void RetryCall::read(StoreReader& reader, const std::vector<JobId>& ids) {
   }
   for (const JobId id : ids) {
     SegmentHold segments;
+    PayloadHold stored;
     auto record = reader.get(id, true);
     if (record.ok() && !*record) record = no_job(id, reader);
-    auto submit = renew(id, std::move(record), segments);
+    auto submit = renew(id, std::move(record), segments, stored);
     const std::size_t at = index++;
     if (!submit.ok()) {
       settle(at, submit.error());
@@ -127,11 +130,12 @@ void RetryCall::read(StoreReader& reader, const std::vector<JobId>& ids) {
     }
     front_.loop.submit(
         std::move(*submit), sink_of(std::move(segments), nullptr),
-        [self = shared_from_this(), at](const Result<Accepted>& accepted) { self->settle(at, accepted); });
+        [self = shared_from_this(), at, stored](const Result<Accepted>& accepted) { self->settle(at, accepted); });
   }
 }
 
-Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>> record, SegmentHold& segments) const {
+Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>> record, SegmentHold& segments,
+                                       PayloadHold& stored) const {
   const std::string job = "job " + std::to_string(id.value);
   if (!record.ok()) return record.error();
   if (!*record) return Error{ErrorCode::kNotFound, "no " + job};
@@ -148,6 +152,12 @@ Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>
         return Error{ErrorCode::kDataLoss, "payload of " + job + ": PAYLOAD_LOST: " + std::string(part.bytes)};
       }
       if (part.kind != PartKind::kSegment) continue;
+      if (is_stored(part.segment)) {
+        auto kept = front_.setup.sent->keep(part.segment);
+        if (!kept.ok()) return kept.error().in("payload of " + job);
+        stored = both(std::move(stored), *std::move(kept));
+        continue;
+      }
       const auto share = front_.segments.take_share(part.segment, who_.uid, segments);
       if (!share.ok()) return share.error().in("payload of " + job);
     }

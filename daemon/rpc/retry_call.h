@@ -28,8 +28,8 @@ class RetryCall : public std::enable_shared_from_this<RetryCall> {
   void ask_next();
   void read(StoreReader& reader, const std::vector<JobId>& ids);
   // The job as a new submit, or why it cannot be retried.
-  [[nodiscard]] Result<event::Submit> renew(JobId id, Result<std::optional<JobRecord>> record,
-                                            SegmentHold& segments) const;
+  [[nodiscard]] Result<event::Submit> renew(JobId id, Result<std::optional<JobRecord>> record, SegmentHold& segments,
+                                            PayloadHold& stored) const;
   void settle(std::size_t index, const Result<Accepted>& accepted);
   // The reader took no more questions: `ids` and all that follow are not retried.
   void refuse_rest(std::vector<JobId> ids, const Error& error);

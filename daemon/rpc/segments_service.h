@@ -9,6 +9,12 @@
 namespace futured::rpc {
 
 void to_api(const SegmentFacts& facts, api::Segment& out);
+void to_api(const SentContent& content, api::Segment& out);
+
+// Lets go of a durable upload. Its file goes when no job needs it.
+Status release_sent(Front& front, std::uint32_t who, SegmentId id);
+// Of all that nobody has asked for in SentContents::kUnused.
+void forget_unused_sent(Front& front);
 
 // What lies in the table of segments. On the daemon's machine the segment socket hands it over without a copy.
 class SegmentsService final : public api::Segments::CallbackService {

@@ -16,6 +16,7 @@
 #include "daemon/loop/loop.h"
 #include "daemon/pool/segment_table.h"
 #include "daemon/rpc/callback_names.h"
+#include "daemon/store/sent_contents.h"
 #include "daemon/store/store_thread.h"
 
 namespace futured::rpc {
@@ -42,6 +43,8 @@ struct ServerSetup {
   Epoch epoch;
   std::int64_t idle_exit_ms = 0;
   std::vector<pool::PoolConfig> pools;
+
+  std::shared_ptr<SentContents> sent;  // that users may name by digest
 
   CallbackNames callback_names;
   std::map<std::string, CallbackTls> callback_tls;  // by name

@@ -1,11 +1,14 @@
 #include "daemon/rpc/submit.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/stored_segment.h"
 #include "daemon/core/callbacks.h"
+#include "daemon/rpc/stored_segments.h"
 #include "daemon/rpc/submit_keys.h"
 
 namespace futured::rpc {
@@ -14,14 +17,14 @@ namespace {
 
 class SegmentKeeper final : public OutcomeSink {
  public:
-  SegmentKeeper(SegmentHold segments, std::weak_ptr<OutcomeSink> inner)
-      : segments_(std::move(segments)), inner_(std::move(inner)) {}
+  SegmentKeeper(SegmentHold segments, std::weak_ptr<OutcomeSink> inner, Lasting lasting)
+      : segments_(std::move(segments)), inner_(std::move(inner)), lasting_(lasting) {}
 
   void ended(const std::shared_ptr<const Batch>& batch, std::vector<EndedJob> jobs) override {
     if (const auto inner = inner_.lock()) inner->ended(batch, std::move(jobs));
   }
   void accepted(JobRange jobs) override {
-    segments_.need({jobs.first, jobs.end});
+    if (lasting_ == Lasting::kInMemory) segments_.need({jobs.first, jobs.end});
     if (const auto inner = inner_.lock()) inner->accepted(jobs);
   }
   void resume() override {
@@ -31,6 +34,47 @@ class SegmentKeeper final : public OutcomeSink {
  private:
   const SegmentHold segments_;
   const std::weak_ptr<OutcomeSink> inner_;
+  const Lasting lasting_;
+};
+
+// The uploads of a user that he names, each kept on disk until the batch has its answer.
+class SentFinder {
+ public:
+  SentFinder(SentContents* sent, Principal who, CheckedBatch& batch) : sent_(sent), who_(who), batch_(batch) {}
+
+  Result<NamedContent> operator()(const std::string& text) {
+    const auto digest = digest_of(text);
+    if (!digest) return Error{ErrorCode::kInvalidArgument, "it is not \"sha256:\" and 64 hexadecimal digits"};
+    const auto found = sent_ != nullptr ? sent_->find(who_.uid, *digest, monotonic_now()) : std::nullopt;
+    if (!found) {
+      return Error{ErrorCode::kNotFound, text + " is no content that you have sent; upload it with durable set"};
+    }
+    return keep(*found);
+  }
+  Result<NamedContent> operator()(SegmentId id) {
+    const auto found = sent_ != nullptr ? sent_->find(who_.uid, id, monotonic_now()) : std::nullopt;
+    if (!found) {
+      return Error{ErrorCode::kNotFound,
+                   "segment " + std::to_string(id.value) + " is no durable upload of yours; upload it again"};
+    }
+    return keep(*found);
+  }
+
+ private:
+  Result<NamedContent> keep(const SentContent& content) {
+    if (!kept_.contains(content.id)) {
+      auto hold = sent_->keep(content.id);
+      if (!hold.ok()) return hold.error();
+      batch_.stored = both(std::move(batch_.stored), *std::move(hold));
+      kept_.insert(content.id);
+    }
+    return NamedContent{content.id, content.bytes, content.content_type};
+  }
+
+  SentContents* const sent_;
+  const Principal who_;
+  CheckedBatch& batch_;
+  std::set<SegmentId> kept_;
 };
 
 bool has_whole_batch(const JobSpec& spec) {
@@ -45,14 +89,20 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Princ
   if (asked.packed != nullptr && !asked.items.empty()) return invalid("packed", "refused beside items");
   CheckedBatch batch;
   const bool commands = spec.task.empty();
-  auto payloads = asked.packed != nullptr
-                      ? to_payloads(*asked.packed, commands)
-                      : to_payloads(asked.items, commands, [&](SegmentId id) -> Result<std::uint64_t> {
-                          const auto share = segments.take_share(id, who.uid, batch.segments);
-                          if (!share.ok()) return share.error();
-                          uploads.touch(id, monotonic_now());
-                          return share->bytes;
-                        });
+  SentFinder sent(asked.sent, who, batch);
+  const auto segment_bytes = [&](SegmentId id) -> Result<std::uint64_t> {
+    if (is_stored(id)) {
+      const auto found = sent(id);
+      return found.ok() ? Result<std::uint64_t>(found->bytes) : found.error();
+    }
+    const auto share = segments.take_share(id, who.uid, batch.segments);
+    if (!share.ok()) return share.error();
+    uploads.touch(id, monotonic_now());
+    return share->bytes;
+  };
+  const auto find_content = [&](const std::string& digest) { return sent(digest); };
+  auto payloads = asked.packed != nullptr ? to_payloads(*asked.packed, commands)
+                                          : to_payloads(asked.items, commands, segment_bytes, find_content);
   if (!payloads.ok()) return payloads.error();
   auto keys = to_keys(spec, *payloads, asked.items, asked.idempotency_key);
   if (!keys.ok()) return keys.error();
@@ -76,21 +126,30 @@ Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Princ
   if (!dependencies.ok()) return dependencies.error();
   batch.submit.item_dependencies = *std::move(dependencies);
   batch.submit.has_segments = payloads->has_segments;
+  batch.is_durable = payloads->has_segments && asked.durable_segments;
   batch.submit.bytes = std::move(payloads->bytes);
   batch.submit.ends = std::move(payloads->ends);
   return batch;
 }
 
-bool has_large_payload(const event::Submit& submit) {
+bool wants_files(const CheckedBatch& batch) {
+  if (batch.is_durable) return true;
   std::uint32_t begin = 0;
-  return std::ranges::any_of(
-      submit.ends, [&](std::uint32_t end) { return end - std::exchange(begin, end) > limits::kStoredInlineBytesMax; });
+  return std::ranges::any_of(batch.submit.ends, [&](std::uint32_t end) {
+    return end - std::exchange(begin, end) > limits::kStoredInlineBytesMax;
+  });
 }
 
-void keep_payloads(KeeperThread& keeper, CheckedBatch batch, BatchKept then) {
+void keep_payloads(KeeperThread& keeper, SegmentTable& segments, CheckedBatch batch, BatchKept then) {
   // std::function wants a copyable callable.
   auto shared = std::make_shared<CheckedBatch>(std::move(batch));
-  const bool asked = keeper.ask([shared, then](PayloadKeeper& payloads) {
+  const bool asked = keeper.ask([shared, &segments, then](PayloadKeeper& payloads) {
+    if (shared->is_durable) {
+      auto stored = store_segments(shared->submit, segments, payloads);
+      if (!stored.ok())
+        return then(std::move(*shared), stored.error().in("cannot keep a segment on the daemon's disk"));
+      shared->stored = both(std::move(shared->stored), *std::move(stored));
+    }
     std::vector<std::string_view> all;
     std::uint32_t begin = 0;
     for (const std::uint32_t end : shared->submit.ends) {
@@ -98,15 +157,20 @@ void keep_payloads(KeeperThread& keeper, CheckedBatch batch, BatchKept then) {
       begin = end;
     }
     auto kept = payloads.keep(all);
-    if (!kept.ok()) kept = kept.error().in("cannot keep a large payload on the daemon's disk");
+    if (kept.ok()) {
+      kept = both(*std::move(kept), std::move(shared->stored));
+    } else {
+      shared->stored = nullptr;  // what was new goes before the refusal is told
+      kept = kept.error().in("cannot keep a large payload on the daemon's disk");
+    }
     then(std::move(*shared), std::move(kept));
   });
   if (!asked) then(std::move(*shared), Error{ErrorCode::kResourceExhausted, "too many large payloads wait; try again"});
 }
 
-std::shared_ptr<OutcomeSink> sink_of(SegmentHold segments, std::shared_ptr<OutcomeSink> sink) {
+std::shared_ptr<OutcomeSink> sink_of(SegmentHold segments, std::shared_ptr<OutcomeSink> sink, Lasting lasting) {
   if (segments.empty()) return sink;
-  return std::make_shared<SegmentKeeper>(std::move(segments), sink);
+  return std::make_shared<SegmentKeeper>(std::move(segments), sink, lasting);
 }
 
 }  // namespace futured::rpc

@@ -15,6 +15,8 @@ namespace futured::rpc {
 struct CheckedBatch {
   event::Submit submit;
   SegmentHold segments;
+  PayloadHold stored;       // of files that its payloads name by digest
+  bool is_durable = false;  // its segments are to be on disk before it is accepted
 };
 
 struct AskedBatch {
@@ -23,17 +25,19 @@ struct AskedBatch {
   const std::string& idempotency_key;
   Start start = {};
   CacheArguments cache = {};
+  bool durable_segments = false;
+  SentContents* sent = nullptr;  // null: nothing can be named by its digest
 };
 
 [[nodiscard]] Result<CheckedBatch> check_batch(SegmentTable& segments, Uploads& uploads, Principal who,
                                                const JobSpec& spec, const AskedBatch& asked);
 
-// Some of its payloads may have parts that are files once they are stored.
-[[nodiscard]] bool has_large_payload(const event::Submit& submit);
+// Some of its payloads have, or may have, parts that are yet to be files.
+[[nodiscard]] bool wants_files(const CheckedBatch& batch);
 // Puts those on disk, on the keeper's thread, and then gives the batch to `then`, with what keeps them there until the
 // batch is accepted, or the error. kResourceExhausted: the disk is full, and nothing of the batch is left on it.
 using BatchKept = std::function<void(CheckedBatch, Result<PayloadHold>)>;
-void keep_payloads(KeeperThread& keeper, CheckedBatch batch, BatchKept then);
+void keep_payloads(KeeperThread& keeper, SegmentTable& segments, CheckedBatch batch, BatchKept then);
 
 // What a receipt (Out: SubmitResponse or Receipt) tells of a batch's jobs.
 template <typename Out>
@@ -51,6 +55,9 @@ void to_api(const Accepted& accepted, Out& out) {
 
 // The sink to submit a batch with: `sink` itself, or, for a batch that names segments, one that tells `sink` the same
 // and keeps their shares until the last job has ended, whatever becomes of `sink`.
-[[nodiscard]] std::shared_ptr<OutcomeSink> sink_of(SegmentHold segments, std::shared_ptr<OutcomeSink> sink);
+// What is durable needs the spawner's memory no more than the daemon's.
+enum class Lasting { kInMemory, kOnDisk };
+[[nodiscard]] std::shared_ptr<OutcomeSink> sink_of(SegmentHold segments, std::shared_ptr<OutcomeSink> sink,
+                                                   Lasting lasting = Lasting::kInMemory);
 
 }  // namespace futured::rpc

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/stored_segment.h"
 
 namespace futured::rpc {
 
@@ -16,6 +17,8 @@ std::uint64_t hash_of_payload(std::string_view payload, std::uint64_t before) {
   std::uint64_t hash = before;
   for (const Part& part : *parts) {
     hash = stable_hash(part.content_type, hash);
+    // A segment in memory counts by its size, one in a file by what it holds.
+    if (is_stored(part.segment)) hash = mix_bits(hash + part.segment.value) + part.begin;
     hash = part.kind == PartKind::kSegment ? mix_bits(hash + part.end - part.begin) : stable_hash(part.bytes, hash);
   }
   return hash;

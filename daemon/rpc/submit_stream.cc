@@ -110,6 +110,7 @@ void SubmitStream::take_spec() {
     spec_ = std::move(*spec);
     start_ = *start;
     cache_ = *std::move(cache);
+    durable_segments_ = request_.spec().durable_segments();
   } else {
     spec_error_ = !spec.ok() ? spec.error() : !start.ok() ? start.error() : cache.error();
   }
@@ -122,16 +123,19 @@ bool SubmitStream::take_batch() {
   if (front_.loop.store_is_failing()) return refuse_batch(store_failing_error(), false);
   auto batch = check_batch(front_.segments, front_.uploads, who_, spec_,
                            {request_.items(), request_.has_packed() ? &request_.packed() : nullptr,
-                            request_.idempotency_key(), start_, cache_});
+                            request_.idempotency_key(), start_, cache_, durable_segments_, front_.setup.sent.get()});
   if (!batch.ok()) return refuse_batch(batch.error(), true);
-  if (!has_large_payload(batch->submit)) return hand_over(*std::move(batch), nullptr);
+  if (!wants_files(*batch)) {
+    PayloadHold stored = std::move(batch->stored);
+    return hand_over(*std::move(batch), std::move(stored));
+  }
   // The reader's role goes with the batch: what comes behind it on this stream waits.
-  keep_payloads(
-      front_.keeper, *std::move(batch), [self = shared_from_this()](CheckedBatch checked, Result<PayloadHold> kept) {
-        const bool goes_on =
-            kept.ok() ? self->hand_over(std::move(checked), *std::move(kept)) : self->refuse_batch(kept.error(), false);
-        if (goes_on) self->front_.pump.post([self] { self->StartRead(&self->in_); });
-      });
+  keep_payloads(front_.keeper, front_.segments, *std::move(batch),
+                [self = shared_from_this()](CheckedBatch checked, Result<PayloadHold> kept) {
+                  const bool goes_on = kept.ok() ? self->hand_over(std::move(checked), *std::move(kept))
+                                                 : self->refuse_batch(kept.error(), false);
+                  if (goes_on) self->front_.pump.post([self] { self->StartRead(&self->in_); });
+                });
   return false;
 }
 
@@ -151,7 +155,8 @@ bool SubmitStream::hand_over(CheckedBatch batch, PayloadHold hold) {
   // Its queue is full: it waits there for room, and what comes behind it on this stream waits for its receipt.
   batch.submit.waits = true;
   const bool is_slowed = front_.loop.is_full(batch.submit.spec.queue);
-  auto sink = sink_of(std::move(batch.segments), deliver ? shared_from_this() : nullptr);
+  const Lasting lasting = batch.is_durable ? Lasting::kOnDisk : Lasting::kInMemory;
+  auto sink = sink_of(std::move(batch.segments), deliver ? shared_from_this() : nullptr, lasting);
   const bool has_sink = sink != nullptr;
   const Intake intake = front_.loop.submit(
       std::move(batch.submit), std::move(sink),

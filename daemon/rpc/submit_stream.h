@@ -79,6 +79,7 @@ class SubmitStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   JobSpec spec_;
   Start start_;
   CacheArguments cache_;
+  bool durable_segments_ = false;
   std::optional<Error> spec_error_;  // of the last message that had one
 
   // The writer's role.

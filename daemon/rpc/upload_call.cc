@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "daemon/rpc/segments_service.h"
+#include "daemon/rpc/stored_segments.h"
 #include "daemon/rpc/unknown_fields.h"
 
 namespace futured::rpc {
@@ -23,7 +24,7 @@ void UploadCall::OnReadDone(bool ok) {
   front_.mover.post([self = shared_from_this(), ok] {
     if (self->is_interrupted()) return self->end(Error{ErrorCode::kUnavailable, "the upload was broken off"});
     self->front_.uploads.goes_on(self.get(), monotonic_now());
-    if (!ok) return self->end(self->finish());
+    if (!ok) return self->finish();
     const Status sound = self->check();
     if (!sound.ok()) return self->end(sound);
     self->take();
@@ -49,6 +50,11 @@ Status UploadCall::begin() {
   auto terms = UploadTerms::of(in_);
   if (!terms.ok()) return terms.error();
   front_.uploads.forget_unused(monotonic_now());
+  if (terms->is_durable) {
+    if (!front_.setup.sent) return invalid("durable", "this daemon keeps no files; leave it out");
+    forget_unused_sent(front_);
+    if (const Status room = front_.setup.sent->check_room(who_.uid, terms->bytes); !room.ok()) return room;
+  }
   front_.uploads.begin(shared_from_this(), monotonic_now());
   auto room = front_.segments.reserve(who_.uid, terms->bytes);
   if (!room.ok()) return room.error();
@@ -59,18 +65,38 @@ Status UploadCall::begin() {
   return {};
 }
 
-Status UploadCall::finish() {
-  if (!array_) return invalid("bytes", "the stream ended before its first message, which says what comes");
-  const std::string content_type = array_->terms().content_type;
+void UploadCall::finish() {
+  if (!array_) return end(invalid("bytes", "the stream ended before its first message, which says what comes"));
+  const bool is_durable = array_->terms().is_durable;
+  std::string content_type = array_->terms().content_type;
   auto segment = std::move(*array_).finish();
-  if (!segment.ok()) return segment.error();
+  if (!segment.ok()) return end(segment.error());
+  if (is_durable) return store(std::move(*segment), std::move(content_type));
   SegmentHold hold;
   const SegmentFacts facts{{}, segment->size, content_type, who_.uid};
   const SegmentId id = front_.segments.fill(std::move(room_), std::move(*segment), content_type, hold);
   front_.uploads.keep(who_.uid, id, std::move(hold), monotonic_now());
   to_api(facts, *response_);
   response_->set_id(id.value);
-  return {};
+  end({});
+}
+
+// First the file, then the note of who holds it, then the answer: what a daemon that is killed in between has left goes
+// with the next start. The memory that it came into is kept for the first jobs, as long as there is room.
+void UploadCall::store(Segment segment, std::string content_type) {
+  auto shared = std::make_shared<Segment>(std::move(segment));
+  const bool asked = front_.keeper.ask([self = shared_from_this(), shared, content_type](PayloadKeeper& keeper) {
+    auto sent = store_upload(*self->front_.setup.sent, keeper, *shared,
+                             {.bytes = shared->size, .content_type = content_type, .owner = self->who_.uid});
+    self->front_.mover.post([self, shared, sent = std::move(sent)] {
+      if (!sent.ok()) return self->end(sent.error());
+      self->room_.give_up();
+      self->front_.segments.keep_stored(sent->id, std::move(*shared));
+      to_api(*sent, *self->response_);
+      self->end({});
+    });
+  });
+  if (!asked) end(busy_error());
 }
 
 // What is told as failed has left nothing.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 
 #include "daemon/rpc/front.h"
 #include "daemon/rpc/uploaded_array.h"
@@ -34,7 +35,8 @@ class UploadCall final : public grpc::ServerReadReactor<api::UploadRequest>,
   [[nodiscard]] Status check();
   [[nodiscard]] Status begin();
   void take();
-  [[nodiscard]] Status finish();
+  void finish();
+  void store(Segment segment, std::string content_type);
   [[nodiscard]] bool is_interrupted() const;
   void end(const Status& status);
 

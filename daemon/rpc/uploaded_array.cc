@@ -35,7 +35,7 @@ std::optional<Digest> digest_of(std::string_view text) {
 
 Result<UploadTerms> UploadTerms::of(const api::UploadRequest& first) {
   UploadTerms terms{.bytes = first.bytes()};
-  if (first.durable()) return unbuilt("durable");
+  terms.is_durable = first.durable();
   if (terms.bytes > limits::kSegmentBytesMax) {
     return too_much("bytes", "a segment has at most " + std::to_string(limits::kSegmentBytesMax));
   }

@@ -23,6 +23,7 @@ struct UploadTerms {
   std::string content_type;      // of its array; empty: it is none
   std::optional<Digest> digest;  // that the bytes must have
   bool is_compressed = false;
+  bool is_durable = false;
 
   [[nodiscard]] static Result<UploadTerms> of(const api::UploadRequest& first);
 };

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/limits.h"
+#include "base/stored_segment.h"
 #include "base/whole_file.h"
 #include "segment/compression.h"
 
@@ -62,6 +63,86 @@ Result<std::string> read_whole(const std::string& path) {
   return bytes;
 }
 
+// A content in pieces of a frame each. Of one that may change they are copies, so that what is written is what was
+// hashed.
+class PiecesOfContent {
+ public:
+  PiecesOfContent(std::string_view content, ContentFiles::Care care)
+      : content_(content), is_copied_(care == ContentFiles::Care::kChanging) {}
+
+  bool next() {
+    offset_ += piece_.size();
+    if (offset_ == content_.size()) return false;
+    piece_ = content_.substr(offset_, kFrameBytes);
+    if (!is_copied_) return true;
+    copy_.assign(piece_);
+    piece_ = copy_;
+    digest_.add(piece_);
+    return true;
+  }
+  [[nodiscard]] std::string_view piece() const { return piece_; }
+  [[nodiscard]] std::uint64_t offset() const { return offset_; }
+  // After the last one.
+  [[nodiscard]] Status check(const Digest& wanted) {
+    if (!is_copied_ || digest_.finish() == wanted) return {};
+    return Error{ErrorCode::kFailedPrecondition, "somebody wrote to the segment while it was stored: seal it first"};
+  }
+
+ private:
+  const std::string_view content_;
+  const bool is_copied_;
+  std::string copy_;
+  std::string_view piece_;
+  std::uint64_t offset_ = 0;
+  DigestOfPieces digest_;
+};
+
+// Fills a buffer from a place of a file. Less than was asked for: there the file ends.
+Result<std::size_t> read_some(int file, std::uint64_t at, std::span<std::byte> into) {
+  std::size_t done = 0;
+  while (done < into.size()) {
+    const ssize_t got = ::pread(file, into.data() + done, into.size() - done, static_cast<off_t>(at + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_error("cannot read");
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+
+using TakePiece = std::function<void(std::span<const std::byte>)>;
+
+// The content of a file, a piece after the other; never more than `size` bytes.
+Status read_pieces(int file, bool is_packed, std::uint64_t size, const TakePiece& take) {
+  std::vector<std::byte> raw(is_packed ? frame_bytes_max(kFrameBytes) : kFrameBytes);
+  std::vector<std::byte> piece;
+  auto decompressor = Decompressor::make();
+  if (!decompressor.ok()) return decompressor.error();
+  std::uint64_t at = 0;
+  for (std::uint64_t done = 0;;) {
+    const auto got = read_some(file, at, raw);
+    if (!got.ok()) return got.error();
+    if (*got == 0 && done == size) return {};
+    if (*got == 0 || done == size) return Error{ErrorCode::kDataLoss, "it has not the size that was stored"};
+    auto bytes = std::span<const std::byte>(raw).first(*got);
+    if (is_packed) {
+      const auto frame = frame_bytes(bytes);
+      if (!frame.ok()) return frame.error();
+      bytes = bytes.first(*frame);
+      const auto gives = frame_content_bytes(bytes);
+      if (!gives.ok()) return gives.error();
+      if (*gives > kFrameBytes) return Error{ErrorCode::kDataLoss, "a frame is larger than any of ours"};
+      piece.resize(*gives);
+      if (const Status unpacked = decompressor->decompress(bytes, piece); !unpacked.ok()) return unpacked;
+    }
+    const auto out = is_packed ? std::span<const std::byte>(piece) : bytes;
+    at += bytes.size();
+    if (out.size() > size - done) return Error{ErrorCode::kDataLoss, "it has not the size that was stored"};
+    take(out);
+    done += out.size();
+  }
+}
+
 Result<std::string> read_packed(const std::string& path, std::uint64_t size) {
   const auto packed = read_whole(path);
   if (!packed.ok()) return packed;
@@ -74,6 +155,33 @@ Result<std::string> read_packed(const std::string& path, std::uint64_t size) {
   return content;
 }
 
+constexpr const char* kRemedy = ": restore it from a backup, or submit the job again";
+
+// Errors name the file.
+Status read_whole_content(const std::string& plain, const std::string& packed, const Digest& digest, std::uint64_t size,
+                          const TakePiece& take) {
+  std::string path = plain;
+  Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const bool is_packed = !file.is_open() && errno == ENOENT;
+  if (is_packed) {
+    path = packed;
+    file = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  }
+  if (!file.is_open()) {
+    if (errno == ENOENT) return Error{ErrorCode::kNotFound, plain + " is gone" + kRemedy};
+    return system_error(path);
+  }
+  DigestOfPieces found;
+  const Status read = read_pieces(file.get(), is_packed, size, [&](std::span<const std::byte> piece) {
+    found.add({reinterpret_cast<const char*>(piece.data()), piece.size()});
+    take(piece);
+  });
+  if (!read.ok() && read.error().code != ErrorCode::kDataLoss) return read.error().in(path);
+  if (read.ok() && found.finish() == digest) return {};
+  return Error{ErrorCode::kDataLoss, path + " does not hold what was stored" +
+                                         (read.ok() ? "" : " (" + read.error().message + ")") + kRemedy};
+}
+
 }  // namespace
 
 // ---- Holds
@@ -84,15 +192,24 @@ ContentFiles::Hold& ContentFiles::Hold::operator=(Hold&& other) noexcept {
   return *this;
 }
 
-Result<Digest> ContentFiles::Hold::add(std::string_view content) {
+Result<Digest> ContentFiles::Hold::add(std::string_view content, Care care) {
   const Digest digest = Digest::of(content);
   {
     const std::lock_guard lock(files_->mutex_);
     ++files_->held_[digest].holds;
   }
   held_.push_back(digest);
-  if (const Status kept = files_->keep(digest, content); !kept.ok()) return kept.error();
+  if (const Status kept = files_->keep(digest, content, care); !kept.ok()) return kept.error();
   return digest;
+}
+
+bool ContentFiles::Hold::add_known(const Digest& digest) {
+  held_.push_back(digest);
+  const std::lock_guard lock(files_->mutex_);
+  ++files_->held_[digest].holds;
+  struct stat found {};
+  return ::lstat(files_->plain_path(digest).c_str(), &found) == 0 ||
+         ::lstat(files_->packed_path(digest).c_str(), &found) == 0;
 }
 
 void ContentFiles::Hold::stay() const { files_->stay(held_); }
@@ -127,6 +244,28 @@ void ContentFiles::drop(const Digest& digest) {
   }
 }
 
+void ContentFiles::drop_unless(const Digest& digest, const std::function<bool()>& is_used) {
+  const std::lock_guard lock(mutex_);
+  if (!held_.contains(digest) && !is_closed_ && !is_used()) remove(digest);
+}
+
+Status ContentFiles::name(const Named& content) {
+  const std::lock_guard lock(mutex_);
+  const auto [known, is_new] = names_.try_emplace(stored_segment(content.digest.bytes), content);
+  if (!is_new && known->second.digest != content.digest) {
+    return Error{ErrorCode::kAlreadyExists, "sha256:" + content.digest.hex() + " and sha256:" +
+                                                known->second.digest.hex() + " would be one segment: change a byte"};
+  }
+  names_any_.store(true, std::memory_order_relaxed);
+  return {};
+}
+
+std::optional<ContentFiles::Named> ContentFiles::named(SegmentId id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = names_.find(id);
+  return found != names_.end() ? std::optional(found->second) : std::nullopt;
+}
+
 void ContentFiles::close() {
   const std::lock_guard lock(mutex_);
   is_closed_ = true;
@@ -135,21 +274,28 @@ void ContentFiles::close() {
 // ---- Writing
 
 // Two who store the same content at once: the second waits, for a name is safe only when its directory was synced.
-Status ContentFiles::keep(const Digest& digest, std::string_view content) {
+Status ContentFiles::keep(const Digest& digest, std::string_view content, Care care) {
   std::unique_lock lock(mutex_);
   written_.wait(lock, [&] { return !under_way_.contains(digest); });
   if (is_closed_) return Error{ErrorCode::kUnavailable, "the store is closed: connect again"};
-  if (!damaged_.contains(digest) && is_there(digest, content.size())) return {};
+  bool is_needed = damaged_.contains(digest) || !is_there(digest, content.size());
+  if (!is_needed && (care == Care::kQuick || sound_.contains(digest))) return {};
   under_way_.insert(digest);
   lock.unlock();
+  // One that is damaged is replaced by who brings the bytes.
+  const bool was_damaged = !is_needed && !is_sound(digest, content.size());
+  is_needed = is_needed || was_damaged;
   const std::uint64_t before = disk_bytes(digest);
-  Status wrote = write(digest, content);
+  Status wrote = is_needed ? write(digest, content, care) : Status();
   bytes_ += disk_bytes(digest) - before;
   lock.lock();
   under_way_.erase(digest);
   if (wrote.ok()) {
+    sound_.insert(digest);
     // A damaged one that is written anew belongs to jobs already.
-    held_[digest].is_new = damaged_.erase(digest) == 0;
+    if (is_needed) held_[digest].is_new = damaged_.erase(digest) == 0 && !was_damaged;
+  } else if (was_damaged) {
+    damaged_.insert(digest);
   }
   written_.notify_all();
   return wrote;
@@ -164,10 +310,10 @@ bool ContentFiles::is_there(const Digest& digest, std::uint64_t size) const {
 }
 
 // Of the two names only one is ever left.
-Status ContentFiles::write(const Digest& digest, std::string_view content) const {
+Status ContentFiles::write(const Digest& digest, std::string_view content, Care care) const {
   if (const Status made = make_directory(); !made.ok()) return made;
-  if (compression_level_ > 0) {
-    const auto packed = write_packed(packed_path(digest), content);
+  if (compression_level_ > 0 && !content.empty()) {
+    const auto packed = write_packed(digest, content, care);
     if (!packed.ok()) return packed.error();
     if (*packed) {
       ::unlink(plain_path(digest).c_str());
@@ -176,28 +322,34 @@ Status ContentFiles::write(const Digest& digest, std::string_view content) const
   }
   auto file = WholeFile::create(plain_path(digest));
   if (!file.ok()) return file.error();
-  if (const Status wrote = file->write_at(0, bytes_of(content)); !wrote.ok()) return wrote;
+  PiecesOfContent pieces(content, care);
+  while (pieces.next()) {
+    if (const Status wrote = file->write_at(pieces.offset(), bytes_of(pieces.piece())); !wrote.ok()) return wrote;
+  }
+  if (const Status same = pieces.check(digest); !same.ok()) return same;
   if (const Status finished = file->finish(); !finished.ok()) return finished;
   ::unlink(packed_path(digest).c_str());
   return {};
 }
 
 // False: it would not pay, and nothing was written.
-Result<bool> ContentFiles::write_packed(const std::string& path, std::string_view content) const {
+Result<bool> ContentFiles::write_packed(const Digest& digest, std::string_view content, Care care) const {
   auto compressor = Compressor::make(compression_level_);
   if (!compressor.ok()) return compressor.error();
   const auto worth = is_worth_packing(*compressor, content);
   if (!worth.ok() || !*worth) return worth;
-  auto file = WholeFile::create(path);
+  auto file = WholeFile::create(packed_path(digest));
   if (!file.ok()) return file.error();
   std::uint64_t written = 0;
-  for (std::size_t done = 0; done < content.size(); done += kFrameBytes) {
-    const auto frame = compressor->compress(bytes_of(content.substr(done, kFrameBytes)));
+  PiecesOfContent pieces(content, care);
+  while (pieces.next()) {
+    const auto frame = compressor->compress(bytes_of(pieces.piece()));
     if (!frame.ok()) return frame.error();
     if (const Status wrote = file->write_at(written, *frame); !wrote.ok()) return wrote.error();
     written += frame->size();
   }
   if (!pays(written, content.size())) return false;
+  if (const Status same = pieces.check(digest); !same.ok()) return same.error();
   if (const Status finished = file->finish(); !finished.ok()) return finished.error();
   return true;
 }
@@ -225,6 +377,10 @@ void ContentFiles::remove(const Digest& digest) {
   bytes_ -= disk_bytes(digest);
   ::unlink(plain_path(digest).c_str());
   ::unlink(packed_path(digest).c_str());
+  sound_.erase(digest);
+  const auto known = names_.find(stored_segment(digest.bytes));
+  if (known != names_.end() && known->second.digest == digest) names_.erase(known);
+  names_any_.store(!names_.empty(), std::memory_order_relaxed);
 }
 
 // ---- Reading
@@ -239,12 +395,33 @@ Result<std::string> ContentFiles::read(const Digest& digest, std::uint64_t size)
   if (content.ok() && content->size() == size && Digest::of(*content) == digest) return content;
   const ErrorCode code = content.ok() ? ErrorCode::kDataLoss : content.error().code;
   if (code == ErrorCode::kResourceExhausted) return content;  // of this process: the file may be sound
-  const std::string remedy = ": restore it from a backup, or submit the job again";
+  const std::string remedy = kRemedy;
   if (code == ErrorCode::kNotFound) return Error{code, plain_path(digest) + " is gone" + remedy};
   const std::lock_guard lock(mutex_);
   damaged_.insert(digest);
+  sound_.erase(digest);
   return Error{ErrorCode::kDataLoss, path + " does not hold what was stored" +
                                          (content.ok() ? "" : " (" + content.error().message + ")") + remedy};
+}
+
+bool ContentFiles::is_sound(const Digest& digest, std::uint64_t size) const {
+  return read_whole_content(plain_path(digest), packed_path(digest), digest, size, [](auto) {}).ok();
+}
+
+Status ContentFiles::read_into(const Digest& digest, std::span<std::byte> out) {
+  std::size_t done = 0;
+  const Status read = read_whole_content(plain_path(digest), packed_path(digest), digest, out.size(), [&](auto piece) {
+    std::ranges::copy(piece, out.subspan(done).begin());
+    done += piece.size();
+  });
+  const std::lock_guard lock(mutex_);
+  if (read.ok()) {
+    sound_.insert(digest);
+  } else if (read.error().code == ErrorCode::kDataLoss) {
+    damaged_.insert(digest);
+    sound_.erase(digest);
+  }
+  return read;
 }
 
 // ---- At the start

@@ -21,8 +21,9 @@ namespace {
 
 constexpr std::string_view kPacked = ".zst";
 constexpr std::string_view kPart = ".part-";
+constexpr std::string_view kHeld = ".held-";
 
-enum class Kind { kContent, kUnderWay, kUnfinished, kForeign };
+enum class Kind { kContent, kHolding, kUnderWay, kUnfinished, kForeign };
 
 // "PID-N".
 bool is_written_now(std::string_view writer) {
@@ -37,6 +38,8 @@ Kind kind_of(std::string_view name) {
   name.remove_prefix(Digest::kHexBytes);
   if (name.starts_with(kPacked)) name.remove_prefix(kPacked.size());
   if (name.empty()) return Kind::kContent;
+  if (name.starts_with(kHeld) && name.find(kPart) == std::string_view::npos) return Kind::kHolding;
+  if (name.starts_with(kHeld)) name.remove_prefix(name.find(kPart));
   if (!name.starts_with(kPart)) return Kind::kForeign;
   return is_written_now(name.substr(kPart.size())) ? Kind::kUnderWay : Kind::kUnfinished;
 }

@@ -89,9 +89,8 @@ bool SqliteStore::writes_files(const Batch& batch) const {
 Status SqliteStore::write_files(const Batch& batch) {
   StoredForms forms(files_);
   for (const JobRow& row : batch.jobs) {
-    for (const std::string_view bytes : {row.payload.view(), std::string_view(row.ending.result)}) {
-      if (const Status added = forms.add(row.id, bytes); !added) return added;
-    }
+    if (const Status added = forms.add_payload(row.id, row.payload.view()); !added) return added;
+    if (const Status added = forms.add(row.id, row.ending.result); !added) return added;
   }
   for (const OutcomeRow& row : batch.outcomes) {
     if (const Status added = forms.add(row.id, row.ending.result); !added) return added;

@@ -50,6 +50,17 @@ Status use_wal(Database& database, int page_bytes) {
   return {};
 }
 
+// By a connection of its own, for releases are rare. What cannot be told now the next start's sweep finds.
+bool is_file_used(const std::string& path, const std::string& vfs, const Digest& digest) {
+  Result<Database> database = Database::open(path, {.read_only = true, .vfs = vfs, .cache_kib = 64});
+  if (!database) return true;
+  Result<Statement> used = database->prepare("SELECT 1 FROM file_uses WHERE digest = ? LIMIT 1");
+  if (!used) return true;
+  used->bind_blob(1, digest.raw());
+  Execution row(*used);
+  return row.next() || row.code() != SQLITE_OK;
+}
+
 }  // namespace
 
 StoreVersion sqlite_version() {
@@ -90,7 +101,8 @@ SqliteStore::SqliteStore(LockFile lock, Database database, std::string path, con
       path_(std::move(path)),
       options_(options),
       reserve_(path_ + ".reserve", options.reserve_bytes),
-      files_(std::make_shared<ContentFiles>(path_ + ".files", options.compression_level)) {
+      files_(std::make_shared<ContentFiles>(path_ + ".files", options.compression_level)),
+      sent_(std::make_shared<SentContents>(path_ + ".files", files_)) {
   sqlite3_wal_hook(
       database_.raw(),
       [](void* self, sqlite3*, const char*, int pages) {
@@ -212,6 +224,7 @@ Status SqliteStore::prepare() {
   }
   if (const Status prepared = retention_.prepare(database_); !prepared) return prepared;
   if (const Status prepared = cache_.prepare(database_); !prepared) return prepared;
+  if (const Status loaded = sent_->load(monotonic_now()); !loaded) return loaded;
   if (const Status swept = sweep_files(); !swept) return swept;
   return read_key_filters();
 }
@@ -225,6 +238,7 @@ Status SqliteStore::sweep_files() {
   Result<Statement> forget = database_.prepare("DELETE FROM file_uses WHERE digest = ?");
   if (!forget) return forget.error();
   return files_->sweep([&](const Digest& digest) -> Result<bool> {
+    if (sent_->has(digest)) return true;
     used->bind_blob(1, digest.raw());
     {
       Execution row(*used);
@@ -241,7 +255,10 @@ std::unique_ptr<StoreReader> SqliteStore::reader() {
   return std::make_unique<SqliteReader>(path_, options_.vfs, files_);
 }
 
-std::unique_ptr<PayloadKeeper> SqliteStore::keeper() { return std::make_unique<FileKeeper>(files_); }
+std::unique_ptr<PayloadKeeper> SqliteStore::keeper() {
+  return std::make_unique<FileKeeper>(
+      files_, [path = path_, vfs = options_.vfs](const Digest& digest) { return is_file_used(path, vfs, digest); });
+}
 
 Status SqliteStore::begin_epoch(Epoch epoch, const std::string& spawner_instance) {
   int code = writes_.begin.run();

@@ -16,6 +16,7 @@
 #include "daemon/store/lock_file.h"
 #include "daemon/store/open_jobs.h"
 #include "daemon/store/reserve_file.h"
+#include "daemon/store/sent_contents.h"
 #include "daemon/store/sqlite_cache.h"
 #include "daemon/store/sqlite_database.h"
 #include "daemon/store/sqlite_retention.h"
@@ -61,6 +62,7 @@ class SqliteStore : public Store {
   [[nodiscard]] bool short_of_space() const override { return short_of_space_; }
   [[nodiscard]] bool writes_files(const Batch& batch) const override;
   std::unique_ptr<PayloadKeeper> keeper() override;
+  std::shared_ptr<SentContents> sent_contents() override { return sent_; }
   std::unique_ptr<StoreReader> reader() override;
 
  private:
@@ -213,6 +215,7 @@ class SqliteStore : public Store {
   std::vector<Digest> unused_files_;  // when the batch that is being written is committed
   ReserveFile reserve_;
   const std::shared_ptr<ContentFiles> files_;
+  const std::shared_ptr<SentContents> sent_;
   StoredForms forms_{files_};  // of the last batch; one that was rolled back finds its files again
   bool short_of_space_ = false;
   std::optional<Error> broken_;  // a failed fsync or the like: nothing is committed any more

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +18,9 @@
 #include "daemon/core/rows.h"
 
 namespace futured {
+
+class SentContents;
+struct Digest;
 
 // How a commit that was not done failed. Only a rolled-back batch may be tried again.
 enum class CommitFault {
@@ -134,6 +139,20 @@ class PayloadKeeper {
   virtual ~PayloadKeeper() = default;
   // kResourceExhausted: there is no room, and nothing of it is left there.
   [[nodiscard]] virtual Result<PayloadHold> keep(const std::vector<std::string_view>& payloads) = 0;
+
+  struct KeptSegment {
+    SegmentId id;  // base/stored_segment.h
+    std::array<std::uint8_t, 32> digest{};
+    PayloadHold hold;
+  };
+  // A whole segment, to which somebody may still write if `may_change`. Likewise.
+  [[nodiscard]] virtual Result<KeptSegment> keep_segment(std::string_view content, bool may_change) = 0;
+  // Of one that was kept, now or under an earlier daemon. kNotFound: no job that was read names it.
+  [[nodiscard]] virtual Result<std::uint64_t> segment_bytes(SegmentId id) = 0;
+  // Exactly its bytes. kNotFound, kDataLoss: its file is gone or damaged, and the error names it.
+  [[nodiscard]] virtual Status fetch_segment(SegmentId id, std::span<std::byte> into) = 0;
+  // Nobody holds it any more: its file goes, if no job needs it.
+  virtual void drop_unused(const Digest& digest) = 0;
 };
 
 // The writer's side. One thread at a time (the store thread); blocking.
@@ -175,6 +194,8 @@ class Store {
   [[nodiscard]] virtual bool writes_files(const Batch&) const { return false; }
   // For another thread; null: this store keeps no files. May outlive it.
   [[nodiscard]] virtual std::unique_ptr<PayloadKeeper> keeper() { return nullptr; }
+  // What users have sent once; for any thread. Null: this store keeps no files. May outlive it.
+  [[nodiscard]] virtual std::shared_ptr<SentContents> sent_contents() { return nullptr; }
 
   // A reader of its own for another thread. Outlived by the store.
   [[nodiscard]] virtual std::unique_ptr<StoreReader> reader() = 0;

@@ -65,7 +65,7 @@ def test_waiting_for_an_unknown_job_says_so_and_ends(api):
 def test_a_field_that_is_not_built_is_refused_by_name(api):
     words = api.words
     unbuilt = {
-        "durable_segments": True,
+        "memory_bytes_max": 1 << 30,
     }
     for field, value in unbuilt.items():
         refused(lambda field=field, value=value: api.submit_tasks("noop", **{field: value}), UNIMPLEMENTED, field)

@@ -138,7 +138,6 @@ def test_what_a_user_uploads_is_not_for_those_over_tcp(remote, local):
     ({"bytes": 4, "digest": "md5:0"}, [b"abcd"], "INVALID_ARGUMENT", "digest"),
     ({"bytes": 4, "compression": 1}, [b"abcd"], "INVALID_ARGUMENT", "zstd"),
     ({"bytes": 4, "compression": 7}, [b"abcd"], "INVALID_ARGUMENT", "compression"),
-    ({"bytes": 4, "durable": True}, [b"abcd"], "UNIMPLEMENTED", "durable"),
     ({"bytes": 1 << 36}, [], "RESOURCE_EXHAUSTED", "quota"),
     ({"bytes": (1 << 36) + 1}, [], "RESOURCE_EXHAUSTED", "bytes"),
 ])

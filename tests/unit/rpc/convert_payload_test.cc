@@ -4,6 +4,7 @@
 #include "base/command.h"
 #include "base/limits.h"
 #include "base/payload.h"
+#include "base/stored_segment.h"
 #include "daemon/rpc/convert.h"
 
 namespace futured::rpc {
@@ -125,6 +126,37 @@ TEST(Parts, AnArrayBecomesItsContentType) {
   EXPECT_EQ(told.array().dtype(), "float64");
   EXPECT_THAT(told.array().shape(), ElementsAre(3, 4));
   EXPECT_EQ(told.segment().end(), 96u);
+}
+
+TEST(Parts, ADigestIsTheWholeOfWhatWasSent) {
+  const SegmentId id{kStoredSegmentsFrom | 9};
+  const auto find = [&](const std::string& digest) -> Result<NamedContent> {
+    if (digest != "sha256:1") return Error{ErrorCode::kNotFound, digest + " is unknown"};
+    return NamedContent{id, 16, "application/x-futured-array; dtype=float64; shape=2"};
+  };
+  Items items;
+  items.Add()->add_parts()->set_digest("sha256:1");
+  items[0].add_parts()->set_digest("sha256:1");
+  items[0].mutable_parts(1)->set_content_type("a/b");
+  const auto payloads = to_payloads(items, false, no_segments, find);
+  ASSERT_TRUE(payloads.ok()) << payloads.error().message;
+  EXPECT_FALSE(payloads->has_segments) << "nothing of it lies in memory only";
+  const auto parts = decode_parts(*payloads->bytes);
+  EXPECT_EQ((*parts)[0].content_type, "application/x-futured-array; dtype=float64; shape=2");
+  EXPECT_EQ((*parts)[0].segment, id);
+  EXPECT_EQ((*parts)[0].end, 16u);
+  EXPECT_EQ((*parts)[1].content_type, "a/b");
+  api::Part told;
+  to_api((*parts)[0], true, told);
+  EXPECT_FALSE(told.volatile_bytes());
+
+  items[0].mutable_parts(1)->mutable_array()->set_dtype("float64");
+  items[0].mutable_parts(1)->clear_content_type();
+  items[0].mutable_parts(1)->mutable_array()->add_shape(3);
+  expect_refused(to_payloads(items, false, no_segments, find), ErrorCode::kInvalidArgument, "items[0].parts[1].array");
+  items[0].mutable_parts(1)->Clear();
+  items[0].mutable_parts(1)->set_digest("sha256:2");
+  expect_refused(to_payloads(items, false, no_segments, find), ErrorCode::kNotFound, "items[0].parts[1].digest");
 }
 
 struct WrongItem {

@@ -149,7 +149,6 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
   const Wrong fields[] = {
       {"spec.labels", ErrorCode::kUnimplemented, [](auto& s) { (*s.mutable_labels())["a"] = "b"; }},
       {"spec.retention_ms", ErrorCode::kInvalidArgument, [](auto& s) { s.set_retention_ms(-1); }},
-      {"spec.durable_segments", ErrorCode::kUnimplemented, [](auto& s) { s.set_durable_segments(true); }},
       {"spec.memory_bytes_max", ErrorCode::kUnimplemented, [](auto& s) { s.set_memory_bytes_max(1); }},
       {"spec.output_bytes_max", ErrorCode::kUnimplemented, [](auto& s) { s.set_output_bytes_max(1); }},
       {"spec.parent_id", ErrorCode::kUnimplemented, [](auto& s) { s.set_parent_id(1); }},
@@ -158,6 +157,16 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
       {"spec.compression_level", ErrorCode::kUnimplemented, [](auto& s) { s.set_compression_level(1); }},
   };
   for (const Wrong& field : fields) expect_refused(field);
+}
+
+TEST(Spec, DurableSegmentsAreForWhatClientsSubmit) {
+  api::JobSpec asked;
+  asked.set_task("sum");
+  EXPECT_TRUE(refuse_durable_segments(asked, "schedule.spec").ok());
+  asked.set_durable_segments(true);
+  EXPECT_TRUE(to_spec(asked).ok());
+  const Status refused = refuse_durable_segments(asked, "schedule.spec");
+  EXPECT_EQ(field_of(refused.error()), "schedule.spec.durable_segments");
 }
 
 TEST(Start, IsATimeOrADelayAndNotBoth) {

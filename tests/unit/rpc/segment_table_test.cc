@@ -9,6 +9,7 @@
 #include <map>
 
 #include "base/limits.h"
+#include "base/stored_segment.h"
 
 namespace futured {
 namespace {
@@ -40,6 +41,44 @@ TEST(SegmentTable, ASegmentLivesAsLongAsAnybodyHasAShare) {
   EXPECT_EQ(table.open(id, 1000).error().code, ErrorCode::kNotFound);
   EXPECT_EQ(table.usage().bytes, 0u);
   EXPECT_EQ(table.usage().segments, 0u);
+}
+
+TEST(SegmentTable, AStoredSegmentIsItsMemoryAsLongAsThatIsHeld) {
+  SegmentTable table(small());
+  const SegmentId stored{kStoredSegmentsFrom | 7};
+  SegmentHold job;
+  const SegmentId id = *table.put(1000, segment_of("hello"), "", job);
+  EXPECT_EQ(table.descriptors_for(naming(stored, 0, 5)).error().code, ErrorCode::kUnavailable);
+  table.store_as(stored, id);
+  const auto descriptors = table.descriptors_for(naming(stored, 0, 5));
+  ASSERT_TRUE(descriptors.ok());
+  EXPECT_EQ(descriptors->size(), 1u);
+  EXPECT_EQ(table.descriptors_for(naming(stored, 0, 6)).error().code, ErrorCode::kUnavailable);
+  EXPECT_TRUE(table.open_stored(stored).ok());
+  EXPECT_EQ(table.usage().bytes, 5u);
+  EXPECT_EQ(table.usage().stored_bytes, 0u) << "it is counted once";
+  EXPECT_EQ(table.take_share(stored, 1000, job).error().code, ErrorCode::kNotFound) << "nobody names it so";
+  job.give_up();
+  EXPECT_EQ(table.open_stored(stored).error().code, ErrorCode::kUnavailable);
+}
+
+TEST(SegmentTable, WhatLiesInFilesMakesRoomTheLongestUnusedFirst) {
+  SegmentTable table(small());
+  const SegmentId a{kStoredSegmentsFrom | 1};
+  const SegmentId b{kStoredSegmentsFrom | 2};
+  const SegmentId c{kStoredSegmentsFrom | 3};
+  table.keep_stored(a, segment_of(std::string(400, 'a')));
+  table.keep_stored(b, segment_of(std::string(400, 'b')));
+  table.keep_stored(b, segment_of(std::string(400, 'b')));
+  EXPECT_EQ(table.usage().stored_bytes, 800u);
+  EXPECT_TRUE(table.open_stored(a).ok());
+  table.keep_stored(c, segment_of(std::string(400, 'c')));
+  EXPECT_FALSE(table.open_stored(b).ok());
+  EXPECT_TRUE(table.open_stored(a).ok());
+  SegmentHold client;
+  ASSERT_TRUE(table.put(1000, segment_of(std::string(500, 'x')), "", client).ok()) << "no client is refused for it";
+  EXPECT_FALSE(table.open_stored(c).ok());
+  EXPECT_EQ(table.usage().stored_bytes, 400u);
 }
 
 TEST(SegmentTable, RoomIsTakenUpFrontAndGivenBackUnlessItIsFilled) {

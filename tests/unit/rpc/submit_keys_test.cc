@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/stored_segment.h"
+
 namespace futured::rpc {
 namespace {
 
@@ -56,6 +58,9 @@ TEST(Fingerprints, OfASegmentCoverItsSizeAlone) {
   };
   EXPECT_EQ(of(1, 50), of(2, 50));
   EXPECT_NE(of(1, 50), of(1, 60));
+  // One in a file is what it holds.
+  EXPECT_EQ(of(kStoredSegmentsFrom | 1, 50), of(kStoredSegmentsFrom | 1, 50));
+  EXPECT_NE(of(kStoredSegmentsFrom | 1, 50), of(kStoredSegmentsFrom | 2, 50));
 }
 
 TEST(Keys, OneOfABatchOrOneOfEachItem) {

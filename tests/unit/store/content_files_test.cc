@@ -5,10 +5,12 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <fstream>
 #include <random>
 #include <thread>
 
+#include "base/stored_segment.h"
 #include "tests/store/scratch.h"
 
 namespace futured {
@@ -181,6 +183,86 @@ TEST_F(ContentFilesTest, ADamagedFileIsNamedAndMendedByTheSameContent) {
     EXPECT_EQ(names().size(), 1u) << "what jobs had before it was mended stays theirs";
     fs::remove(path);
   }
+}
+
+TEST_F(ContentFilesTest, WhoLooksCloselyMendsADamagedFileOfTheRightSize) {
+  using Care = ContentFiles::Care;
+  for (const std::string& content : {random_bytes(9'000'000), dull_bytes(9'000'000)}) {
+    {
+      const auto files = open();
+      ContentFiles::Hold hold(files);
+      ASSERT_TRUE(hold.add(content).ok());
+      hold.stay();
+    }
+    const std::string path = only_path();
+    {
+      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(static_cast<std::streamoff>(fs::file_size(path) / 2)).put('!').put('?');
+    }
+    const auto files = open();  // of a daemon that has not read it
+    std::string out(content.size(), '\0');
+    const auto into = std::as_writable_bytes(std::span(out));
+    {
+      ContentFiles::Hold quick(files);
+      ASSERT_TRUE(quick.add(content, Care::kQuick).ok());
+      EXPECT_EQ(files->read_into(Digest::of(content), into).error().code, ErrorCode::kDataLoss);
+    }
+    const auto later = open();
+    {
+      ContentFiles::Hold close(later);
+      ASSERT_TRUE(close.add(content, Care::kVerified).ok());
+    }
+    ASSERT_TRUE(later->read_into(Digest::of(content), into).ok()) << "and what jobs had before stays theirs";
+    EXPECT_EQ(out, content);
+    fs::remove(path);
+    EXPECT_EQ(later->read_into(Digest::of(content), into).error().code, ErrorCode::kNotFound);
+  }
+}
+
+TEST_F(ContentFilesTest, ReadingIntoMemoryTakesNoOtherSize) {
+  const auto files = open();
+  for (const std::string& content : {random_bytes(5'000'000), dull_bytes(5'000'000), std::string()}) {
+    ContentFiles::Hold hold(files);
+    const auto digest = hold.add(content, ContentFiles::Care::kChanging);
+    ASSERT_TRUE(digest.ok());
+    for (const std::size_t wrong : {content.size() + 1, content.size() / 2}) {
+      if (wrong == content.size()) continue;
+      std::vector<std::byte> out(wrong);
+      EXPECT_EQ(files->read_into(*digest, out).error().code, ErrorCode::kDataLoss);
+    }
+    ASSERT_TRUE(hold.add(content, ContentFiles::Care::kVerified).ok());
+    std::vector<std::byte> out(content.size());
+    ASSERT_TRUE(files->read_into(*digest, out).ok());
+    EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(out.data()), out.size()), content);
+  }
+}
+
+TEST_F(ContentFilesTest, ASegmentIsKnownByItsNumberUntilItsFileGoes) {
+  const auto files = open();
+  const std::string content = random_bytes(100);
+  const Digest digest = Digest::of(content);
+  const SegmentId id = stored_segment(digest.bytes);
+  EXPECT_TRUE(is_stored(id));
+  EXPECT_FALSE(files->names_any());
+  {
+    ContentFiles::Hold hold(files);
+    ASSERT_TRUE(hold.add(content).ok());
+    ASSERT_TRUE(files->name({digest, content.size()}).ok());
+    EXPECT_TRUE(files->names_any());
+    EXPECT_EQ(files->named(id)->size, content.size());
+    Digest twin = digest;
+    twin.bytes[31] ^= 1;  // of the same number
+    EXPECT_EQ(files->name({twin, 5}).error().code, ErrorCode::kAlreadyExists);
+    files->drop_unless(digest, [] { return false; });
+    EXPECT_EQ(names().size(), 1u) << "it is held";
+    hold.stay();
+  }
+  files->drop_unless(digest, [] { return true; });
+  EXPECT_EQ(names().size(), 1u);
+  files->drop_unless(digest, [] { return false; });
+  EXPECT_TRUE(names().empty());
+  EXPECT_FALSE(files->named(id));
+  EXPECT_FALSE(files->names_any());
 }
 
 TEST_F(ContentFilesTest, AShorterFileIsNeverTakenForTheContent) {

@@ -125,6 +125,59 @@ TEST_F(StoredBytesTest, ADamagedFormIsALostPartAndNoCrash) {
   }
 }
 
+TEST_F(StoredBytesTest, APayloadNamesItsStoredSegmentByDigestAndNeedsItsFile) {
+  FileKeeper keeper(files_);
+  const std::string content = "the bytes of an array";
+  const auto kept = keeper.keep_segment(content, true);
+  ASSERT_TRUE(kept.ok());
+  EXPECT_EQ(keeper.keep_segment(content, false)->id, kept->id);
+  EXPECT_EQ(*keeper.segment_bytes(kept->id), content.size());
+  const Part part{.kind = PartKind::kSegment, .content_type = "a/b", .segment = kept->id, .begin = 4, .end = 9};
+  const std::string payload = encoded({{.bytes = "1"}, part});
+  std::string stored;
+  {
+    StoredForms forms(files_);
+    ASSERT_TRUE(forms.add_payload(JobId{3}, payload).ok());
+    stored = forms.of(payload);
+    ASSERT_EQ(forms.uses().size(), 1u);
+    EXPECT_EQ(forms.uses()[0].file, Digest::of(content));
+    EXPECT_EQ(forms.uses()[0].job, JobId{3});
+    forms.stay();
+  }
+  EXPECT_EQ(files_of(stored), std::vector{Digest::of(content)});
+  EXPECT_EQ(*restore(stored, *files_), payload);
+
+  // A later daemon knows the number once it has read the job.
+  const auto later = std::make_shared<ContentFiles>((scratch_.folder() / "files").string(), 3);
+  FileKeeper its_keeper(later, [](const Digest&) { return false; });
+  std::string out(content.size(), '\0');
+  const auto into = std::as_writable_bytes(std::span(out));
+  EXPECT_EQ(its_keeper.fetch_segment(kept->id, into).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(*restore(stored, *later), payload);
+  ASSERT_TRUE(its_keeper.fetch_segment(kept->id, into).ok());
+  EXPECT_EQ(out, content);
+
+  // No damage to the form makes more of it than a lost part.
+  for (std::size_t at = 1; at < stored.size(); ++at) {
+    std::string wrong = stored;
+    wrong[at] = static_cast<char>(wrong[at] ^ 0x55);
+    EXPECT_TRUE(decode_parts(*restore(wrong, *later)).ok()) << at;
+  }
+  its_keeper.drop_unused(Digest::of(content));
+  EXPECT_EQ(file_count(), 0u);
+}
+
+TEST_F(StoredBytesTest, WhatAResultNamesIsNoFile) {
+  FileKeeper keeper(files_);
+  const auto kept = keeper.keep_segment("secret", false);
+  ASSERT_TRUE(kept.ok());
+  const std::string result = encoded({{.kind = PartKind::kSegment, .segment = kept->id, .begin = 0, .end = 6}});
+  StoredForms forms(files_);
+  ASSERT_TRUE(forms.add(JobId{1}, result).ok());
+  EXPECT_EQ(forms.of(result), result);
+  EXPECT_TRUE(forms.uses().empty());
+}
+
 TEST_F(StoredBytesTest, WhatAKeeperKeptGoesWithAnUnansweredSubmit) {
   FileKeeper keeper(files_);
   const std::string bytes = encoded({{.bytes = std::string(kLarge, 'k')}});

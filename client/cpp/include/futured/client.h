@@ -267,6 +267,21 @@ class Client {
   //   executor.submit("sum", {part_of(client.put(ArrayFile("x.npy"), 0, 1000))});
   [[nodiscard]] Segment put(const ArrayFile& file, std::uint64_t begin = 0,
                             std::optional<std::uint64_t> end = {}) const;
+  // Sends bytes to the daemon's disk, once for many jobs: they outlive this client, the daemon and the machine, until
+  // drop(), or until nobody has named them for an hour; jobs that name them keep them beyond that. The same bytes again
+  // are the same segment. Throws Error of kind kResourceExhausted when the disk, or this user's share of it, is full.
+  //
+  //   const StoredSegment table = client.store(bytes);
+  //   executor.submit("lookup", {part_of(table.segment), …});
+  [[nodiscard]] StoredSegment store(std::span<const std::byte> bytes, std::string_view dtype = {},
+                                    std::vector<std::int64_t> shape = {}) const;
+  template <typename T>
+  [[nodiscard]] StoredSegment store(const Array<const T>& array) const {
+    return store(std::as_bytes(array.elements()), dtype_of<T>(), {array.shape().begin(), array.shape().end()});
+  }
+  [[nodiscard]] StoredSegment store(const ArrayFile& file) const;
+  // What this user has stored, by its digest. Throws Error of kind kNotFound.
+  [[nodiscard]] StoredSegment find_stored(const std::string& digest) const;
   void drop(const Segment& segment) const;
   [[nodiscard]] MappedBytes map(const Segment& segment) const;
   // A part of an ended job's result. Mapped where it is a segment; a small one, and any over TCP, is fetched.

@@ -85,6 +85,12 @@ struct Segment {
   [[nodiscard]] std::uint64_t bytes() const { return end - begin; }
 };
 
+// A segment that lies on the daemon's disk. Whoever knows its digest can find it again.
+struct StoredSegment {
+  Segment segment;
+  std::string digest;  // "sha256:" and 64 hexadecimal digits
+};
+
 // A part that is this segment, or this stretch of it.
 struct Part;
 [[nodiscard]] Part part_of(Segment segment);
@@ -212,6 +218,9 @@ struct JobOptions {
   // that is on its way is waited for. What follows says more of it, and is refused without it.
   bool cache = false;
   CacheOptions caching;
+  // Segments among its arguments are copied to the daemon's disk before the job is accepted: it then outlives daemon
+  // and machine with its arrays. Costs a write of each new array.
+  bool durable_segments = false;
 
   // false: the daemon does not send outcomes unasked; a future of such a job asks when somebody waits for it.
   // Right for jobs that outlive their submitter.
