@@ -19,6 +19,7 @@ struct ChosenJobs {
   std::int64_t after_us = 0;
   std::int64_t before_us = 0;
   JobId retry_of;
+  JobId batch;  // unset: any; else `choice` is narrowed to it where the store is read
 
   [[nodiscard]] bool takes(const JobView& view) const;
 };
@@ -31,6 +32,10 @@ struct ChosenJobs {
 
 // Only these states: all of them when the filter names none. Refuses others, with the name of the field.
 [[nodiscard]] Status narrow_states(ChosenJobs& chosen, const std::vector<JobState>& allowed, const char* why);
+
+// The same of its batch alone, if it names one; asks the store which jobs those are.
+[[nodiscard]] Result<std::shared_ptr<const ChosenJobs>> within_batch(std::shared_ptr<const ChosenJobs> chosen,
+                                                                    StoreReader& reader);
 
 struct ChosenPage {
   std::vector<JobView> jobs;

@@ -61,6 +61,7 @@ struct Payloads {
   std::shared_ptr<const std::string> bytes;
   std::vector<std::uint32_t> ends;
   bool has_segments = false;
+  bool names_results = false;  // of other jobs, which are dependencies then
 };
 
 // How large a segment is, if the caller may use it.

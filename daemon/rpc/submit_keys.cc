@@ -16,6 +16,7 @@ std::uint64_t hash_of_payload(std::string_view payload, std::uint64_t before) {
   std::uint64_t hash = before;
   for (const Part& part : *parts) {
     hash = stable_hash(part.content_type, hash);
+    if (part.kind == PartKind::kResult) hash = mix_bits(hash + 2 * part.result_of.value + (part.item << 1 | 1));
     hash = part.kind == PartKind::kSegment ? mix_bits(hash + part.end - part.begin) : stable_hash(part.bytes, hash);
   }
   return hash;

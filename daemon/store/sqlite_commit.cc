@@ -129,6 +129,7 @@ int SqliteStore::write_rows(const Batch& batch, std::uint64_t mark) {
   if (code == SQLITE_OK) code = write_callbacks(batch);
   if (code == SQLITE_OK) code = write_schedules(batch.schedules);
   if (code == SQLITE_OK) code = write_dependencies(batch);
+  if (code == SQLITE_OK) code = write_batches(batch.batches);
   if (code == SQLITE_OK) code = write_file_uses();
   if (code == SQLITE_OK) code = write_cache_keys(batch);
   if (code == SQLITE_OK) code = write_cache_entries(batch);
@@ -176,6 +177,11 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind_text(29, needs);
     statement.bind(30, encode_cache_terms(spec.cache));
     statement.bind(31, spec.cache.ttl.count());
+    if (spec.max_failures) {
+      statement.bind(32, *spec.max_failures);
+    } else {
+      statement.bind_null(32);
+    }
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   for (const PoolRow& row : batch.pools) {
@@ -361,6 +367,11 @@ int SqliteStore::write_callbacks(const Batch& batch) {
     writes_.whole_batch.bind(2, row.count);
     writes_.whole_batch.bind(3, row.ended);
     writes_.whole_batch.bind(4, row.failed);
+    if (row.max_failures) {
+      writes_.whole_batch.bind(5, *row.max_failures);
+    } else {
+      writes_.whole_batch.bind_null(5);
+    }
     if (const int code = writes_.whole_batch.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;

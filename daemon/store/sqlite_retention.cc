@@ -38,7 +38,8 @@ Status Retention::prepare(Database& database) {
       {&pending,
        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 1) OR"
        " EXISTS (SELECT 1 FROM deliveries WHERE state = 2) OR"
-       " EXISTS (SELECT 1 FROM whole_batches WHERE ended < count)"},
+       " EXISTS (SELECT 1 FROM whole_batches WHERE ended < count) OR"
+       " EXISTS (SELECT 1 FROM dependencies WHERE takes_result = 1)"},
       {&is_needed,
        "WITH batch AS (SELECT first, count, ended FROM whole_batches WHERE first <= ?1 ORDER BY first DESC LIMIT 1),"
        " asked(id) AS (SELECT ?1 UNION SELECT first FROM batch WHERE first + count > ?1)"
@@ -49,7 +50,9 @@ Status Retention::prepare(Database& database) {
        "  WHERE c.job = ?1 AND d.state IN (1, 2, 5)) OR"
        " EXISTS (SELECT 1 FROM callbacks c CROSS JOIN deliveries d ON d.id = c.id"
        "  WHERE c.batch_jobs > 0 AND c.job BETWEEN ?1 - ?2 AND ?1 AND c.job + c.batch_jobs > ?1"
-       "  AND d.state IN (1, 2, 5))"},
+       "  AND d.state IN (1, 2, 5)) OR"
+       " EXISTS (SELECT 1 FROM dependencies t CROSS JOIN jobs j ON j.id = t.job LEFT JOIN outcomes o ON o.job = t.job"
+       "  WHERE t.takes_result = 1 AND t.parent = ?1 AND j.state IS NULL AND o.job IS NULL)"},
       {&remove_use, "DELETE FROM file_uses WHERE digest = ? AND job = ?"},
       {&is_used, "SELECT 1 FROM file_uses WHERE digest = ? LIMIT 1"},
   };
@@ -79,6 +82,11 @@ Status Retention::prepare(Database& database) {
   }
   Result<Statement> batches = database.prepare(
       "DELETE FROM whole_batches WHERE first BETWEEN ?1 - ?3 AND ?2 AND ended >= count AND NOT EXISTS"
+      " (SELECT 1 FROM jobs WHERE id >= first AND id < first + count)");
+  if (!batches) return batches.error();
+  remove_whole_batches = *std::move(batches);
+  batches = database.prepare(
+      "DELETE FROM batches WHERE first BETWEEN ?1 - ?3 AND ?2 AND NOT EXISTS"
       " (SELECT 1 FROM jobs WHERE id >= first AND id < first + count)");
   if (!batches) return batches.error();
   remove_batches = *std::move(batches);
@@ -244,7 +252,7 @@ Status SqliteStore::look_at(const Execution& row, TrimStep& step) {
   return {};
 }
 
-// By a callback of its own or of its batch that has still to be delivered.
+// By a callback of its own or of its batch that has still to be delivered, or by a job that takes its result.
 Result<bool> SqliteStore::is_needed(std::uint64_t id) {
   retention_.is_needed.bind(1, id);
   retention_.is_needed.bind(2, limits::kBatchReachMax);
@@ -300,10 +308,14 @@ int SqliteStore::remove_jobs(const TrimStep& step, std::vector<Digest>& unused) 
     }
   }
   if (step.removed.empty()) return SQLITE_OK;
-  retention_.remove_batches.bind(1, step.removed.front().id);
-  retention_.remove_batches.bind(2, step.removed.back().id);
-  retention_.remove_batches.bind(3, limits::kBatchReachMax);
-  if (const int code = retention_.remove_batches.run(); code != SQLITE_OK) return code;
+  const std::pair<Statement*, std::uint64_t> batches[] = {{&retention_.remove_whole_batches, limits::kBatchReachMax},
+                                                          {&retention_.remove_batches, limits::kBatchItemsMax}};
+  for (const auto& [statement, reach] : batches) {
+    statement->bind(1, step.removed.front().id);
+    statement->bind(2, step.removed.back().id);
+    statement->bind(3, reach);
+    if (const int code = statement->run(); code != SQLITE_OK) return code;
+  }
   for (const Digest& file : files) {
     retention_.is_used.bind_blob(1, file.raw());
     Execution row(retention_.is_used);

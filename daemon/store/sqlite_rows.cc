@@ -91,6 +91,7 @@ SpecRow read_spec(const Execution& row) {
   spec.limit_key = row.bytes(27);
   spec.needs = decode_needs(row.bytes(28));
   spec.cache = read_cache_terms(row.integer(29), Duration(row.integer(30)));
+  if (!row.is_null(31)) spec.max_failures = row.number32(31);
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 
@@ -139,7 +140,9 @@ DeliveryRow read_delivery(const Execution& row) {
 }
 
 WholeBatchRow read_whole_batch(const Execution& row) {
-  return {JobId{row.number(0)}, row.number32(1), row.number32(2), row.number32(3)};
+  WholeBatchRow batch{JobId{row.number(0)}, row.number32(1), row.number32(2), row.number32(3)};
+  if (!row.is_null(4)) batch.max_failures = row.number32(4);
+  return batch;
 }
 
 Result<AttemptRow> read_attempt(const Execution& row) {

@@ -17,7 +17,7 @@ inline constexpr const char* kSpecColumns =
     "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
     "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns, retry_memory_factor, "
     "retry_memory_bytes_max, retention_ns, front, fairness_key, limit_key, needs, "
-    "cache, cache_ttl_ns";
+    "cache, cache_ttl_ns, max_failures";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 [[nodiscard]] std::int32_t encode_cache_terms(const CacheTerms& terms);
@@ -36,6 +36,15 @@ inline constexpr const char* kDeliveryColumns = "id, job, lane, state, attempts,
 [[nodiscard]] DeliveryRow read_delivery(const Execution& row);
 // As its column `behind` has them.
 [[nodiscard]] std::string encode_ids(const std::vector<CallbackId>& ids);
+
+// Of a job: the first one of its batch and how many that has. No row: there is no such job.
+inline constexpr const char* kBatchWith =
+    "SELECT coalesce(b.first, j.id), coalesce(b.count, 1) FROM jobs j LEFT JOIN batches b ON b.first ="
+    " (SELECT first FROM batches WHERE first <= ?1 ORDER BY first DESC LIMIT 1) AND b.first + b.count > ?1"
+    " WHERE j.id = ?1";
+// The columns of `dependencies`, in their order.
+inline constexpr const char* kDependencyColumns =
+    "job, number, parent, event, condition, state, batch_jobs, any_of, takes_result";
 
 // The columns of `whole_batches`, in their order.
 [[nodiscard]] WholeBatchRow read_whole_batch(const Execution& row);

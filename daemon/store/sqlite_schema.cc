@@ -367,8 +367,23 @@ CREATE TABLE named_events (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
-                                 kVersion5, kVersion6, kVersion7, kVersion8};
+// Which jobs one request made, when they are several. What else jobs wait for, and whose results they take: those are
+// kept for them. When too many jobs of a batch have failed.
+constexpr const char* kVersion9 = R"sql(
+CREATE TABLE batches (
+  first INTEGER PRIMARY KEY,
+  count INTEGER NOT NULL
+);
+ALTER TABLE dependencies ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dependencies ADD COLUMN any_of INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dependencies ADD COLUMN takes_result INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX takers_of ON dependencies (parent) WHERE takes_result = 1;
+ALTER TABLE specs ADD COLUMN max_failures INTEGER;
+ALTER TABLE whole_batches ADD COLUMN max_failures INTEGER;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5,
+                                 kVersion6, kVersion7, kVersion8, kVersion9};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +
