@@ -115,21 +115,20 @@ Result<std::shared_ptr<const ChosenJobs>> within_batch(std::shared_ptr<const Cho
   if (ids.empty()) ids.push_back({jobs.first, jobs.first});
   narrowed->choice.ids = std::move(ids);
   JobQuery& query = narrowed->query;
-  query.before = query.before != 0 ? std::min(query.before, jobs.end) : jobs.end;
+  if (!narrowed->reads_newer) query.before = query.before != 0 ? std::min(query.before, jobs.end) : jobs.end;
   if (query.oldest_first) query.after = std::max(query.after, jobs.first - 1);
   return std::shared_ptr<const ChosenJobs>(std::move(narrowed));
 }
 
 void read_chosen(Front& front, const std::shared_ptr<const ChosenJobs>& chosen,
                  std::function<void(Result<ChosenPage>)> done) {
-  const bool asked = front.reader.ask([&front, asked_for = chosen, done](StoreReader& reader) {
-    const auto within = within_batch(asked_for, reader);
+  const bool asked = front.reader.ask([&front, chosen, done](StoreReader& reader) {
+    const auto within = within_batch(chosen, reader);
     if (!within.ok()) return done(within.error());
-    const std::shared_ptr<const ChosenJobs>& chosen = *within;
-    auto page = reader.list(chosen->query);
+    auto page = reader.list((*within)->query);
     if (!page.ok()) return done(page.error());
     const std::uint64_t next_before = page->next_before;
-    add_live(front, std::move(page->jobs), [chosen, done, next_before](Result<std::vector<JobView>> views) {
+    add_live(front, std::move(page->jobs), [chosen = *within, done, next_before](Result<std::vector<JobView>> views) {
       if (!views.ok()) return done(views.error());
       const bool ids_left = chosen->choice.ids.empty() || next_before > chosen->choice.ids.front().first;
       ChosenPage found;

@@ -19,7 +19,8 @@ struct ChosenJobs {
   std::int64_t after_us = 0;
   std::int64_t before_us = 0;
   JobId retry_of;
-  JobId batch;  // unset: any; else `choice` is narrowed to it where the store is read
+  bool reads_newer = false;  // jobs behind the last one chosen are read, too
+  JobId batch;               // unset: any; else `choice` is narrowed to it where the store is read
 
   [[nodiscard]] bool takes(const JobView& view) const;
 };

@@ -79,10 +79,9 @@ void list_running(Front& front, const ListAnswer& answer, const std::shared_ptr<
     if (!wanted.oldest_first) std::ranges::reverse(ids);
     const bool more = ids.size() > asked->query.jobs_max;
     if (more) ids.resize(asked->query.jobs_max);
-    const bool room = front.reader.ask([&front, answer, asked_for = asked, ids, more](StoreReader& reader) {
-      const auto within = within_batch(asked_for, reader);
+    const bool room = front.reader.ask([&front, answer, asked, ids, more](StoreReader& reader) {
+      const auto within = within_batch(asked, reader);
       if (!within.ok()) return answer->refuse(within.error());
-      const std::shared_ptr<const Asked>& asked = *within;
       JobPage page;
       if (more) page.next_before = ids.back().value;
       for (const JobId id : ids) {
@@ -96,7 +95,7 @@ void list_running(Front& front, const ListAnswer& answer, const std::shared_ptr<
                           (query.name.empty() || query.name == spec.name);
         if (fits) page.jobs.push_back(std::move(**record));
       }
-      answer_with(front, answer, asked, std::move(page));
+      answer_with(front, answer, *within, std::move(page));
     });
     if (!room) front.pump.post([answer] { answer->refuse(busy_error()); });
   });

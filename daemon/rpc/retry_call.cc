@@ -34,6 +34,7 @@ Result<std::shared_ptr<ChosenJobs>> choose(const Front& front, const api::RetryR
   chosen->query.states.clear();
   chosen->query.causes.clear();
   chosen->query.before = 0;
+  chosen->reads_newer = true;
   chosen->query.jobs_max = kPageJobs;
   return std::make_shared<ChosenJobs>(std::move(*chosen));
 }

@@ -104,11 +104,12 @@ StoredJob with_results(const Rows& rows, StoredJob job) {
 }
 
 BatchRow batch_of_job(const Rows& rows, JobId job) {
-  if (!rows.jobs.contains(job)) return {job, 0};
   const auto after = rows.batches.upper_bound(job);
-  if (after == rows.batches.begin()) return {job, 1};
-  const auto& [first, count] = *std::prev(after);
-  return job.value < first.value + count ? BatchRow{first, count} : BatchRow{job, 1};
+  if (after != rows.batches.begin()) {
+    const auto& [first, count] = *std::prev(after);
+    if (job.value < first.value + count) return {first, count};
+  }
+  return {job, rows.jobs.contains(job) ? 1U : 0U};
 }
 
 class MemoryReader : public StoreReader, private CallbackTables {

@@ -75,6 +75,8 @@ Status Retention::prepare(Database& database) {
            "DELETE FROM deliveries WHERE id IN (SELECT id FROM callbacks WHERE job BETWEEN ?1 AND ?2)",
            "DELETE FROM callbacks WHERE job BETWEEN ?1 AND ?2",
            "DELETE FROM jobs WHERE id BETWEEN ?1 AND ?2",
+           "DELETE FROM batches WHERE first BETWEEN coalesce((SELECT max(first) FROM batches WHERE first <= ?1), ?1)"
+           " AND ?2 AND NOT EXISTS (SELECT 1 FROM jobs WHERE id >= first AND id < first + count)",
        }) {
     Result<Statement> prepared = database.prepare(sql);
     if (!prepared) return prepared.error();
@@ -82,11 +84,6 @@ Status Retention::prepare(Database& database) {
   }
   Result<Statement> batches = database.prepare(
       "DELETE FROM whole_batches WHERE first BETWEEN ?1 - ?3 AND ?2 AND ended >= count AND NOT EXISTS"
-      " (SELECT 1 FROM jobs WHERE id >= first AND id < first + count)");
-  if (!batches) return batches.error();
-  remove_whole_batches = *std::move(batches);
-  batches = database.prepare(
-      "DELETE FROM batches WHERE first BETWEEN ?1 - ?3 AND ?2 AND NOT EXISTS"
       " (SELECT 1 FROM jobs WHERE id >= first AND id < first + count)");
   if (!batches) return batches.error();
   remove_batches = *std::move(batches);
@@ -308,14 +305,10 @@ int SqliteStore::remove_jobs(const TrimStep& step, std::vector<Digest>& unused) 
     }
   }
   if (step.removed.empty()) return SQLITE_OK;
-  const std::pair<Statement*, std::uint64_t> batches[] = {{&retention_.remove_whole_batches, limits::kBatchReachMax},
-                                                          {&retention_.remove_batches, limits::kBatchItemsMax}};
-  for (const auto& [statement, reach] : batches) {
-    statement->bind(1, step.removed.front().id);
-    statement->bind(2, step.removed.back().id);
-    statement->bind(3, reach);
-    if (const int code = statement->run(); code != SQLITE_OK) return code;
-  }
+  retention_.remove_batches.bind(1, step.removed.front().id);
+  retention_.remove_batches.bind(2, step.removed.back().id);
+  retention_.remove_batches.bind(3, limits::kBatchReachMax);
+  if (const int code = retention_.remove_batches.run(); code != SQLITE_OK) return code;
   for (const Digest& file : files) {
     retention_.is_used.bind_blob(1, file.raw());
     Execution row(retention_.is_used);

@@ -21,7 +21,7 @@ struct Retention {
   Statement due, surplus, next;  // rows of jobs
   Statement pending, is_needed;
   Statement keep, ended;
-  Statement remove_use, is_used, remove_whole_batches, remove_batches;
+  Statement remove_use, is_used, remove_batches;
   std::vector<Statement> removals;
 };
 

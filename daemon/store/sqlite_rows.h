@@ -37,11 +37,10 @@ inline constexpr const char* kDeliveryColumns = "id, job, lane, state, attempts,
 // As its column `behind` has them.
 [[nodiscard]] std::string encode_ids(const std::vector<CallbackId>& ids);
 
-// Of a job: the first one of its batch and how many that has. No row: there is no such job.
+// Of a job: the first one of its batch and how many that has, in the first row. None: there is no such job.
 inline constexpr const char* kBatchWith =
-    "SELECT coalesce(b.first, j.id), coalesce(b.count, 1) FROM jobs j LEFT JOIN batches b ON b.first ="
-    " (SELECT first FROM batches WHERE first <= ?1 ORDER BY first DESC LIMIT 1) AND b.first + b.count > ?1"
-    " WHERE j.id = ?1";
+    "SELECT first, count FROM (SELECT first, count FROM batches WHERE first <= ?1 ORDER BY first DESC LIMIT 1)"
+    " WHERE first + count > ?1 UNION ALL SELECT id, 1 FROM jobs WHERE id = ?1";
 // The columns of `dependencies`, in their order.
 inline constexpr const char* kDependencyColumns =
     "job, number, parent, event, condition, state, batch_jobs, any_of, takes_result";
