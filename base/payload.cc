@@ -18,7 +18,26 @@ void append_part(std::string& encoded, const Part& part) {
       append_varint(encoded, part.begin);
       append_varint(encoded, part.end);
       return;
+    case PartKind::kResult:
+      append_varint(encoded, part.result_of.value);
+      append_varint(encoded, part.item);
+      append_varint(encoded, part.only_first ? 1 : 0);
+      return;
   }
+}
+
+std::string name_jobs(std::string_view encoded, JobId first) {
+  const auto parts = decode_parts(encoded);
+  if (!parts.ok()) return std::string(encoded);
+  std::string named;
+  for (Part part : *parts) {
+    if (part.kind == PartKind::kResult && part.item != 0) {
+      part.result_of = JobId{first.value + part.item - 1};
+      part.item = 0;
+    }
+    append_part(named, part);
+  }
+  return named;
 }
 
 bool names_segment(std::string_view encoded) {
@@ -27,7 +46,8 @@ bool names_segment(std::string_view encoded) {
     const std::uint8_t kind = reader.byte();
     if (kind != static_cast<std::uint8_t>(PartKind::kInline)) {
       return kind == static_cast<std::uint8_t>(PartKind::kSegment) ||
-             kind == static_cast<std::uint8_t>(PartKind::kLost);
+             kind == static_cast<std::uint8_t>(PartKind::kLost) ||
+             kind == static_cast<std::uint8_t>(PartKind::kResult);
     }
     reader.bytes();  // content type
     reader.bytes();
@@ -58,6 +78,11 @@ Result<std::vector<Part>> decode_parts(std::string_view encoded) {
       part.begin = reader.varint();
       part.end = reader.varint();
       if (part.begin > part.end) return Error{ErrorCode::kDataLoss, "payload part ends before it begins"};
+    } else if (kind == static_cast<std::uint8_t>(PartKind::kResult)) {
+      part.kind = PartKind::kResult;
+      part.result_of = JobId{reader.varint()};
+      part.item = static_cast<std::uint32_t>(reader.varint());
+      part.only_first = reader.varint() != 0;
     } else {
       return Error{ErrorCode::kDataLoss, "payload part of unknown kind " + std::to_string(kind)};
     }

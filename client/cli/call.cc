@@ -18,6 +18,9 @@ namespace futured::cli {
 
 namespace {
 
+// Where a part of the payload comes from.
+enum class From : std::uint8_t { kWord, kArray, kResult };
+
 struct Options {
   JobFlags job;
   KeyFlag key;
@@ -25,7 +28,8 @@ struct Options {
   std::vector<std::string> arguments;
   std::vector<std::string> arrays;
   bool durable = false;
-  std::vector<bool> is_array;  // of each part, in the order of the command line; behind "--" there are none
+  std::vector<std::uint64_t> results;
+  std::vector<From> from;  // of each part, in the order of the command line; behind "--" all are words
   bool detach = false;
 };
 
@@ -76,10 +80,20 @@ std::vector<Argument> arguments_of(const Options& options) {
   std::size_t bytes = 0;
   auto argument = options.arguments.begin();
   auto array = options.arrays.begin();
-  while (argument != options.arguments.end() || array != options.arrays.end()) {
-    const bool here = all.size() < options.is_array.size() && options.is_array[all.size()];
-    const bool is_array = argument == options.arguments.end() || (here && array != options.arrays.end());
-    all.push_back(is_array ? array_argument(*array++) : Argument{parse_argument(*argument++), {}, {}, {}});
+  auto result = options.results.begin();
+  const std::size_t count = options.arguments.size() + options.arrays.size() + options.results.size();
+  while (all.size() < count) {
+    switch (all.size() < options.from.size() ? options.from[all.size()] : From::kWord) {
+      case From::kWord:
+        all.push_back({parse_argument(*argument++), {}, {}, {}});
+        break;
+      case From::kArray:
+        all.push_back(array_argument(*array++));
+        break;
+      case From::kResult:
+        all.push_back({client::Part{.result_of = *result++}, {}, {}, {}});
+        break;
+    }
     bytes += all.back().part.bytes.size();
   }
   if (bytes > limits::kPayloadBytesMax) {
@@ -164,11 +178,16 @@ void add_call(CLI::App& app, Globals& globals) {
           ->allow_extra_args(false);
   verb.add_flag("--durable-arrays", options->durable,
                 "Accepted only once its arrays are on the daemon's disk: it outlives the machine with them");
+  const CLI::Option* const results =
+      verb.add_option("--result-of", options->results, "The result of this job, when it has succeeded; may be given again")
+          ->allow_extra_args(false)
+          ->check(at_least_one());
   verb.footer(
       "An argument that parses as JSON is sent as application/json, \"@file\" as the file's bytes, all else as\n"
       "text/plain; 4 MiB in all. Write -- before arguments that begin with a dash.\n"
       "--array takes a file of fut dump or NumPy's (.npy), of any size; it is an argument like the others, at its "
       "place.\n"
+      "--result-of takes what another job returns, all its parts, at their place, and waits for that job.\n"
       "Ctrl-C cancels the job; a second one leaves at once. Exits 0 when it succeeded, 1 when it did not, 124 when it\n"
       "timed out, 130 when interrupted.\n\n"
       "Examples:\n"
@@ -178,10 +197,13 @@ void add_call(CLI::App& app, Globals& globals) {
       "  fut call scale --array 'x.fut[0:1000]' 0.5\n"
       "  fut call sum --array x.npy --durable-arrays --detach\n"
       "  fut call sum --array sha256:…               what fut upload has printed\n"
+      "  id=$(fut call --detach sum_squares 1000); fut call echo --result-of $id\n"
       "  fut call --timeout 1s sleep 0.2\n");
-  verb.callback([&globals, options, &verb, arguments, arrays] {
+  verb.callback([&globals, options, &verb, arguments, arrays, results] {
     for (const CLI::Option* const given : verb.parse_order()) {
-      if (given == arguments || given == arrays) options->is_array.push_back(given == arrays);
+      if (given == arguments) options->from.push_back(From::kWord);
+      if (given == arrays) options->from.push_back(From::kArray);
+      if (given == results) options->from.push_back(From::kResult);
     }
     options->arguments.insert(options->arguments.end(), globals.words.begin(), globals.words.end());
     globals.action = [&globals, options] { return call(*options, globals); };

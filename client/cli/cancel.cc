@@ -28,6 +28,7 @@ struct Options {
   std::string pool;
   std::string task;
   std::string name;
+  std::uint64_t batch = 0;
   bool mine = false;
   bool yes = false;
 };
@@ -56,7 +57,7 @@ client::CancelOptions how_of(const Options& options) {
 }
 
 bool is_filtered(const Options& options) {
-  return options.mine || !options.states.empty() || !options.queue.empty() || !options.pool.empty() ||
+  return options.mine || options.batch != 0 || !options.states.empty() || !options.queue.empty() || !options.pool.empty() ||
          !options.task.empty() || !options.name.empty();
 }
 
@@ -76,6 +77,7 @@ client::JobFilter filter_of(const Options& options) {
   filter.pool = options.pool;
   filter.task = options.task;
   filter.name = options.name;
+  filter.batch_id = options.batch;
   if (options.mine) filter.owner_uid = ::getuid();
   return filter;
 }
@@ -90,6 +92,7 @@ std::string words_of(const Options& options, const client::JobFilter& filter) {
   add("pool", filter.pool);
   add("task", filter.task);
   add("name", filter.name);
+  if (filter.batch_id != 0) add("batch", std::to_string(filter.batch_id));
   for (const client::JobState state : filter.states) text += ", " + std::string(client::to_string(state));
   return text;
 }
@@ -156,7 +159,7 @@ int cancel_named(const Options& options, const Globals& globals) {
 int cancel(const Options& options, const Globals& globals) {
   if (!is_filtered(options)) {
     if (options.ids.empty())
-      throw UsageError("name jobs, or choose them: --queue, --state, --pool, --task, --name, --mine");
+      throw UsageError("name jobs, or choose them: --queue, --state, --pool, --task, --name, --batch, --mine");
     return cancel_named(options, globals);
   }
   if (!options.ids.empty()) throw UsageError("jobs are named, or chosen by --queue and the like: give one");
@@ -176,6 +179,9 @@ void add_cancel(CLI::App& app, Globals& globals) {
   verb.add_option("--pool", options->pool, "All that go to this pool")->group("Choice");
   verb.add_option("--task", options->task, "All of this task")->group("Choice");
   verb.add_option("--name", options->name, "All with this name")->group("Choice");
+  verb.add_option("--batch", options->batch, "All of the batch that begins with this job")
+      ->group("Choice")
+      ->check(at_least_one());
   verb.add_flag("--mine", options->mine, "All submitted by me")->group("Choice");
   verb.add_flag("-y,--yes", options->yes, "Choose without being asked on a terminal")->group("Choice");
   CLI::Option* const grace =

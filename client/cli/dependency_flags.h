@@ -1,4 +1,4 @@
-// What a job waits for: --after, --after-ok, --after-failed and --when of every verb that submits.
+// What a job waits for: --after, --after-ok, --after-failed, --after-any and --when of every verb that submits.
 #pragma once
 
 #include <string>
@@ -12,6 +12,7 @@ struct DependencyFlags {
   std::vector<std::string> after;
   std::vector<std::string> after_ok;
   std::vector<std::string> after_failed;
+  std::vector<std::string> after_any;
   std::vector<std::string> when;
 
   void add_to(CLI::App& verb);

@@ -212,6 +212,10 @@ void CommandFlags::add_to(CLI::App& verb) {
       ->allow_extra_args(false);
   verb.add_option("--cwd", cwd, "Directory to run in (default: this one, or a pool's private_directory)")
       ->group("Command");
+  verb.add_option("--stdin-result-of", stdin_result_of,
+                  "Hand it what this job, a command, wrote to its standard output, when it has succeeded")
+      ->group("Command")
+      ->check(at_least_one());
 }
 
 bool CommandFlags::has_private_directory(const client::Client& client, const std::string& pool) const {
@@ -227,6 +231,7 @@ client::CommandLine CommandFlags::command(std::vector<std::string> argv) const {
   client::CommandLine command;
   command.argv = std::move(argv);
   command.env = env;
+  command.stdin_result_of = stdin_result_of;
   for (const std::string& setting : env) {
     if (setting.find('=') == std::string::npos || setting.starts_with('=')) {
       throw UsageError("--env: \"" + setting + "\" is not NAME=VALUE");

@@ -67,6 +67,7 @@ struct KeyFlag {
 struct CommandFlags {
   std::vector<std::string> env;
   std::string cwd;
+  std::uint64_t stdin_result_of = 0;
 
   void add_to(CLI::App& verb);
   // argv with these; the directory is the caller's own unless --cwd says otherwise.

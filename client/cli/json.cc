@@ -68,6 +68,10 @@ Json json_of(const client::CompletionCallback& callback) {
           {"secret", callback.secret_name}};
 }
 
+std::string_view word_of(client::Dependency::On on) {
+  return on == client::Dependency::On::kEnd ? "end" : on == client::Dependency::On::kSuccess ? "success" : "failure";
+}
+
 // But for what the job itself tells: queue, pool, priority, name, labels, at most once.
 Json json_of(const client::JobOptions& options) {
   Json json;
@@ -84,6 +88,16 @@ Json json_of(const client::JobOptions& options) {
   if (!options.after_success.empty()) json["after_success"] = options.after_success;
   if (!options.after_failure.empty()) json["after_failure"] = options.after_failure;
   if (!options.when.empty()) json["when"] = options.when;
+  for (const client::Dependency& one : options.depends_on) {
+    Json entry;
+    if (one.job != 0) entry["job"] = one.job;
+    if (one.batch != 0) entry["batch"] = one.batch;
+    put_text(entry, "event", one.event);
+    if (one.event.empty()) entry["on"] = word_of(one.on);
+    if (one.any_of_group != 0) entry["any_of_group"] = one.any_of_group;
+    json["depends_on"].push_back(std::move(entry));
+  }
+  if (options.max_failures) json["max_failures"] = *options.max_failures;
   put_count(json, "retention_ms", options.retention.count());
   put_count(json, "memory_bytes_max", options.memory_bytes_max);
   put_count(json, "output_bytes_max", options.output_bytes_max);
@@ -199,6 +213,7 @@ Json to_json(const client::JobInfo& job, Detail detail) {
   if (job.from_cache) json["from_cache"] = true;
   if (!job.cache_note.empty()) json["cache_note"] = job.cache_note;
   json["parent_id"] = job.parent_id;
+  json["batch_id"] = job.batch_id;
   if (detail == Detail::kAll) {
     json["payload_bytes"] = job.payload_bytes;
     json["result_bytes"] = job.result_bytes;

@@ -23,6 +23,7 @@ struct Options {
   std::string task;
   std::string name;
   std::uint64_t parent = 0;
+  std::uint64_t batch = 0;
   bool mine = false;
   bool quarantined = false;
   bool all = false;
@@ -43,6 +44,7 @@ client::JobFilter filter_of(const Options& options) {
                            .task = options.task,
                            .name = options.name};
   filter.parent_id = options.parent;
+  filter.batch_id = options.batch;
   if (options.quarantined) filter.causes = {client::CauseKind::kQuarantined};
   if (options.mine) filter.owner_uid = ::getuid();
   return filter;
@@ -123,6 +125,7 @@ void add_ls(CLI::App& app, Globals& globals) {
   verb.add_option("--task", options->task, "Of this task");
   verb.add_option("--name", options->name, "With this name");
   verb.add_option("--parent", options->parent, "Submitted by a task of this job")->check(at_least_one());
+  verb.add_option("--batch", options->batch, "Of the batch that begins with this job")->check(at_least_one());
   verb.add_flag("--quarantined", options->quarantined, "Given up because they took down too many workers");
   verb.add_flag("--mine", options->mine, "Submitted by me");
   verb.add_option("-n,--limit", options->limit, "At most so many (default: 20)")->check(at_least_one());

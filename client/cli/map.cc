@@ -37,6 +37,7 @@ struct Options {
   bool files = false;
   bool null_separated = false;
   bool no_progress = false;
+  std::optional<std::uint64_t> max_failures;
   std::vector<std::string> words;                     // of the command
   std::optional<std::vector<std::string>> arguments;  // nothing: from standard input
 };
@@ -229,6 +230,7 @@ class Printer {
 
   // Throws when the daemon is gone, for then the others fail as well, and WriteError.
   void take(const Call& call);
+  [[nodiscard]] std::uint64_t failed() const { return failed_ + refused_; }
   // Says how many went wrong; the exit code.
   int conclude() const;
 
@@ -358,7 +360,15 @@ int map(const Options& options, const Globals& globals) {
     interrupt.on_first([&] { cancel_at_interrupt(acceptance, submitter, executor); });
     const Disarm disarm{interrupt};
     try {
-      while (const std::optional<Call> call = submitter.next()) printer.take(*call);
+      bool has_given_up = false;
+      while (const std::optional<Call> call = submitter.next()) {
+        printer.take(*call);
+        if (has_given_up || !options.max_failures || printer.failed() <= *options.max_failures) continue;
+        has_given_up = true;
+        progress.clear();
+        complain("map: more than " + std::to_string(*options.max_failures) + " failed: cancelling the others");
+        cancel_rest(submitter, executor);
+      }
     } catch (const WriteError&) {
       progress.clear();
       cancel_rest(submitter, executor);
@@ -382,6 +392,7 @@ void add_map(CLI::App& app, Globals& globals) {
   verb.add_option("--task", options->task, "Call this task instead of a command");
   verb.add_flag("--files", options->files, "With --task: arguments are files; their bytes are the payload");
   verb.add_flag("-0,--null", options->null_separated, "Arguments on standard input end with NUL, not newline");
+  verb.add_option("--max-failures", options->max_failures, "When more than so many have failed, cancel all that are left");
   verb.add_flag("--no-progress", options->no_progress, "No progress bar, not even on a terminal");
   add_words(verb, "command", options->words, "Words of the command; write -- before them when they have options");
   verb.footer(
@@ -392,7 +403,8 @@ void add_map(CLI::App& app, Globals& globals) {
       "Examples:\n"
       "  fut map -- gzip -k {} ::: *.log\n"
       "  git ls-files | fut map --task sha256 --files\n"
-      "  seq 100 | fut map --timeout 10s --attempts 3 -- ./work.sh\n");
+      "  seq 100 | fut map --timeout 10s --attempts 3 -- ./work.sh\n"
+      "  seq 10000 | fut map --max-failures 10 -- ./work.sh\n");
   verb.callback([&globals, options] {
     take_words(*options, globals);
     globals.action = [&globals, options] { return map(*options, globals); };

@@ -18,11 +18,13 @@ struct Options {
   std::string pool;
   std::string task;
   std::string name;
+  std::uint64_t batch = 0;
 };
 
 // Those that failed or timed out, or of them only the quarantined ones, and were not retried since.
 client::JobFilter filter_of(const Options& options) {
   client::JobFilter filter{.queue = options.queue, .pool = options.pool, .task = options.task, .name = options.name};
+  filter.batch_id = options.batch;
   if (options.quarantined) {
     filter.causes = {client::CauseKind::kQuarantined};
   } else {
@@ -64,9 +66,10 @@ int retry(const Options& options, const Globals& globals) {
   if (options.ids.empty() != chosen) throw UsageError("give numbers of jobs, or --failed, or --quarantined");
   if (options.failed && options.quarantined) throw UsageError("--failed takes the quarantined ones along; give one");
   const bool filtered =
-      !options.queue.empty() || !options.pool.empty() || !options.task.empty() || !options.name.empty();
+      !options.queue.empty() || !options.pool.empty() || !options.task.empty() || !options.name.empty() ||
+      options.batch != 0;
   if (filtered && !chosen)
-    throw UsageError("--queue, --pool, --task and --name choose among --failed or --quarantined ones");
+    throw UsageError("--queue, --pool, --task, --name and --batch choose among --failed or --quarantined ones");
   const std::vector<std::uint64_t> named = chosen ? std::vector<std::uint64_t>{} : parse_ids(options.ids);
   const client::Client client = connect(globals);
   if (!chosen) return tell(client.retry(named), globals.json) ? kOk : kRefused;
@@ -89,6 +92,8 @@ void add_retry(CLI::App& app, Globals& globals) {
   verb.add_option("--pool", options->pool, "With --failed or --quarantined: that go to this pool");
   verb.add_option("--task", options->task, "With --failed or --quarantined: of this task");
   verb.add_option("--name", options->name, "With --failed or --quarantined: with this name");
+  verb.add_option("--batch", options->batch, "With --failed or --quarantined: of the batch that begins with this job")
+      ->check(at_least_one());
   verb.footer(
       "The old job stays as it is; fut show names the one in the other. For root and the daemon's user, --failed and\n"
       "--quarantined are of everybody's jobs.\n\n"

@@ -36,6 +36,9 @@ Followed follow(const client::Client& client, const client::Future& future, bool
 
 int run(const Options& options, const Globals& globals) {
   client::CommandLine command = options.command.command(options.argv);
+  if (options.read_stdin && command.stdin_result_of != 0) {
+    throw UsageError("--stdin and --stdin-result-of: standard input is one of them");
+  }
   if (options.read_stdin) command.stdin_bytes = read_standard_input();
   const client::JobOptions job = options.job.options();
   Interrupt interrupt;

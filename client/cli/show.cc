@@ -1,6 +1,7 @@
 // fut show: everything about a job.
 #include <unistd.h>
 
+#include <map>
 #include <memory>
 #include <span>
 
@@ -71,11 +72,30 @@ std::string joined(const std::vector<std::uint64_t>& ids) {
   return joined(words);
 }
 
+std::string parent_text(const client::Dependency& one) {
+  if (!one.event.empty()) return "event " + one.event;
+  const char* const on = one.on == client::Dependency::On::kEnd       ? " ended"
+                         : one.on == client::Dependency::On::kSuccess ? " succeeded"
+                                                                      : " failed";
+  return (one.batch != 0 ? "batch:" + std::to_string(one.batch) : std::to_string(one.job)) + on;
+}
+
+// What must hold by itself, and then each choice.
+std::vector<std::string> depends_on_texts(const std::vector<client::Dependency>& all) {
+  std::map<std::uint32_t, std::vector<std::string>> groups;
+  for (const client::Dependency& one : all) groups[one.any_of_group].push_back(parent_text(one));
+  std::vector<std::string> texts;
+  for (const auto& [group, parents] : groups) texts.push_back((group != 0 ? "one of " : "") + joined(parents));
+  return texts;
+}
+
 void show_options(const client::JobOptions& options) {
   line("after", joined(options.after));
   line("after ok", joined(options.after_success));
   line("after fail", joined(options.after_failure));
   line("when", joined(options.when));
+  for (const std::string& text : depends_on_texts(options.depends_on)) line("after", text);
+  if (options.max_failures) line("failures", "at most " + std::to_string(*options.max_failures) + " of its batch");
   line("timeouts", timeouts_text(options.timeouts));
   line("retries", retries_text(options.retries));
   line("retry only", joined(options.retries.only_classes));

@@ -22,6 +22,9 @@ struct Options {
 
 int submit(const Options& options, const Globals& globals) {
   client::CommandLine command = options.command.command(options.argv);
+  if (options.read_stdin && command.stdin_result_of != 0) {
+    throw UsageError("--stdin and --stdin-result-of: standard input is one of them");
+  }
   if (options.read_stdin) command.stdin_bytes = read_standard_input();
   client::JobOptions job = options.job.options();
   job.follow = false;
@@ -56,7 +59,9 @@ void add_submit(CLI::App& app, Globals& globals) {
       "  fut submit --key nightly-$(date +%F) -- ./nightly.sh\n"
       "  fut submit --at 2026-12-01T08:00 -- ./report.sh\n"
       "  fut submit --in 5m -- ./retry-upload.sh\n"
-      "  id=$(fut submit --timeout 1h -- ./long.sh); fut wait $id\n");
+      "  id=$(fut submit --timeout 1h -- ./long.sh); fut wait $id\n"
+      "  fut submit --after-any 12,13 -- ./publish.sh\n"
+      "  fut submit --stdin-result-of 12 -- sort\n");
   verb.callback([&globals, options] {
     options->argv = command_words("submit", options->argv, globals);
     globals.action = [&globals, options] { return submit(*options, globals); };

@@ -66,6 +66,34 @@ void add_dependencies(const Options& options, DependencyList& out) {
   add(options.after_success, api::DEPENDENCY_CONDITION_SUCCEEDED);
   add(options.after_failure, api::DEPENDENCY_CONDITION_FAILED);
   for (const std::string& event : options.when) out.Add()->set_event(event);
+  for (const Dependency& asked : options.depends_on) {
+    api::Dependency& dependency = *out.Add();
+    dependency.set_any_of_group(asked.any_of_group);
+    if (!asked.event.empty()) {
+      dependency.set_event(asked.event);
+      continue;
+    }
+    if (asked.batch != 0) {
+      dependency.set_batch_id(asked.batch);
+    } else {
+      dependency.set_job_id(asked.job);
+    }
+    dependency.set_condition(asked.on == Dependency::On::kEnd       ? api::DEPENDENCY_CONDITION_ENDED
+                             : asked.on == Dependency::On::kSuccess ? api::DEPENDENCY_CONDITION_SUCCEEDED
+                                                                    : api::DEPENDENCY_CONDITION_FAILED);
+  }
+}
+
+Dependency from_dependency(const api::Dependency& dependency) {
+  Dependency out;
+  out.on = dependency.condition() == api::DEPENDENCY_CONDITION_ENDED       ? Dependency::On::kEnd
+           : dependency.condition() == api::DEPENDENCY_CONDITION_SUCCEEDED ? Dependency::On::kSuccess
+                                                                           : Dependency::On::kFailure;
+  out.job = dependency.job_id();
+  out.batch = dependency.batch_id();
+  out.event = dependency.event();
+  out.any_of_group = dependency.any_of_group();
+  return out;
 }
 
 Retries from_retries(const api::Retries& retries) {
@@ -142,6 +170,7 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.crashes_max = spec.crashes_max();
   out.at_most_once = spec.at_most_once();
   out.durable_segments = spec.durable_segments();
+  if (spec.has_max_failures()) out.max_failures = spec.max_failures();
   out.cache = spec.cache().enabled();
   out.caching.ttl = Milliseconds(spec.cache().ttl_ms());
   out.caching.failures = spec.cache().cache_failures();
@@ -155,7 +184,9 @@ JobOptions from_spec(const api::JobSpec& spec) {
   out.limit_key = spec.limit_key();
   for (const api::Need& need : spec.needs()) out.needs[need.semaphore()] = need.permits();
   for (const api::Dependency& one : spec.dependencies()) {
-    if (one.on_case() == api::Dependency::kEvent) {
+    if (one.any_of_group() != 0 || one.on_case() == api::Dependency::kBatchId) {
+      out.depends_on.push_back(from_dependency(one));
+    } else if (one.on_case() == api::Dependency::kEvent) {
       out.when.push_back(one.event());
     } else if (one.condition() == api::DEPENDENCY_CONDITION_SUCCEEDED) {
       out.after_success.push_back(one.job_id());
@@ -284,6 +315,7 @@ api::JobSpec to_spec(const JobOptions& options, std::string_view task) {
   spec.set_memory_bytes_max(options.memory_bytes_max);
   spec.set_output_bytes_max(options.output_bytes_max);
   spec.set_parent_id(options.parent_id);
+  if (options.max_failures) spec.set_max_failures(*options.max_failures);
   for (const CompletionCallback& callback : options.callbacks) to_callback(callback, *spec.add_callbacks());
   add_cache(options, spec);
   spec.set_durable_segments(options.durable_segments);
@@ -318,6 +350,7 @@ void to_command(const CommandLine& command, api::Command& out) {
   for (const std::string& setting : command.env) out.add_env(setting);
   out.set_cwd(command.cwd);
   out.set_stdin_bytes(command.stdin_bytes);
+  out.set_stdin_result_of(command.stdin_result_of);
   if (command.umask) out.set_umask(*command.umask);
 }
 
@@ -363,6 +396,7 @@ void to_filter(const JobFilter& filter, api::JobFilter& out) {
   out.set_submitted_after_us(filter.submitted_after_us);
   out.set_submitted_before_us(filter.submitted_before_us);
   out.set_parent_id(filter.parent_id);
+  out.set_batch_id(filter.batch_id);
 }
 
 Cause from_cause(const api::Cause& cause) {

@@ -57,7 +57,7 @@ namespace {
 
 bool has_dependencies(const SubmitOptions& options) {
   return !options.after.empty() || !options.after_success.empty() || !options.after_failure.empty() ||
-         !options.when.empty();
+         !options.when.empty() || !options.depends_on.empty();
 }
 
 }  // namespace

@@ -51,6 +51,12 @@ Future::~Future() {
   if (block_ != nullptr) block_->release();
 }
 
+Part result_of(const Future& future) {
+  Part part;
+  part.result_of = future.id();
+  return part;
+}
+
 std::uint64_t Future::id() const {
   need(block_);
   if (const std::uint64_t id = block_->wait_for_id(index_)) return id;

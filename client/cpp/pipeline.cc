@@ -109,7 +109,9 @@ std::vector<Future> Pipeline::submit_all(const std::shared_ptr<const Spec>& spec
 Future Pipeline::submit(const std::shared_ptr<const Spec>& spec, api::Item item, std::size_t bytes) {
   Lock lock(mutex_);
   const Kind kind = item.idempotency_key().empty() ? Kind::kItems : Kind::kKeyedItems;
-  const bool is_alone = item.dependencies_size() > 0;  // what refuses it is to refuse no other
+  const auto takes_result = [](const api::Part& part) { return part.result_of() != 0; };
+  const bool is_alone = item.dependencies_size() > 0 || item.command().stdin_result_of() != 0 ||
+                        std::ranges::any_of(item.parts(), takes_result);  // what refuses it is to refuse no other
   if (is_alone) wait_for_room(bytes, lock);
   Batch& batch = is_alone ? new_batch(spec, kind) : room_for(spec, kind, bytes, lock);
   batch.complete = batch.complete || is_alone;

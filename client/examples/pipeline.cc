@@ -1,5 +1,5 @@
-// Jobs that wait for jobs: fetch, two transforms beside each other, a join of both; and a branch that only a failure
-// reaches. The daemon starts each when it may: this program could have gone after the submits.
+// Jobs that wait for jobs: fetch, two transforms beside each other, a join of both, a count of what one of them wrote;
+// and a branch that only a failure reaches. The daemon starts each when it may: this program could have gone after the submits.
 #include <futured/client.h>
 
 #include <iostream>
@@ -25,6 +25,7 @@ int main() {
   const Future left = executor.submit(shell("echo left"), {.after_success = {fetch.id()}});
   const Future right = executor.submit(shell("exit 3"), {.after_success = {fetch.id()}});
   const Future join = executor.submit(shell("echo joined"), {.after_success = {left.id(), right.id()}});
+  const Future count = executor.submit(CommandLine{.argv = {"wc", "-c"}, .stdin_result_of = left.id()});
   const Future repair = executor.submit(shell("echo repaired"), {.after_failure = {right.id()}});
   const Future clean = executor.submit(shell("echo cleaned"), {.after = {join.id(), repair.id()}});
   std::cout << client.why(fetch.id()).text << "\n";
@@ -36,5 +37,6 @@ int main() {
             << state_of(repair) << "\n";
   std::cout << describe(join.outcome().cause) << "\n" << cleaned;
   const bool is_as_meant = join.outcome().cause.kind == CauseKind::kDependency && repair.outcome().succeeded();
-  return is_as_meant && cleaned == "cleaned\n" ? 0 : 1;
+  const bool is_counted = count.result() == "5\n";  // of what left wrote
+  return is_as_meant && is_counted && cleaned == "cleaned\n" ? 0 : 1;
 }

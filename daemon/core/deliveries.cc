@@ -24,7 +24,10 @@ Deliveries::Deliveries(const Snapshot& snapshot, std::uint64_t seed, Moment now)
     waiting_[row.job].push_back({row.id, terms_of(specs->front())});
     ++waiting_callbacks_;
   }
-  for (const WholeBatchRow& row : snapshot.whole_batches) batches_[row.first] = row;
+  for (const WholeBatchRow& row : snapshot.whole_batches) {
+    batches_[row.first] = row;
+    if (row.is_over_limit()) over_limit_.push_back(row);
+  }
 }
 
 void Deliveries::on(const event::Replay& replay, Moment now, Effects& effects) {

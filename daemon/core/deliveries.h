@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "daemon/core/backoff.h"
@@ -29,7 +31,11 @@ class Deliveries {
 
   // A batch whose spec has a callback for the whole. False: too many are watched already.
   [[nodiscard]] bool has_room_for_batch() const;
-  void watch_batch(JobId first, std::uint32_t count, Effects& effects);
+  void watch_batch(JobId first, std::uint32_t count, std::optional<std::uint32_t> max_failures, Effects& effects);
+  // Batches that more jobs of than their bound have failed; told once by each daemon.
+  [[nodiscard]] bool has_over_limit() const { return !over_limit_.empty(); }
+  [[nodiscard]] std::vector<WholeBatchRow> take_over_limit() { return std::exchange(over_limit_, {}); }
+  [[nodiscard]] bool is_watched(JobId first) const { return batches_.contains(first); }
 
   // Whether the end of a job without callbacks of its own may matter.
   [[nodiscard]] bool has_waiting() const { return !waiting_.empty() || later_batches_.size() > 0; }
@@ -112,6 +118,7 @@ class Deliveries {
   std::size_t waiting_callbacks_ = 0;
   std::uint64_t next_later_ = 1;
   std::map<JobId, WholeBatchRow> batches_;  // by first job; they have not ended
+  std::vector<WholeBatchRow> over_limit_;
   LaterBatches later_batches_;
 };
 

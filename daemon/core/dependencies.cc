@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "base/payload.h"
 #include "daemon/core/scheduler.h"
 
 namespace futured {
@@ -15,18 +16,22 @@ namespace {
 
 std::string name_of(JobId job) { return "job " + std::to_string(job.value); }
 
+std::string key_of(const event::AskedDependency& asked) { return asked.is_of_batch ? ".batch_id" : ".job_id"; }
+
 // Each dependency of the submit, with the field that it was asked in.
 template <typename Visit>
 void for_each_dependency(const event::Submit& submit, Visit visit) {
   for (std::size_t i = 0; i < submit.dependencies.size(); ++i) {
-    visit(submit.dependencies[i], [i] { return "spec.dependencies[" + std::to_string(i) + "]"; });
+    const event::AskedDependency& asked = submit.dependencies[i];
+    visit(asked, [i, of = key_of(asked)] { return "spec.dependencies[" + std::to_string(i) + "]" + of; });
   }
   std::size_t number = 0;
   for (std::size_t i = 0; i < submit.item_dependencies.size(); ++i) {
     const auto& [item, asked] = submit.item_dependencies[i];
     number = i > 0 && submit.item_dependencies[i - 1].first == item ? number + 1 : 0;
-    visit(asked, [item = item, number] {
-      return "items[" + std::to_string(item) + "].dependencies[" + std::to_string(number) + "]";
+    visit(asked, [item = item, number, &of = asked] {
+      if (of.on.takes_result) return "items[" + std::to_string(item) + "].result_of";
+      return "items[" + std::to_string(item) + "].dependencies[" + std::to_string(number) + "]" + key_of(of);
     });
   }
 }
@@ -48,8 +53,8 @@ struct UnknownParents {
     }
     if (jobs.size() > kNamed) names += " and " + std::to_string(jobs.size() - kNamed) + " more";
     const std::string they = jobs.size() == 1 ? "it has ended and is" : "they have ended and are";
-    return {ErrorCode::kNotFound, field + ".job_id: no " + names + ": there never " +
-                                      (jobs.size() == 1 ? "was" : "were") + ", or " + they +
+    return {ErrorCode::kNotFound, field + ": no " + names + ": there never " + (jobs.size() == 1 ? "was" : "were") +
+                                      ", or " + they +
                                       " not kept any more; [retention] in the daemon's settings, or a job's own "
                                       "retention, says how long outcomes are kept"};
   }
@@ -59,6 +64,18 @@ std::string broken_by(JobId parent, JobState state, DependencyCondition conditio
   return name_of(parent) + " ended " + std::string(to_string(state)) + ", and this job runs only if that " +
          (condition == DependencyCondition::kSucceeded ? "succeeds" : "does not succeed");
 }
+
+std::string broken_by_batch(JobId first, DependencyCondition condition) {
+  const bool success = condition == DependencyCondition::kSucceeded;
+  return "a job of batch " + std::to_string(first.value) + (success ? " did not succeed" : " succeeded") +
+         ", and this job runs only if " + (success ? "every one of them succeeds" : "none of them does");
+}
+
+// Of a group it says how the last one went.
+std::string of_group(std::string why, std::uint32_t any_of) {
+  return any_of == 0 ? why : "none of several holds any more, of which one would do; the last: " + std::move(why);
+}
+
 
 Error too_many(const std::string& what, std::size_t there, std::size_t more, std::size_t most) {
   return {ErrorCode::kResourceExhausted,
@@ -79,26 +96,34 @@ void Scheduler::ask_for_parents(const event::Submit& submit, Moment now, Effects
   known.parents = std::make_shared<event::Parents>();
   auto& states = known.parents->states;
   std::vector<JobId> asked;
+  std::vector<JobId> batches;
   UnknownParents unknown;
   for_each_dependency(submit, [&](const event::AskedDependency& dependency, const auto& field) {
     const JobId job = dependency.on.job;
-    if (dependency.item || !job.is_set() || states.contains(job)) return;
+    if (dependency.item || !job.is_set()) return;
     if (job.value >= next_id_) {
-      states[job] = JobState::kScheduled;  // as one that the store knows nothing of
+      // As one that the store knows nothing of.
+      dependency.is_of_batch ? void(known.parents->batches[job]) : void(states[job] = JobState::kScheduled);
       unknown.add(field(), job);
       return;
     }
+    if (dependency.is_of_batch) {
+      if (known.parents->batches.try_emplace(job).second) batches.push_back(job);
+      return;
+    }
+    if (states.contains(job)) return;
     const bool is_resident = jobs_.find(job) != nullptr;
     states[job] = is_resident ? JobState::kQueued : JobState::kScheduled;
     if (!is_resident) asked.push_back(job);
   });
-  if (!unknown.jobs.empty() && asked.empty()) return effects.refused.push_back({submit.token, unknown.error()});
+  if (!unknown.jobs.empty() && asked.empty() && batches.empty()) return effects.refused.push_back({submit.token, unknown.error()});
   dependencies_.watch(known.parents);
-  if (asked.empty()) return on(known, now, effects);
+  if (asked.empty() && batches.empty()) return on(known, now, effects);
 
   std::ranges::sort(asked);
   const std::uint64_t number = Dependencies::kAboutParents | parents_asked_.next_number++;
-  std::size_t questions = 0;
+  std::size_t questions = batches.size();
+  for (const JobId first : batches) effects.batch_queries.push_back({number, first, 0});
   for (std::size_t i = 0; i < asked.size(); ++questions) {
     const JobId first = asked[i];
     JobId last = first;
@@ -116,7 +141,19 @@ void Scheduler::ask_for_parents(const event::Submit& submit, Moment now, Effects
 void Scheduler::parents_read(const BatchAnswer& answer, Moment now, Effects& effects) {
   const auto found = parents_asked_.submits.find(answer.query.number);
   FUTURED_CHECK(found != parents_asked_.submits.end(), "the store answers what it was asked");
-  auto& states = found->second.submit.parents->states;
+  event::Parents& parents = *found->second.submit.parents;
+  auto& states = parents.states;
+  if (answer.query.count == 0) {
+    event::Parents::OfBatch& batch = parents.batches.at(answer.query.first);
+    batch.is_known = answer.batch.count > 0;
+    batch.count = answer.batch.count;
+    batch.first = answer.batch.first;
+    // What was noted meanwhile is newer.
+    std::vector<std::pair<JobId, JobState>> standing;
+    for (const BatchAnswer::Standing& job : answer.jobs) standing.emplace_back(job.id, job.state);
+    batch.jobs_found = static_cast<std::uint32_t>(standing.size());
+    batch.standing.insert(batch.standing.begin(), standing.begin(), standing.end());
+  }
   for (const BatchAnswer::Standing& job : answer.jobs) {
     const auto state = states.find(job.id);
     if (state == states.end() || is_terminal(state->second)) continue;  // it ended after this was read
@@ -133,12 +170,37 @@ void Scheduler::parents_read(const BatchAnswer& answer, Moment now, Effects& eff
 }
 
 Status Scheduler::check_parents(const event::Submit& submit) {
+  Status sound;
   UnknownParents unknown;
   for_each_dependency(submit, [&](const event::AskedDependency& dependency, const auto& field) {
-    if (dependency.item || !dependency.on.job.is_set()) return;
-    if (submit.parents->states.at(dependency.on.job) == JobState::kScheduled) unknown.add(field(), dependency.on.job);
+    const JobId job = dependency.on.job;
+    if (!sound.ok() || dependency.item || !job.is_set()) return;
+    if (!dependency.is_of_batch) {
+      if (submit.parents->states.at(job) == JobState::kScheduled) unknown.add(field(), job);
+      return;
+    }
+    const event::Parents::OfBatch& batch = submit.parents->batches.at(job);
+    if (!batch.is_known) {
+      unknown.add(field(), job);
+    } else if (batch.first != job) {
+      sound = Error{ErrorCode::kInvalidArgument, field() + ": " + name_of(job) + " is one of batch " +
+                                                     std::to_string(batch.first.value) +
+                                                     "; a batch has the number of its first job"};
+    } else if (batch.jobs_found < batch.count && dependency.on.condition != DependencyCondition::kEnded) {
+      sound = Error{ErrorCode::kNotFound, field() + ": of the " + std::to_string(batch.count) +
+                                              " jobs of batch " + std::to_string(job.value) + " " +
+                                              std::to_string(batch.count - batch.jobs_found) +
+                                              " have ended and are not kept any more, so nobody knows how"};
+    }
   });
-  return unknown.jobs.empty() ? Status() : Status(unknown.error());
+  return unknown.jobs.empty() ? sound : Status(unknown.error());
+}
+
+// What jobs waited for before a restart.
+void Scheduler::batch_counted(const BatchAnswer& answer, Moment now, Effects& effects) {
+  const JobId first = answer.query.first;
+  dependencies_.count(first, answer);
+  settle_batch(first, now, effects);
 }
 
 Status Scheduler::check_dependencies(const event::Submit& submit) const {
@@ -154,6 +216,14 @@ Status Scheduler::check_dependencies(const event::Submit& submit) const {
   }
   if (blocked_bytes_ + bytes > limits::kBlockedBytesMax) {
     return too_many("bytes of blocked jobs", blocked_bytes_, bytes, limits::kBlockedBytesMax);
+  }
+  std::set<JobId> batches;
+  for_each_dependency(submit, [&](const event::AskedDependency& dependency, const auto&) {
+    if (dependency.is_of_batch) batches.insert(dependency.on.job);
+  });
+  if (dependencies_.awaited_batches() + batches.size() > limits::kBatchesAwaitedMax) {
+    return too_many("batches that jobs wait for", dependencies_.awaited_batches(), batches.size(),
+                    limits::kBatchesAwaitedMax);
   }
   std::set<std::string> fresh;
   for_each_dependency(submit, [&](const event::AskedDependency& dependency, const auto&) {
@@ -181,6 +251,7 @@ void Scheduler::block(const event::Submit& submit, const std::vector<std::uint32
     const std::size_t item = items.empty() ? i : items[i];
     const std::uint32_t begin = item == 0 ? 0 : submit.ends[item - 1];
     SharedBytes payload{submit.bytes, begin, submit.ends[item] - begin};
+    if (names_result(payload.view())) payload = SharedBytes::of(name_jobs(payload.view(), first));
     bytes += payload.size;
     Job& job = add_job(id, spec, lane, payload);
     job.owner = submit.who.uid;
@@ -202,41 +273,87 @@ void Scheduler::block(const event::Submit& submit, const std::vector<std::uint32
   }
   count_added(*lane.queue, count, bytes, effects);
 
-  std::vector<std::pair<JobId, std::string>> broken;
-  auto of_item = submit.item_dependencies.begin();
-  for (std::size_t i = 0; i < count; ++i) {
-    const JobId id{first.value + i};
-    const std::size_t item = items.empty() ? i : items[i];
-    std::uint32_t number = 0;
-    const auto add = [&](const event::AskedDependency& asked) {
-      DependencyRow row{id, number++, asked.on};
-      JobState state = JobState::kQueued;
-      if (asked.item) {
-        row.on.job = JobId{first.value + *asked.item};
-      } else if (asked.on.job.is_set()) {
-        state = submit.parents->states.at(asked.on.job);
-      }
-      if (is_terminal(state) && !holds(asked.on.condition, state)) {
-        row.state = DependencyState::kVoid;
-        if (broken.empty() || broken.back().first != id) {
-          broken.emplace_back(id, broken_by(asked.on.job, state, asked.on.condition));
-        }
-      } else if (is_terminal(state) || (!asked.on.event.empty() && dependencies_.is_set(asked.on.event))) {
-        row.state = DependencyState::kHolds;
-      } else {
-        dependencies_.add(row);
-      }
-      effects.rows.dependencies.push_back(std::move(row));
-    };
-    for (const event::AskedDependency& asked : submit.dependencies) add(asked);
-    while (of_item != submit.item_dependencies.end() && of_item->first < item) ++of_item;
-    for (; of_item != submit.item_dependencies.end() && of_item->first == item; ++of_item) add(of_item->second);
-  }
-  for (const auto& [id, why] : broken) fail_blocked(*jobs_.find(id), why, now, effects);
+  add_dependencies(submit, items, first, now, effects);
   for (std::size_t i = 0; i < count; ++i) {
     const JobId id{first.value + i};
     if (dependencies_.is_blocked(id) && dependencies_.is_free(id)) unblock(*jobs_.find(id), now, effects);
   }
+}
+
+void Scheduler::add_dependencies(const event::Submit& submit, const std::vector<std::uint32_t>& items, JobId first,
+                                 Moment now, Effects& effects) {
+  if (submit.parents) {
+    for (const auto& [batch, known] : submit.parents->batches) dependencies_.know_batch(batch, known);
+  }
+  std::vector<std::pair<JobId, std::string>> broken;
+  auto of_item = submit.item_dependencies.begin();
+  const std::size_t count = items.empty() ? submit.ends.size() : items.size();
+  std::vector<DependencyRow> rows;  // of a job
+  for (std::size_t i = 0; i < count; ++i) {
+    const JobId id{first.value + i};
+    const std::size_t item = items.empty() ? i : items[i];
+    rows.clear();
+    std::map<std::uint32_t, bool> groups;  // whether one of it may still hold
+    std::string why;
+    std::string last_broken;  // of a group
+    const auto add = [&](const event::AskedDependency& asked) {
+      DependencyRow row{id, static_cast<std::uint32_t>(rows.size()), asked.on};
+      if (asked.item) row.on.job = JobId{first.value + *asked.item};
+      if (asked.is_of_batch) row.on.batch_jobs = submit.parents->batches.at(asked.on.job).count;
+      const auto [state, breaks] = judge(row.on, asked.item.has_value(), submit);
+      row.state = state;
+      if (row.on.any_of != 0) {
+        bool& may_hold = groups[row.on.any_of];
+        may_hold = may_hold || state != DependencyState::kVoid;
+      }
+      if (state == DependencyState::kVoid && why.empty() && row.on.any_of == 0) why = breaks;
+      if (state == DependencyState::kVoid && row.on.any_of != 0) last_broken = breaks;
+      rows.push_back(std::move(row));
+    };
+    for (const event::AskedDependency& asked : submit.dependencies) add(asked);
+    while (of_item != submit.item_dependencies.end() && of_item->first < item) ++of_item;
+    for (; of_item != submit.item_dependencies.end() && of_item->first == item; ++of_item) add(of_item->second);
+    for (const auto& [group, may_hold] : groups) {
+      if (!may_hold && why.empty()) why = of_group(last_broken, group);
+    }
+    for (const DependencyRow& held : rows) {
+      if (held.state != DependencyState::kHolds || held.on.any_of == 0) continue;
+      for (DependencyRow& other : rows) {
+        const bool is_spare = other.on.any_of == held.on.any_of && other.state == DependencyState::kOpen;
+        if (is_spare) other.state = DependencyState::kVoid;
+      }
+    }
+    for (DependencyRow& row : rows) {
+      if (row.state == DependencyState::kOpen) dependencies_.add(row);
+      effects.rows.dependencies.push_back(std::move(row));
+    }
+    if (!why.empty()) broken.emplace_back(id, std::move(why));
+  }
+  for (const auto& [id, why] : broken) fail_blocked(*jobs_.find(id), why, now, effects);
+  if (!submit.parents) return;
+  for (const auto& [batch, known] : submit.parents->batches) {
+    settle_batch(batch, now, effects);
+    dependencies_.drop_batch_if_unused(batch);
+  }
+}
+
+// How a dependency of a new job stands, and what is wrong with one that never will hold.
+std::pair<DependencyState, std::string> Scheduler::judge(const Dependency& on, bool is_of_request,
+                                                         const event::Submit& submit) const {
+  if (is_of_request) return {DependencyState::kOpen, {}};
+  if (!on.job.is_set()) {
+    return {dependencies_.is_set(on.event) ? DependencyState::kHolds : DependencyState::kOpen, {}};
+  }
+  if (on.batch_jobs > 0) {
+    const auto verdict = dependencies_.batch(on.job)->holds(on.condition);
+    if (!verdict) return {DependencyState::kOpen, {}};
+    if (*verdict) return {DependencyState::kHolds, {}};
+    return {DependencyState::kVoid, broken_by_batch(on.job, on.condition)};
+  }
+  const JobState state = submit.parents->states.at(on.job);
+  if (!is_terminal(state)) return {DependencyState::kOpen, {}};
+  if (holds(on.condition, state)) return {DependencyState::kHolds, {}};
+  return {DependencyState::kVoid, broken_by(on.job, state, on.condition)};
 }
 
 void Scheduler::take_up_blocked(const StoredJob& stored, Lane& lane, Moment now) {
@@ -258,12 +375,21 @@ void Scheduler::leave_blocked(Job& job, Effects& effects) {
   --job.lane->blocked_jobs;
   window_bytes_ += job.cost();
   blocked_bytes_ -= job.cost();
-  dependencies_.forget(job.id, effects);
+  if (dependencies_.is_blocked(job.id)) dependencies_.forget(job.id, effects);
+  if (!results_wanted_.jobs.empty()) results_wanted_.jobs.erase(job.id);
+}
+
+void Scheduler::unblock(Job& job, Moment now, Effects& effects) {
+  if (names_result(job.payload.view())) {
+    dependencies_.forget(job.id, effects);
+    return want_results(job, effects);
+  }
+  leave_blocked(job, effects);
+  let_run(job, now, effects);
 }
 
 // Its place is that of its submit, among all that wait; if its time has not come, it goes to those that wait for that.
-void Scheduler::unblock(Job& job, Moment now, Effects& effects) {
-  leave_blocked(job, effects);
+void Scheduler::let_run(Job& job, Moment now, Effects& effects) {
   Lane& lane = *job.lane;
   const bool is_early = job.start_at > now.wall;
   note_change(job, is_early ? JobState::kScheduled : JobState::kQueued, now.at, nullptr, now, effects);
@@ -301,25 +427,48 @@ void Scheduler::settle_dependents(Moment now, Effects& effects) {
   while (dependencies_.has_ended()) {
     for (const auto& [parent, state] : dependencies_.take_ended()) {
       for (const DependencyKey key : dependencies_.take_dependents(parent)) {
-        if (!dependencies_.is_blocked(key.job)) continue;  // another dependency of it on this parent ended it
+        if (!dependencies_.is_open(key)) continue;  // another dependency of it on this parent settled it
         const DependencyCondition condition = dependencies_.condition_of(key);
-        Job& job = *jobs_.find(key.job);
-        const bool is_held = job.phase != Phase::kBlocked;  // for event::Adopt: an earlier daemon had handed it out
-        if (is_held && !holds(condition, state)) mark_blocked(job);
-        if (is_held && holds(condition, state)) {
-          dependencies_.close(key, effects);
-          if (dependencies_.is_free(key.job)) dependencies_.forget(key.job, effects);
-          continue;
-        }
-        if (!holds(condition, state)) {
-          fail_blocked(job, broken_by(parent, state, condition), now, effects);
-          continue;
-        }
-        dependencies_.close(key, effects);
-        if (dependencies_.is_free(key.job)) unblock(job, now, effects);
+        const auto why = [&, parent = parent, state = state] { return broken_by(parent, state, condition); };
+        settle_dependency(key, holds(condition, state), why, now, effects);
+      }
+      for (const JobId batch : dependencies_.batches_with(parent)) {
+        dependencies_.mark(batch, parent, state);
+        settle_batch(batch, now, effects);
       }
     }
   }
+}
+
+void Scheduler::settle_batch(JobId first, Moment now, Effects& effects) {
+  const Dependencies::AwaitedBatch* const batch = dependencies_.batch(first);
+  if (batch == nullptr) return;
+  std::vector<std::pair<DependencyKey, bool>> settled;
+  for (const DependencyKey key : batch->waiters) {
+    const auto verdict = batch->holds(dependencies_.condition_of(key));
+    if (verdict) settled.emplace_back(key, *verdict);
+  }
+  for (const auto& [key, does_hold] : settled) {
+    if (!dependencies_.is_open(key)) continue;
+    const DependencyCondition condition = dependencies_.condition_of(key);
+    settle_dependency(key, does_hold, [&] { return broken_by_batch(first, condition); }, now, effects);
+  }
+}
+
+void Scheduler::settle_dependency(DependencyKey key, bool does_hold, const std::function<std::string()>& why,
+                                  Moment now, Effects& effects) {
+  Job& job = *jobs_.find(key.job);
+  const bool is_held = job.phase != Phase::kBlocked;  // for event::Adopt: an earlier daemon had handed it out
+  if (!does_hold) {
+    const std::uint32_t group = dependencies_.group_of(key);
+    if (dependencies_.give_way(key, effects)) return;
+    if (is_held) mark_blocked(job);
+    return fail_blocked(job, of_group(why(), group), now, effects);
+  }
+  dependencies_.close(key, effects);
+  if (!dependencies_.is_free(key.job)) return;
+  if (is_held) return dependencies_.forget(key.job, effects);
+  unblock(job, now, effects);
 }
 
 void Scheduler::on(const event::PutEvent& put, Moment now, Effects& effects) {
@@ -334,8 +483,8 @@ void Scheduler::on(const event::PutEvent& put, Moment now, Effects& effects) {
     return;
   }
   for (const DependencyKey key : dependencies_.set(put.name, now.wall, effects)) {
-    dependencies_.close(key, effects);
-    if (dependencies_.is_free(key.job)) unblock(*jobs_.find(key.job), now, effects);
+    if (!dependencies_.is_open(key)) continue;  // another of its group was this event, too
+    settle_dependency(key, /*does_hold=*/true, [] { return std::string(); }, now, effects);
   }
 }
 
@@ -346,13 +495,15 @@ void Scheduler::audit_dependencies() const {
   std::map<const Lane*, std::size_t> of_lane;
   jobs_.for_each([&](const Job& job) {
     const bool is_blocked = job.phase == Phase::kBlocked;
-    FUTURED_CHECK(is_blocked == dependencies_.is_blocked(job.id), "a blocked job waits for something");
+    const bool wants_results = results_wanted_.jobs.contains(job.id);
+    FUTURED_CHECK(is_blocked == (dependencies_.is_blocked(job.id) || wants_results), "a blocked job waits for something");
+    FUTURED_CHECK(!wants_results || !dependencies_.is_blocked(job.id), "results are read when all else is there");
     if (!is_blocked) return;
     ++jobs;
     ++of_lane[job.lane];
     bytes += job.cost();
   });
-  FUTURED_CHECK(jobs == dependencies_.blocked_jobs(), "a blocked job is resident");
+  FUTURED_CHECK(jobs == dependencies_.blocked_jobs() + results_wanted_.jobs.size(), "a blocked job is resident");
   FUTURED_CHECK(bytes == blocked_bytes_, "bytes of blocked jobs are counted");
   for (const auto& [key, lane] : lanes_) {
     FUTURED_CHECK(of_lane[lane.get()] == lane->blocked_jobs, "a lane counts its blocked jobs");

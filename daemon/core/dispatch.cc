@@ -58,6 +58,7 @@ void Scheduler::on(const event::TurnEnd&, Moment now, Effects& effects) {
   claim_delayed(now, effects);
   if (!schedules_.empty()) fire_schedules(now, effects);
   tend_cache(now, effects);
+  if (deliveries_.has_over_limit() || !stopped_batches_.empty()) stop_batches(now, effects);
   for (const auto& pool : pools_) {
     if (pool->retiring > 0) replace_retired(*pool, effects);
   }
@@ -218,6 +219,7 @@ void Scheduler::take_back(Job& job) {
 void Scheduler::requeue(Job& job) {
   take_back(job);
   make_ready(job);
+  if (!stopped_batches_.empty()) came_back_.push_back(job.id);
 }
 
 bool Scheduler::has(SlotId slot, const Fence& fence) const {

@@ -6,8 +6,9 @@ namespace futured {
 
 bool Deliveries::has_room_for_batch() const { return batches_.size() < limits::kBatchesWatchedMax; }
 
-void Deliveries::watch_batch(JobId first, std::uint32_t count, Effects& effects) {
-  const WholeBatchRow row{first, count, 0, 0};
+void Deliveries::watch_batch(JobId first, std::uint32_t count, std::optional<std::uint32_t> max_failures,
+                             Effects& effects) {
+  const WholeBatchRow row{first, count, 0, 0, max_failures};
   batches_[first] = row;
   effects.rows.whole_batches.push_back(row);
 }
@@ -34,7 +35,12 @@ void Deliveries::add_of_batch(JobId job, JobState state, const std::vector<Callb
   WholeBatchRow& row = (--found)->second;
   if (job.value >= row.first.value + row.count) return;
   ++row.ended;
-  if (state != JobState::kSucceeded) ++row.failed;
+  if (state != JobState::kSucceeded && !row.is_over_limit()) {
+    ++row.failed;
+    if (row.is_over_limit() && row.ended < row.count) over_limit_.push_back(row);
+  } else if (state != JobState::kSucceeded) {
+    ++row.failed;
+  }
   std::vector<WholeBatchRow>& rows = effects.rows.whole_batches;
   if (!rows.empty() && rows.back().first == row.first) {
     rows.back() = row;

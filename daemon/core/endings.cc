@@ -316,12 +316,14 @@ void Scheduler::end(Job& job, End end, Moment now, Effects& effects) {
   // What a load under way will bring was read before this.
   if (const auto loading = loading_.find(job.id); loading != loading_.end()) {
     for (const event::Cancel& cancel : std::exchange(loading->second.cancels, {})) {
-      effects.cancelled.push_back({cancel.token, job.id, end.state});
+      if (!cancel.spares_begun) effects.cancelled.push_back({cancel.token, job.id, end.state});
     }
     loading->second.ended = end.state;
   }
   const std::vector<CallbackTerms>& callbacks = job.spec->callbacks;
-  if (!callbacks.empty() || deliveries_.has_waiting()) deliveries_.ended(job.id, end.state, callbacks, now, effects);
+  if (!callbacks.empty() || job.spec->spec.max_failures || deliveries_.has_waiting()) {
+    deliveries_.ended(job.id, end.state, callbacks, now, effects);
+  }
   if (!schedule_jobs_.empty()) schedule_job_ended(job.id);
   if (!awaited_.empty()) awaited_ended(job.id, now.at, effects);
   if (!dependencies_.is_idle()) dependencies_.ended(job.id, end.state);
@@ -385,6 +387,11 @@ void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
   know_specs(loaded.answer.specs);
   if (loaded.due) return due_loaded(loaded, now, effects);
   for (const JobId asked : loaded.asked) {
+    if (!results_wanted_.asked.empty() && results_wanted_.asked.erase(asked) > 0) {
+      const auto with_results = std::ranges::find(loaded.answer.jobs, asked, &StoredJob::id);
+      if (with_results != loaded.answer.jobs.end()) take_results(*with_results, now, effects);
+      ask_for_results(effects);
+    }
     auto loading = loading_.extract(asked);
     if (loading.empty()) continue;
     Loading& wanted = loading.mapped();
@@ -399,7 +406,9 @@ void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
     if (known == nullptr) {
       const Error unknown{ErrorCode::kNotFound, "no job " + std::to_string(asked.value)};
       for (const event::Register& one : wanted.registers) effects.refused.push_back({one.token, unknown});
-      for (const event::Cancel& one : wanted.cancels) effects.refused.push_back({one.token, unknown});
+      for (const event::Cancel& one : wanted.cancels) {
+        if (!one.spares_begun) effects.refused.push_back({one.token, unknown});
+      }
       continue;
     }
     for (const event::Register& one : wanted.registers) {
@@ -415,7 +424,7 @@ void Scheduler::cancel_loaded(const std::vector<event::Cancel>& cancels, const S
   bool ended_here = false;
   for (const event::Cancel& cancel : cancels) {
     if (is_terminal(found.state) || ended_here) {
-      effects.cancelled.push_back({cancel.token, found.id, ended_here ? JobState::kCancelled : found.state});
+      if (!cancel.spares_begun) effects.cancelled.push_back({cancel.token, found.id, ended_here ? JobState::kCancelled : found.state});
       continue;
     }
     const bool brought_in = jobs_.find(found.id) == nullptr;
@@ -423,7 +432,11 @@ void Scheduler::cancel_loaded(const std::vector<event::Cancel>& cancels, const S
       Job& job = take_up_held(found, *specs_by_id_.at(found.spec)->lane);
       job.counted = job.in_backlog;
     }
-    on(cancel, now, effects);
+    if (cancel.spares_begun) {
+      cancel_unbegun(*jobs_.find(found.id), now, effects);
+    } else {
+      on(cancel, now, effects);
+    }
     Job* const left = jobs_.find(found.id);
     ended_here = left == nullptr;
     if (brought_in && left != nullptr) back_to_backlog(*left, now, effects);  // refused

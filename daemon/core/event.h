@@ -43,12 +43,21 @@ struct SubmitKey {
 struct AskedDependency {
   Dependency on;
   std::optional<std::uint32_t> item;  // of the same batch, instead of `on.job`
+  bool is_of_batch = false;           // of every job of the batch that begins with `on.job`
 };
 
 // How the jobs stand that a submit depends on. Kept true by the scheduler for as long as the submit waits.
 struct Parents {
   // kScheduled: whether there is such a job is not known yet; kQueued: it has not ended.
   std::map<JobId, JobState> states;
+  struct OfBatch {
+    bool is_known = false;
+    JobId first;                  // is_known
+    std::uint32_t count = 0;      // likewise
+    std::uint32_t jobs_found = 0;  // of them
+    std::vector<std::pair<JobId, JobState>> standing;  // the later of a job holds
+  };
+  std::map<JobId, OfBatch> batches = {};  // by first job
 };
 
 // One batch of jobs. Accepted whole or refused whole.
@@ -85,6 +94,7 @@ struct Cancel {
   std::optional<Duration> grace;  // before it is killed, instead of the job's own. 0 also cuts a grace that is running
   std::string reason;             // for the cause; empty: none
   bool waits = true;              // answered by the job's end; else by its stop already, once that is on disk
+  bool spares_begun = false;      // the scheduler's own, of max_failures: a job that has begun goes on
 };
 
 // With a discipline: creates a queue, or finds one that is the same. Without: changes one that exists.

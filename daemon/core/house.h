@@ -123,6 +123,8 @@ struct SpecState {
   bool is_held = false;
 
   [[nodiscard]] bool has_whole_batch() const { return std::ranges::any_of(callbacks, &CallbackTerms::whole_batch); }
+  // How far its batches are is kept.
+  [[nodiscard]] bool counts_batch() const { return spec.max_failures.has_value() || has_whole_batch(); }
 };
 
 // The jobs of one queue for one pool, in their order. What is resident lies in `ready`; what is not lies in the store's

@@ -73,6 +73,7 @@ struct Job {
   bool waits = false;                  // kTaken: its task waits for other jobs
   bool lends = false;          // meanwhile its slot, and its place under the limits of its queue, are not counted
   bool lends_permits = false;  // nor are its permits of semaphores
+  std::int32_t taken_bytes = 0;  // of its payload, so many came from results of other jobs, less what named them
 
   // Attempts charged to max_attempts, the current one included.
   [[nodiscard]] std::uint32_t failures() const {

@@ -33,9 +33,11 @@ Status Scheduler::check_callbacks(const std::string& encoded,
 }
 
 Status Scheduler::check_submit(const event::Submit& submit, const SpecState& spec, Moment now) const {
-  if (spec.has_whole_batch() && !deliveries_.has_room_for_batch()) {
-    return Error{ErrorCode::kResourceExhausted, "spec.callbacks: " + std::to_string(limits::kBatchesWatchedMax) +
-                                                    " batches with a callback for the whole have not ended; try again"};
+  if (spec.counts_batch() && !deliveries_.has_room_for_batch()) {
+    return Error{ErrorCode::kResourceExhausted,
+                 (spec.has_whole_batch() ? "spec.callbacks: " : "spec.max_failures: ") +
+                     std::to_string(limits::kBatchesWatchedMax) +
+                     " batches with a callback for the whole or a bound of failures have not ended; try again"};
   }
   if (const QueueRow& queue = spec.lane->queue->row; queue.draining) {
     return Error{ErrorCode::kFailedPrecondition,

@@ -240,12 +240,23 @@ struct CallbackRow {
   std::uint32_t batch_jobs = 0;  // of a whole batch: jobs job, job + 1, …; 0: of that job alone
 };
 
-// A batch with a callback for the whole: how far it is. Replaced by its first job.
+// A batch with a callback for the whole, or a bound of failures: how far it is. Replaced by its first job.
 struct WholeBatchRow {
   JobId first;
   std::uint32_t count = 0;
   std::uint32_t ended = 0;
   std::uint32_t failed = 0;  // of those, not SUCCEEDED
+  std::optional<std::uint32_t> max_failures = {};
+
+  [[nodiscard]] bool is_over_limit() const { return max_failures && failed > *max_failures; }
+};
+
+// The jobs that one request made, when there are several. Their ids are consecutive.
+struct BatchRow {
+  JobId first;
+  std::uint32_t count = 0;
+
+  bool operator==(const BatchRow&) const = default;
 };
 
 // All row changes of one or more turns. Committed whole or not at all.
@@ -275,6 +286,7 @@ struct Batch {
   std::vector<CallbackRow> callbacks;        // ascending ids
   std::vector<DeliveryRow> deliveries;       // in this order: a later one with the same id holds
   std::vector<WholeBatchRow> whole_batches;  // likewise
+  std::vector<BatchRow> batches;             // ascending
   std::vector<ScheduleRow> schedules;        // in this order: a later one with the same name holds
   std::vector<CacheKeyRow> cache_keys_added;
   std::vector<JobId> cache_keys_removed;    // after them; jobs that never had one may be among these
@@ -293,7 +305,7 @@ struct Batch {
            moved.empty() && outcomes.empty() && attempts.empty() && starts.empty() && cancels_added.empty() &&
            cancels_removed.empty() && backlog_added.empty() && backlog_removed.empty() && delayed_added.empty() &&
            delayed_removed.empty() && deadlines_added.empty() && deadlines_removed.empty() && keys_added.empty() &&
-           callbacks.empty() && deliveries.empty() && whole_batches.empty() && schedules.empty() &&
+           callbacks.empty() && deliveries.empty() && whole_batches.empty() && batches.empty() && schedules.empty() &&
            cache_keys_added.empty() && cache_keys_removed.empty() && cache_removed.empty() && cache_added.empty() &&
            cache_used.empty() && dependencies.empty() && dependencies_closed.empty() && events_set.empty() &&
            events_cleared.empty() && ids_reserved_until == 0;
@@ -320,6 +332,14 @@ struct StoredJob {
   WallTime start_at = {};                     // not before; 0: none was asked for
   bool delayed = false;                       // it waits for that time, and is neither resident nor in the backlog
   std::shared_ptr<const CacheKey> cache_key;  // null: it has none
+  // A payload that names results has them in it when it comes by a claim or a load and they are there: `own_bytes` is
+  // its size without them. A snapshot has such a payload as it was submitted.
+  std::optional<std::uint32_t> own_bytes = {};
+  std::string unfit = {};  // why they cannot be put in; empty: nothing is wrong
+
+  [[nodiscard]] std::int32_t taken_bytes() const {
+    return own_bytes ? static_cast<std::int32_t>(payload.size) - static_cast<std::int32_t>(*own_bytes) : 0;
+  }
 
   // One more attempt with a row, in ascending order.
   void count_attempt(std::uint32_t number, Charge charge, WallTime next_at, std::uint64_t next_memory_bytes_max = 0) {
@@ -365,12 +385,11 @@ struct DelayedAnswer {
   std::optional<WallTime> next;  // when the first one behind these is due
 };
 
-// The first deliveries of a lane that are kDelivering, by (at, id).
 // How do these jobs stand? `number` is the asker's.
 struct BatchQuery {
   std::uint64_t number = 0;
   JobId first;
-  std::uint32_t count = 0;
+  std::uint32_t count = 0;  // 0: those of the batch that `first` is of
 };
 
 struct BatchAnswer {
@@ -381,8 +400,10 @@ struct BatchAnswer {
   };
   BatchQuery query;
   std::vector<Standing> jobs;  // those that there are, ascending
+  BatchRow batch = {};         // of a query with count 0; count 0: there is no such job
 };
 
+// The first deliveries of a lane that are kDelivering, by (at, id).
 struct DeliveryClaim {
   std::uint32_t lane = 0;
   std::uint32_t rows_max = 0;

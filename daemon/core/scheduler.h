@@ -222,6 +222,7 @@ class Scheduler {
                                                            WallTime now) const;
   [[nodiscard]] std::vector<SemaphoreFigures> semaphores() const;  // ascending names
   [[nodiscard]] std::vector<NamedEventFigures> named_events() const { return dependencies_.named_events(); }
+  [[nodiscard]] const Dependencies& dependencies() const { return dependencies_; }
   // What limit keeps a job with this spec from starting now, and what frees it; empty: none.
   [[nodiscard]] std::string limited_by(const JobSpec& spec, Instant now) const;
   [[nodiscard]] const ResultCache& cache() const { return cache_; }
@@ -362,6 +363,7 @@ class Scheduler {
   void on(const event::Register& asked, Moment now, Effects& effects);
   void on(const event::BatchRead& read, Moment now, Effects& effects) {
     if (Dependencies::is_about_parents(read.answer.query)) return parents_read(read.answer, now, effects);
+    if (Dependencies::is_about_batches(read.answer.query)) return batch_counted(read.answer, now, effects);
     deliveries_.on(read, setup_.admin_uid, now, effects);
   }
   void on(const event::Replay& replay, Moment now, Effects& effects) { deliveries_.on(replay, now, effects); }
@@ -399,15 +401,33 @@ class Scheduler {
   void ask_for_parents(const event::Submit& submit, Moment now, Effects& effects);
   void parents_read(const BatchAnswer& answer, Moment now, Effects& effects);
   [[nodiscard]] static Status check_parents(const event::Submit& submit);
+  void batch_counted(const BatchAnswer& answer, Moment now, Effects& effects);
   [[nodiscard]] Status check_dependencies(const event::Submit& submit) const;
   void block(const event::Submit& submit, const std::vector<std::uint32_t>& items, SpecState& spec, JobId first,
              Moment now, Effects& effects);
+  void add_dependencies(const event::Submit& submit, const std::vector<std::uint32_t>& items, JobId first, Moment now,
+                        Effects& effects);
+  [[nodiscard]] std::pair<DependencyState, std::string> judge(const Dependency& on, bool is_of_request,
+                                                              const event::Submit& submit) const;
   void take_up_blocked(const StoredJob& stored, Lane& lane, Moment now);
   void mark_blocked(Job& job);
   void leave_blocked(Job& job, Effects& effects);
   void unblock(Job& job, Moment now, Effects& effects);
   void fail_blocked(Job& job, const std::string& why, Moment now, Effects& effects);
   void settle_dependents(Moment now, Effects& effects);
+  void settle_dependency(DependencyKey key, bool does_hold, const std::function<std::string()>& why, Moment now,
+                         Effects& effects);
+  void settle_batch(JobId first, Moment now, Effects& effects);
+  // taken_results.cc: jobs whose payloads name results of others
+  void want_results(Job& job, Effects& effects);
+  void ask_for_results(Effects& effects);
+  void take_results(const StoredJob& found, Moment now, Effects& effects);
+  void let_run(Job& job, Moment now, Effects& effects);
+  // max_failures.cc
+  void stop_batches(Moment now, Effects& effects);
+  void ask_for_stopped(Effects& effects);
+  void cancel_unbegun(Job& job, Moment now, Effects& effects);
+  void sweep_stopped(Moment now, Effects& effects);
   void on(const event::PutEvent& put, Moment now, Effects& effects);
   void audit_dependencies() const;
 
@@ -724,6 +744,22 @@ class Scheduler {
     std::size_t jobs = 0;
   };
   ParentsAsked parents_asked_;
+  // Jobs that nothing blocks any more but results that their payloads name and the store has.
+  struct ResultsWanted {
+    std::unordered_set<JobId> jobs;
+    std::deque<JobId> waiting;  // of them, not asked for; some may have ended since
+    std::unordered_set<JobId> asked;
+  };
+  ResultsWanted results_wanted_;
+
+  // Batches with too many failures, by first job: what has not begun of them is cancelled.
+  struct StoppedBatch {
+    WholeBatchRow row;
+    std::uint32_t next = 0;            // of its jobs, looked up where they are not resident
+    std::unordered_set<JobId> asked;  // of those
+  };
+  std::map<JobId, StoppedBatch> stopped_batches_;
+  std::vector<JobId> came_back_;  // offers of jobs that may be of those, not taken
 
   // As they were asked, and as their queue made them: what leads to a known spec while the queue stays as it is.
   std::unordered_map<JobSpec, SpecState*, JobSpecHash> asked_specs_;

@@ -84,6 +84,7 @@ Scheduler::Scheduler(const SchedulerSetup& setup, Snapshot snapshot, LoadAnswer 
   settle_dependents(now, effects);
   for (auto& [key, lane] : lanes_) refill(*lane, effects);
   deliveries_.ask_for_batches(effects);
+  dependencies_.ask_for_batches(effects);
 }
 
 Scheduler::~Scheduler() = default;
@@ -192,6 +193,9 @@ PoolState& Scheduler::add_pool(PoolRow row) {
 void Scheduler::step(const Event& event, Moment now, Effects& effects) {
   std::visit([&](const auto& e) { on(e, now, effects); }, event);
   if (dependencies_.has_ended()) settle_dependents(now, effects);
+  // At the end of a turn this comes before work is handed out.
+  const bool is_stopping = deliveries_.has_over_limit() || !stopped_batches_.empty();
+  if (is_stopping && !std::holds_alternative<event::TurnEnd>(event)) stop_batches(now, effects);
 }
 
 PoolState* Scheduler::pool_named_state(const std::string& name) const {

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "base/payload.h"
 #include "daemon/core/scheduler.h"
 
 namespace futured {
@@ -44,7 +45,8 @@ JobId Scheduler::add_jobs(const event::Submit& submit, const std::vector<std::ui
   Lane& lane = *spec.lane;
   const auto count = static_cast<std::uint32_t>(items.empty() ? submit.ends.size() : items.size());
   const JobId first = take_ids(count, effects);
-  if (spec.has_whole_batch()) deliveries_.watch_batch(first, count, effects);
+  if (count > 1) effects.rows.batches.push_back({first, count});
+  if (spec.counts_batch()) deliveries_.watch_batch(first, count, spec.spec.max_failures, effects);
   if (submit.settles.is_set()) deliveries_.on(event::Delivered{submit.settles, /*ok=*/true, {}, {}}, now, effects);
   if (submit.has_dependencies()) {
     block(submit, items, spec, first, now, effects);
@@ -283,6 +285,7 @@ Job& Scheduler::take_up_held(const StoredJob& stored, Lane& lane) {
   job.memory_bytes_max = stored.memory_bytes_max;
   if (stored.cache_key) know_key(job, stored.cache_key);
   job.in_backlog = stored.in_backlog;
+  job.taken_bytes = stored.taken_bytes();
   return job;
 }
 
@@ -298,7 +301,17 @@ void Scheduler::place(Job& job, const StoredJob& stored, Moment now, Effects& ef
     cause->message = "its worker was lost with the daemon or the machine";
     return end(job, {JobState::kFailed, std::move(cause), {}, {{}, {}, now.at}}, now, effects);
   }
+  if (!stored.unfit.empty()) {
+    auto cause = std::make_unique<Cause>();
+    cause->kind = CauseKind::kDependency;
+    cause->message = stored.unfit;
+    return end(job, {JobState::kFailed, std::move(cause), {}, {{}, {}, now.at}}, now, effects);
+  }
   arm_submit_timers(job, now);
+  if (names_result(job.payload.view())) {
+    mark_blocked(job);
+    return want_results(job, effects);
+  }
   if (stored.retry_at > now.wall) {
     add_job_timer(job, TimerKind::kRetry, now.at + (stored.retry_at - now.wall));
   } else {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -109,6 +110,9 @@ struct Dependency {
   JobId job;          // unset: the event
   std::string event;  // of events there is no condition
   DependencyCondition condition = DependencyCondition::kEnded;
+  std::uint32_t batch_jobs = 0;  // every one of so many jobs from `job` on; 0: `job` alone
+  std::uint32_t any_of = 0;      // of those with the same number one is enough; 0: it must hold by itself
+  bool takes_result = false;     // the payload names the result of `job`, which is kept until this one has ended
 
   bool operator==(const Dependency&) const = default;
 };
@@ -146,6 +150,8 @@ struct JobSpec {
   CacheTerms cache;
   // Of a priority queue: one step of priority for every so long of waiting. Its queue's when it came into that.
   Duration ageing{0};
+  // Of its batch: when more than so many jobs have ended without success, those that have not begun are cancelled.
+  std::optional<std::uint32_t> max_failures;
 
   bool operator==(const JobSpec&) const = default;
 };

@@ -294,6 +294,10 @@ Result<std::vector<int>> SegmentTable::descriptors_for(std::string_view payload)
   const std::lock_guard lock(mutex_);
   for (const Part& part : *parts) {
     if (part.kind == PartKind::kLost) return Error{ErrorCode::kDataLoss, std::string(part.bytes)};
+    if (part.kind == PartKind::kResult) {
+      return Error{ErrorCode::kDataLoss,
+                   "the result of job " + std::to_string(part.result_of.value) + " was never put in"};
+    }
     if (part.kind != PartKind::kSegment) continue;
     if (is_stored(part.segment)) {
       const auto stored = find_stored(part.segment);

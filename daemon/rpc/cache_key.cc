@@ -59,8 +59,13 @@ struct Counted {
 };
 
 Result<Counted> digest_of(std::string_view payload, const CacheArguments& arguments, std::size_t item) {
-  const auto parts = decode_parts(payload);
+  auto parts = decode_parts(payload);
   if (!parts.ok()) return parts.error();
+  // The first one may only say that results follow.
+  const auto is_nothing = [](const Part& part) {
+    return part.kind == PartKind::kResult && !part.result_of.is_set() && part.item == 0;
+  };
+  std::erase_if(*parts, is_nothing);
   if (parts->empty() && !arguments.ignored_fields.empty()) {
     return invalid("spec.cache.ignored_fields", "items[" + std::to_string(item) + "] has no part; leave them out");
   }
@@ -71,6 +76,11 @@ Result<Counted> digest_of(std::string_view payload, const CacheArguments& argume
   for (std::size_t i = 0; i < parts->size(); ++i) {
     if (arguments.ignored_parts.contains(static_cast<std::uint32_t>(i))) continue;
     const Part& part = (*parts)[i];
+    if (part.kind == PartKind::kResult) {
+      return invalid("spec.cache", item_part(item, i) +
+                                       " is another job's result, which is not known yet; name it in ignored_parts, "
+                                       "or give a key");
+    }
     if (part.kind != PartKind::kInline) {
       return invalid("spec.cache", item_part(item, i) +
                                        " is a segment, which has no content that could be compared; send its bytes, "

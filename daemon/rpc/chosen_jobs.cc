@@ -22,7 +22,7 @@ bool chooses_by_name(const api::JobFilter& filter) {
   return filter.states_size() > 0 || filter.causes_size() > 0 || filter.ids_size() > 0 || !filter.queue().empty() ||
          !filter.pool().empty() || !filter.task().empty() || !filter.name().empty() || filter.has_owner_uid() ||
          filter.submitted_after_us() != 0 || filter.submitted_before_us() != 0 || filter.retry_of() != 0 ||
-         filter.parent_id() != 0;
+         filter.parent_id() != 0 || filter.batch_id() != 0;
 }
 
 }  // namespace
@@ -57,6 +57,7 @@ Result<ChosenJobs> choose_jobs(const api::JobFilter& filter, bool oldest_first) 
   chosen.before_us = filter.submitted_before_us();
   chosen.retry_of = JobId{filter.retry_of()};
   chosen.query.parent = JobId{filter.parent_id()};
+  chosen.batch = JobId{filter.batch_id()};
   if (chosen.choice.ids.empty()) return chosen;
   chosen.query.before = chosen.choice.ids.back().end;
   if (oldest_first) chosen.query.after = chosen.choice.ids.front().first - 1;
@@ -90,13 +91,44 @@ Status narrow_states(ChosenJobs& chosen, const std::vector<JobState>& allowed, c
   return {};
 }
 
+Result<std::shared_ptr<const ChosenJobs>> within_batch(std::shared_ptr<const ChosenJobs> chosen, StoreReader& reader) {
+  if (!chosen->batch.is_set()) return chosen;
+  const auto batch = reader.batch_with(chosen->batch);
+  if (!batch.ok()) return batch.error();
+  if (batch->count == 0) {
+    return Error{ErrorCode::kNotFound, "filter.batch_id: no batch " + std::to_string(chosen->batch.value) +
+                                           ": there never was, or none of its jobs is kept any more"};
+  }
+  if (batch->first != chosen->batch) {
+    return invalid("filter.batch_id", "job " + std::to_string(chosen->batch.value) + " is one of batch " +
+                                          std::to_string(batch->first.value) +
+                                          "; a batch has the number of its first job");
+  }
+  auto narrowed = std::make_shared<ChosenJobs>(*chosen);
+  const JobRange jobs{batch->first.value, batch->first.value + batch->count};
+  std::vector<JobRange> ids;
+  for (const JobRange& range : narrowed->choice.ids) {
+    const JobRange both{std::max(range.first, jobs.first), std::min(range.end, jobs.end)};
+    if (both.first < both.end) ids.push_back(both);
+  }
+  if (narrowed->choice.ids.empty()) ids.push_back(jobs);
+  if (ids.empty()) ids.push_back({jobs.first, jobs.first});
+  narrowed->choice.ids = std::move(ids);
+  JobQuery& query = narrowed->query;
+  if (!narrowed->reads_newer) query.before = query.before != 0 ? std::min(query.before, jobs.end) : jobs.end;
+  if (query.oldest_first) query.after = std::max(query.after, jobs.first - 1);
+  return std::shared_ptr<const ChosenJobs>(std::move(narrowed));
+}
+
 void read_chosen(Front& front, const std::shared_ptr<const ChosenJobs>& chosen,
                  std::function<void(Result<ChosenPage>)> done) {
   const bool asked = front.reader.ask([&front, chosen, done](StoreReader& reader) {
-    auto page = reader.list(chosen->query);
+    const auto within = within_batch(chosen, reader);
+    if (!within.ok()) return done(within.error());
+    auto page = reader.list((*within)->query);
     if (!page.ok()) return done(page.error());
     const std::uint64_t next_before = page->next_before;
-    add_live(front, std::move(page->jobs), [chosen, done, next_before](Result<std::vector<JobView>> views) {
+    add_live(front, std::move(page->jobs), [chosen = *within, done, next_before](Result<std::vector<JobView>> views) {
       if (!views.ok()) return done(views.error());
       const bool ids_left = chosen->choice.ids.empty() || next_before > chosen->choice.ids.front().first;
       ChosenPage found;

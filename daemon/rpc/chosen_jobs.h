@@ -19,6 +19,8 @@ struct ChosenJobs {
   std::int64_t after_us = 0;
   std::int64_t before_us = 0;
   JobId retry_of;
+  bool reads_newer = false;  // jobs behind the last one chosen are read, too
+  JobId batch;               // unset: any; else `choice` is narrowed to it where the store is read
 
   [[nodiscard]] bool takes(const JobView& view) const;
 };
@@ -31,6 +33,10 @@ struct ChosenJobs {
 
 // Only these states: all of them when the filter names none. Refuses others, with the name of the field.
 [[nodiscard]] Status narrow_states(ChosenJobs& chosen, const std::vector<JobState>& allowed, const char* why);
+
+// The same of its batch alone, if it names one; asks the store which jobs those are.
+[[nodiscard]] Result<std::shared_ptr<const ChosenJobs>> within_batch(std::shared_ptr<const ChosenJobs> chosen,
+                                                                    StoreReader& reader);
 
 struct ChosenPage {
   std::vector<JobView> jobs;

@@ -73,7 +73,8 @@ void to_api(const DependencyRow& row, api::Dependency& out);
 struct Payloads {
   std::shared_ptr<const std::string> bytes;
   std::vector<std::uint32_t> ends;
-  bool has_segments = false;  // in memory only
+  bool has_segments = false;   // in memory only
+  bool names_results = false;  // of other jobs, which are dependencies then
 };
 
 // How large a segment is, if the caller may use it.

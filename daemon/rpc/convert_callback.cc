@@ -118,6 +118,9 @@ Status add_command(const api::Command& command, const std::string& field, Callba
   spec.target = CallbackTarget::kCommand;
   spec.lane = callback::lane_of("command");
   if (!command.stdin_bytes().empty()) return invalid(field + ".stdin_bytes", "refused: the outcome comes there");
+  if (command.stdin_result_of() != 0) {
+    return invalid(field + ".stdin_result_of", "refused: the outcome comes there");
+  }
   google::protobuf::RepeatedPtrField<api::Item> items;
   *items.Add()->mutable_command() = command;
   const auto payload = to_payloads(items, /*commands=*/true, [](SegmentId) -> Result<std::uint64_t> {

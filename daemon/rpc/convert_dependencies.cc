@@ -1,4 +1,6 @@
 // What jobs are asked to wait for. Items of one request may name each other, in any order and in no circle.
+#include <algorithm>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 
@@ -36,6 +38,7 @@ Result<event::AskedDependency> to_dependency(const api::Dependency& asked, const
   const auto condition = to_condition(asked.condition(), field);
   if (!condition.ok()) return condition.error();
   out.on.condition = *condition;
+  out.on.any_of = asked.any_of_group();
   if (asked.holds()) return invalid(field + ".holds", "it is told, not asked; leave it out");
   switch (asked.on_case()) {
     case api::Dependency::kJobId:
@@ -43,7 +46,10 @@ Result<event::AskedDependency> to_dependency(const api::Dependency& asked, const
       out.on.job = JobId{asked.job_id()};
       return out;
     case api::Dependency::kBatchId:
-      return unbuilt(field + ".batch_id");
+      if (asked.batch_id() == 0) return invalid(field + ".batch_id", "0 is no batch");
+      out.on.job = JobId{asked.batch_id()};
+      out.is_of_batch = true;
+      return out;
     case api::Dependency::kEvent:
       if (const Status sound = check_name(asked.event(), field + ".event"); !sound.ok()) return sound.error();
       if (out.on.condition != DependencyCondition::kEnded) {
@@ -66,7 +72,7 @@ Result<event::AskedDependency> to_dependency(const api::Dependency& asked, const
     case api::Dependency::ON_NOT_SET:
       break;
   }
-  return invalid(field, "says of nothing what it depends on; set job_id, event or item");
+  return invalid(field, "says of nothing what it depends on; set job_id, batch_id, event or item");
 }
 
 Status check_count(std::size_t count, const std::string& field) {
@@ -74,6 +80,26 @@ Status check_count(std::size_t count, const std::string& field) {
   return too_much(field, std::to_string(count) + " of one job are over " +
                              std::to_string(limits::kDependenciesPerJobMax) +
                              "; let a job between wait for some of them");
+}
+
+// Results that the payload of an item takes: each is a dependency, once.
+void add_results(const api::Item& item, const Aliases& aliases, std::vector<event::AskedDependency>& out) {
+  const auto add = [&out](JobId job, std::optional<std::uint32_t> other) {
+    const auto is_same = [&](const event::AskedDependency& known) {
+      return known.on.job == job && known.item == other;
+    };
+    if (std::ranges::any_of(out, is_same)) return;
+    event::AskedDependency taken;
+    taken.on = {.job = job, .event = {}, .condition = DependencyCondition::kSucceeded, .takes_result = true};
+    taken.item = other;
+    out.push_back(std::move(taken));
+  };
+  for (const api::Part& part : item.parts()) {
+    if (part.source_case() == api::Part::kResultOf) add(JobId{part.result_of()}, {});
+    if (part.source_case() != api::Part::kResultOfItem) continue;
+    if (const auto found = aliases.find(part.result_of_item()); found != aliases.end()) add({}, found->second);
+  }
+  if (item.command().stdin_result_of() != 0) add(JobId{item.command().stdin_result_of()}, {});
 }
 
 Result<Aliases> to_aliases(const Items& items) {
@@ -182,15 +208,22 @@ Result<ItemDependencies> to_dependencies(const Items& items, std::size_t of_spec
   for (int i = 0; i < items.size(); ++i) {
     const api::Item& item = items[i];
     if (!item.idempotency_key().empty()) keyed = &item.idempotency_key();
-    if (item.dependencies().empty()) continue;
+    std::vector<event::AskedDependency> results;
+    add_results(item, *aliases, results);
+    if (item.dependencies().empty() && results.empty()) continue;
     const std::string field = indexed("items", static_cast<std::size_t>(i)) + ".dependencies";
     const auto count = static_cast<std::size_t>(item.dependencies_size());
-    if (const Status fits = check_count(of_spec + count, field); !fits.ok()) return fits.error();
+    const std::size_t in_all = of_spec + count + results.size();
+    if (const Status fits = check_count(in_all, field); !fits.ok()) return fits.error();
     for (std::size_t at = 0; at < count; ++at) {
       auto one = to_dependency(item.dependencies(static_cast<int>(at)), indexed(field, at), &*aliases);
       if (!one.ok()) return one.error();
       names_items = names_items || one->item.has_value();
       out.emplace_back(static_cast<std::uint32_t>(i), *std::move(one));
+    }
+    for (event::AskedDependency& taken : results) {
+      names_items = names_items || taken.item.has_value();
+      out.emplace_back(static_cast<std::uint32_t>(i), std::move(taken));
     }
   }
   if (!names_items) return out;
@@ -203,7 +236,10 @@ Result<ItemDependencies> to_dependencies(const Items& items, std::size_t of_spec
 }
 
 void to_api(const DependencyRow& row, api::Dependency& out) {
-  if (row.on.job.is_set()) {
+  out.set_any_of_group(row.on.any_of);
+  if (row.on.batch_jobs > 0) {
+    out.set_batch_id(row.on.job.value);
+  } else if (row.on.job.is_set()) {
     out.set_job_id(row.on.job.value);
   } else {
     out.set_event(row.on.event);

@@ -31,6 +31,7 @@ void to_api(const JobSpec& spec, api::JobSpec& out) {
   out.set_name(spec.name);
   out.set_priority(spec.priority);
   out.set_at_most_once(spec.at_most_once);
+  if (spec.max_failures) out.set_max_failures(*spec.max_failures);
   out.set_crashes_max(spec.crashes_max);
   out.set_retention_ms(ms_of(spec.retention));
   out.set_front(spec.front);

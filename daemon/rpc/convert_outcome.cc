@@ -240,7 +240,8 @@ void to_outcome(JobId id, const Ending& ending, ResultWanted wanted, api::Outcom
 }
 
 bool to_command(std::string_view payload, api::Command& out) {
-  const auto parts = decode_parts(payload);
+  auto parts = decode_parts(payload);
+  if (parts.ok()) std::erase_if(*parts, [](const Part& part) { return part.kind == PartKind::kResult; });
   if (!parts.ok() || parts->empty() || (*parts)[0].content_type != kCommandType) return false;
   const auto command = decode_command((*parts)[0].bytes);
   if (!command.ok()) return false;

@@ -1,6 +1,8 @@
 // Payloads as clients send them, into the encoding that travels through the host.
 #include <algorithm>
 #include <cstring>
+#include <string_view>
+#include <unordered_map>
 
 #include "base/command.h"
 #include "base/limits.h"
@@ -61,8 +63,10 @@ Result<std::string> content_type_of(const api::Part& part, std::uint64_t bytes, 
 
 class PayloadBuilder {
  public:
-  PayloadBuilder(bool commands, const SegmentSize& segment_size, const FindContent& find_content)
-      : commands_(commands), segment_size_(segment_size), find_content_(find_content) {}
+  using Items = google::protobuf::RepeatedPtrField<api::Item>;
+
+  PayloadBuilder(const Items& items, bool commands, const SegmentSize& segment_size, const FindContent& find_content)
+      : items_(items), commands_(commands), segment_size_(segment_size), find_content_(find_content) {}
 
   Status add(const api::Item& item, int index) {
     const std::string field = indexed("items", index);
@@ -77,6 +81,9 @@ class PayloadBuilder {
       if (static_cast<std::size_t>(item.parts_size()) > limits::kPayloadPartsMax) {
         return too_much(field + ".parts",
                         std::to_string(item.parts_size()) + " are over " + std::to_string(limits::kPayloadPartsMax));
+      }
+      if (std::ranges::any_of(item.parts(), is_result) && !is_result(item.parts(0))) {
+        append_part(encoded_, {.kind = PartKind::kResult});
       }
       for (int i = 0; i < item.parts_size(); ++i) {
         const Status added = add_part(item.parts(i), field + "." + indexed("parts", i));
@@ -93,16 +100,47 @@ class PayloadBuilder {
   }
 
   [[nodiscard]] Payloads take() {
-    return {std::make_shared<const std::string>(std::move(encoded_)), std::move(ends_), has_segments_};
+    return {std::make_shared<const std::string>(std::move(encoded_)), std::move(ends_), has_segments_, names_results_};
   }
   void reserve(int count) { ends_.reserve(static_cast<std::size_t>(count)); }
 
  private:
+  static bool is_result(const api::Part& part) {
+    return part.source_case() == api::Part::kResultOf || part.source_case() == api::Part::kResultOfItem;
+  }
+
+  Status add_result(const api::Part& part, const std::string& field) {
+    names_results_ = true;
+    if (!part.content_type().empty()) {
+      return invalid(field + ".content_type", "refused beside a result, whose parts have types of their own");
+    }
+    if (part.has_array()) return invalid(field + ".array", "refused beside a result, whose parts say what they are");
+    if (part.source_case() == api::Part::kResultOf) {
+      if (part.result_of() == 0) return invalid(field + ".result_of", "0 is no job");
+      append_part(encoded_, {.kind = PartKind::kResult, .result_of = JobId{part.result_of()}});
+      return {};
+    }
+    if (!has_aliases_) {
+      for (int i = 0; i < items_.size(); ++i) {
+        if (!items_[i].alias().empty()) aliases_.emplace(items_[i].alias(), static_cast<std::uint32_t>(i));
+      }
+      has_aliases_ = true;
+    }
+    const auto item = aliases_.find(part.result_of_item());
+    if (item == aliases_.end()) {
+      return invalid(field + ".result_of_item", "no item of this request has the alias \"" + part.result_of_item() +
+                                                    "\"; name a job of an earlier one by result_of");
+    }
+    append_part(encoded_, {.kind = PartKind::kResult, .item = item->second + 1});
+    return {};
+  }
+
   Status add_part(const api::Part& part, const std::string& field) {
     if (part.volatile_bytes()) return invalid(field + ".volatile_bytes", "said by the server, not by a client");
     switch (part.source_case()) {
       case api::Part::kResultOf:
-        return unbuilt(field + ".result_of");
+      case api::Part::kResultOfItem:
+        return add_result(part, field);
       case api::Part::kDigest:
         return add_digest(part, field);
       case api::Part::kSegment:
@@ -155,7 +193,16 @@ class PayloadBuilder {
         {asked.argv().begin(), asked.argv().end()}, {asked.env().begin(), asked.env().end()}, asked.cwd(), {}};
     if (asked.has_umask()) command.umask = asked.umask();
     if (const Status sound = check(command, field); !sound.ok()) return sound;
+    if (asked.stdin_result_of() != 0) {
+      if (!asked.stdin_bytes().empty()) return invalid(field + ".stdin_result_of", "refused beside stdin_bytes");
+      append_part(encoded_, {.kind = PartKind::kResult});
+    }
     append_part(encoded_, {.content_type = kCommandType, .bytes = encode_command(command)});
+    if (asked.stdin_result_of() != 0) {
+      names_results_ = true;
+      append_part(encoded_,
+                  {.kind = PartKind::kResult, .result_of = JobId{asked.stdin_result_of()}, .only_first = true});
+    }
     inline_bytes_ += asked.stdin_bytes().size();
     if (!asked.stdin_bytes().empty()) append_part(encoded_, {.bytes = asked.stdin_bytes()});
     return {};
@@ -193,12 +240,16 @@ class PayloadBuilder {
     return sound.ok() ? sound : Status(invalid(field, sound.error().message));
   }
 
+  const Items& items_;
+  std::unordered_map<std::string_view, std::uint32_t> aliases_;
+  bool has_aliases_ = false;
   const bool commands_;
   const SegmentSize& segment_size_;
   const FindContent& find_content_;
   std::string encoded_;
   std::vector<std::uint32_t> ends_;
   bool has_segments_ = false;
+  bool names_results_ = false;
   std::size_t inline_bytes_ = 0;  // of the item at hand
 };
 
@@ -267,7 +318,7 @@ Result<Payloads> to_payloads(const google::protobuf::RepeatedPtrField<api::Item>
   if (const Status sound = check_count(static_cast<std::size_t>(items.size()), "items"); !sound.ok()) {
     return sound.error();
   }
-  PayloadBuilder builder(commands, segment_size, find_content);
+  PayloadBuilder builder(items, commands, segment_size, find_content);
   builder.reserve(items.size());
   for (int i = 0; i < items.size(); ++i) {
     if (const Status added = builder.add(items[i], i); !added.ok()) return added.error();

@@ -94,6 +94,9 @@ Status add_work(const api::Schedule& asked, const CallbackNames& names, event::P
     return invalid("schedule.item.parts", "a segment does not last; send the bytes");
   });
   if (!payload.ok()) return payload.error().in("schedule");
+  if (payload->names_results) {
+    return unbuilt(put.spec.task.empty() ? "schedule.item.command.stdin_result_of" : "schedule.item.parts.result_of");
+  }
   if (payload->bytes->size() > limits::kSchedulePayloadBytesMax) {
     return too_much("schedule.item", std::to_string(payload->bytes->size()) + " bytes are over " +
                                          std::to_string(limits::kSchedulePayloadBytesMax) +

@@ -224,7 +224,6 @@ Status refuse_unbuilt_options(const api::JobSpec& spec) {
       {spec.output_bytes_max() != 0, "spec.output_bytes_max"},
       {spec.parent_id() != 0, "spec.parent_id"},
       {!spec.task_version().empty(), "spec.task_version"},
-      {spec.max_failures() != 0, "spec.max_failures"},
       {spec.compression_level() != 0, "spec.compression_level"},
   };
   return refuse_unbuilt(fields);
@@ -318,6 +317,7 @@ Result<JobSpec> to_spec(const api::JobSpec& asked, const CallbackNames& names) {
   spec.priority = asked.priority();
   spec.front = asked.front();
   spec.at_most_once = asked.at_most_once();
+  if (asked.has_max_failures()) spec.max_failures = asked.max_failures();
   const auto retention = to_duration(asked.retention_ms(), limits::kRetentionMsMax, "spec.retention_ms");
   if (!retention.ok()) return retention.error();
   spec.retention = *retention;

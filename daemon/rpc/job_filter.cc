@@ -26,7 +26,6 @@ bool JobChoice::takes(const Cause* cause) const {
 
 Result<JobChoice> read_filter(const api::JobFilter& filter) {
   if (!filter.labels().empty()) return unbuilt("filter.labels");
-  if (filter.batch_id() != 0) return unbuilt("filter.batch_id");
   JobChoice choice;
   for (int i = 0; i < filter.states_size(); ++i) {
     const auto state = from_api(filter.states(i), "filter.states[" + std::to_string(i) + "]");

@@ -164,6 +164,7 @@ void to_api(const JobView& view, bool details, api::Job& out) {
   out.set_attempts(attempts_of(view));
   out.set_retry_of(record.job.retry_of.value);
   out.set_parent_id(record.job.lineage.parent.value);
+  out.set_batch_id(record.batch.value);
   out.set_payload_bytes(record.job.payload.size);
   out.set_at_most_once(record.spec.at_most_once);
   if (record.spec.task.empty() && record.job.payload.size > 0) {

@@ -80,6 +80,8 @@ void list_running(Front& front, const ListAnswer& answer, const std::shared_ptr<
     const bool more = ids.size() > asked->query.jobs_max;
     if (more) ids.resize(asked->query.jobs_max);
     const bool room = front.reader.ask([&front, answer, asked, ids, more](StoreReader& reader) {
+      const auto within = within_batch(asked, reader);
+      if (!within.ok()) return answer->refuse(within.error());
       JobPage page;
       if (more) page.next_before = ids.back().value;
       for (const JobId id : ids) {
@@ -93,7 +95,7 @@ void list_running(Front& front, const ListAnswer& answer, const std::shared_ptr<
                           (query.name.empty() || query.name == spec.name);
         if (fits) page.jobs.push_back(std::move(**record));
       }
-      answer_with(front, answer, asked, std::move(page));
+      answer_with(front, answer, *within, std::move(page));
     });
     if (!room) front.pump.post([answer] { answer->refuse(busy_error()); });
   });
@@ -114,9 +116,11 @@ grpc::ServerUnaryReactor* open_list(Front& front, grpc::CallbackServerContext* c
     return answer->reactor();
   }
   ask_reader(front, answer, [&front, answer, asked](StoreReader& reader) {
-    auto page = reader.list(asked->query);
+    const auto within = within_batch(asked, reader);
+    if (!within.ok()) return answer->refuse(within.error());
+    auto page = reader.list((*within)->query);
     if (!page.ok()) return answer->refuse(page.error());
-    answer_with(front, answer, asked, std::move(*page));
+    answer_with(front, answer, *within, std::move(*page));
   });
   return answer->reactor();
 }

@@ -36,6 +36,7 @@ Result<std::shared_ptr<ChosenJobs>> choose(const Front& front, const api::RetryR
   chosen->query.states.clear();
   chosen->query.causes.clear();
   chosen->query.before = 0;
+  chosen->reads_newer = true;
   chosen->query.jobs_max = kPageJobs;
   return std::make_shared<ChosenJobs>(std::move(*chosen));
 }
@@ -140,6 +141,7 @@ Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>
   if (!record.ok()) return record.error();
   if (!*record) return Error{ErrorCode::kNotFound, "no " + job};
   JobRecord& found = **record;
+  event::Submit submit;
   if (!is_terminal(found.ending.state)) return Error{ErrorCode::kFailedPrecondition, job + " has not ended"};
   if (!front_.is_admin(who_) && found.job.owner != who_.uid) {
     return Error{ErrorCode::kPermissionDenied, job + " belongs to user " + std::to_string(found.job.owner)};
@@ -150,6 +152,11 @@ Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>
     for (const Part& part : *parts) {
       if (part.kind == PartKind::kLost) {
         return Error{ErrorCode::kDataLoss, "payload of " + job + ": PAYLOAD_LOST: " + std::string(part.bytes)};
+      }
+      if (part.kind == PartKind::kResult && part.result_of.is_set()) {
+        const Dependency taken{
+            .job = part.result_of, .event = {}, .condition = DependencyCondition::kSucceeded, .takes_result = true};
+        submit.item_dependencies.emplace_back(0U, event::AskedDependency{taken, {}});
       }
       if (part.kind != PartKind::kSegment) continue;
       if (is_stored(part.segment)) {
@@ -162,7 +169,6 @@ Result<event::Submit> RetryCall::renew(JobId id, Result<std::optional<JobRecord>
       if (!share.ok()) return share.error().in("payload of " + job);
     }
   }
-  event::Submit submit;
   submit.who = who_;
   submit.spec = std::move(found.spec);
   submit.spec.callbacks = without_whole_batch(submit.spec.callbacks);

@@ -19,6 +19,7 @@ std::uint64_t hash_of_payload(std::string_view payload, std::uint64_t before) {
     hash = stable_hash(part.content_type, hash);
     // A segment in memory counts by its size, one in a file by what it holds.
     if (is_stored(part.segment)) hash = mix_bits(hash + part.segment.value) + part.begin;
+    if (part.kind == PartKind::kResult) hash = mix_bits(hash + 2 * part.result_of.value + (part.item << 1 | 1));
     hash = part.kind == PartKind::kSegment ? mix_bits(hash + part.end - part.begin) : stable_hash(part.bytes, hash);
   }
   return hash;

@@ -76,6 +76,9 @@ grpc::ServerWriteReactor<api::WatchResponse>* WatchCall::open(Front& front, grpc
   if (const Status sound = check(request); !sound.ok()) {
     return new RefusedStream<api::WatchResponse>(*context, sound.error());
   }
+  if (request.filter().batch_id() != 0) {
+    return new RefusedStream<api::WatchResponse>(*context, unbuilt("filter.batch_id"));
+  }
   auto wanted = read_filter(request.filter());
   if (!wanted.ok()) return new RefusedStream<api::WatchResponse>(*context, wanted.error());
   const auto call = std::make_shared<WatchCall>(

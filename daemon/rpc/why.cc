@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <ctime>
+#include <map>
 #include <utility>
 
 #include "daemon/rpc/job_view.h"
@@ -28,9 +29,27 @@ struct Waiting {
   std::string blocked_by;
 };
 
+std::string wait_for_batch(const Loop& loop, const Dependency& on) {
+  const Dependencies::AwaitedBatch* const batch = loop.scheduler().dependencies().batch(on.job);
+  std::string text = "every job of batch " + std::to_string(on.job.value);
+  if (batch != nullptr && batch->is_counted) {
+    text += " (" + std::to_string(batch->open) + " of " + std::to_string(batch->count) + " have not ended)";
+  }
+  switch (on.condition) {
+    case DependencyCondition::kEnded:
+      return text + " to end";
+    case DependencyCondition::kSucceeded:
+      return text + " to succeed";
+    case DependencyCondition::kNotSucceeded:
+      return text + " to fail";
+  }
+  return text;
+}
+
 // Of one dependency that does not hold. A job that is not resident has not begun.
 std::string wait_for(const Loop& loop, const Dependency& on) {
   if (!on.job.is_set()) return "event \"" + on.event + "\"";
+  if (on.batch_jobs > 0) return wait_for_batch(loop, on);
   const auto live = loop.scheduler().live(on.job);
   std::string state(to_string(live ? live->state : JobState::kQueued));
   std::ranges::transform(state, state.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -50,11 +69,23 @@ std::string wait_for(const Loop& loop, const std::vector<DependencyRow>& rows) {
   constexpr std::size_t kNamed = 8;
   std::vector<std::string> words;
   std::size_t open = 0;
+  std::map<std::uint32_t, std::vector<std::string>> groups;
   for (const DependencyRow& row : rows) {
     if (row.state != DependencyState::kOpen) continue;
+    if (row.on.any_of != 0) {
+      groups[row.on.any_of].push_back(groups[row.on.any_of].size() < kNamed ? wait_for(loop, row.on) : "");
+      continue;
+    }
     if (++open <= kNamed) words.push_back(wait_for(loop, row.on));
   }
   if (open > kNamed) words.push_back(std::to_string(open - kNamed) + " more");
+  for (const auto& [group, ways] : groups) {
+    std::string either;
+    for (std::size_t i = 0; i < std::min(ways.size(), kNamed); ++i) either += (i == 0 ? "" : " or ") + ways[i];
+    if (ways.size() > kNamed) either += " or " + std::to_string(ways.size() - kNamed) + " more";
+    words.push_back(ways.size() == 1 ? either : "(" + either + ")");
+  }
+  if (words.empty()) return "the results that it takes, which are being read";
   std::string text;
   for (std::size_t i = 0; i < words.size(); ++i) {
     text += (i == 0 ? "" : i + 1 < words.size() ? ", " : " and ") + words[i];

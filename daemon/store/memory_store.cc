@@ -8,8 +8,10 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/payload.h"
 #include "daemon/store/callback_reads.h"
 #include "daemon/store/store.h"
+#include "daemon/store/taken_results.h"
 
 namespace futured {
 namespace {
@@ -60,6 +62,7 @@ struct Rows {
   std::map<JobId, std::pair<CacheEntryRow, std::shared_ptr<const CachedOutcome>>> cache;
   std::map<DependencyKey, DependencyRow> dependencies;
   std::map<std::string, WallTime> events;
+  std::map<JobId, std::uint32_t> batches;
   std::set<JobId> open;             // unfinished, and neither in the backlog nor delayed
   JobId newest;                     // that ever was
   CallbackId newest_callback;       // likewise, of those that were registered later
@@ -89,6 +92,28 @@ StoredJob stored(const Rows& rows, const Job& job) {
   return read;
 }
 
+// As a claim or a load has it.
+StoredJob with_results(const Rows& rows, StoredJob job) {
+  if (is_terminal(job.state) || !names_result(job.payload.view())) return job;
+  const Status put = put_results(job, [&](JobId parent) -> Result<std::optional<std::string>> {
+    const auto found = rows.jobs.find(parent);
+    if (found == rows.jobs.end()) return Error{ErrorCode::kNotFound, "it is not kept any more"};
+    const Ending& ending = found->second.ending;
+    return ending.state == JobState::kSucceeded ? std::optional(ending.result) : std::nullopt;
+  });
+  FUTURED_CHECK(put.ok(), "memory can be read");
+  return job;
+}
+
+BatchRow batch_of_job(const Rows& rows, JobId job) {
+  const auto after = rows.batches.upper_bound(job);
+  if (after != rows.batches.begin()) {
+    const auto& [first, count] = *std::prev(after);
+    if (job.value < first.value + count) return {first, count};
+  }
+  return {job, rows.jobs.contains(job) ? 1U : 0U};
+}
+
 class MemoryReader : public StoreReader, private CallbackTables {
  public:
   explicit MemoryReader(std::shared_ptr<Rows> rows) : rows_(std::move(rows)) {}
@@ -101,6 +126,10 @@ class MemoryReader : public StoreReader, private CallbackTables {
   Result<std::optional<CallbackRecord>> callback(CallbackId id) override;
   Result<std::optional<DeliveryRecord>> delivery(CallbackId id) override;
   Result<CallbackPage> callbacks(const CallbackQuery& query) override;
+  Result<BatchRow> batch_with(JobId job) override {
+    const std::lock_guard lock(rows_->mutex);
+    return batch_of_job(*rows_, job);
+  }
   Result<std::uint64_t> trimmed_until() override {
     const std::lock_guard lock(rows_->mutex);
     return rows_->trimmed_until;
@@ -291,6 +320,7 @@ std::optional<CommitError> MemoryStore::commit(const Batch& batch) {
   }
   for (const NamedEventRow& row : batch.events_set) rows.events[row.name] = row.set_at;
   for (const std::string& name : batch.events_cleared) rows.events.erase(name);
+  for (const BatchRow& row : batch.batches) rows.batches[row.first] = row.count;
   if (batch.ids_reserved_until != 0) rows.ids_reserved_until = batch.ids_reserved_until;
   return std::nullopt;
 }
@@ -375,7 +405,7 @@ Result<ClaimAnswer> MemoryStore::claim(const Claim& claim) {
   for (auto at = rows.backlog.upper_bound({claim.queue, claim.pool, claim.after.value_or(first)});
        at != rows.backlog.end() && at->queue == claim.queue && at->pool == claim.pool; ++at) {
     if (answer.jobs.size() == claim.jobs_max) break;
-    StoredJob job = stored(rows, rows.jobs.at(job_of(at->key)));
+    StoredJob job = with_results(rows, stored(rows, rows.jobs.at(job_of(at->key))));
     bytes += job.payload.size;
     if (bytes > claim.bytes_max && !answer.jobs.empty()) break;
     specs.insert(job.spec);
@@ -392,7 +422,7 @@ Result<DelayedAnswer> MemoryStore::claim(const DelayedClaim& claim) {
   std::set<SpecId> specs;
   std::uint64_t bytes = 0;
   for (const DelayedKey& key : rows.delayed) {
-    StoredJob job = stored(rows, rows.jobs.at(key.job));
+    StoredJob job = with_results(rows, stored(rows, rows.jobs.at(key.job)));
     bytes += job.payload.size;
     const bool is_full = answer.jobs.size() == claim.jobs_max || (bytes > claim.bytes_max && !answer.jobs.empty());
     if (key.at > claim.until || is_full) {
@@ -409,8 +439,9 @@ Result<DelayedAnswer> MemoryStore::claim(const DelayedClaim& claim) {
 Result<BatchAnswer> MemoryStore::read_batch(const BatchQuery& query) {
   const std::lock_guard lock(rows_->mutex);
   BatchAnswer answer{query, {}};
-  const JobId end{query.first.value + query.count};
-  for (auto job = rows_->jobs.lower_bound(query.first); job != rows_->jobs.end() && job->first < end; ++job) {
+  answer.batch = query.count != 0 ? BatchRow{query.first, query.count} : batch_of_job(*rows_, query.first);
+  const JobId end{answer.batch.first.value + answer.batch.count};
+  for (auto job = rows_->jobs.lower_bound(answer.batch.first); job != rows_->jobs.end() && job->first < end; ++job) {
     answer.jobs.push_back({job->first, job->second.row.owner, job->second.ending.state});
   }
   return answer;
@@ -444,8 +475,14 @@ bool is_pending(const DeliveryRow& row) {
          row.state == DeliveryState::kBehind;
 }
 
-// By a callback of its own or of its batch that has still to be delivered, or by a batch that has not ended.
+// By a callback of its own or of its batch that has still to be delivered, by a batch that has not ended, or by a job
+// that takes its result.
 bool is_needed(const Rows& rows, JobId id) {
+  const bool is_taken = std::ranges::any_of(rows.dependencies, [&](const auto& entry) {
+    const DependencyRow& row = entry.second;
+    return row.on.takes_result && row.on.job == id && !is_terminal(rows.jobs.at(row.job).ending.state);
+  });
+  if (is_taken) return true;
   const auto covers = [&](JobId first, std::uint32_t count) {
     return first <= id && id.value < first.value + std::max(count, 1U);
   };
@@ -476,6 +513,10 @@ void remove_job(Rows& rows, JobId id) {
     const auto left = rows.jobs.lower_bound(entry.first);
     return entry.second.ended >= entry.second.count &&
            (left == rows.jobs.end() || left->first.value >= entry.first.value + entry.second.count);
+  });
+  std::erase_if(rows.batches, [&](const auto& entry) {
+    const auto left = rows.jobs.lower_bound(entry.first);
+    return left == rows.jobs.end() || left->first.value >= entry.first.value + entry.second;
   });
 }
 
@@ -524,7 +565,7 @@ Result<LoadAnswer> MemoryStore::load(const std::vector<JobId>& ids) {
   for (const JobId id : std::set<JobId>(ids.begin(), ids.end())) {
     const auto job = rows.jobs.find(id);
     if (job == rows.jobs.end()) continue;
-    answer.jobs.push_back(stored(rows, job->second));
+    answer.jobs.push_back(with_results(rows, stored(rows, job->second)));
     specs.insert(job->second.row.spec);
   }
   answer.specs = specs_of(rows, specs);
@@ -560,6 +601,7 @@ Result<std::optional<JobRecord>> MemoryReader::get(JobId id, bool with_payload) 
   if (with_payload) record.job.payload = job->second.row.payload;
   count_attempts(job->second, record.job);
   for (const auto& [key, attempt] : job->second.attempts) record.attempts.push_back(attempt);
+  record.batch = batch_of_job(*rows_, id).first;
   for (auto row = rows_->dependencies.lower_bound({id, 0}); row != rows_->dependencies.end() && row->first.job == id;
        ++row) {
     record.dependencies.push_back(row->second);
@@ -586,6 +628,7 @@ Result<JobPage> MemoryReader::list(const JobQuery& query) {
       return true;
     }
     page.jobs.push_back(record_of(*rows_, job, false));
+    page.jobs.back().batch = batch_of_job(*rows_, job.row.id).first;
     return true;
   };
   if (query.oldest_first) {

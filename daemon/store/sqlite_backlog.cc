@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "base/payload.h"
 #include "daemon/store/backlog_runs.h"
 #include "daemon/store/sqlite_rows.h"
 #include "daemon/store/sqlite_store.h"
@@ -133,6 +134,9 @@ Result<ClaimAnswer> SqliteStore::claim(const Claim& claim) {
     while (row.next()) {
       Result<StoredJob> job = read_job(row);
       if (!job) return job.error();
+      if (names_result(job->payload.view())) {
+        if (const Status put = put_results_in(*job); !put) return put;
+      }
       bytes += job->payload.size;
       if (bytes > claim.bytes_max && !answer.jobs.empty()) return {};
       if (has_attempts(row)) attempted.push_back(answer.jobs.size());

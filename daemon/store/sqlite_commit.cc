@@ -129,6 +129,7 @@ int SqliteStore::write_rows(const Batch& batch, std::uint64_t mark) {
   if (code == SQLITE_OK) code = write_callbacks(batch);
   if (code == SQLITE_OK) code = write_schedules(batch.schedules);
   if (code == SQLITE_OK) code = write_dependencies(batch);
+  if (code == SQLITE_OK) code = write_batches(batch.batches);
   if (code == SQLITE_OK) code = write_file_uses();
   if (code == SQLITE_OK) code = write_cache_keys(batch);
   if (code == SQLITE_OK) code = write_cache_entries(batch);
@@ -181,7 +182,12 @@ int SqliteStore::write_words(const Batch& batch) {
     statement.bind(32, spec.ageing.count());
     const std::string cache_words = encode_cache_words(spec.cache);
     statement.bind_blob(33, cache_words);
-    statement.bind(34, first_job);
+    if (spec.max_failures) {
+      statement.bind(34, *spec.max_failures);
+    } else {
+      statement.bind_null(34);
+    }
+    statement.bind(35, first_job);
     if (const int code = statement.run(); code != SQLITE_OK) return code;
   }
   if (const int code = forget_specs(batch); code != SQLITE_OK) return code;
@@ -381,6 +387,11 @@ int SqliteStore::write_callbacks(const Batch& batch) {
     writes_.whole_batch.bind(2, row.count);
     writes_.whole_batch.bind(3, row.ended);
     writes_.whole_batch.bind(4, row.failed);
+    if (row.max_failures) {
+      writes_.whole_batch.bind(5, *row.max_failures);
+    } else {
+      writes_.whole_batch.bind_null(5);
+    }
     if (const int code = writes_.whole_batch.run(); code != SQLITE_OK) return code;
   }
   return SQLITE_OK;

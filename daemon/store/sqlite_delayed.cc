@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/payload.h"
 #include "daemon/store/delayed_runs.h"
 #include "daemon/store/sqlite_rows.h"
 #include "daemon/store/sqlite_store.h"
@@ -195,6 +196,9 @@ Result<DelayedAnswer> SqliteStore::claim(const DelayedClaim& claim) {
       if (!*job || is_terminal((*job)->state)) {
         return Error{ErrorCode::kDataLoss, "database " + path_ + ": job " + std::to_string(id) +
                                                " is listed as delayed and is not; restore it from a backup"};
+      }
+      if (names_result((*job)->payload.view())) {
+        if (const Status put = put_results_in(**job); !put) return put.error();
       }
       bytes += (*job)->payload.size;
       if (bytes > claim.bytes_max && !answer.jobs.empty()) return false;

@@ -66,7 +66,8 @@ Status SqliteReader::prepare() {
        "SELECT ?1 < (SELECT value FROM meta WHERE name = 'trimmed_until')"
        " AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)"},
       {&dependencies_,
-       "SELECT job, number, parent, event, condition, state FROM dependencies WHERE job = ? ORDER BY number"},
+       std::string("SELECT ") + kDependencyColumns + " FROM dependencies WHERE job = ? ORDER BY number"},
+      {&batch_with_, kBatchWith},
       {&ending_, std::string("SELECT ") + kEndingColumns + ", result FROM job_state WHERE id = ?"},
   };
   for (const auto& [statement, sql] : statements) {
@@ -89,6 +90,9 @@ Result<std::optional<JobRecord>> SqliteReader::get(JobId id, bool with_payload) 
   (*record)->spec = **spec;
   if (const Status read = read_attempts(**record); !read) return read.error();
   if (const Status read = read_dependencies(**record); !read) return read.error();
+  const Result<BatchRow> batch = batch_with(id);
+  if (!batch) return batch.error();
+  (*record)->batch = batch->first;
   return record;
 }
 
@@ -218,6 +222,9 @@ Status SqliteReader::add_if_wanted(const JobQuery& query, const Execution& row, 
   record.spec = **spec;
   record.ending = *std::move(ending);
   record.job.state = record.ending.state;
+  const Result<BatchRow> batch = batch_with(record.job.id);
+  if (!batch) return batch.error();
+  record.batch = batch->first;
   return {};
 }
 

@@ -37,6 +37,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
   Result<std::optional<CallbackRecord>> callback(CallbackId id) override;
   Result<std::optional<DeliveryRecord>> delivery(CallbackId id) override;
   Result<CallbackPage> callbacks(const CallbackQuery& query) override;
+  Result<BatchRow> batch_with(JobId job) override;  // sqlite_dependencies.cc
   Result<std::uint64_t> trimmed_until() override;
   Result<std::vector<JobId>> gone(const std::vector<JobId>& ids) override;
 
@@ -69,7 +70,7 @@ class SqliteReader : public StoreReader, private CallbackTables {
   bool prepared_ = false;
   Database database_;
   Statement begin_, end_, job_, head_, attempts_, spec_, page_, page_up_, children_, children_up_, ending_, buckets_,
-      key_, trimmed_, gone_, dependencies_;
+      key_, trimmed_, gone_, dependencies_, batch_with_;
   Statement delivery_, callback_, later_, deliveries_, failed_, batch_, not_succeeded_;
   std::map<SpecId, JobSpec> specs_;  // specs never change; emptied when it grows past kSpecsKeptMax
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/payload.h"
 #include "daemon/store/sqlite_rows.h"
 #include "daemon/store/sqlite_store.h"
 
@@ -39,8 +40,15 @@ Result<DeliveryClaimAnswer> SqliteStore::claim(const DeliveryClaim& claim) {
 
 Result<BatchAnswer> SqliteStore::read_batch(const BatchQuery& query) {
   BatchAnswer answer{query, {}};
-  reads_.batch.bind(1, query.first.value);
-  reads_.batch.bind(2, query.first.value + query.count - 1);
+  answer.batch = {query.first, query.count};
+  if (query.count == 0) {
+    reads_.batch_with.bind(1, query.first.value);
+    Execution batch(reads_.batch_with);
+    if (!batch.next()) return batch.code() == SQLITE_OK ? Result<BatchAnswer>(answer) : fault(batch.code());
+    answer.batch = {JobId{batch.number(0)}, batch.number32(1)};
+  }
+  reads_.batch.bind(1, answer.batch.first.value);
+  reads_.batch.bind(2, answer.batch.first.value + answer.batch.count - 1);
   Execution row(reads_.batch);
   while (row.next()) {
     answer.jobs.push_back({JobId{row.number(0)}, row.number32(1), static_cast<JobState>(row.integer(2))});
@@ -61,6 +69,9 @@ Result<LoadAnswer> SqliteStore::load(const std::vector<JobId>& ids) {
     Result<std::optional<StoredJob>> job = load_one(id.value);
     if (!job) return job.error();
     if (!*job) continue;
+    if (!is_terminal((*job)->state) && names_result((*job)->payload.view())) {
+      if (const Status put = put_results_in(**job); !put) return put.error();
+    }
     if (!is_terminal((*job)->state) && !open_jobs_.contains(id.value)) {
       const Result<bool> delayed = is_delayed((*job)->start_at, id);
       if (!delayed) return delayed.error();

@@ -38,7 +38,8 @@ Status Retention::prepare(Database& database) {
       {&pending,
        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 1) OR"
        " EXISTS (SELECT 1 FROM deliveries WHERE state = 2) OR"
-       " EXISTS (SELECT 1 FROM whole_batches WHERE ended < count)"},
+       " EXISTS (SELECT 1 FROM whole_batches WHERE ended < count) OR"
+       " EXISTS (SELECT 1 FROM dependencies WHERE takes_result = 1)"},
       {&is_needed,
        "WITH batch AS (SELECT first, count, ended FROM whole_batches WHERE first <= ?1 ORDER BY first DESC LIMIT 1),"
        " asked(id) AS (SELECT ?1 UNION SELECT first FROM batch WHERE first + count > ?1)"
@@ -49,7 +50,9 @@ Status Retention::prepare(Database& database) {
        "  WHERE c.job = ?1 AND d.state IN (1, 2, 5)) OR"
        " EXISTS (SELECT 1 FROM callbacks c CROSS JOIN deliveries d ON d.id = c.id"
        "  WHERE c.batch_jobs > 0 AND c.job BETWEEN ?1 - ?2 AND ?1 AND c.job + c.batch_jobs > ?1"
-       "  AND d.state IN (1, 2, 5))"},
+       "  AND d.state IN (1, 2, 5)) OR"
+       " EXISTS (SELECT 1 FROM dependencies t CROSS JOIN jobs j ON j.id = t.job LEFT JOIN outcomes o ON o.job = t.job"
+       "  WHERE t.takes_result = 1 AND t.parent = ?1 AND j.state IS NULL AND o.job IS NULL)"},
       {&remove_use, "DELETE FROM file_uses WHERE digest = ? AND job = ?"},
       {&is_used, "SELECT 1 FROM file_uses WHERE digest = ? LIMIT 1"},
   };
@@ -72,6 +75,8 @@ Status Retention::prepare(Database& database) {
            "DELETE FROM deliveries WHERE id IN (SELECT id FROM callbacks WHERE job BETWEEN ?1 AND ?2)",
            "DELETE FROM callbacks WHERE job BETWEEN ?1 AND ?2",
            "DELETE FROM jobs WHERE id BETWEEN ?1 AND ?2",
+           "DELETE FROM batches WHERE first BETWEEN coalesce((SELECT max(first) FROM batches WHERE first <= ?1), ?1)"
+           " AND ?2 AND NOT EXISTS (SELECT 1 FROM jobs WHERE id >= first AND id < first + count)",
        }) {
     Result<Statement> prepared = database.prepare(sql);
     if (!prepared) return prepared.error();
@@ -265,7 +270,7 @@ Status SqliteStore::look_at(const Execution& row, TrimStep& step) {
   return {};
 }
 
-// By a callback of its own or of its batch that has still to be delivered.
+// By a callback of its own or of its batch that has still to be delivered, or by a job that takes its result.
 Result<bool> SqliteStore::is_needed(std::uint64_t id) {
   retention_.is_needed.bind(1, id);
   retention_.is_needed.bind(2, limits::kBatchReachMax);

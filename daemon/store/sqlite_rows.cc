@@ -111,6 +111,7 @@ SpecRow read_spec(const Execution& row) {
   spec.needs = decode_needs(row.bytes(28));
   spec.cache = read_cache_terms(row.integer(29), Duration(row.integer(30)), row.bytes(32));
   spec.ageing = Duration(row.integer(31));
+  if (!row.is_null(33)) spec.max_failures = row.number32(33);
   return {SpecId{row.number(0)}, std::move(spec)};
 }
 
@@ -159,7 +160,9 @@ DeliveryRow read_delivery(const Execution& row) {
 }
 
 WholeBatchRow read_whole_batch(const Execution& row) {
-  return {JobId{row.number(0)}, row.number32(1), row.number32(2), row.number32(3)};
+  WholeBatchRow batch{JobId{row.number(0)}, row.number32(1), row.number32(2), row.number32(3)};
+  if (!row.is_null(4)) batch.max_failures = row.number32(4);
+  return batch;
 }
 
 Result<AttemptRow> read_attempt(const Execution& row) {

@@ -17,7 +17,7 @@ inline constexpr const char* kSpecColumns =
     "queue_timeout_ns, run_timeout_ns, total_timeout_ns, grace_ns, at_most_once, retry_only, "
     "retry_except, crashes_max, callbacks, soft_timeout_ns, heartbeat_timeout_ns, retry_memory_factor, "
     "retry_memory_bytes_max, retention_ns, front, fairness_key, limit_key, needs, "
-    "cache, cache_ttl_ns, ageing_ns, cache_words";
+    "cache, cache_ttl_ns, ageing_ns, cache_words, max_failures";
 [[nodiscard]] SpecRow read_spec(const Execution& row);
 
 [[nodiscard]] std::int32_t encode_cache_terms(const CacheTerms& terms);
@@ -38,6 +38,14 @@ inline constexpr const char* kDeliveryColumns = "id, job, lane, state, attempts,
 [[nodiscard]] DeliveryRow read_delivery(const Execution& row);
 // As its column `behind` has them.
 [[nodiscard]] std::string encode_ids(const std::vector<CallbackId>& ids);
+
+// Of a job: the first one of its batch and how many that has, in the first row. None: there is no such job.
+inline constexpr const char* kBatchWith =
+    "SELECT first, count FROM (SELECT first, count FROM batches WHERE first <= ?1 ORDER BY first DESC LIMIT 1)"
+    " WHERE first + count > ?1 UNION ALL SELECT id, 1 FROM jobs WHERE id = ?1";
+// The columns of `dependencies`, in their order.
+inline constexpr const char* kDependencyColumns =
+    "job, number, parent, event, condition, state, batch_jobs, any_of, takes_result";
 
 // The columns of `whole_batches`, in their order.
 [[nodiscard]] WholeBatchRow read_whole_batch(const Execution& row);

@@ -371,6 +371,8 @@ CREATE TABLE named_events (
 // whose jobs are gone (docs/formats/database.md).
 // specs: jobs below first_job, and above last_job, do not name it; waits_for: while that job is there, or NULL, it
 // stays. key_filters: all jobs of the bucket's keys are below `until`. What names the arguments of a cached job to people.
+// Which jobs one request made, when they are several. What else jobs wait for, and whose results they take: those are
+// kept for them. When too many jobs of a batch have failed.
 constexpr const char* kVersion9 = R"sql(
 ALTER TABLE specs ADD COLUMN ageing_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE specs ADD COLUMN first_job INTEGER NOT NULL DEFAULT 0;
@@ -382,6 +384,16 @@ UPDATE key_filters SET until =
   (SELECT coalesce(max(k.first + k.count), 0) FROM keys k WHERE k.bucket = key_filters.bucket);
 ALTER TABLE specs ADD COLUMN cache_words BLOB NOT NULL DEFAULT x'';
 ALTER TABLE cache_entries ADD COLUMN name TEXT NOT NULL DEFAULT '';
+CREATE TABLE batches (
+  first INTEGER PRIMARY KEY,
+  count INTEGER NOT NULL
+);
+ALTER TABLE dependencies ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dependencies ADD COLUMN any_of INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dependencies ADD COLUMN takes_result INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX takers_of ON dependencies (parent) WHERE takes_result = 1;
+ALTER TABLE specs ADD COLUMN max_failures INTEGER;
+ALTER TABLE whole_batches ADD COLUMN max_failures INTEGER;
 )sql";
 
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5,

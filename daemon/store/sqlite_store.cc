@@ -131,7 +131,7 @@ Status SqliteStore::prepare() {
       {&writes_.commit, "COMMIT"},
       {&writes_.rollback, "ROLLBACK"},
       {&writes_.spec, std::string("INSERT INTO specs (") + kSpecColumns +
-                          ", first_job) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+                          ", first_job) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
                           " ON CONFLICT (id) DO UPDATE SET waits_for = NULL"},
       {&writes_.moved, "UPDATE jobs SET spec = ?2 WHERE id = ?1"},
       {&writes_.moved_to, "UPDATE specs SET first_job = min(first_job, ?1) WHERE id = ?2"},
@@ -164,7 +164,7 @@ Status SqliteStore::prepare() {
       {&reads_.delayed_next, "SELECT at FROM delayed WHERE (at, first) > (?, ?) ORDER BY at, first LIMIT 1"},
       {&writes_.schedule, "INSERT OR REPLACE INTO schedules VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&writes_.schedule_remove, "DELETE FROM schedules WHERE name = ?"},
-      {&writes_.dependency_add, "INSERT INTO dependencies VALUES (?,?,?,?,?,?)"},
+      {&writes_.dependency_add, "INSERT INTO dependencies VALUES (?,?,?,?,?,?,?,?,?)"},
       {&writes_.dependency_close, "UPDATE dependencies SET state = ?3 WHERE job = ?1 AND number = ?2"},
       {&writes_.event_set, "INSERT OR REPLACE INTO named_events VALUES (?,?)"},
       {&writes_.event_clear, "DELETE FROM named_events WHERE name = ?"},
@@ -173,7 +173,10 @@ Status SqliteStore::prepare() {
       {&writes_.callback, "INSERT INTO callbacks VALUES (?,?,?,?,?)"},
       {&writes_.delivery,
        std::string("INSERT OR REPLACE INTO deliveries (") + kDeliveryColumns + ") VALUES (?,?,?,?,?,?,?,?)"},
-      {&writes_.whole_batch, "INSERT OR REPLACE INTO whole_batches VALUES (?,?,?,?)"},
+      {&writes_.whole_batch, "INSERT OR REPLACE INTO whole_batches VALUES (?,?,?,?,?)"},
+      {&writes_.batch, "INSERT INTO batches VALUES (?,?)"},
+      {&reads_.batch_with, kBatchWith},
+      {&reads_.result, "SELECT state, result FROM job_state WHERE id = ?"},
       {&writes_.file_use, "INSERT OR IGNORE INTO file_uses VALUES (?,?)"},
       {&writes_.child, "INSERT INTO children VALUES (?,?,?)"},
       {&writes_.meta, "INSERT OR REPLACE INTO meta VALUES (?,?)"},

@@ -76,11 +76,11 @@ class SqliteStore : public Store {
     Statement key_add, key_filter_add;
     Statement callback, delivery, whole_batch, file_use, child;
     Statement moved, moved_to, delay, delayed_add, delayed_remove, delayed_lane, schedule, schedule_remove;
-    Statement dependency_add, dependency_close, event_set, event_clear;
+    Statement dependency_add, dependency_close, event_set, event_clear, batch;
   };
   struct Reads {
     Statement backlog_up, backlog_down, claim_up, claim_down, load, attempts, spec, key, deliveries, batch;
-    Statement delayed, delayed_run, delayed_next;
+    Statement delayed, delayed_run, delayed_next, batch_with, result;
   };
   // How far the low-water mark can rise with a commit, and which open jobs it passes over.
   struct MarkStep {
@@ -168,6 +168,7 @@ class SqliteStore : public Store {
 
   // Dependencies and named events: sqlite_dependencies.cc.
   [[nodiscard]] int write_dependencies(const Batch& batch);
+  [[nodiscard]] int write_batches(const std::vector<BatchRow>& batches);
   [[nodiscard]] Status read_dependencies(Snapshot& snapshot);
 
   // Reading: sqlite_reads.cc.
@@ -175,6 +176,8 @@ class SqliteStore : public Store {
   [[nodiscard]] Result<StoredJob> read_job(const Execution& row);
   [[nodiscard]] Status complete(StoredJob& job);  // attempts, crashes, retry_at
   [[nodiscard]] Result<std::optional<StoredJob>> load_one(std::uint64_t id);
+  // Of a job whose payload names them.
+  [[nodiscard]] Status put_results_in(StoredJob& job);
   [[nodiscard]] Result<std::vector<SpecRow>> read_specs(std::vector<SpecId> wanted);
 
   // Retention: sqlite_retention.cc.

@@ -41,6 +41,7 @@ struct JobRecord {
   Ending ending;
   std::vector<AttemptRow> attempts;
   std::vector<DependencyRow> dependencies;  // by number; not told in a page
+  JobId batch;                              // the first job of its batch
 };
 
 // Jobs in descending order of id, as people list them, or with oldest_first in ascending order.
@@ -123,6 +124,8 @@ class StoreReader {
   [[nodiscard]] virtual Result<std::optional<CallbackRecord>> callback(CallbackId id) = 0;
   [[nodiscard]] virtual Result<std::optional<DeliveryRecord>> delivery(CallbackId id) = 0;
   [[nodiscard]] virtual Result<CallbackPage> callbacks(const CallbackQuery& query) = 0;
+  // Of which jobs that one was made with; count 0: there is no such job.
+  [[nodiscard]] virtual Result<BatchRow> batch_with(JobId job) = 0;
   // Of the numbers below it only those are left that have not ended or are kept longer. 0: nothing was removed yet.
   [[nodiscard]] virtual Result<std::uint64_t> trimmed_until() = 0;
   // Of these, those that there never will be (again): retention has passed their numbers, and has no row of them.

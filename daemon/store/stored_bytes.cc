@@ -51,6 +51,11 @@ Result<bool> restore_part(WireReader& reader, ContentFiles& files, std::string& 
     part.segment = SegmentId{reader.varint()};
     part.begin = reader.varint();
     part.end = reader.varint();
+  } else if (kind == static_cast<std::uint8_t>(PartKind::kResult)) {
+    part.kind = PartKind::kResult;
+    part.result_of = JobId{reader.varint()};
+    part.item = static_cast<std::uint32_t>(reader.varint());
+    part.only_first = reader.varint() != 0;
   } else if (kind == kFileKind) {
     const auto digest = Digest::from_raw(reader.bytes());
     const std::uint64_t size = reader.varint();
@@ -202,7 +207,8 @@ std::vector<Digest> files_of(std::string_view stored) {
       files.push_back(*digest);
     } else if (kind == static_cast<std::uint8_t>(PartKind::kInline)) {
       (void)reader.bytes();
-    } else if (kind == static_cast<std::uint8_t>(PartKind::kSegment)) {
+    } else if (kind == static_cast<std::uint8_t>(PartKind::kSegment) ||
+               kind == static_cast<std::uint8_t>(PartKind::kResult)) {
       for (int i = 0; i < 3; ++i) (void)reader.varint();
     } else {
       break;

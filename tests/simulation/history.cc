@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/limits.h"
+#include "base/payload.h"
 #include "tests/simulation/daemon.h"
 
 namespace futured::simulation {
@@ -68,6 +69,7 @@ class History {
   void put_event(const std::string& name, bool is_set);
   event::AskedDependency draw_dependency();
   void add_dependencies(event::Submit& submit);
+  static void name_results(event::Submit& submit);
   void pass_time();
   void end_daemon(bool whole_machine);
   void come_to_rest();
@@ -198,6 +200,7 @@ void History::draw_specs() {
       spec.retry_memory_bytes_max = static_cast<std::uint64_t>(random_.between(65, 300));
     }
     if (random_.chance(500)) spec.crashes_max = static_cast<std::uint32_t>(random_.between(1, 4));
+    if (random_.chance(200)) spec.max_failures = static_cast<std::uint32_t>(random_.below(4));
     if (random_.chance(300)) spec.limit_key = random_.chance(500) ? "left" : "right";
     if (random_.chance(300)) spec.fairness_key = random_.chance(500) ? "one" : "two";
     for (const char* const semaphore : kSemaphores) {
@@ -409,6 +412,13 @@ event::AskedDependency History::draw_dependency() {
     asked.on.event = kEvents[random_.below(kEvents.size())];
     return asked;
   }
+  if (const auto& batches = oracle_.batches(); !batches.empty() && random_.chance(150)) {
+    asked.on.job = batches[batches.size() - 1 - random_.below(std::min<std::size_t>(batches.size(), 10))].first;
+    if (random_.chance(50)) ++asked.on.job.value;
+    asked.is_of_batch = true;
+    asked.on.condition = static_cast<DependencyCondition>(random_.below(3));
+    return asked;
+  }
   const std::uint64_t newest = oracle_.newest_id();
   const std::uint64_t back = random_.below(random_.chance(900) ? 60 : newest + 2);
   asked.on.job = JobId{newest + 1 > back ? newest + 1 - back : 1};
@@ -433,9 +443,47 @@ void History::add_dependencies(event::Submit& submit) {
         asked.item = ahead ? item + away : item - away;
         asked.on.condition = static_cast<DependencyCondition>(random_.below(3));
       }
+      if (random_.chance(300)) asked.on.any_of = static_cast<std::uint32_t>(1 + random_.below(2));
+      const bool is_job = asked.item || (asked.on.job.is_set() && !asked.is_of_batch);
+      if (is_job && random_.chance(250)) {
+        asked.on.condition = DependencyCondition::kSucceeded;
+        asked.on.takes_result = true;
+        asked.on.any_of = 0;
+      }
       submit.item_dependencies.emplace_back(item, asked);
     }
   }
+  name_results(submit);
+}
+
+// Payloads of jobs that take results say so.
+void History::name_results(event::Submit& submit) {
+  std::string bytes;
+  std::vector<std::uint32_t> ends;
+  for (std::uint32_t item = 0; item < submit.ends.size(); ++item) {
+    const std::uint32_t begin = item == 0 ? 0 : submit.ends[item - 1];
+    const std::string own = submit.bytes->substr(begin, submit.ends[item] - begin);
+    std::string named;
+    for (const auto& [of, asked] : submit.item_dependencies) {
+      if (of != item || !asked.on.takes_result) continue;
+      Part part{.kind = PartKind::kResult};
+      if (asked.item) {
+        part.item = *asked.item + 1;
+      } else {
+        part.result_of = asked.on.job;
+      }
+      append_part(named, part);
+    }
+    if (named.empty()) {
+      bytes += own;
+    } else {
+      append_part(named, {.bytes = own});
+      bytes += named;
+    }
+    ends.push_back(static_cast<std::uint32_t>(bytes.size()));
+  }
+  submit.bytes = std::make_shared<const std::string>(std::move(bytes));
+  submit.ends = std::move(ends);
 }
 
 void History::put_queue() {

@@ -1,4 +1,5 @@
 #include "tests/simulation/machine.h"
+#include "base/payload.h"
 
 #include <algorithm>
 #include <utility>
@@ -243,7 +244,10 @@ void Machine::finish(Slot& slot, Run& run, Instant now) {
                 run.taken_at,
                 now,
                 {}};
-  if (report.succeeded) report.result = "result " + std::to_string(random_.next());
+  if (report.succeeded) {
+    const std::string bytes = "result " + std::to_string(random_.next());
+    append_part(report.result, {.bytes = bytes});
+  }
   if (!report.succeeded) report.error_class = random_.chance(500) ? "Flaky" : "Other";
   report.out_of_memory = !stopped && run.end == Run::End::kWantMemory;
   if (!report.succeeded && random_.chance(100)) report.retry_after = random_.duration(microseconds(1), seconds(2));

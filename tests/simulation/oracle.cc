@@ -214,7 +214,9 @@ void Oracle::gathered_dependencies(const Batch& rows) {
   for (const NamedEventRow& row : rows.events_set) events_set_.insert(row.name);
   for (; dependencies_seen_ < rows.dependencies.size(); ++dependencies_seen_) {
     const DependencyRow& row = rows.dependencies[dependencies_seen_];
+    if (row.on.takes_result) waiting_forget(row.job);
     if (row.state == DependencyState::kHolds) check_holds(row);
+    if (row.state == DependencyState::kHolds && row.on.any_of != 0) facts_.at(row.job).groups_held.insert(row.on.any_of);
     if (row.state != DependencyState::kOpen) continue;
     facts_.at(row.job).waits_for.emplace(row.number, row);
     waiting_forget(row.job);
@@ -226,8 +228,11 @@ void Oracle::gathered_dependencies(const Batch& rows) {
     hold(open != waits_for.end(), name(closed.job) + ": a dependency is closed that was not open");
     if (closed.state == DependencyState::kHolds) {
       check_holds(open->second);
+      if (open->second.on.any_of != 0) facts_.at(closed.job).groups_held.insert(open->second.on.any_of);
     } else {
-      hold(ended_in_core(closed.job) || facts_.at(closed.job).takes > 0,
+      const Dependency& on = open->second.on;
+      const bool gives_way = on.any_of != 0 && (facts_.at(closed.job).groups_held.contains(on.any_of) || is_broken(on));
+      hold(gives_way || ended_in_core(closed.job) || facts_.at(closed.job).takes > 0,
            name(closed.job) + " waits no more, and has not ended");
     }
     waits_for.erase(open);
@@ -239,8 +244,36 @@ void Oracle::check_holds(const DependencyRow& row) const {
     hold(events_set_.contains(row.on.event), name(row.job) + " goes on, and its event was never set");
     return;
   }
+  for (std::uint32_t i = 1; i < row.on.batch_jobs; ++i) {
+    const JobId job{row.on.job.value + i};
+    const auto other = end_in_core(job);
+    hold(other && holds(row.on.condition, *other), name(row.job) + " goes on before " + name(job) + " of a batch ended so");
+  }
   const auto end = end_in_core(row.on.job);
   hold(end && holds(row.on.condition, *end), name(row.job) + " goes on before " + name(row.on.job) + " ended so");
+}
+
+bool Oracle::is_broken(const Dependency& on) const {
+  if (!on.job.is_set()) return false;
+  for (std::uint32_t i = 0; i < std::max(on.batch_jobs, 1U); ++i) {
+    const auto parent = end_in_core(JobId{on.job.value + i});
+    if (parent && !holds(on.condition, *parent)) return true;
+  }
+  return false;
+}
+
+// Of the batch that this job is of, itself included.
+std::uint32_t Oracle::failures_of_batch(JobId job) const {
+  BatchRow batch{job, 1};
+  for (const BatchRow& row : batches_) {
+    if (job >= row.first && job.value < row.first.value + row.count) batch = row;
+  }
+  std::uint32_t failures = 0;
+  for (std::uint32_t i = 0; i < batch.count; ++i) {
+    const auto end = end_in_core(JobId{batch.first.value + i});
+    if (end && *end != JobState::kSucceeded) ++failures;
+  }
+  return failures;
 }
 
 void Oracle::sent(const Batch& rows) {
@@ -309,6 +342,13 @@ void Oracle::offered(const effect::Offer& offer) {
   const Facts& facts = facts_.at(offer.fence.job);
   hold(!facts.delayed_until, name(offer.fence) + " is offered before its time");
   hold(facts.waits_for.empty(), name(offer.fence) + " is offered while it is blocked");
+  for (const auto& [number, row] : facts.dependencies) {
+    if (!row.on.takes_result) continue;
+    const auto& parent = facts_.at(row.on.job).end;
+    hold(parent.has_value(), name(offer.fence) + " is offered before a result that it takes is on disk");
+    hold(offer.payload.view().find(parent->result) != std::string_view::npos,
+         name(offer.fence) + " is offered without the result of " + name(row.on.job));
+  }
   hold(!ended_in_core(offer.fence.job), name(offer.fence) + " is offered after the job ended");
   hold(!facts.spec->at_most_once || starts_.contains(offer.fence),
        name(offer.fence) + ": at most once, offered before its start is on disk");
@@ -376,6 +416,7 @@ void Oracle::committed(const Batch& batch) {
     hold(is_new || !is_left, "key " + row.key.key + " is given out a second time");
     known->second = row;
   }
+  batches_.insert(batches_.end(), batch.batches.begin(), batch.batches.end());
   for (const JobRow& row : batch.jobs) {
     Facts& facts = facts_[row.id];
     facts.is_committed = true;
@@ -527,10 +568,7 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
         hold(facts.crashes + 1 == spec.crashes_max, who + ": its crash budget is not spent");
       } else if (end.cause == CauseKind::kDependency) {
         const bool is_broken = std::ranges::any_of(facts.dependencies, [&](const auto& entry) {
-          const Dependency& on = entry.second.on;
-          if (entry.second.state != DependencyState::kVoid || !on.job.is_set()) return false;
-          const auto parent = end_in_core(on.job);
-          return parent && !holds(on.condition, *parent);
+          return entry.second.state == DependencyState::kVoid && this->is_broken(entry.second.on);
         });
         // It may have run for an end of its parent that was lost with an earlier daemon, which is at least once.
         hold(facts.takes == 0 || !one_life, who + ", and ran");
@@ -542,7 +580,9 @@ void Oracle::check_end(const Facts& facts, JobId job, const Told& end) const {
       }
       return;
     case JobState::kCancelled:
-      hold(cancels_asked_.contains(job) || purged_.contains(spec.queue), who + ", but nobody asked");
+      if (cancels_asked_.contains(job) || purged_.contains(spec.queue)) return;
+      hold(spec.max_failures && failures_of_batch(job) > *spec.max_failures + 1, who + ", but nobody asked");
+      hold(!one_life || facts.takes == 0, who + " for what others of its batch did, and had begun");
       return;
     case JobState::kTimedOut:
       hold(end.cause != CauseKind::kQueueTimeout || (spec.queue_timeout.count() > 0 && (!one_life || facts.takes == 0)),
@@ -586,7 +626,8 @@ void Oracle::daemon_died() {
 void Oracle::daemon_started(const Snapshot& snapshot) {
   ++life_;
   for (const DependencyRow& row : snapshot.dependencies) {
-    const bool is_parent_over = row.on.job.is_set() && facts_.at(row.on.job).end;
+    // A batch is counted behind the start: its last job may have ended before that.
+    const bool is_parent_over = row.on.job.is_set() && row.on.batch_jobs == 0 && facts_.at(row.on.job).end;
     hold(!is_parent_over, name(row.job) + " waits for " + name(row.on.job) + ", whose end is on disk");
     hold(!facts_.at(row.job).end, name(row.job) + " has ended, and waits for something");
   }

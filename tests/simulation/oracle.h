@@ -84,6 +84,7 @@ class Oracle {
 
   [[nodiscard]] std::uint64_t newest_id() const { return newest_id_; }
   [[nodiscard]] std::size_t jobs_committed() const { return committed_jobs_; }
+  [[nodiscard]] const std::vector<BatchRow>& batches() const { return batches_; }
   [[nodiscard]] std::size_t attempts_run() const { return attempts_run_; }
   [[nodiscard]] std::size_t unfinished() const { return committed_jobs_ - ended_jobs_; }
   [[nodiscard]] std::string unfinished_sample() const;
@@ -128,6 +129,7 @@ class Oracle {
     std::map<std::uint32_t, DependencyRow> dependencies;  // all, as committed
     std::optional<WallTime> delayed_until;                // it waits for that time
     std::optional<WallTime> delayed_on_disk;              // as committed
+    std::set<std::uint32_t> groups_held;  // of dependencies, of which one is enough
     bool was_delayed = false;
     std::optional<Told> end;
     bool is_trimmed = false;
@@ -152,6 +154,8 @@ class Oracle {
   [[nodiscard]] bool ended_in_core(JobId job) const;
   [[nodiscard]] std::optional<JobState> end_in_core(JobId job) const;
   void check_holds(const DependencyRow& row) const;
+  [[nodiscard]] bool is_broken(const Dependency& on) const;
+  [[nodiscard]] std::uint32_t failures_of_batch(JobId job) const;
   void gathered_dependencies(const Batch& rows);
   void gathered_moves(const Batch& rows);
   void waiting_forget(JobId job);
@@ -174,6 +178,7 @@ class Oracle {
   std::set<Fence> silent_;
   std::set<JobId> cancels_asked_;  // ever
   std::set<Token> hurried_;        // ever: cancels that wait for no end
+  std::vector<BatchRow> batches_;  // committed
   std::uint64_t newest_id_ = 0;
   std::uint32_t life_ = 0;
   std::size_t committed_jobs_ = 0;

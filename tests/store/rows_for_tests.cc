@@ -166,6 +166,7 @@ std::string text(const JobSpec& spec) {
       << spec.at_most_once << ' ' << spec.crashes_max << ' ' << testing::PrintToString(spec.callbacks) << ' '
       << spec.soft_timeout.count() << ' ' << spec.heartbeat_timeout.count() << " memory " << spec.retry_memory_factor
       << " to " << spec.retry_memory_bytes_max << " kept " << spec.retention.count() << (spec.front ? " front" : "");
+  if (spec.max_failures) out << " failures " << *spec.max_failures;
   for (const std::string& entry : spec.retry_only) out << " +" << entry;
   for (const std::string& entry : spec.retry_except) out << " -" << entry;
   out << " cache " << spec.cache.enabled << spec.cache.failures << spec.cache.explain << spec.cache.ttl.count();
@@ -251,7 +252,8 @@ std::string text(const CallbackRow& row) {
 }
 std::string text(const WholeBatchRow& row) {
   return std::to_string(row.first.value) + " x" + std::to_string(row.count) + ": " + std::to_string(row.ended) +
-         " ended, " + std::to_string(row.failed) + " failed";
+         " ended, " + std::to_string(row.failed) + " failed" +
+         (row.max_failures ? ", at most " + std::to_string(*row.max_failures) : "");
 }
 std::string text(const CallbackRecord& record) {
   return std::to_string(record.id.value) + " of " + std::to_string(record.job.value) + " by " +
@@ -276,7 +278,8 @@ std::string text(const Snapshot& snapshot) {
   for (const SemaphoreRow& row : snapshot.semaphores) out << "semaphore " << row.name << ' ' << row.permits << "\n";
   for (const DependencyRow& row : snapshot.dependencies) {
     out << row.job.value << "." << row.number << " waits for " << row.on.job.value << " '" << row.on.event << "' "
-        << static_cast<int>(row.on.condition) << "\n";
+        << static_cast<int>(row.on.condition) << ' ' << row.on.batch_jobs << ' ' << row.on.any_of << ' '
+        << row.on.takes_result << "\n";
   }
   for (const NamedEventRow& row : snapshot.events) out << "event " << row.name << ' ' << row.set_at.us << "\n";
   for (const auto& [queue, semaphore] : snapshot.needs) out << queue << " needs " << semaphore << "\n";

@@ -138,6 +138,107 @@ TEST_P(StoreTest, WhatJobsWaitForIsKnownUntilItHolds) {
   EXPECT_EQ((*record)->dependencies[1], second);
 }
 
+TEST_P(StoreTest, AllOfADependencyComesBack) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 2; ++id) batch.jobs.push_back(job_row(id, 1, "x"));
+  const Dependency on{JobId{1}, "", DependencyCondition::kSucceeded, 7, 3, true};
+  batch.dependencies = {{JobId{2}, 0, on}};
+  batch.whole_batches = {{JobId{1}, 2, 0, 1, 0}};
+  commit(batch);
+  reopen();
+  EXPECT_EQ(snapshot().dependencies, batch.dependencies);
+  ASSERT_EQ(snapshot().whole_batches.size(), 1u);
+  EXPECT_EQ(snapshot().whole_batches[0].max_failures, std::optional<std::uint32_t>(0));
+}
+
+TEST_P(StoreTest, TheBatchOfAJobIsKnown) {
+  Batch batch;
+  for (std::uint64_t id = 1; id <= 5; ++id) batch.jobs.push_back(job_row(id));
+  batch.batches = {{JobId{2}, 3}};
+  commit(batch);
+  reopen();
+  const auto reader = store_->reader();
+  const auto of = [&](std::uint64_t job) { return *reader->batch_with(JobId{job}); };
+  EXPECT_EQ(of(1), (BatchRow{JobId{1}, 1}));
+  EXPECT_EQ(of(2), (BatchRow{JobId{2}, 3}));
+  EXPECT_EQ(of(4), (BatchRow{JobId{2}, 3}));
+  EXPECT_EQ(of(5), (BatchRow{JobId{5}, 1}));
+  EXPECT_EQ(of(6).count, 0u);
+  EXPECT_EQ((*reader->get(JobId{3}, false))->batch, JobId{2});
+  EXPECT_EQ(reader->list({})->jobs.front().batch, JobId{5});
+  const auto whole = store_->read_batch({9, JobId{3}, 0});
+  ASSERT_TRUE(whole.ok());
+  EXPECT_EQ(whole->batch, (BatchRow{JobId{2}, 3}));
+  EXPECT_EQ(whole->jobs.size(), 3u);
+  EXPECT_EQ(store_->read_batch({9, JobId{8}, 0})->batch.count, 0u);
+}
+
+std::string part(std::string_view bytes, std::string_view type = "") {
+  std::string encoded;
+  append_part(encoded, {.content_type = type, .bytes = bytes});
+  return encoded;
+}
+
+std::string result_of(std::uint64_t job, bool only_first = false) {
+  std::string encoded;
+  append_part(encoded, {.kind = PartKind::kResult, .result_of = JobId{job}, .only_first = only_first});
+  return encoded;
+}
+
+TEST_P(StoreTest, ResultsArePutIntoPayloadsThatNameThem) {
+  Batch batch;
+  const std::string large(limits::kStoredInlineBytesMax + 1, 'l');
+  const std::string named = result_of(1) + part("own");
+  batch.jobs.push_back(job_row(1));
+  batch.jobs.push_back(job_row(2, 1, named));
+  batch.jobs.push_back(job_row(3, 1, result_of(1, true)));
+  batch.jobs.push_back(job_row(4, 1, result_of(9)));
+  batch.backlog_added = {fifo_key(3)};
+  commit(batch);
+  reopen();
+  const auto load = [&](std::uint64_t job) { return std::move(store_->load({JobId{job}})->jobs.front()); };
+  EXPECT_EQ(load(2).payload.view(), named) << "it is not there yet";
+  Batch over;
+  Ending end = ending_of(JobState::kSucceeded);
+  end.result = part(large, "a/b") + part("second") + part("log", "application/x-futured-log");
+  over.outcomes.push_back({JobId{1}, std::move(end)});
+  commit(over);
+  reopen();
+  const StoredJob taker = load(2);
+  EXPECT_EQ(taker.payload.view(), part(large, "a/b") + part("second") + part("own"));
+  EXPECT_EQ(taker.own_bytes, std::optional<std::uint32_t>(named.size()));
+  for (const StoredJob& job : snapshot().resident) {
+    if (job.id == JobId{2}) EXPECT_EQ(job.payload.view(), named) << "a start has no room for them";
+  }
+  const auto claimed = store_->claim(Claim{QueueId{1}, PoolId{1}, {}, 10, 1 << 30});
+  ASSERT_TRUE(claimed.ok() && claimed->jobs.size() == 1);
+  EXPECT_EQ(claimed->jobs[0].job.payload.view(), part(large, "a/b"));
+  const StoredJob orphan = load(4);
+  const auto parts = decode_parts(orphan.payload.view());
+  ASSERT_TRUE(parts.ok() && parts->size() == 1);
+  EXPECT_EQ((*parts)[0].kind, PartKind::kLost);
+  EXPECT_EQ((*store_->reader()->get(JobId{2}, true))->job.payload.view(), named) << "people see what was asked";
+}
+
+TEST_P(StoreTest, ResultsThatAreNoPayloadAreNotPutIn) {
+  Batch batch;
+  batch.jobs.push_back(job_row(1));
+  batch.jobs.back().ending = ending_of(JobState::kSucceeded);
+  batch.jobs.back().ending.result = part(std::string(limits::kPayloadBytesMax + 1, 'l'));
+  batch.jobs.push_back(job_row(2));
+  batch.jobs.back().ending = ending_of(JobState::kSucceeded);
+  batch.jobs.back().ending.result = result_of(1);  // a worker may write anything
+  batch.jobs.push_back(job_row(3));
+  batch.jobs.back().ending = ending_of(JobState::kSucceeded);
+  batch.jobs.back().ending.result = part("end", "application/x-futured-stdout; total=9; file=\"out\"");
+  for (std::uint64_t id = 4; id <= 6; ++id) batch.jobs.push_back(job_row(id, 1, result_of(id - 3)));
+  commit(batch);
+  const auto unfit = [&](std::uint64_t job) { return store_->load({JobId{job}})->jobs.front().unfit; };
+  EXPECT_NE(unfit(4).find("4194304 bytes"), std::string::npos) << unfit(4);
+  EXPECT_NE(unfit(5).find("damaged"), std::string::npos) << unfit(5);
+  EXPECT_NE(unfit(6).find("too large"), std::string::npos) << unfit(6);
+}
+
 TEST_P(StoreTest, WhichQueuesNeedWhichSemaphoresIsKnown) {
   Batch batch;
   SpecRow third = spec_row(3, "other");

@@ -200,7 +200,6 @@ def test_what_cannot_be_is_refused_by_name(daemon, api_of):
     refused(submit_with(event="x" * 129), bad, "spec.dependencies[0].event")
     refused(submit_with(job_id=1, condition=7), bad, "spec.dependencies[0].condition")
     refused(submit_with(item="a"), bad, "spec.dependencies[0].item")
-    refused(submit_with(batch_id=1), grpc.StatusCode.UNIMPLEMENTED, "spec.dependencies[0].batch_id")
     many = [words.Dependency(event=str(number)) for number in range(1001)]
     refused(lambda: api.submit([api.command_item("true")], dependencies=many), grpc.StatusCode.RESOURCE_EXHAUSTED,
             "spec.dependencies")

@@ -198,6 +198,8 @@ TEST(Json, HasEveryOptionOfAJob) {
   options.needs = {{"gpu", 2}};
   options.after = {3};
   options.after_success = {4};
+  options.depends_on = {{.batch = 5, .any_of_group = 1}};
+  options.max_failures = 0;
   options.retention = client::Milliseconds(9);
   options.memory_bytes_max = 10;
   options.output_bytes_max = 11;
@@ -208,7 +210,7 @@ TEST(Json, HasEveryOptionOfAJob) {
             R"({"queue_ms":1,"soft_ms":2,"run_ms":3,"heartbeat_ms":4,"total_ms":5,"grace_ms":6})");
   for (const char* name :
        {"retries", "crashes_max", "front", "start_after_ms", "start_at_us", "fairness_key", "limit_key", "needs",
-        "after", "after_success", "retention_ms", "memory_bytes_max", "output_bytes_max", "parent_id"}) {
+        "after", "after_success", "depends_on", "max_failures", "retention_ms", "memory_bytes_max", "output_bytes_max", "parent_id"}) {
     EXPECT_TRUE(spec.contains(name)) << name;
   }
   EXPECT_EQ(spec["callbacks"][0]["target"], "task:noop");

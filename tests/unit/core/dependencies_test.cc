@@ -2,75 +2,21 @@
 
 #include <map>
 
-#include "tests/unit/core/stage.h"
+#include "tests/unit/core/dependency_bench.h"
 
 namespace futured {
 namespace {
 
+using dependency_bench::Bench;
+using dependency_bench::kEnded;
+using dependency_bench::kNotSucceeded;
+using dependency_bench::kSucceeded;
 using std::chrono::seconds;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
-
-constexpr auto kEnded = DependencyCondition::kEnded;
-constexpr auto kSucceeded = DependencyCondition::kSucceeded;
-constexpr auto kNotSucceeded = DependencyCondition::kNotSucceeded;
-
-// A stage with many slots, whose questions about jobs that are not resident are answered from the rows of its history.
-class Bench : public Stage {
- public:
-  explicit Bench(StageSetup setup = {.pools = {{"default", false, 8}}}) : Stage(std::move(setup)) {}
-
-  static event::AskedDependency on(std::uint64_t job, DependencyCondition condition = kEnded) {
-    return {{JobId{job}, {}, condition}, std::nullopt};
-  }
-  static event::AskedDependency on_event(const std::string& name) { return {{{}, name, kEnded}, std::nullopt}; }
-  static event::AskedDependency on_item(std::uint32_t item, DependencyCondition condition = kEnded) {
-    return {{{}, {}, condition}, item};
-  }
-  Event after(std::vector<event::AskedDependency> dependencies, std::uint32_t count = 1, const JobSpec& spec = work()) {
-    Event event = submit(spec, count);
-    std::get<event::Submit>(event).dependencies = std::move(dependencies);
-    return event;
-  }
-  Event dag(std::uint32_t count, std::vector<std::pair<std::uint32_t, event::AskedDependency>> dependencies) {
-    Event event = submit(work(), count);
-    std::get<event::Submit>(event).item_dependencies = std::move(dependencies);
-    return event;
-  }
-  Event put(const std::string& name, bool is_set = true) { return event::PutEvent{++token, name, is_set}; }
-  Event answer(const BatchQuery& query) const {
-    event::BatchRead read{{query, {}}};
-    for (std::uint64_t id = query.first.value; id < query.first.value + query.count; ++id) {
-      const bool is_known = std::ranges::any_of(history, [&](const Effects& turn) {
-        return std::ranges::any_of(turn.rows.jobs, [&](const JobRow& row) { return row.id.value == id; });
-      });
-      if (!is_known) continue;
-      const Ending* const end = ending(id);
-      read.answer.jobs.push_back({JobId{id}, 1000, end != nullptr ? end->state : JobState::kQueued});
-    }
-    return read;
-  }
-  // Answers what the last turn asked.
-  Lines read() {
-    std::vector<Event> events;
-    for (const BatchQuery& query : history.back().batch_queries) events.push_back(answer(query));
-    return turn(std::move(events));
-  }
-  JobState state(std::uint64_t job) const {
-    if (const Ending* const end = ending(job)) return end->state;
-    const auto live = scheduler->live(JobId{job});
-    return live ? live->state : JobState::kQueued;
-  }
-  Lines turn_audited(std::vector<Event> events = {}) {
-    Lines lines = turn(std::move(events));
-    scheduler->audit();
-    return lines;
-  }
-  std::string cause(std::uint64_t job) const { return ending(job)->cause->message; }
-};
 
 TEST(Dependencies, AJobRunsWhenItsParentHasEnded) {
   Bench bench;

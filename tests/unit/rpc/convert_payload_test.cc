@@ -108,6 +108,27 @@ TEST(Parts, ComeThroughInOrder) {
                           ""));
 }
 
+TEST(Parts, APayloadThatTakesAResultBeginsWithThat) {
+  Items items;
+  items.Add()->add_parts()->set_result_of(3);
+  api::Item& second = *items.Add();
+  second.add_parts()->set_data("own");
+  second.add_parts()->set_result_of_item("third");
+  items.Add()->set_alias("third");
+  const auto payloads = to_payloads(items, false, of_100_bytes);
+  ASSERT_TRUE(payloads.ok()) << payloads.error().message;
+  EXPECT_TRUE(payloads->names_results);
+  EXPECT_THAT(payloads_of(*payloads),
+              ElementsAre(encoded({.kind = PartKind::kResult, .result_of = JobId{3}}),
+                          encoded({.kind = PartKind::kResult}) + encoded({.bytes = "own"}) +
+                              encoded({.kind = PartKind::kResult, .item = 3}),
+                          ""));
+  const std::string second_payload = payloads_of(*payloads)[1];
+  EXPECT_TRUE(names_result(second_payload));
+  EXPECT_EQ(name_jobs(second_payload, JobId{10}), encoded({.kind = PartKind::kResult}) + encoded({.bytes = "own"}) +
+                                                      encoded({.kind = PartKind::kResult, .result_of = JobId{12}}));
+}
+
 TEST(Parts, AnArrayBecomesItsContentType) {
   Items items;
   api::Part& part = *items.Add()->add_parts();
@@ -172,7 +193,13 @@ TEST(Parts, WhatCannotBeRightIsRefusedByName) {
   const WrongItem wrong[] = {
       {"items[1].name", kUnbuilt, [](auto& i) { i.set_name("n"); }},
       {"items[1].command", kInvalid, [](auto& i) { i.mutable_command(); }},
-      {"items[1].parts[0].result_of", kUnbuilt, [](auto& i) { i.add_parts()->set_result_of(3); }},
+      {"items[1].parts[0].result_of", kInvalid, [](auto& i) { i.add_parts()->set_result_of(0); }},
+      {"items[1].parts[0].result_of_item", kInvalid, [](auto& i) { i.add_parts()->set_result_of_item("nobody"); }},
+      {"items[1].parts[0].content_type", kInvalid,
+       [](auto& i) {
+         i.add_parts()->set_result_of(3);
+         i.mutable_parts(0)->set_content_type("text/plain");
+       }},
       {"items[1].parts[0].digest", kUnbuilt, [](auto& i) { i.add_parts()->set_digest("sha256:0"); }},
       {"items[1].parts[0].volatile_bytes", kInvalid, [](auto& i) { i.add_parts()->set_volatile_bytes(true); }},
       {"items[1].parts[0].content_type", kInvalid, [](auto& i) { i.add_parts()->set_content_type("a\nb"); }},

@@ -153,7 +153,6 @@ TEST(Spec, WhatIsKnownButNotBuiltIsRefusedByName) {
       {"spec.output_bytes_max", ErrorCode::kUnimplemented, [](auto& s) { s.set_output_bytes_max(1); }},
       {"spec.parent_id", ErrorCode::kUnimplemented, [](auto& s) { s.set_parent_id(1); }},
       {"spec.task_version", ErrorCode::kUnimplemented, [](auto& s) { s.set_task_version("1"); }},
-      {"spec.max_failures", ErrorCode::kUnimplemented, [](auto& s) { s.set_max_failures(1); }},
       {"spec.compression_level", ErrorCode::kUnimplemented, [](auto& s) { s.set_compression_level(1); }},
   };
   for (const Wrong& field : fields) expect_refused(field);

@@ -148,6 +148,7 @@ struct JobFilter {
   std::int64_t submitted_after_us = 0;
   std::int64_t submitted_before_us = 0;
   std::uint64_t parent_id = 0;  // submitted by a task of this job
+  std::uint64_t batch_id = 0;   // one of the batch that begins with this job
 };
 
 struct JobPage {

@@ -121,6 +121,7 @@ struct CommandLine {
   std::vector<std::string> env;        // "NAME=value", added to the pool's environment
   std::string cwd;                     // absolute; "" = the pool's directory
   std::string stdin_bytes;             // empty = /dev/null
+  std::uint64_t stdin_result_of = 0;   // instead: the first part of that job's result, of a command its output
   std::optional<std::uint32_t> umask;  // of the files it makes, 0 to 0777; unset = 022
 };
 
@@ -188,6 +189,18 @@ struct CacheOptions {
   bool explain = false;                      // Outcome::cache_note says hit or miss, and why
 };
 
+// One thing that a job waits for, where the lists of JobOptions and SubmitOptions do not say it: all jobs of a batch, or
+// one of several.
+struct Dependency {
+  enum class On : std::uint8_t { kEnd, kSuccess, kFailure };  // as after, after_success and after_failure
+
+  On on = On::kSuccess;
+  std::uint64_t job = 0;    // one of these three
+  std::uint64_t batch = 0;  // every job of the batch that begins with this one
+  std::string event;        // a named event; with kEnd
+  std::uint32_t any_of_group = 0;  // of those of a job with the same number one is enough; 0 = it must hold by itself
+};
+
 // What is asked of every job that is submitted with it.
 struct JobOptions {
   std::string queue;  // "" = "default"
@@ -209,6 +222,10 @@ struct JobOptions {
   std::vector<std::uint64_t> after_success;    // jobs that must have succeeded, else it fails without running
   std::vector<std::uint64_t> after_failure;    // jobs that must have ended without success, else likewise
   std::vector<std::string> when;               // named events that must be set
+  std::vector<Dependency> depends_on;          // besides those: whole batches, and one of several
+  // Of a batch (submit_all): once more of its jobs than this have ended without success, those that have not begun are
+  // cancelled. Nothing = no bound.
+  std::optional<std::uint32_t> max_failures = {};
   Milliseconds retention{0};
   std::int64_t memory_bytes_max = 0;
   std::int64_t output_bytes_max = 0;
@@ -239,6 +256,7 @@ struct SubmitOptions {
   std::vector<std::uint64_t> after_success;
   std::vector<std::uint64_t> after_failure;
   std::vector<std::string> when;
+  std::vector<Dependency> depends_on = {};
 };
 
 struct Outcome {
