@@ -16,9 +16,10 @@ constexpr Duration kFetchAgain = std::chrono::seconds(1);  // after there was no
 
 bool Loop::waits_behind_fetched(const effect::Offer& offer) {
   // What its slot has lost meanwhile, with its worker, is no reason to wait: that may be this very job's last offer.
-  std::erase_if(fetched_offers_, [&](const FetchedOffer& waiting) {
+  const std::size_t lost = std::erase_if(fetched_offers_, [&](const FetchedOffer& waiting) {
     return waiting.offer.fence == offer.fence || !scheduler_->stands(waiting.offer);
   });
+  if (lost > 0) fetch_at_ = monotonic_now();  // others may have waited behind it
   const auto is_of_slot = [&](const FetchedOffer& waiting) { return waiting.offer.slot == offer.slot; };
   if (std::ranges::none_of(fetched_offers_, is_of_slot)) return false;
   fetched_offers_.push_back({.offer = offer});
@@ -70,14 +71,14 @@ void Loop::fetch_next() {
 
 void Loop::fetched(const Fence& fence, Result<std::vector<Fd>> descriptors) {
   const auto waiting = std::ranges::find(fetched_offers_, fence, [](const auto& one) { return one.offer.fence; });
-  if (waiting == fetched_offers_.end()) return;  // taken back, or its worker is gone
+  if (waiting == fetched_offers_.end()) return fetch_next();  // taken back, or its worker is gone
   waiting->is_fetching = false;
   if (!descriptors.ok() && descriptors.error().code == ErrorCode::kResourceExhausted) {
     if (!std::exchange(waiting->has_waited, true)) {
       parts_.log("job " + std::to_string(fence.job.value) +
                  " waits for memory to read its arrays into: " + descriptors.error().message);
     }
-    fetch_at_ = monotonic_now() + kFetchAgain;
+    fetch_at_ = std::min(fetch_at_, monotonic_now() + kFetchAgain);
     return;
   }
   waiting->descriptors = std::move(descriptors);

@@ -535,7 +535,10 @@ bool Loop::revoke_offer(const effect::OfSlot& revoke) {
   if (std::erase_if(effects_.offers_after_commit, is_it) > 0) return true;
   if (std::erase_if(deferred_.offers, is_it) > 0) return true;
   const auto is_fetched = [&](const FetchedOffer& waiting) { return waiting.offer.fence == revoke.fence; };
-  if (!fetched_offers_.empty() && std::erase_if(fetched_offers_, is_fetched) > 0) return true;
+  if (!fetched_offers_.empty() && std::erase_if(fetched_offers_, is_fetched) > 0) {
+    fetch_at_ = monotonic_now();  // others may have waited behind it
+    return true;
+  }
   return parts_.pools->revoke(revoke.slot, revoke.fence);
 }
 
