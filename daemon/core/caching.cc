@@ -199,7 +199,8 @@ void Scheduler::cached_job_ended(const Job& job, End& end, Moment now, Effects& 
     const char* const not_shared = is_answer ? why_not_shared(end.result) : nullptr;
     if (!is_answer || not_shared != nullptr) {
       if (!cached.followers.empty()) caching_.orphans.push_back(std::move(cached.followers));
-      return "not kept: " + (is_answer ? std::string(not_shared) : why_no_answer(end.state, is_failure, end.cause.get()));
+      return "not kept: " +
+             (is_answer ? std::string(not_shared) : why_no_answer(end.state, is_failure, end.cause.get()));
     }
     const auto outcome = std::make_shared<const CachedOutcome>(CachedOutcome{
         end.state, end.cause ? std::make_shared<const Cause>(*end.cause) : nullptr, std::string(end.result)});
@@ -284,7 +285,7 @@ void Scheduler::answer_followers(Moment now, Effects& effects) {
   std::size_t bytes = 0;
   for (std::size_t count = 0; count < limits::kCacheAnswersMax && bytes < limits::kCacheAnswerBytesMax; ++count) {
     if (caching_.answers.empty()) return;
-    const Answer answer = std::move(caching_.answers.front());
+    const CachedAnswer answer = std::move(caching_.answers.front());
     caching_.answers.pop_front();
     Job* const job = jobs_.find(answer.job);
     if (job == nullptr || job->phase != Phase::kFollowing) continue;  // it has ended, or left, since

@@ -424,7 +424,8 @@ void Scheduler::cancel_loaded(const std::vector<event::Cancel>& cancels, const S
   bool ended_here = false;
   for (const event::Cancel& cancel : cancels) {
     if (is_terminal(found.state) || ended_here) {
-      if (!cancel.spares_begun) effects.cancelled.push_back({cancel.token, found.id, ended_here ? JobState::kCancelled : found.state});
+      if (!cancel.spares_begun)
+        effects.cancelled.push_back({cancel.token, found.id, ended_here ? JobState::kCancelled : found.state});
       continue;
     }
     const bool brought_in = jobs_.find(found.id) == nullptr;

@@ -261,11 +261,11 @@ struct BatchRow {
 
 // All row changes of one or more turns. Committed whole or not at all.
 struct Batch {
-  std::vector<SpecRow> specs;  // one that is stored already is to be kept again
+  std::vector<SpecRow> specs;                  // one that is stored already is to be kept again
   std::vector<SpecForgotten> specs_forgotten;  // after them: they go when no job and no schedule names them any more
-  std::vector<QueueId> queues_removed;  // before those of `queues`
-  std::vector<QueueRow> queues;         // inserted, or replaced by id; their `bytes` come from queue_bytes
-  std::vector<QueueBytes> queue_bytes;  // of queues that are there
+  std::vector<QueueId> queues_removed;         // before those of `queues`
+  std::vector<QueueRow> queues;                // inserted, or replaced by id; their `bytes` come from queue_bytes
+  std::vector<QueueBytes> queue_bytes;         // of queues that are there
   std::vector<PoolRow> pools;
   std::vector<SemaphoreRow> semaphores;         // in this order: inserted, or replaced by name
   std::vector<std::string> semaphores_removed;  // names that none of `semaphores` has

@@ -24,138 +24,12 @@
 #include "daemon/core/event.h"
 #include "daemon/core/house.h"
 #include "daemon/core/job.h"
+#include "daemon/core/pending.h"
 #include "daemon/core/result_cache.h"
+#include "daemon/core/setup.h"
+#include "daemon/core/views.h"
 
 namespace futured {
-
-struct PoolSetup {
-  std::string name;
-  bool commands = false;
-  std::uint32_t slots = 1;                 // with all the workers that it may have
-  std::vector<std::string> tasks;          // as far as they are known; event::PoolReady replaces them
-  std::uint32_t workers_min = UINT32_MAX;  // it keeps so many, or all; the others come under load and go when idle
-  std::uint32_t slots_per_worker = 1;      // consecutive slots; divides `slots`
-  std::uint32_t runs_per_slot = 1;         // jobs at once
-  Duration idle{0};                        // a worker beyond those that are kept goes after so long without a job
-  std::uint64_t memory_bytes_max = 0;      // of a worker with all that it starts; 0: no limit
-  std::uint32_t spare_slots = 0;           // beyond those, for workers in the place of those whose jobs wait for others
-  std::vector<std::string> versions = {};  // of the tasks, in their order; empty: they tell none
-};
-
-struct QueueSetup {
-  std::string name;
-  Discipline discipline = Discipline::kFifo;
-};
-
-struct SchedulerSetup {
-  Epoch epoch;                  // of this daemon
-  std::uint64_t seed = 1;       // of the jitter
-  std::uint32_t admin_uid = 0;  // besides root, may do anything
-  std::vector<PoolSetup> pools;
-  std::vector<QueueSetup> queues;                                 // created when missing; "default" always exists
-  std::size_t window_bytes = 0;                                   // 0: limits::kWindowBytesMax
-  std::map<std::string, std::shared_ptr<const Zone>> zones = {};  // of the snapshot's schedules
-  CacheBounds cache = {};
-};
-
-// A stop that is under way: the attempt runs, and is to end.
-struct LiveStop {
-  Doom why = Doom::kNone;  // none: nobody asked it to stop
-  Instant since;
-  Instant kill_at;         // by then nothing of it is left, or it is killed
-  bool is_killed = false;  // what is left of it is being ended
-  std::string reason;      // of a cancel, as its caller said
-};
-
-// What a reader is told of a job that is resident.
-struct LiveJob {
-  JobId id;
-  JobState state = JobState::kQueued;
-  Instant taken_at;
-  std::uint32_t attempt = 0;
-  Epoch epoch;  // in which that attempt was offered
-  SlotId slot;
-  std::int32_t worker_pid = 0;
-  std::uint64_t memory_bytes_max = 0;  // of that worker; 0: no limit
-  LiveStop stop;                       // kRunning
-  std::vector<JobId> waits_for;        // kRunning: by its task, ascending; the first limits::kWaitsShownMax
-};
-
-// For whom a running job submits jobs, and where they stand.
-struct ChildTerms {
-  Principal who;
-  Lineage lineage;
-};
-
-struct ScheduleView {
-  ScheduleRow row;
-  JobSpec spec;
-  std::optional<WallTime> next;  // empty: it is paused, or fires no more
-  bool has_payload = true;       // else that of `row` was left out
-};
-
-struct LaneFigures {
-  std::string queue;
-  std::string pool;
-  Discipline discipline = Discipline::kFifo;
-  bool paused = false;
-  std::uint64_t queued = 0;  // ready or in the backlog
-  std::uint64_t delayed = 0;
-  std::uint64_t running = 0;  // offered or taken
-  std::uint64_t blocked = 0;
-};
-
-// Of one queue, all its lanes together.
-struct QueueFigures {
-  QueueRow row;
-  std::uint64_t queued = 0;
-  std::uint64_t delayed = 0;
-  std::uint64_t running = 0;
-  std::uint64_t blocked = 0;
-  std::uint64_t bytes = 0;      // payloads of its unfinished jobs
-  std::uint64_t succeeded = 0;  // since the daemon's start, as the three below
-  std::uint64_t failed = 0;
-  std::uint64_t cancelled = 0;
-  std::uint64_t timed_out = 0;
-  double starts_per_second = 0;  // over the last 10 s
-  Duration wait_p50{0};          // from the submit to the first start, of the last ones
-  Duration wait_p99{0};
-};
-
-struct SemaphoreFigures {
-  std::string name;
-  std::uint32_t permits = 0;
-  std::uint64_t held = 0;          // by attempts; more than `permits` after it shrank
-  std::uint64_t waiting_jobs = 0;  // that were next, and found too few
-};
-
-// A named event that is set, or that jobs wait for.
-struct NamedEventFigures {
-  std::string name;
-  bool is_set = false;
-  WallTime changed_at;  // 0: never, as far as this daemon knows
-  std::uint64_t waiting_jobs = 0;
-};
-
-// Of a job that waits, among those of its queue that go to the same pool.
-struct QueuePlace {
-  std::uint64_t position = 0;  // 1: it is next; 0: it does not wait
-  bool is_estimated = false;
-};
-
-struct SlotFigures {
-  SlotId slot;
-  std::string pool;
-  bool ready = false;
-  std::uint32_t offers = 0;
-  std::optional<LiveJob> job;  // the first of its offers
-  Duration mean{0};
-  std::int32_t worker_pid = 0;  // ready: that of its worker, which may have several slots
-  std::vector<JobId> running;   // oldest first
-  std::uint32_t runs_max = 1;   // jobs at once
-  SlotId first_of_worker;       // of the slots of the same worker
-  bool is_listed = true;        // else no worker has it, nor is to have it just now
-};
 
 // One thread. Deterministic: the same setup, snapshot and events give the same effects.
 class Scheduler {
@@ -321,14 +195,12 @@ class Scheduler {
   void purge_step(QueueId id, Moment now, Effects& effects);
   void purge_one(Job& job, Moment now, Effects& effects);
   [[nodiscard]] std::size_t cancel_ready(const QueueState& queue, std::size_t most, Moment now, Effects& effects);
-  struct Purge;
   [[nodiscard]] std::size_t cancel_aside(Purge& purge, const QueueState& queue, std::size_t most, Moment now,
                                          Effects& effects);
   [[nodiscard]] std::size_t jobs_aside(const QueueState& queue) const;
   [[nodiscard]] bool has_queued(const QueueState& queue) const;
 
   // moves.cc
-  struct Move;
   void on(const event::MoveJobs& asked, Moment now, Effects& effects);
   [[nodiscard]] Status check_move(const event::MoveJobs& asked) const;
   void collect(Move& move, JobId id, Effects& effects);
@@ -534,7 +406,6 @@ class Scheduler {
   void note_new_key(JobId job, std::shared_ptr<const CacheKey> key) { caching_.unsaved[job] = std::move(key); }
   void know_key(const Job& job, std::shared_ptr<const CacheKey> key);
   void know_remark(const Job& job, const event::Submit& submit, std::size_t item);
-  struct CachedJob;
   [[nodiscard]] static std::string with_remark(const CachedJob& cached);
   void lead_if_cached(const Job& job);
   void admit(Job& job, Moment now);
@@ -585,13 +456,6 @@ class Scheduler {
   void on(const event::Wait& wait, Moment now, Effects& effects);
   void on(const event::WaitRead& read, Moment now, Effects& effects);
   void on(const event::WaitGivenUp& given_up, Moment now, Effects& effects);
-  struct OpenWait {
-    std::uint32_t number = 0;
-    std::uint64_t call = 0;
-    bool lends_permits = false;
-    bool is_being_read = false;  // the store is asked about some of them
-    std::vector<JobId> open;     // ascending; not known to have ended
-  };
   [[nodiscard]] Status check_wait(const Job& job, const event::Wait& wait) const;
   // Calls `visit` with each job that this one waits for: the edges of the graph in which no cycle may come to be.
   void for_each_awaited(JobId job, const std::function<void(JobId)>& visit) const;
@@ -703,25 +567,9 @@ class Scheduler {
 
   std::map<std::pair<WallTime, JobId>, std::uint32_t> deadlines_;  // as stored, but for what is in due_
   Instant deadline_timer_ = Instant::never();                      // a timer for this time is set
-  struct LastDeadline {
-    WallTime begins;  // of its first jobs
-    DeadlineRow row;
-  };
   LastDeadline last_deadline_;
-  struct DueJobs {
-    DeadlineRow row;
-    JobId next;                         // the first that was not asked for yet
-    std::unordered_set<JobId> changed;  // became resident since the last ones were asked for
-  };
   std::optional<DueJobs> due_;
 
-  struct DelayedJobs {
-    std::optional<WallTime> next;        // when the first one is due
-    Instant timer = Instant::never();    // a timer for this time is set
-    bool claiming = false;               // a claim is under way
-    std::optional<WallTime> added_next;  // of those that came meanwhile
-    std::unordered_set<JobId> ended_meanwhile;
-  };
   DelayedJobs delayed_;
 
   std::map<std::string, ScheduleState> schedules_;
@@ -734,30 +582,9 @@ class Scheduler {
 
   Dependencies dependencies_;
   std::size_t blocked_bytes_ = 0;  // of blocked jobs, which are not in window_bytes_
-  struct ParentsAsked {
-    struct One {
-      event::Submit submit;
-      std::size_t answers_left = 0;
-    };
-    std::map<std::uint64_t, One> submits;  // by the number of their questions
-    std::uint64_t next_number = 1;
-    std::size_t jobs = 0;
-  };
   ParentsAsked parents_asked_;
-  // Jobs that nothing blocks any more but results that their payloads name and the store has.
-  struct ResultsWanted {
-    std::unordered_set<JobId> jobs;
-    std::deque<JobId> waiting;  // of them, not asked for; some may have ended since
-    std::unordered_set<JobId> asked;
-  };
   ResultsWanted results_wanted_;
 
-  // Batches with too many failures, by first job: what has not begun of them is cancelled.
-  struct StoppedBatch {
-    WholeBatchRow row;
-    std::uint32_t next = 0;            // of its jobs, looked up where they are not resident
-    std::unordered_set<JobId> asked;  // of those
-  };
   std::map<JobId, StoppedBatch> stopped_batches_;
   std::vector<JobId> came_back_;  // offers of jobs that may be of those, not taken
 
@@ -773,24 +600,7 @@ class Scheduler {
   std::uint32_t next_queue_ = 1;  // above every id that this daemon has seen
   std::uint64_t held_bytes_ = 0;  // likewise
   std::size_t held_jobs_ = 0;     // of submits that wait for room in their queues
-  struct Purge {
-    std::vector<Token> tokens;
-    std::uint64_t cancelled = 0;
-    std::unordered_set<JobId> asked_back;  // offers whose Revoke was not answered yet
-    std::vector<JobId> aside;              // that waited in no list of their lane when they were looked for last
-  };
   std::map<QueueId, Purge> purges_;
-  // A step of jobs to another queue. It is carried out when nothing of it is in a worker's hands or on its way here.
-  struct Move {
-    std::uint64_t number = 0;
-    event::MoveJobs asked;
-    std::set<JobId> ready;                                   // were in their lane's order
-    std::map<JobId, StoredJob> brought_in;                   // were not resident
-    std::unordered_set<JobId> asked_back;                    // offers whose Revoke was not answered yet
-    std::unordered_set<JobId> loading;                       // that the store is asked for
-    std::unordered_map<JobId, effect::Moved::What> settled;  // not moved, and why
-    std::optional<Error> refused;
-  };
   std::list<Move> moves_;
   std::unordered_map<JobId, std::uint64_t> moving_;  // taken out of their place by the move with this number
   std::uint64_t next_move_ = 1;
@@ -811,58 +621,14 @@ class Scheduler {
   std::uint64_t next_ticket_ = 1;
   Freed freed_;
 
-  struct KeyedSubmits {
-    std::deque<event::Submit> waiting;  // not asked about yet
-    std::vector<event::Submit> asked;
-    std::size_t jobs = 0;  // of both
-  };
   KeyedSubmits keyed_;
 
   ResultCache cache_;
-  enum class CacheRole : std::uint8_t { kNone, kLeads, kFollows, kAwaitsKept };
-  struct CachedJob {
-    std::shared_ptr<const CacheKey> key;
-    CacheRole role = CacheRole::kNone;
-    bool is_cleared = false;      // kLeads: what it was to compute was cleared meanwhile, and is not kept
-    std::string miss;             // kLeads: why it runs
-    std::string remark;           // of who asked, for the note
-    std::deque<JobId> followers;  // kLeads: in this order; some may have ended or left since
-  };
-  // A job that follows is to end like another.
-  struct Answer {
-    JobId job;
-    JobId from;
-    std::shared_ptr<const CachedOutcome> outcome;
-    bool is_joined = false;  // the other one ran meanwhile
-  };
-  struct Caching {
-    std::unordered_map<JobId, CachedJob> jobs;                  // resident, with a key
-    std::unordered_map<CacheKey, JobId, CacheKeyHash> leaders;  // who computes what
-    std::map<JobId, std::shared_ptr<const CacheKey>> unsaved;   // of new jobs, not yet among the rows
-    std::deque<Answer> answers;
-    std::vector<std::deque<JobId>> orphans;           // followers of one that has no outcome for them
-    std::map<JobId, std::vector<JobId>> kept_wanted;  // by entry: who waits for what is read
-    std::vector<JobId> kept_asked;                    // entries that are being read
-  };
   Caching caching_;
 
-  std::vector<StoredJob> held_;  // resident for event::Adopt, until the first turn ends
-  struct CancelWish {
-    std::vector<Token> waiters;  // are told of the end
-    std::vector<Token> hurried;  // are told when the wish is on disk, or the job has ended
-    std::optional<Duration> grace;
-    std::string reason;
-    std::optional<CancelRow> stored;
-  };
+  std::vector<StoredJob> held_;                          // resident for event::Adopt, until the first turn ends
   std::unordered_map<JobId, CancelWish> cancel_wishes_;  // of jobs that are on their way out
-  struct Loading {
-    std::vector<event::Cancel> cancels;
-    std::vector<event::Register> registers;
-    std::vector<std::uint64_t> moves;  // by number
-    std::optional<JobState> ended;     // meanwhile: the answer was read too early
-    bool has_moved = false;            // it was resident meanwhile, and left: likewise
-  };
-  std::unordered_map<JobId, Loading> loading_;  // jobs that are not resident, and what is asked of them
+  std::unordered_map<JobId, Loading> loading_;           // jobs that are not resident, and what is asked of them
 };
 
 }  // namespace futured
