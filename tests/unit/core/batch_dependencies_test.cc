@@ -163,6 +163,17 @@ TEST(TakenResult, ATakerIsCancelledWhileItIsRead) {
   EXPECT_EQ(bench.state(2), JobState::kCancelled);
 }
 
+TEST(TakenResult, WhatWasReadForATakerThatHasEndedAnswersNobodyElse) {
+  Bench bench;
+  bench.turn({bench.submit()});
+  bench.turn({bench.taker_of(1)});
+  bench.turn({bench.done(1)});
+  bench.turn({bench.cancel(2)});
+  bench.turn({bench.cancel(2)});  // it is asked about anew
+  bench.turn_audited({bench.loaded(2, "")});
+  EXPECT_EQ(bench.state(2), JobState::kCancelled);
+}
+
 TEST(TakenResult, FewAreReadAtOnce) {
   Bench bench;
   bench.turn({bench.submit()});
