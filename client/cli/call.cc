@@ -159,7 +159,8 @@ void add_call(CLI::App& app, Globals& globals) {
                       "FILE or FILE[BEGIN:END]: an array, or these rows of it, in shared memory; may be given again")
           ->allow_extra_args(false);
   const CLI::Option* const results =
-      verb.add_option("--result-of", options->results, "The result of this job, when it has succeeded; may be given again")
+      verb.add_option("--result-of", options->results,
+                      "The result of this job, when it has succeeded; may be given again")
           ->allow_extra_args(false)
           ->check(at_least_one());
   verb.footer(

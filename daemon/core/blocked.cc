@@ -282,7 +282,7 @@ void Dependencies::audit() const {
     edges += open.size();
     for (const Edge& edge : open) {
       const DependencyKey key{job, edge.number};
-      const bool is_listed = edge.is_of_batch         ? batches_.at(edge.parent).waiters.contains(key)
+      const bool is_listed = edge.is_of_batch       ? batches_.at(edge.parent).waiters.contains(key)
                              : edge.parent.is_set() ? dependents_.at(edge.parent).contains(key)
                                                     : edge.event->second.waiters.contains(key);
       FUTURED_CHECK(is_listed, "who waits is listed by what it waits for");

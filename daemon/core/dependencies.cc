@@ -58,7 +58,6 @@ std::string of_group(std::string why, std::uint32_t any_of) {
   return any_of == 0 ? why : "none of several holds any more, of which one would do; the last: " + std::move(why);
 }
 
-
 Error too_many(const std::string& what, std::size_t there, std::size_t more, std::size_t most) {
   return {ErrorCode::kResourceExhausted,
           "there are " + std::to_string(there) + " " + what + ", and " + std::to_string(more) + " more would be over " +
@@ -166,8 +165,8 @@ Status Scheduler::check_parents(const event::Submit& submit) {
                                                      std::to_string(batch.first.value) +
                                                      "; a batch has the number of its first job"};
     } else if (batch.jobs_found < batch.count && dependency.on.condition != DependencyCondition::kEnded) {
-      sound = Error{ErrorCode::kNotFound, field() + ": of the " + std::to_string(batch.count) +
-                                              " jobs of batch " + std::to_string(job.value) + " " +
+      sound = Error{ErrorCode::kNotFound, field() + ": of the " + std::to_string(batch.count) + " jobs of batch " +
+                                              std::to_string(job.value) + " " +
                                               std::to_string(batch.count - batch.jobs_found) +
                                               " have ended and are not kept any more, so nobody knows how"};
     }
@@ -429,7 +428,8 @@ void Scheduler::settle_batch(JobId first, Moment now, Effects& effects) {
   for (const auto& [key, does_hold] : settled) {
     if (!dependencies_.is_open(key)) continue;
     const DependencyCondition condition = dependencies_.condition_of(key);
-    settle_dependency(key, does_hold, [&] { return broken_by_batch(first, condition); }, now, effects);
+    settle_dependency(
+        key, does_hold, [&] { return broken_by_batch(first, condition); }, now, effects);
   }
 }
 
@@ -462,7 +462,8 @@ void Scheduler::on(const event::PutEvent& put, Moment now, Effects& effects) {
   }
   for (const DependencyKey key : dependencies_.set(put.name, now.wall, effects)) {
     if (!dependencies_.is_open(key)) continue;  // another of its group was this event, too
-    settle_dependency(key, /*does_hold=*/true, [] { return std::string(); }, now, effects);
+    settle_dependency(
+        key, /*does_hold=*/true, [] { return std::string(); }, now, effects);
   }
 }
 
@@ -474,7 +475,8 @@ void Scheduler::audit_dependencies() const {
   jobs_.for_each([&](const Job& job) {
     const bool is_blocked = job.phase == Phase::kBlocked;
     const bool wants_results = results_wanted_.jobs.contains(job.id);
-    FUTURED_CHECK(is_blocked == (dependencies_.is_blocked(job.id) || wants_results), "a blocked job waits for something");
+    FUTURED_CHECK(is_blocked == (dependencies_.is_blocked(job.id) || wants_results),
+                  "a blocked job waits for something");
     FUTURED_CHECK(!wants_results || !dependencies_.is_blocked(job.id), "results are read when all else is there");
     if (!is_blocked) return;
     ++jobs;

@@ -118,7 +118,7 @@ class Dependencies {
   struct Edge {
     std::uint32_t number = 0;
     DependencyCondition condition = DependencyCondition::kEnded;
-    JobId parent;            // of a batch, the first job
+    JobId parent;  // of a batch, the first job
     std::uint32_t any_of = 0;
     bool is_of_batch = false;
     Events::iterator event;  // parent is unset
@@ -135,7 +135,7 @@ class Dependencies {
   std::size_t open_ = 0;
   std::vector<std::pair<JobId, JobState>> ended_;
   std::unordered_map<JobId, std::vector<std::weak_ptr<event::Parents>>> watched_;
-  std::map<JobId, AwaitedBatch> batches_;                                  // by first job
+  std::map<JobId, AwaitedBatch> batches_;                                // by first job
   std::multimap<JobId, std::weak_ptr<event::Parents>> watched_batches_;  // likewise
   std::size_t sweep_at_ = 1024;
 };

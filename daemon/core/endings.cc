@@ -387,8 +387,8 @@ void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
   know_specs(loaded.answer.specs);
   if (loaded.due) return due_loaded(loaded, now, effects);
   for (const JobId asked : loaded.asked) {
-    // Such a question is not one of loading_: a job that ended since may have been asked about anew, and this answer was
-    // read too early for that.
+    // Such a question is not one of loading_: a job that ended since may have been asked about anew, and this answer
+    // was read too early for that.
     if (!results_wanted_.asked.empty() && results_wanted_.asked.erase(asked) > 0) {
       const auto with_results = std::ranges::find(loaded.answer.jobs, asked, &StoredJob::id);
       if (with_results != loaded.answer.jobs.end()) take_results(*with_results, now, effects);
@@ -425,7 +425,8 @@ void Scheduler::cancel_loaded(const std::vector<event::Cancel>& cancels, const S
   bool ended_here = false;
   for (const event::Cancel& cancel : cancels) {
     if (is_terminal(found.state) || ended_here) {
-      if (!cancel.spares_begun) effects.cancelled.push_back({cancel.token, found.id, ended_here ? JobState::kCancelled : found.state});
+      if (!cancel.spares_begun)
+        effects.cancelled.push_back({cancel.token, found.id, ended_here ? JobState::kCancelled : found.state});
       continue;
     }
     const bool brought_in = jobs_.find(found.id) == nullptr;

@@ -52,9 +52,9 @@ struct Parents {
   std::map<JobId, JobState> states;
   struct OfBatch {
     bool is_known = false;
-    JobId first;                  // is_known
-    std::uint32_t count = 0;      // likewise
-    std::uint32_t jobs_found = 0;  // of them
+    JobId first;                                       // is_known
+    std::uint32_t count = 0;                           // likewise
+    std::uint32_t jobs_found = 0;                      // of them
     std::vector<std::pair<JobId, JobState>> standing;  // the later of a job holds
   };
   std::map<JobId, OfBatch> batches = {};  // by first job

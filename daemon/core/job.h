@@ -71,8 +71,8 @@ struct Job {
   bool counted = false;                // that row is still counted in Lane::backlog_jobs
   bool in_delayed = false;             // has a row among the store's delayed jobs: it is resident only to end
   bool waits = false;                  // kTaken: its task waits for other jobs
-  bool lends = false;          // meanwhile its slot, and its place under the limits of its queue, are not counted
-  bool lends_permits = false;  // nor are its permits of semaphores
+  bool lends = false;            // meanwhile its slot, and its place under the limits of its queue, are not counted
+  bool lends_permits = false;    // nor are its permits of semaphores
   std::int32_t taken_bytes = 0;  // of its payload, so many came from results of other jobs, less what named them
 
   // Attempts charged to max_attempts, the current one included.

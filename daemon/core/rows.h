@@ -290,9 +290,10 @@ struct Batch {
            starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
            backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
            deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
-           whole_batches.empty() && batches.empty() && schedules.empty() && cache_keys_added.empty() && cache_keys_removed.empty() &&
-           cache_removed.empty() && cache_added.empty() && cache_used.empty() && dependencies.empty() &&
-           dependencies_closed.empty() && events_set.empty() && events_cleared.empty() && ids_reserved_until == 0;
+           whole_batches.empty() && batches.empty() && schedules.empty() && cache_keys_added.empty() &&
+           cache_keys_removed.empty() && cache_removed.empty() && cache_added.empty() && cache_used.empty() &&
+           dependencies.empty() && dependencies_closed.empty() && events_set.empty() && events_cleared.empty() &&
+           ids_reserved_until == 0;
   }
 };
 

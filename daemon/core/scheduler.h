@@ -716,7 +716,7 @@ class Scheduler {
   // Batches with too many failures, by first job: what has not begun of them is cancelled.
   struct StoppedBatch {
     WholeBatchRow row;
-    std::uint32_t next = 0;            // of its jobs, looked up where they are not resident
+    std::uint32_t next = 0;           // of its jobs, looked up where they are not resident
     std::unordered_set<JobId> asked;  // of those
   };
   std::map<JobId, StoppedBatch> stopped_batches_;
