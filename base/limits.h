@@ -107,10 +107,10 @@ inline constexpr std::size_t kBlockedJobsMax = 256 * 1024;
 inline constexpr std::size_t kBlockedBytesMax = 256 * 1024 * 1024;  // of them, payloads included
 inline constexpr std::size_t kOpenDependenciesMax = 512 * 1024;     // of all blocked jobs
 inline constexpr std::size_t kNamedEventsMax = 10'000;              // that are set or waited for
-inline constexpr std::size_t kBatchesAwaitedMax = 16 * 1024;         // by jobs that depend on all of a batch; 2.5 KiB each
-inline constexpr std::size_t kResultsReadAtOnce = 16;               // jobs whose payloads are put together, each 4 MiB
-inline constexpr std::uint32_t kStoppedLoadMax = 256;                // jobs of a batch that is stopped, looked up at once
-inline constexpr std::uint32_t kParentsGapMax = 64;                 // parents so near to each other are read at once
+inline constexpr std::size_t kBatchesAwaitedMax = 16 * 1024;  // by jobs that depend on all of a batch; 2.5 KiB each
+inline constexpr std::size_t kResultsReadAtOnce = 16;         // jobs whose payloads are put together, each 4 MiB
+inline constexpr std::uint32_t kStoppedLoadMax = 256;         // jobs of a batch that is stopped, looked up at once
+inline constexpr std::uint32_t kParentsGapMax = 64;           // parents so near to each other are read at once
 
 // Schedules.
 inline constexpr std::size_t kSchedulesMax = 10'000;

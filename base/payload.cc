@@ -46,8 +46,7 @@ bool names_segment(std::string_view encoded) {
     const std::uint8_t kind = reader.byte();
     if (kind != static_cast<std::uint8_t>(PartKind::kInline)) {
       return kind == static_cast<std::uint8_t>(PartKind::kSegment) ||
-             kind == static_cast<std::uint8_t>(PartKind::kLost) ||
-             kind == static_cast<std::uint8_t>(PartKind::kResult);
+             kind == static_cast<std::uint8_t>(PartKind::kLost) || kind == static_cast<std::uint8_t>(PartKind::kResult);
     }
     reader.bytes();  // content type
     reader.bytes();

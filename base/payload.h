@@ -35,7 +35,8 @@ struct Part {
 // Appends one part to an encoded payload. An empty string is the empty payload of no parts.
 void append_part(std::string& encoded, const Part& part);
 
-// Whether some part is not inline: a segment, lost, or not put in yet. Costs a walk over the framing; damaged bytes answer false.
+// Whether some part is not inline: a segment, lost, or not put in yet. Costs a walk over the framing; damaged bytes
+// answer false.
 [[nodiscard]] bool names_segment(std::string_view encoded);
 
 // Whether results of other jobs belong in it. Costs nothing: such a payload begins with a kResult part, if need be with

@@ -179,7 +179,8 @@ void add_call(CLI::App& app, Globals& globals) {
   verb.add_flag("--durable-arrays", options->durable,
                 "Accepted only once its arrays are on the daemon's disk: it outlives the machine with them");
   const CLI::Option* const results =
-      verb.add_option("--result-of", options->results, "The result of this job, when it has succeeded; may be given again")
+      verb.add_option("--result-of", options->results,
+                      "The result of this job, when it has succeeded; may be given again")
           ->allow_extra_args(false)
           ->check(at_least_one());
   verb.footer(

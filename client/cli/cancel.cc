@@ -57,8 +57,8 @@ client::CancelOptions how_of(const Options& options) {
 }
 
 bool is_filtered(const Options& options) {
-  return options.mine || options.batch != 0 || !options.states.empty() || !options.queue.empty() || !options.pool.empty() ||
-         !options.task.empty() || !options.name.empty();
+  return options.mine || options.batch != 0 || !options.states.empty() || !options.queue.empty() ||
+         !options.pool.empty() || !options.task.empty() || !options.name.empty();
 }
 
 client::JobFilter filter_of(const Options& options) {

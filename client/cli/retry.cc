@@ -65,9 +65,8 @@ int retry(const Options& options, const Globals& globals) {
   const bool chosen = options.failed || options.quarantined;
   if (options.ids.empty() != chosen) throw UsageError("give numbers of jobs, or --failed, or --quarantined");
   if (options.failed && options.quarantined) throw UsageError("--failed takes the quarantined ones along; give one");
-  const bool filtered =
-      !options.queue.empty() || !options.pool.empty() || !options.task.empty() || !options.name.empty() ||
-      options.batch != 0;
+  const bool filtered = !options.queue.empty() || !options.pool.empty() || !options.task.empty() ||
+                        !options.name.empty() || options.batch != 0;
   if (filtered && !chosen)
     throw UsageError("--queue, --pool, --task, --name and --batch choose among --failed or --quarantined ones");
   const std::vector<std::uint64_t> named = chosen ? std::vector<std::uint64_t>{} : parse_ids(options.ids);

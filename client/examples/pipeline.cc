@@ -1,5 +1,6 @@
 // Jobs that wait for jobs: fetch, two transforms beside each other, a join of both, a count of what one of them wrote;
-// and a branch that only a failure reaches. The daemon starts each when it may: this program could have gone after the submits.
+// and a branch that only a failure reaches. The daemon starts each when it may: this program could have gone after the
+// submits.
 #include <futured/client.h>
 
 #include <iostream>

@@ -387,10 +387,13 @@ void Scheduler::on(const event::Loaded& loaded, Moment now, Effects& effects) {
   know_specs(loaded.answer.specs);
   if (loaded.due) return due_loaded(loaded, now, effects);
   for (const JobId asked : loaded.asked) {
+    // Such a question is not one of loading_: a job that ended since may have been asked about anew, and this answer
+    // was read too early for that.
     if (!results_wanted_.asked.empty() && results_wanted_.asked.erase(asked) > 0) {
       const auto with_results = std::ranges::find(loaded.answer.jobs, asked, &StoredJob::id);
       if (with_results != loaded.answer.jobs.end()) take_results(*with_results, now, effects);
       ask_for_results(effects);
+      continue;
     }
     auto loading = loading_.extract(asked);
     if (loading.empty()) continue;

@@ -80,6 +80,10 @@ struct Job {
     const std::uint32_t others = std::uint32_t{crashes} + spared;
     return attempt - (others < attempt ? others : attempt);
   }
+  // Of its payload as it was submitted.
+  [[nodiscard]] std::uint64_t own_bytes() const {
+    return static_cast<std::uint64_t>(std::int64_t{payload.size} - taken_bytes);
+  }
   // What its queue_timeout counts from.
   [[nodiscard]] WallTime waits_since() const { return submitted_at < start_at ? start_at : submitted_at; }
   [[nodiscard]] Fence fence() const { return {id, epoch, attempt}; }

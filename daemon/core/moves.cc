@@ -221,7 +221,7 @@ Status Scheduler::check_movable(const std::vector<JobId>& going, const QueueStat
   };
   for (const JobId id : going) {
     const Job& job = *jobs_.find(id);
-    bytes += job.payload.size;
+    bytes += job.own_bytes();
     if (serves(job.spec->spec)) continue;
     return refusal(ErrorCode::kFailedPrecondition, "job " + std::to_string(id.value) + " is for pool \"" +
                                                        job.spec->spec.pool + "\", which is not among those of " + name +
@@ -259,7 +259,7 @@ void Scheduler::move_job(Move& move, Job& job, QueueState& target, Moment now, E
   job.spec = &spec;
   job.lane = spec.lane;
   count_in(1);
-  count_added(target, 1, job.payload.size, effects);
+  count_added(target, 1, job.own_bytes(), effects);
   effects.rows.moved.push_back({job.id, spec.id, opens});
 
   if (is_early) return delay_moved(job, now, effects);

@@ -144,8 +144,7 @@ void Scheduler::count_left(const Job& job, Effects& effects) {
   FUTURED_CHECK(queue.jobs > 0, "a queue counts its unfinished jobs");
   --queue.jobs;
   // A database of an earlier version knew the bytes only about.
-  queue.bytes -= std::min<std::uint64_t>(queue.bytes,
-                                         static_cast<std::uint64_t>(std::int64_t{job.payload.size} - job.taken_bytes));
+  queue.bytes -= std::min<std::uint64_t>(queue.bytes, job.own_bytes());
   if (queue.jobs == 0) queue.bytes = 0;
   note_bytes(queue, effects);
 }

@@ -36,7 +36,7 @@ struct ChosenJobs {
 
 // The same of its batch alone, if it names one; asks the store which jobs those are.
 [[nodiscard]] Result<std::shared_ptr<const ChosenJobs>> within_batch(std::shared_ptr<const ChosenJobs> chosen,
-                                                                    StoreReader& reader);
+                                                                     StoreReader& reader);
 
 struct ChosenPage {
   std::vector<JobView> jobs;

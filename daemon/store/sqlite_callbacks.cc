@@ -14,7 +14,9 @@ Status SqliteReader::prepare_callbacks() {
       {&callback_, "SELECT id, job, owner, spec, batch_jobs FROM callbacks WHERE id = ?"},
       {&later_, "SELECT id FROM callbacks WHERE job = ? AND id > ? ORDER BY id LIMIT ?"},
       {&not_succeeded_, "SELECT count(*) FROM job_state WHERE id BETWEEN ? AND ? AND state <> ?"},
-      {&batch_, "SELECT first, count, ended, failed, max_failures FROM whole_batches WHERE first <= ? ORDER BY first DESC LIMIT 1"},
+      {&batch_,
+       "SELECT first, count, ended, failed, max_failures FROM whole_batches WHERE first <= ? ORDER BY first DESC LIMIT "
+       "1"},
   };
   for (const auto& [statement, sql] : statements) {
     Result<Statement> made = database_.prepare(sql);

@@ -11,12 +11,8 @@ namespace futured {
 namespace {
 
 DependencyRow read_dependency(const Execution& row) {
-  const Dependency on{JobId{row.number(2)},
-                      std::string(row.bytes(3)),
-                      static_cast<DependencyCondition>(row.integer(4)),
-                      row.number32(6),
-                      row.number32(7),
-                      row.integer(8) != 0};
+  const Dependency on{JobId{row.number(2)}, std::string(row.bytes(3)), static_cast<DependencyCondition>(row.integer(4)),
+                      row.number32(6),      row.number32(7),           row.integer(8) != 0};
   return {JobId{row.number(0)}, row.number32(1), on, static_cast<DependencyState>(row.integer(5))};
 }
 

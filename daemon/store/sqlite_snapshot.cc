@@ -176,8 +176,8 @@ Status SqliteStore::read_callbacks(Snapshot& snapshot) {
   Result<Statement> waiting = database_.prepare(
       "SELECT c.id, c.job, c.owner, c.spec, c.batch_jobs FROM deliveries d JOIN callbacks c ON c.id = d.id"
       " WHERE d.state = 1 ORDER BY d.id");
-  Result<Statement> batches =
-      database_.prepare("SELECT first, count, ended, failed, max_failures FROM whole_batches WHERE ended < count ORDER BY first");
+  Result<Statement> batches = database_.prepare(
+      "SELECT first, count, ended, failed, max_failures FROM whole_batches WHERE ended < count ORDER BY first");
   if (!lanes) return lanes.error().in("database " + path_);
   if (!waiting) return waiting.error().in("database " + path_);
   if (!batches) return batches.error().in("database " + path_);

@@ -38,9 +38,7 @@ class Payload {
     if (part.kind == PartKind::kInline) bytes_ += part.bytes.size();
     if (is_fit()) append_part(encoded_, part);
   }
-  [[nodiscard]] bool is_fit() const {
-    return parts_ <= limits::kPayloadPartsMax && bytes_ <= limits::kPayloadBytesMax;
-  }
+  [[nodiscard]] bool is_fit() const { return parts_ <= limits::kPayloadPartsMax && bytes_ <= limits::kPayloadBytesMax; }
   [[nodiscard]] std::string why_unfit() const {
     if (parts_ > limits::kPayloadPartsMax) {
       return "with the results that it takes its payload has more than " + std::to_string(limits::kPayloadPartsMax) +

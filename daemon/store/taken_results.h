@@ -1,5 +1,5 @@
-// Payloads that name results of other jobs: the parts are put in when a job is read to be run. What is stored of it stays
-// as it was submitted.
+// Payloads that name results of other jobs: the parts are put in when a job is read to be run. What is stored of it
+// stays as it was submitted.
 #pragma once
 
 #include <functional>

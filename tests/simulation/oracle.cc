@@ -216,7 +216,8 @@ void Oracle::gathered_dependencies(const Batch& rows) {
     const DependencyRow& row = rows.dependencies[dependencies_seen_];
     if (row.on.takes_result) waiting_forget(row.job);
     if (row.state == DependencyState::kHolds) check_holds(row);
-    if (row.state == DependencyState::kHolds && row.on.any_of != 0) facts_.at(row.job).groups_held.insert(row.on.any_of);
+    if (row.state == DependencyState::kHolds && row.on.any_of != 0)
+      facts_.at(row.job).groups_held.insert(row.on.any_of);
     if (row.state != DependencyState::kOpen) continue;
     facts_.at(row.job).waits_for.emplace(row.number, row);
     waiting_forget(row.job);
@@ -247,7 +248,8 @@ void Oracle::check_holds(const DependencyRow& row) const {
   for (std::uint32_t i = 1; i < row.on.batch_jobs; ++i) {
     const JobId job{row.on.job.value + i};
     const auto other = end_in_core(job);
-    hold(other && holds(row.on.condition, *other), name(row.job) + " goes on before " + name(job) + " of a batch ended so");
+    hold(other && holds(row.on.condition, *other),
+         name(row.job) + " goes on before " + name(job) + " of a batch ended so");
   }
   const auto end = end_in_core(row.on.job);
   hold(end && holds(row.on.condition, *end), name(row.job) + " goes on before " + name(row.on.job) + " ended so");

@@ -129,7 +129,7 @@ class Oracle {
     std::map<std::uint32_t, DependencyRow> dependencies;  // all, as committed
     std::optional<WallTime> delayed_until;                // it waits for that time
     std::optional<WallTime> delayed_on_disk;              // as committed
-    std::set<std::uint32_t> groups_held;  // of dependencies, of which one is enough
+    std::set<std::uint32_t> groups_held;                  // of dependencies, of which one is enough
     bool was_delayed = false;
     std::optional<Told> end;
     bool is_trimmed = false;

@@ -208,7 +208,8 @@ TEST_P(StoreTest, ResultsArePutIntoPayloadsThatNameThem) {
   EXPECT_EQ(taker.payload.view(), part(large, "a/b") + part("second") + part("own"));
   EXPECT_EQ(taker.own_bytes, std::optional<std::uint32_t>(named.size()));
   for (const StoredJob& job : snapshot().resident) {
-    if (job.id == JobId{2}) EXPECT_EQ(job.payload.view(), named) << "a start has no room for them";
+    if (job.id != JobId{2}) continue;
+    EXPECT_EQ(job.payload.view(), named) << "a start has no room for them";
   }
   const auto claimed = store_->claim(Claim{QueueId{1}, PoolId{1}, {}, 10, 1 << 30});
   ASSERT_TRUE(claimed.ok() && claimed->jobs.size() == 1);

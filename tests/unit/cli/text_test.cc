@@ -208,9 +208,9 @@ TEST(Json, HasEveryOptionOfAJob) {
   const Json spec = to_json(job)["spec"];
   EXPECT_EQ(spec["timeouts"].dump(),
             R"({"queue_ms":1,"soft_ms":2,"run_ms":3,"heartbeat_ms":4,"total_ms":5,"grace_ms":6})");
-  for (const char* name :
-       {"retries", "crashes_max", "front", "start_after_ms", "start_at_us", "fairness_key", "limit_key", "needs",
-        "after", "after_success", "depends_on", "max_failures", "retention_ms", "memory_bytes_max", "output_bytes_max", "parent_id"}) {
+  for (const char* name : {"retries", "crashes_max", "front", "start_after_ms", "start_at_us", "fairness_key",
+                           "limit_key", "needs", "after", "after_success", "depends_on", "max_failures", "retention_ms",
+                           "memory_bytes_max", "output_bytes_max", "parent_id"}) {
     EXPECT_TRUE(spec.contains(name)) << name;
   }
   EXPECT_EQ(spec["callbacks"][0]["target"], "task:noop");

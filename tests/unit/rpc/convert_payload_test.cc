@@ -118,11 +118,10 @@ TEST(Parts, APayloadThatTakesAResultBeginsWithThat) {
   const auto payloads = to_payloads(items, false, of_100_bytes);
   ASSERT_TRUE(payloads.ok()) << payloads.error().message;
   EXPECT_TRUE(payloads->names_results);
-  EXPECT_THAT(payloads_of(*payloads),
-              ElementsAre(encoded({.kind = PartKind::kResult, .result_of = JobId{3}}),
-                          encoded({.kind = PartKind::kResult}) + encoded({.bytes = "own"}) +
-                              encoded({.kind = PartKind::kResult, .item = 3}),
-                          ""));
+  EXPECT_THAT(payloads_of(*payloads), ElementsAre(encoded({.kind = PartKind::kResult, .result_of = JobId{3}}),
+                                                  encoded({.kind = PartKind::kResult}) + encoded({.bytes = "own"}) +
+                                                      encoded({.kind = PartKind::kResult, .item = 3}),
+                                                  ""));
   const std::string second_payload = payloads_of(*payloads)[1];
   EXPECT_TRUE(names_result(second_payload));
   EXPECT_EQ(name_jobs(second_payload, JobId{10}), encoded({.kind = PartKind::kResult}) + encoded({.bytes = "own"}) +

@@ -116,11 +116,13 @@ TEST(Spec, NeedsLieInOneOrderAndOfNoneIsOne) {
   asked.mutable_needs()->Add()->set_semaphore("gpu");
   asked.mutable_needs(1)->set_permits(3);
   asked.set_limit_key("customer");
+  asked.set_max_failures(0);
   asked.set_fairness_key("tenant");
   const auto spec = to_spec(asked);
   ASSERT_TRUE(spec.ok());
   EXPECT_EQ(spec->needs, (std::vector<Need>{{"gpu", 3}, {"license", 1}}));
   EXPECT_EQ(spec->limit_key, "customer");
+  EXPECT_EQ(spec->max_failures, std::optional<std::uint32_t>(0));
   EXPECT_EQ(spec->fairness_key, "tenant");
 }
 
@@ -188,10 +190,13 @@ TEST(Start, IsATimeOrADelayAndNotBoth) {
 
 // A field that is added to the API must be taken up here or be refused: silence would be a lie.
 TEST(Spec, EveryFieldOfTheMessageIsEitherBuiltOrRefused) {
-  const std::set<std::string> built = {
-      "queue",        "pool",        "task",           "name",  "priority",     "retries",   "timeouts",
-      "at_most_once", "crashes_max", "callbacks",      "front", "fairness_key", "limit_key", "needs",
-      "retention_ms", "start_at_us", "start_after_ms", "cache", "dependencies"};  // to_start, to_cache_terms
+  const std::set<std::string> built = {"queue",        "pool",         "task",
+                                       "name",         "priority",     "retries",
+                                       "timeouts",     "at_most_once", "crashes_max",
+                                       "callbacks",    "front",        "fairness_key",
+                                       "limit_key",    "needs",        "max_failures",
+                                       "retention_ms", "start_at_us",  "start_after_ms",
+                                       "cache",        "dependencies"};  // to_start, to_cache_terms
   const auto* descriptor = api::JobSpec::descriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const auto* field = descriptor->field(i);

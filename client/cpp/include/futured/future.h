@@ -20,8 +20,8 @@ class Block;
 class CompletionQueue;
 class Future;
 
-// An argument: every part of that job's result. The job that is given it waits for that, and fails without running if it
-// does not succeed. Waits until the other one is accepted, as Future::id.
+// An argument: every part of that job's result. The job that is given it waits for that, and fails without running if
+// it does not succeed. Waits until the other one is accepted, as Future::id.
 [[nodiscard]] Part result_of(const Future& future);
 
 // A handle of 16 bytes, cheap to copy. Safe from any thread. Keeps the state it needs alive, but not the connection:

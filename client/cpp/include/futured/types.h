@@ -189,15 +189,15 @@ struct CacheOptions {
   bool explain = false;                      // Outcome::cache_note says hit or miss, and why
 };
 
-// One thing that a job waits for, where the lists of JobOptions and SubmitOptions do not say it: all jobs of a batch, or
-// one of several.
+// One thing that a job waits for, where the lists of JobOptions and SubmitOptions do not say it: all jobs of a batch,
+// or one of several.
 struct Dependency {
   enum class On : std::uint8_t { kEnd, kSuccess, kFailure };  // as after, after_success and after_failure
 
   On on = On::kSuccess;
-  std::uint64_t job = 0;    // one of these three
-  std::uint64_t batch = 0;  // every job of the batch that begins with this one
-  std::string event;        // a named event; with kEnd
+  std::uint64_t job = 0;           // one of these three
+  std::uint64_t batch = 0;         // every job of the batch that begins with this one
+  std::string event;               // a named event; with kEnd
   std::uint32_t any_of_group = 0;  // of those of a job with the same number one is enough; 0 = it must hold by itself
 };
 
