@@ -670,8 +670,8 @@ TEST_P(StoreTest, AJobDoesNotEnterTheBacklogTwice) {
 
 TEST_P(StoreTest, AMovedJobIsFoundInItsNewQueueAndNowhereElse) {
   Batch batch;
-  batch.specs = {spec_row(1, "old"), spec_row(2, "new")};
-  for (std::uint64_t id = 1; id <= 5; ++id) batch.jobs.push_back(job_row(id, 1));
+  batch.specs = {spec_row(11, "old"), spec_row(12, "new")};
+  for (std::uint64_t id = 1; id <= 5; ++id) batch.jobs.push_back(job_row(id, 11));
   batch.jobs[3].start_at = WallTime{9};
   for (const std::uint64_t id : {1, 2, 3}) batch.backlog_added.push_back(fifo_key(id, 1));
   const DelayedKey delayed{WallTime{9}, JobId{4}, QueueId{1}, PoolId{1}};
@@ -684,14 +684,14 @@ TEST_P(StoreTest, AMovedJobIsFoundInItsNewQueueAndNowhereElse) {
   moves.delayed_removed = {delayed};
   moves.delayed_added = {{WallTime{9}, JobId{4}, QueueId{2}, PoolId{1}}};
   moves.moved = {
-      {JobId{1}, SpecId{2}, true}, {JobId{2}, SpecId{2}, true}, {JobId{4}, SpecId{2}}, {JobId{5}, SpecId{2}}};
+      {JobId{1}, SpecId{12}, true}, {JobId{2}, SpecId{12}, true}, {JobId{4}, SpecId{12}}, {JobId{5}, SpecId{12}}};
   commit(moves);
   reopen();
   EXPECT_EQ(claimed(1, 1), (Ids{3}));
   EXPECT_EQ(claimed(2, 1), (Ids{2}));
   const Snapshot found = snapshot();
   EXPECT_EQ(ids_of(found.resident), (Ids{1, 5}));
-  for (const StoredJob& job : found.resident) EXPECT_EQ(job.spec, SpecId{2});
+  for (const StoredJob& job : found.resident) EXPECT_EQ(job.spec, SpecId{12});
   ASSERT_EQ(found.delayed.size(), 1u);
   EXPECT_EQ(found.delayed[0].queue, QueueId{2});
   const auto record = store_->reader()->get(JobId{4}, false);
@@ -699,7 +699,7 @@ TEST_P(StoreTest, AMovedJobIsFoundInItsNewQueueAndNowhereElse) {
   EXPECT_EQ((*record)->spec.queue, "new");
 
   Batch back;  // and to where it came from, in one batch by way of another queue
-  back.moved = {{JobId{2}, SpecId{1}, true}, {JobId{2}, SpecId{2}}, {JobId{2}, SpecId{1}}};
+  back.moved = {{JobId{2}, SpecId{11}, true}, {JobId{2}, SpecId{12}}, {JobId{2}, SpecId{11}}};
   back.backlog_removed = {fifo_key(2, 2)};
   back.backlog_added = {fifo_key(2, 1)};
   commit(back);
