@@ -308,7 +308,7 @@ class Loop {
   struct FetchedOffer {
     effect::Offer offer;
     bool is_fetching = false;
-    bool has_waited = false;  // for memory
+    bool has_waited = false;                             // for memory
     std::optional<Result<std::vector<Fd>>> descriptors;  // it came
   };
   std::deque<FetchedOffer> fetched_offers_;
