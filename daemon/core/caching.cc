@@ -199,7 +199,8 @@ void Scheduler::cached_job_ended(const Job& job, End& end, Moment now, Effects& 
     const char* const not_shared = is_answer ? why_not_shared(end.result) : nullptr;
     if (!is_answer || not_shared != nullptr) {
       if (!cached.followers.empty()) caching_.orphans.push_back(std::move(cached.followers));
-      return "not kept: " + (is_answer ? std::string(not_shared) : why_no_answer(end.state, is_failure, end.cause.get()));
+      return "not kept: " +
+             (is_answer ? std::string(not_shared) : why_no_answer(end.state, is_failure, end.cause.get()));
     }
     const auto outcome = std::make_shared<const CachedOutcome>(CachedOutcome{
         end.state, end.cause ? std::make_shared<const Cause>(*end.cause) : nullptr, std::string(end.result)});

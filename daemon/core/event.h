@@ -333,7 +333,8 @@ struct DeliveriesClaimed {
   DeliveryClaimAnswer answer;
 };
 
-// Forgets kept outcomes that all of this is true of; of who asks, or of all users if root or the daemon's own user asks.
+// Forgets kept outcomes that all of this is true of; of who asks, or of all users if root or the daemon's own user
+// asks.
 struct ClearCache {
   Token token = 0;
   Principal who;

@@ -57,7 +57,7 @@ struct TrimQuestion {
   WallTime now;
   std::uint32_t jobs_max = limits::kTrimJobsMax;  // looked at in this step
   std::uint64_t spool_bytes = 0;                  // of files that workers left, which count for bytes_max, too
-  bool is_sweeping = false;                       // some of them may be of jobs that are gone: nothing goes for their size
+  bool is_sweeping = false;  // some of them may be of jobs that are gone: nothing goes for their size
 };
 
 struct TrimAnswer {

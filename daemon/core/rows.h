@@ -243,11 +243,11 @@ struct WholeBatchRow {
 
 // All row changes of one or more turns. Committed whole or not at all.
 struct Batch {
-  std::vector<SpecRow> specs;  // one that is stored already is to be kept again
+  std::vector<SpecRow> specs;                  // one that is stored already is to be kept again
   std::vector<SpecForgotten> specs_forgotten;  // after them: they go when no job and no schedule names them any more
-  std::vector<QueueId> queues_removed;  // before those of `queues`
-  std::vector<QueueRow> queues;         // inserted, or replaced by id; their `bytes` come from queue_bytes
-  std::vector<QueueBytes> queue_bytes;  // of queues that are there
+  std::vector<QueueId> queues_removed;         // before those of `queues`
+  std::vector<QueueRow> queues;                // inserted, or replaced by id; their `bytes` come from queue_bytes
+  std::vector<QueueBytes> queue_bytes;         // of queues that are there
   std::vector<PoolRow> pools;
   std::vector<SemaphoreRow> semaphores;         // in this order: inserted, or replaced by name
   std::vector<std::string> semaphores_removed;  // names that none of `semaphores` has
@@ -280,14 +280,15 @@ struct Batch {
   std::uint64_t ids_reserved_until = 0;               // 0: unchanged; ids below it may have been handed out
 
   [[nodiscard]] bool empty() const {
-    return specs.empty() && specs_forgotten.empty() && queues.empty() && queues_removed.empty() && queue_bytes.empty() && semaphores.empty() &&
-           semaphores_removed.empty() && pools.empty() && jobs.empty() && outcomes.empty() && attempts.empty() &&
-           starts.empty() && cancels_added.empty() && cancels_removed.empty() && backlog_added.empty() &&
-           backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() && deadlines_added.empty() &&
-           deadlines_removed.empty() && keys_added.empty() && callbacks.empty() && deliveries.empty() &&
-           whole_batches.empty() && schedules.empty() && cache_keys_added.empty() && cache_keys_removed.empty() &&
-           cache_removed.empty() && cache_added.empty() && cache_used.empty() && dependencies.empty() &&
-           dependencies_closed.empty() && events_set.empty() && events_cleared.empty() && ids_reserved_until == 0;
+    return specs.empty() && specs_forgotten.empty() && queues.empty() && queues_removed.empty() &&
+           queue_bytes.empty() && semaphores.empty() && semaphores_removed.empty() && pools.empty() && jobs.empty() &&
+           outcomes.empty() && attempts.empty() && starts.empty() && cancels_added.empty() && cancels_removed.empty() &&
+           backlog_added.empty() && backlog_removed.empty() && delayed_added.empty() && delayed_removed.empty() &&
+           deadlines_added.empty() && deadlines_removed.empty() && keys_added.empty() && callbacks.empty() &&
+           deliveries.empty() && whole_batches.empty() && schedules.empty() && cache_keys_added.empty() &&
+           cache_keys_removed.empty() && cache_removed.empty() && cache_added.empty() && cache_used.empty() &&
+           dependencies.empty() && dependencies_closed.empty() && events_set.empty() && events_cleared.empty() &&
+           ids_reserved_until == 0;
   }
 };
 

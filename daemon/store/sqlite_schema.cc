@@ -368,8 +368,9 @@ CREATE TABLE named_events (
 )sql";
 
 // What retention needs to remove options that no job names, and keys whose jobs are gone (docs/formats/database.md).
-// specs: jobs below first_job, and above last_job, do not name it; waits_for: while that job is there, or NULL, it stays.
-// key_filters: all jobs of the bucket's keys are below `until`. What names the arguments of a cached job to people.
+// specs: jobs below first_job, and above last_job, do not name it; waits_for: while that job is there, or NULL, it
+// stays. key_filters: all jobs of the bucket's keys are below `until`. What names the arguments of a cached job to
+// people.
 constexpr const char* kVersion9 = R"sql(
 ALTER TABLE specs ADD COLUMN first_job INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE specs ADD COLUMN last_job INTEGER NOT NULL DEFAULT 0;
@@ -382,8 +383,8 @@ ALTER TABLE specs ADD COLUMN cache_words BLOB NOT NULL DEFAULT x'';
 ALTER TABLE cache_entries ADD COLUMN name TEXT NOT NULL DEFAULT '';
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
-                                 kVersion5, kVersion6, kVersion7, kVersion8, kVersion9};
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5,
+                                 kVersion6, kVersion7, kVersion8, kVersion9};
 
 Status migrate_one(Database& database, const char* migration, std::int64_t version) {
   const std::string script = std::string("BEGIN IMMEDIATE;") + migration +
