@@ -223,12 +223,12 @@ inline constexpr int kRetentionFailedHoursDefault = 30 * 24;
 inline constexpr std::uint64_t kRetentionJobsDefault = 10'000'000;
 inline constexpr std::uint64_t kRetentionBytesDefault = std::uint64_t{20} << 30;
 inline constexpr std::int64_t kRetentionMsMax = std::int64_t{100} * 365 * 24 * 3600 * 1000;  // beyond: say "forever"
-inline constexpr std::uint32_t kTrimJobsMax = 1'024;  // jobs that one step looks at
-inline constexpr int kTrimPagesMax = 512;             // free pages that one step gives back to the file system; 2 MiB
-inline constexpr int kTrimSpecsMax = 1'024;           // sets of options that one step looks at
-inline constexpr int kTrimSpecRowsMax = 4'096;        // rows of jobs that it reads for that
-inline constexpr int kTrimKeysMax = 512;              // idempotency keys that one step looks at
-inline constexpr std::size_t kSpoolStepFiles = 1'024; // files that one step of the sweep looks at
+inline constexpr std::uint32_t kTrimJobsMax = 1'024;   // jobs that one step looks at
+inline constexpr int kTrimPagesMax = 512;              // free pages that one step gives back to the file system; 2 MiB
+inline constexpr int kTrimSpecsMax = 1'024;            // sets of options that one step looks at
+inline constexpr int kTrimSpecRowsMax = 4'096;         // rows of jobs that it reads for that
+inline constexpr int kTrimKeysMax = 512;               // idempotency keys that one step looks at
+inline constexpr std::size_t kSpoolStepFiles = 1'024;  // files that one step of the sweep looks at
 inline constexpr std::uint32_t kBatchReachMax = 1'000'000;  // how far behind its first job a batch is looked for
 
 // The result cache: what [cache] says when it says nothing, and what one turn may do for it.

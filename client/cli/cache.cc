@@ -72,7 +72,8 @@ void add_cache_ls(CLI::App& cache, Globals& globals) {
 void add_cache_stats(CLI::App& cache, Globals& globals) {
   CLI::App& stats = *cache.add_subcommand("stats", "Tell how much is kept, and how often it was of use");
   stats.footer(
-      "Entries and bytes are yours; for root and the daemon's own user, everybody's. The other counts are of all jobs of\n"
+      "Entries and bytes are yours; for root and the daemon's own user, everybody's. The other counts are of all jobs "
+      "of\n"
       "the daemon since its start.\n\nExamples:\n  fut cache stats\n  fut cache stats --json | jq .hits\n");
   stats.callback([&globals] {
     globals.action = [&globals] {
@@ -107,7 +108,8 @@ void add_cache_clear(CLI::App& cache, Globals& globals) {
   });
   clear.add_option("--job", options->job, "The outcome of this job, as fut cache ls names it")->check(at_least_one());
   clear.footer(
-      "Only what all of the options are true of. What is being computed is not kept either, unless --job names what is.\n"
+      "Only what all of the options are true of. What is being computed is not kept either, unless --job names what "
+      "is.\n"
       "Exits 4 when there is nothing that --key or --job name.\n\n"
       "Examples:\n"
       "  fut cache clear --key nightly-report\n"

@@ -88,7 +88,8 @@ void add_debug(CLI::App& app, Globals& globals) {
                   "and TIMERS: that are watched and armed now; of the scheduler's timers the first stands for\n"
                   "all. core decides, store commits, reader reads for people, pump sends, grpc begins calls\n"
                   "(TURNS are those), segments hands over shared memory, accept takes connections, courier tells\n"
-                  "receivers, spool removes long outputs, main waits for signals. Below: of each the last 16 callbacks over 10 ms.\n\n") +
+                  "receivers, spool removes long outputs, main waits for signals. Below: of each the last 16 callbacks "
+                  "over 10 ms.\n\n") +
       kExamples);
 }
 

@@ -93,9 +93,9 @@ void check_retention(const client::Client& client, Findings& findings) {
   const std::int64_t kept = figure("kept_bytes");
   const std::int64_t most = figure("kept_bytes_max");
   findings.push_back({Health::kGood, "retention",
-                      bytes_text(kept) + " kept" + (most != 0 ? " of at most " + bytes_text(most) : "") + ", of which " +
-                          bytes_text(figure("spool_bytes")) + " are " + std::to_string(figure("spool_files")) +
-                          " long outputs; removed since the daemon's start: " +
+                      bytes_text(kept) + " kept" + (most != 0 ? " of at most " + bytes_text(most) : "") +
+                          ", of which " + bytes_text(figure("spool_bytes")) + " are " +
+                          std::to_string(figure("spool_files")) + " long outputs; removed since the daemon's start: " +
                           std::to_string(figure("trimmed_jobs")) + " jobs, " + bytes_text(figure("trimmed_bytes"))});
   if (most != 0 && kept > most) {
     findings.push_back({Health::kWarning, "retention",
@@ -103,11 +103,12 @@ void check_retention(const client::Client& client, Findings& findings) {
                         "than they go; or raise bytes_max in [retention]"});
   }
   if (figure("trim_failed") != 0) {
-    findings.push_back({Health::kWarning, "retention", "the last step failed, as the daemon's log says; it is tried again"});
+    findings.push_back(
+        {Health::kWarning, "retention", "the last step failed, as the daemon's log says; it is tried again"});
   }
   if (figure("spool_failed") != 0) {
-    findings.push_back(
-        {Health::kWarning, "retention", "long outputs of removed jobs could not be removed: the daemon's log says why"});
+    findings.push_back({Health::kWarning, "retention",
+                        "long outputs of removed jobs could not be removed: the daemon's log says why"});
   }
   const std::int64_t hits = figure("cache_hits") + figure("cache_joined");
   findings.push_back({Health::kGood, "cache",

@@ -96,7 +96,8 @@ client::Outcome whole_outcome(const client::Client& client, const client::Future
 }
 
 void tell_cache_note(const client::JobOptions& asked, const client::Outcome& outcome) {
-  if (asked.caching.explain && !outcome.cache_note.empty()) complain("job " + std::to_string(outcome.id) + ": cache " + outcome.cache_note);
+  if (asked.caching.explain && !outcome.cache_note.empty())
+    complain("job " + std::to_string(outcome.id) + ": cache " + outcome.cache_note);
 }
 
 int conclude(const client::Outcome& outcome, std::uint64_t missed_bytes) {

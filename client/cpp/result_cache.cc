@@ -47,9 +47,7 @@ CacheStatsInfo Client::cache_stats() const {
           .evicted = stats.evicted()};
 }
 
-std::uint64_t Client::clear_cache(const std::string& task) const {
-  return clear_cache(CacheSelection{.task = task});
-}
+std::uint64_t Client::clear_cache(const std::string& task) const { return clear_cache(CacheSelection{.task = task}); }
 
 std::uint64_t Client::clear_cache(const CacheSelection& selection) const {
   api::ClearCacheRequest request;

@@ -1,4 +1,5 @@
-// SpoolSweep: removes what workers left in the spool directory for jobs that retention has removed, and counts the rest.
+// SpoolSweep: removes what workers left in the spool directory for jobs that retention has removed, and counts the
+// rest.
 #pragma once
 
 #include <condition_variable>

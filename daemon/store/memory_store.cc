@@ -520,8 +520,8 @@ void remove_job(Rows& rows, JobId id) {
   });
 }
 
-// Options that no job and no schedule names, and keys whose jobs are gone. The newest options stay, so that no number is
-// given twice.
+// Options that no job and no schedule names, and keys whose jobs are gone. The newest options stay, so that no number
+// is given twice.
 void remove_unused(Rows& rows, TrimAnswer& answer) {
   std::set<SpecId> used = rows.held_specs;
   for (const auto& [id, job] : rows.jobs) used.insert(job.row.spec);

@@ -306,8 +306,8 @@ int SqliteStore::write_trim(TrimStep& step, std::vector<Digest>& unused) {
   return code;
 }
 
-// Receivers know deliveries by the numbers of their callbacks, so none is given twice: the newest may be among those that
-// go.
+// Receivers know deliveries by the numbers of their callbacks, so none is given twice: the newest may be among those
+// that go.
 int SqliteStore::remember_callback_numbers() {
   const Result<std::int64_t> newest = database_.number("SELECT coalesce(max(id), 0) FROM callbacks");
   if (!newest) return sqlite3_extended_errcode(database_.raw());

@@ -39,7 +39,7 @@ struct Retention {
 
   std::uint64_t trimmed_until = 0;    // as stored
   std::uint64_t callbacks_until = 1;  // likewise: numbers of later callbacks below it were given out
-  Duration shortest_own{0};         // of all specs that say one; 0: none does
+  Duration shortest_own{0};           // of all specs that say one; 0: none does
 
   Statement due, surplus, next;  // rows of jobs
   Statement pending, is_needed;

@@ -370,9 +370,9 @@ CREATE TABLE named_events (
 // A step of priority for every so long of waiting. What retention needs to remove options that no job names, and keys
 // whose jobs are gone (docs/formats/database.md).
 // specs: jobs below first_job, and above last_job, do not name it; waits_for: while that job is there, or NULL, it
-// stays. key_filters: all jobs of the bucket's keys are below `until`. What names the arguments of a cached job to people.
-// Which jobs one request made, when they are several. What else jobs wait for, and whose results they take: those are
-// kept for them. When too many jobs of a batch have failed.
+// stays. key_filters: all jobs of the bucket's keys are below `until`. What names the arguments of a cached job to
+// people. Which jobs one request made, when they are several. What else jobs wait for, and whose results they take:
+// those are kept for them. When too many jobs of a batch have failed.
 constexpr const char* kVersion9 = R"sql(
 ALTER TABLE specs ADD COLUMN ageing_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE specs ADD COLUMN first_job INTEGER NOT NULL DEFAULT 0;

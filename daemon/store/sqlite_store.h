@@ -233,7 +233,7 @@ class SqliteStore : public Store {
   };
   std::map<std::uint64_t, KeyBucket> key_buckets_;  // by number; the last one fills
 
-  bool owes_room_ = false;  // pages were given back, and the file is shorter only once the log was copied
+  bool owes_room_ = false;               // pages were given back, and the file is shorter only once the log was copied
   std::int64_t wal_pages_ = 0;           // in the WAL after the last commit
   std::int64_t checkpointed_pages_ = 0;  // of them, those the last checkpoint saw
 };

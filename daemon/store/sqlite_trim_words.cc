@@ -1,9 +1,9 @@
 // What no job names any more, in SQLite: sets of options (`specs`), and idempotency keys with their filters.
 //
 // A spec that the core holds has no `waits_for`. One that it has forgotten waits for a job: first for the newest that
-// there was then, later for one that still names it. When that job is gone, the next one is looked for among
-// `first_job` to `last_job`; each row there is read once for each spec, however often jobs of it are kept longer than
-// others. Without one, and without a schedule that names it, the spec goes.
+// there was then, until the mark has passed it, later for one that names it. When that is gone, the next one is looked
+// for among `first_job` to `last_job`; each row there is read once for each spec, however often jobs of it are kept
+// longer than others. Without one, and without a schedule that names it, the spec goes.
 #include <sqlite3.h>
 
 #include <set>
@@ -27,7 +27,8 @@ Status Retention::prepare_words(Database& database) {
        "UPDATE specs SET (waits_for, last_job) = (SELECT n, n FROM (SELECT coalesce(max(id), 0) AS n FROM jobs))"
        " WHERE waits_for IS NULL"},
       {&specs_free,
-       "SELECT s.waits_for, s.id, s.first_job, s.last_job, EXISTS (SELECT 1 FROM jobs j WHERE j.id = s.waits_for)"
+       "SELECT s.waits_for, s.id, s.first_job, s.last_job, EXISTS (SELECT 1 FROM jobs j WHERE j.id = s.waits_for AND "
+       "j.spec = s.id)"
        " FROM specs s WHERE (s.waits_for, s.id) > (?1, ?2) AND s.waits_for < ?3 ORDER BY s.waits_for, s.id LIMIT ?4"},
       {&spec_users, "SELECT id, spec FROM jobs WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3"},
       {&spec_waits, "UPDATE specs SET waits_for = ?2, first_job = ?3 WHERE id = ?1"},

@@ -510,8 +510,8 @@ void Oracle::check_memory(Facts& facts, const AttemptRow& row) const {
 void Oracle::ended(Facts& facts, JobId job, const Ending& ending) {
   hold(!facts.end, name(job) + " ends a second time");
   hold(facts.is_committed, name(job) + " ends, but was never stored");
-  facts.end = Told{ending.state,  ending.cause ? ending.cause->kind : CauseKind::kNone, ending.attempt, ending.epoch,
-                   ending.result, ending.cause ? ending.cause->cached_from : JobId{}, ending.finished_at};
+  facts.end = Told{ending.state,  ending.cause ? ending.cause->kind : CauseKind::kNone, ending.attempt,    ending.epoch,
+                   ending.result, ending.cause ? ending.cause->cached_from : JobId{},   ending.finished_at};
   ++ended_jobs_;
   if (facts.end->cached_from.is_set()) cached_ends_.push_back(job);
   check_end(facts, job, *facts.end);

@@ -115,8 +115,8 @@ void Receivers::heard_registered(const effect::Registered& registered) {
 
 void Receivers::trimmed(JobId job) {
   const auto check = [&](CallbackId id) {
-    hold(!is_due(id) || is_settled(id), name(id) + " is still to be told of job " + std::to_string(job.value) +
-                                            ", which is removed");
+    hold(!is_due(id) || is_settled(id),
+         name(id) + " is still to be told of job " + std::to_string(job.value) + ", which is removed");
   };
   for (const CallbackId id : in_order(job)) check(id);
   for (const auto& [id, row] : later_) {

@@ -24,7 +24,8 @@ class CacheTest : public StoreTest {
     return std::make_shared<const CacheKey>(CacheKey{1000, "work", "2", std::string(32, letter)});
   }
   static CacheEntryRow entry(std::uint64_t job, char letter) {
-    return {JobId{job}, *key(letter), JobState::kSucceeded, 700, 3, WallTime{10}, WallTime{20}, WallTime{15}, "nightly"};
+    return {JobId{job},   *key(letter), JobState::kSucceeded, 700,      3,
+            WallTime{10}, WallTime{20}, WallTime{15},         "nightly"};
   }
   void end_and_keep(std::uint64_t job, const std::string& result) {
     Batch batch;

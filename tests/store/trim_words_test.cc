@@ -150,7 +150,8 @@ TEST_P(TrimWordsTest, ANewDaemonHoldsNothingUntilItHandsItIn) {
   submit(1, 2);
   end(1);
   ASSERT_TRUE(store_->begin_epoch(Epoch{2}, "spawner").ok());
-  std::uint64_t removed = trim(after(50)).specs;  // specs 1 and 2 have no job; a store may wait for the newest job's end
+  std::uint64_t removed =
+      trim(after(50)).specs;  // specs 1 and 2 have no job; a store may wait for the newest job's end
   reopen();
   EXPECT_EQ(snapshot().specs.size(), 1U);
   hand_in(3);

@@ -271,7 +271,7 @@ struct Outcome {
   std::uint64_t result_bytes = 0;
   Cause cause;
   bool from_cache = false;  // another job's result (JobOptions::cache)
-  std::string cache_note;   // CacheOptions::explain
+  std::string cache_note;   // of a hit or join; of a miss with CacheOptions::explain
 
   [[nodiscard]] bool succeeded() const { return state == JobState::kSucceeded; }
 };
