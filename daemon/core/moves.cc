@@ -17,6 +17,11 @@ using What = effect::Moved::What;
 
 Error refusal(ErrorCode code, std::string why) { return {code, std::move(why)}; }
 
+Error is_being_moved(JobId job) {
+  return refusal(ErrorCode::kResourceExhausted,
+                 "job " + std::to_string(job.value) + " is just being moved by another call; try again");
+}
+
 bool is_in_slot(const Job& job) { return job.phase == Phase::kOffered || job.phase == Phase::kTaken; }
 
 }  // namespace
@@ -65,8 +70,7 @@ bool Scheduler::is_let_go(Move& move, JobId id, std::uint32_t owner) const {
 void Scheduler::collect(Move& move, JobId id, Effects& effects) {
   if (move.refused) return;
   if (moving_.contains(id)) {
-    move.refused = refusal(ErrorCode::kResourceExhausted,
-                           "job " + std::to_string(id.value) + " is just being moved by another call; try again");
+    move.refused = is_being_moved(id);
     return;
   }
   Job* const job = jobs_.find(id);
@@ -169,6 +173,8 @@ void Scheduler::finish_move(Move& move, Moment now, Effects& effects) {
       what = move.asked.from.empty() ? What::kAlreadyThere : What::kNotFound;
     } else if (is_in_slot(*job)) {
       what = What::kRunning;
+    } else if (const auto mover = moving_.find(id); mover != moving_.end() && mover->second != move.number) {
+      if (!move.refused) move.refused = is_being_moved(id);  // both had asked it back
     } else {
       if (job->phase == Phase::kReady) put_aside(move, *job);  // it was elsewhere when it was looked at
       going.push_back(id);

@@ -173,7 +173,7 @@ def test_a_refused_spec_holds_until_the_next_one(api):
     words = api.words
     item = api.task_item()
     messages = [
-        words.SubmitStreamRequest(client_ref=1, spec=words.JobSpec(task="noop", priority=1, durable_segments=True), items=[item]),
+        words.SubmitStreamRequest(client_ref=1, spec=words.JobSpec(task="noop", priority=1, task_version="1"), items=[item]),
         words.SubmitStreamRequest(client_ref=2, items=[item]),
         words.SubmitStreamRequest(client_ref=3, spec=words.JobSpec(task="noop"), items=[item]),
         words.SubmitStreamRequest(client_ref=4, items=[item]),
@@ -181,7 +181,7 @@ def test_a_refused_spec_holds_until_the_next_one(api):
     answers = list(api.both("Jobs", "SubmitStream", iter(messages)))
     receipts = [receipt for answer in answers for receipt in answer.receipts]
     assert [receipt.client_ref for receipt in receipts] == [1, 2, 3, 4]
-    assert [receipt.error.field for receipt in receipts] == ["spec.durable_segments"] * 2 + ["", ""]
+    assert [receipt.error.field for receipt in receipts] == ["spec.task_version"] * 2 + ["", ""]
     assert receipts[0].error.code == UNIMPLEMENTED.value[0]
 
 

@@ -45,7 +45,7 @@ TEST(FlagNames, AreOnlyThoseThatWereGiven) {
   EXPECT_EQ(with_flag_names("spec.queue: is empty", given), "--queue: is empty") << "a default may be refused, too";
   const auto none = [](const std::string&) { return false; };
   EXPECT_EQ(with_flag_names("spec.dependencies[1].job_id: no job 8", none),
-            "--after, --after-ok, --after-failed: no job 8");
+            "--after, --after-ok, --after-failed, --after-any: no job 8");
 }
 
 TEST(FlagNames, LeaveOtherWordsAlone) {

@@ -29,7 +29,7 @@ using Race = Coroutines;
 using Within = Coroutines;
 using Sessions = Coroutines;
 
-Coroutine<std::string> result_of(Future future) { co_return co_await future; }
+Coroutine<std::string> awaited_result(Future future) { co_return co_await future; }
 Coroutine<Outcome> outcome(Future future) { co_return co_await outcome_of(future); }
 
 // Says in `end` how its wait ended.
@@ -45,25 +45,25 @@ Coroutine<std::string> watched(Future future, std::string& end) {
 }
 
 TEST_F(Coroutines, AFutureIsItsResult) {
-  EXPECT_EQ(loop_.run(result_of(submit("echo", "hello"))), "hello");
+  EXPECT_EQ(loop_.run(awaited_result(submit("echo", "hello"))), "hello");
   const Future ended = submit("echo", "again");
   static_cast<void>(ended.result());
-  EXPECT_EQ(loop_.run(result_of(ended)), "again");
+  EXPECT_EQ(loop_.run(awaited_result(ended)), "again");
 }
 
 TEST_F(Coroutines, AFailureIsThrown) {
-  EXPECT_THROW(static_cast<void>(loop_.run(result_of(submit("fail")))), JobFailed);
+  EXPECT_THROW(static_cast<void>(loop_.run(awaited_result(submit("fail")))), JobFailed);
   EXPECT_EQ(loop_.run(outcome(submit("fail"))).state, JobState::kFailed);
-  EXPECT_THROW(static_cast<void>(loop_.run(result_of(submit("unknown")))), Error);
-  EXPECT_THROW(static_cast<void>(loop_.run(result_of(Future()))), Error);
+  EXPECT_THROW(static_cast<void>(loop_.run(awaited_result(submit("unknown")))), Error);
+  EXPECT_THROW(static_cast<void>(loop_.run(awaited_result(Future()))), Error);
 }
 
 TEST_F(Coroutines, ALargeResultIsFetched) {
   const std::string large(300'000, 'x');
-  EXPECT_EQ(loop_.run(result_of(submit("big", large))), large);
+  EXPECT_EQ(loop_.run(awaited_result(submit("big", large))), large);
   const Future ended = submit("big", large);
   EXPECT_EQ(ended.outcome().result.size(), 0u);
-  EXPECT_EQ(loop_.run(result_of(ended)), large);
+  EXPECT_EQ(loop_.run(awaited_result(ended)), large);
   EXPECT_EQ(loop_.run(outcome(ended)).result.front().bytes, large);
 }
 
@@ -78,7 +78,7 @@ TEST_F(Coroutines, GoOnOnTheirOwnLoop) { loop_.run(on_one_thread(executor_, std:
 
 Coroutine<std::size_t> many(Future ended) {
   std::size_t bytes = 0;
-  for (int i = 0; i < 20'000; ++i) bytes += (co_await result_of(ended)).size();
+  for (int i = 0; i < 20'000; ++i) bytes += (co_await awaited_result(ended)).size();
   co_return bytes;
 }
 
@@ -95,12 +95,12 @@ TEST_F(Coroutines, AStopFromAnyThreadEndsTheWaitAndLeavesTheJob) {
     daemon_.wait_for_jobs(1);
     stop.request_stop();
   });
-  EXPECT_THROW(static_cast<void>(loop_.run(result_of(future), stop.get_token())), Stopped);
+  EXPECT_THROW(static_cast<void>(loop_.run(awaited_result(future), stop.get_token())), Stopped);
   other.join();
   EXPECT_FALSE(future.done());
-  EXPECT_THROW(static_cast<void>(loop_.run(result_of(future), stop.get_token())), Stopped) << "stopped before";
+  EXPECT_THROW(static_cast<void>(loop_.run(awaited_result(future), stop.get_token())), Stopped) << "stopped before";
   daemon_.end(future.id(), true);
-  EXPECT_EQ(loop_.run(result_of(future)), "later");
+  EXPECT_EQ(loop_.run(awaited_result(future)), "later");
 }
 
 Coroutine<std::string> in_order_of_ends(test::FakeDaemon& daemon, std::vector<Future> futures) {
@@ -159,14 +159,14 @@ TEST_F(Coroutines, APauseIsATimerOfTheLoop) {
 TEST_F(Gather, GivesResultsInTheOrderGiven) {
   EXPECT_THAT(loop_.run(gather(std::vector{submit("echo", "a"), submit("echo", "b")})), ElementsAre("a", "b"));
   std::vector<Coroutine<std::string>> coroutines;
-  for (const char* text : {"c", "d"}) coroutines.push_back(result_of(submit("echo", text)));
+  for (const char* text : {"c", "d"}) coroutines.push_back(awaited_result(submit("echo", text)));
   EXPECT_THAT(loop_.run(gather(std::move(coroutines))), ElementsAre("c", "d"));
   EXPECT_TRUE(loop_.run(gather(std::vector<Future>())).empty());
 }
 
 TEST_F(Gather, TakesSeveralKinds) {
   const auto [future, coroutine, nothing] =
-      loop_.run(gather(submit("echo", "a"), result_of(submit("echo", "b")), nap()));
+      loop_.run(gather(submit("echo", "a"), awaited_result(submit("echo", "b")), nap()));
   EXPECT_EQ(future + coroutine, "ab");
   static_cast<void>(nothing);
 }
@@ -179,7 +179,7 @@ TEST_F(Gather, AFailingCoroutineStopsTheOthersFirst) {
   std::string end;
   std::vector<Coroutine<std::string>> coroutines;
   coroutines.push_back(watched(submit("hold"), end));
-  coroutines.push_back(result_of(submit("fail")));
+  coroutines.push_back(awaited_result(submit("fail")));
   EXPECT_THROW(static_cast<void>(loop_.run(gather(std::move(coroutines)))), JobFailed);
   EXPECT_EQ(end, "stopped");
 }
@@ -188,7 +188,7 @@ TEST_F(Race, TheFirstEndWinsAndTheOthersAreStopped) {
   std::string end;
   std::vector<Coroutine<std::string>> coroutines;
   coroutines.push_back(watched(submit("hold"), end));
-  coroutines.push_back(result_of(submit("echo", "fast")));
+  coroutines.push_back(awaited_result(submit("echo", "fast")));
   const Raced<std::string> raced = loop_.run(race(std::move(coroutines)));
   EXPECT_EQ(raced.index, 1u);
   EXPECT_EQ(raced.value, "fast");

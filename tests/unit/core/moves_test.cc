@@ -310,6 +310,19 @@ TEST(Move, TwoMovesOfOneJobDoNotMeet) {
   EXPECT_THAT(stage.answer_loads(), Contains(HasSubstr("moved 100: 1 moved")));
 }
 
+TEST(Move, TwoMovesThatAskTheSameJobBackDoNotMeet) {
+  MoveStage stage;
+  stage.turn({stage.submit(Stage::work(), 2)});
+  event::MoveJobs second = stage.move({2}, "urgent");
+  second.token = 101;
+  stage.turn({stage.move({1, 2}, "other"), second});
+  EXPECT_THAT(stage.turn({stage.revoked(2, true)}),
+              Contains("refused 101: job 2 is just being moved by another call; try again"));
+  EXPECT_THAT(stage.turn({stage.revoked(1, true)}), Contains("moved 100: 1 moved, 2 moved"));
+  EXPECT_EQ(stage.figures("other").queued + stage.figures("other").running, 2u);
+  stage.scheduler->audit();
+}
+
 TEST(Move, IsToldToThoseWhoWatch) {
   MoveStage stage;
   stage.pause("default");
