@@ -475,17 +475,20 @@ bool is_pending(const DeliveryRow& row) {
          row.state == DeliveryState::kBehind;
 }
 
-// By a callback of its own or of its batch that has still to be delivered, by a batch that has not ended, or by a job
-// that takes its result.
+// By a callback of its own or of its batch that has still to be delivered, by a batch that has not ended, by a job that
+// takes its result, or by one that waits for its batch.
 bool is_needed(const Rows& rows, JobId id) {
-  const bool is_taken = std::ranges::any_of(rows.dependencies, [&](const auto& entry) {
-    const DependencyRow& row = entry.second;
-    return row.on.takes_result && row.on.job == id && !is_terminal(rows.jobs.at(row.job).ending.state);
-  });
-  if (is_taken) return true;
   const auto covers = [&](JobId first, std::uint32_t count) {
     return first <= id && id.value < first.value + std::max(count, 1U);
   };
+  const bool is_waited_for = std::ranges::any_of(rows.dependencies, [&](const auto& entry) {
+    const DependencyRow& row = entry.second;
+    if (row.state == DependencyState::kOpen && row.on.batch_jobs > 0 && covers(row.on.job, row.on.batch_jobs)) {
+      return true;
+    }
+    return row.on.takes_result && row.on.job == id && !is_terminal(rows.jobs.at(row.job).ending.state);
+  });
+  if (is_waited_for) return true;
   std::set<JobId> asked{id};
   for (const auto& [first, batch] : rows.whole_batches) {
     if (!covers(first, batch.count)) continue;

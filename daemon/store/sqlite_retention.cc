@@ -39,7 +39,8 @@ Status Retention::prepare(Database& database) {
        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 1) OR"
        " EXISTS (SELECT 1 FROM deliveries WHERE state = 2) OR"
        " EXISTS (SELECT 1 FROM whole_batches WHERE ended < count) OR"
-       " EXISTS (SELECT 1 FROM dependencies WHERE takes_result = 1)"},
+       " EXISTS (SELECT 1 FROM dependencies WHERE takes_result = 1) OR"
+       " EXISTS (SELECT 1 FROM dependencies WHERE batch_jobs > 0 AND state = 0)"},
       {&is_needed,
        "WITH batch AS (SELECT first, count, ended FROM whole_batches WHERE first <= ?1 ORDER BY first DESC LIMIT 1),"
        " asked(id) AS (SELECT ?1 UNION SELECT first FROM batch WHERE first + count > ?1)"
@@ -52,7 +53,9 @@ Status Retention::prepare(Database& database) {
        "  WHERE c.batch_jobs > 0 AND c.job BETWEEN ?1 - ?2 AND ?1 AND c.job + c.batch_jobs > ?1"
        "  AND d.state IN (1, 2, 5)) OR"
        " EXISTS (SELECT 1 FROM dependencies t CROSS JOIN jobs j ON j.id = t.job LEFT JOIN outcomes o ON o.job = t.job"
-       "  WHERE t.takes_result = 1 AND t.parent = ?1 AND j.state IS NULL AND o.job IS NULL)"},
+       "  WHERE t.takes_result = 1 AND t.parent = ?1 AND j.state IS NULL AND o.job IS NULL) OR"
+       " EXISTS (SELECT 1 FROM dependencies b WHERE b.batch_jobs > 0 AND b.state = 0"
+       "  AND b.parent BETWEEN ?1 - ?2 AND ?1 AND b.parent + b.batch_jobs > ?1)"},
       {&remove_use, "DELETE FROM file_uses WHERE digest = ? AND job = ?"},
       {&is_used, "SELECT 1 FROM file_uses WHERE digest = ? LIMIT 1"},
   };
@@ -270,7 +273,8 @@ Status SqliteStore::look_at(const Execution& row, TrimStep& step) {
   return {};
 }
 
-// By a callback of its own or of its batch that has still to be delivered, or by a job that takes its result.
+// By a callback of its own or of its batch that has still to be delivered, by a job that takes its result, or by one
+// that waits for its batch: a daemon that starts meanwhile asks how those have ended that did before.
 Result<bool> SqliteStore::is_needed(std::uint64_t id) {
   retention_.is_needed.bind(1, id);
   retention_.is_needed.bind(2, limits::kBatchReachMax);

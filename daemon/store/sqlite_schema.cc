@@ -392,6 +392,7 @@ ALTER TABLE dependencies ADD COLUMN batch_jobs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE dependencies ADD COLUMN any_of INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE dependencies ADD COLUMN takes_result INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX takers_of ON dependencies (parent) WHERE takes_result = 1;
+CREATE INDEX batches_awaited ON dependencies (parent) WHERE batch_jobs > 0 AND state = 0;
 ALTER TABLE specs ADD COLUMN max_failures INTEGER;
 ALTER TABLE whole_batches ADD COLUMN max_failures INTEGER;
 )sql";
