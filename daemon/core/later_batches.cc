@@ -17,8 +17,16 @@ void LaterBatch::mark(JobId job, bool succeeded) {
 
 void LaterBatch::take(const BatchAnswer& answer) {
   counted = true;
+  std::vector<bool> is_there(ended.size());
   for (const BatchAnswer::Standing& job : answer.jobs) {
+    is_there[job.id.value - query.first.value] = true;
     if (is_terminal(job.state)) mark(job.id, job.state == JobState::kSucceeded);
+  }
+  if (asked) return;  // it is refused when one is missing
+  // Retention keeps them from the commit of the registration on: one that it removed just before has ended, and how is
+  // not known any more.
+  for (std::size_t i = 0; i < is_there.size(); ++i) {
+    if (!is_there[i]) mark(JobId{query.first.value + i}, true);
   }
 }
 

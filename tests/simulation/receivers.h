@@ -38,6 +38,7 @@ class Receivers {
   [[nodiscard]] bool is_due(CallbackId id) const;
   [[nodiscard]] bool is_due(const CallbackRow& row) const;
   [[nodiscard]] bool is_settled(CallbackId id) const;
+  [[nodiscard]] bool is_unsure(CallbackId id) const;
   // Those that the end of this job makes due, in the order in which one receiver is told.
   [[nodiscard]] std::vector<CallbackId> in_order(JobId job) const;
   [[nodiscard]] std::uint32_t lane_of(CallbackId id) const;

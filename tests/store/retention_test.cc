@@ -205,6 +205,22 @@ TEST_P(RetentionTest, ABatchThatHasNotEndedKeepsItsJobs) {
   EXPECT_TRUE(store_->snapshot()->whole_batches.empty());
 }
 
+TEST_P(RetentionTest, ABatchThatAJobWaitsForKeepsItsJobs) {
+  submit(1, 3);
+  end(1, after(0));
+  Batch waits;
+  Dependency on{.job = JobId{1}, .condition = DependencyCondition::kSucceeded};
+  on.batch_jobs = 2;
+  waits.dependencies = {{JobId{3}, 0, on}};
+  commit(waits);
+  EXPECT_EQ(trim(ten_seconds(), after(20)), Ids{}) << "how it ended is asked after a restart";
+  end(2, after(21));
+  Batch closes;
+  closes.dependencies_closed = {{JobId{3}, 0, DependencyState::kHolds}};
+  commit(closes);
+  EXPECT_EQ(trim(ten_seconds(), after(300)), (Ids{1, 2}));
+}
+
 TEST_P(RetentionTest, NumbersOfCallbacksAreNeverGivenTwice) {
   submit(1, 1);
   Batch batch;
