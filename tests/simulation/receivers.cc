@@ -73,8 +73,8 @@ bool Receivers::is_settled(CallbackId id) const {
          (row->second.state == DeliveryState::kDelivered || row->second.state == DeliveryState::kFailed);
 }
 
-// Of a job that was removed between the look at a batch and the commit of its callback, a later daemon does not know how
-// it ended.
+// Of a job that was removed between the look at a batch and the commit of its callback, a later daemon does not know
+// how it ended.
 bool Receivers::is_unsure(CallbackId id) const {
   const auto later = later_.find(id);
   if (later == later_.end()) return false;

@@ -190,16 +190,11 @@ TEST(Start, IsATimeOrADelayAndNotBoth) {
 
 // A field that is added to the API must be taken up here or be refused: silence would be a lie.
 TEST(Spec, EveryFieldOfTheMessageIsEitherBuiltOrRefused) {
-  const std::set<std::string> built = {"queue",          "pool",
-                                       "task",           "name",
-                                       "priority",       "retries",
-                                       "timeouts",       "at_most_once",
-                                       "crashes_max",    "callbacks",
-                                       "front",          "fairness_key",
-                                       "limit_key",      "needs",
-                                       "max_failures",   "retention_ms",
-                                       "start_at_us",    "start_after_ms",
-                                       "cache",          "dependencies",
+  const std::set<std::string> built = {"queue",           "pool",           "task",         "name",
+                                       "priority",        "retries",        "timeouts",     "at_most_once",
+                                       "crashes_max",     "callbacks",      "front",        "fairness_key",
+                                       "limit_key",       "needs",          "max_failures", "retention_ms",
+                                       "start_at_us",     "start_after_ms", "cache",        "dependencies",
                                        "durable_segments"};  // to_start, to_cache_terms, check_batch
   const auto* descriptor = api::JobSpec::descriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
