@@ -345,7 +345,8 @@ void Oracle::offered(const effect::Offer& offer) {
   hold(!facts.delayed_until, name(offer.fence) + " is offered before its time");
   hold(facts.waits_for.empty(), name(offer.fence) + " is offered while it is blocked");
   for (const auto& [number, row] : facts.dependencies) {
-    if (!row.on.takes_result) continue;
+    // One that was removed between the look at it and the commit of who takes it is lost, which the payload says.
+    if (!row.on.takes_result || is_trimmed(row.on.job)) continue;
     const auto& parent = facts_.at(row.on.job).end;
     hold(parent.has_value(), name(offer.fence) + " is offered before a result that it takes is on disk");
     hold(offer.payload.view().find(parent->result) != std::string_view::npos,
@@ -685,6 +686,12 @@ void Oracle::trimmed(JobId job, const TrimQuestion& question) {
   const Duration age = age_of(question.policy, facts.end->state, facts.spec->retention);
   const bool is_surplus = job.value <= surplus_until(question.policy, newest_id_);
   hold(is_surplus || kept_until(facts.end->finished_at, age) <= question.now, name(job) + " is removed too early");
+  for (const auto& [taker, known] : facts_) {
+    if (!known.is_committed || known.end) continue;
+    for (const auto& [number, row] : known.dependencies) {
+      hold(!row.on.takes_result || row.on.job != job, name(job) + " is removed before " + name(taker) + " took its result");
+    }
+  }
   facts.is_trimmed = true;
 }
 
