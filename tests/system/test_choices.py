@@ -72,7 +72,7 @@ def test_a_cancel_that_would_mean_everything_or_nothing_is_refused_by_name(api):
     refused(lambda: cancel(api, states=[words.JOB_STATE_FAILED]), INVALID, "filter.states[0]", "FAILED")
     refused(lambda: cancel(api, causes=[words.CAUSE_KIND_TIMEOUT]), INVALID, "filter.causes[0]")
     refused(lambda: cancel(api, labels={"a": "b"}), UNIMPLEMENTED, "filter.labels")
-    refused(lambda: cancel(api, batch_id=1), UNIMPLEMENTED, "filter.batch_id")
+    refused(lambda: cancel(api, batch_id=1), grpc.StatusCode.NOT_FOUND, "filter.batch_id")
     both = words.CancelRequest(ids=[words.IdRange(first=1)], filter=words.JobFilter(queue="default"))
     refused(lambda: api.call("Jobs", "Cancel", both), INVALID, "filter", "ids")
     refused(lambda: api.call("Jobs", "Cancel", words.CancelRequest()), INVALID, "ids", "filter")
