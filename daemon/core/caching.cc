@@ -362,7 +362,7 @@ void Scheduler::on(const event::ClearCache& clear, Moment, Effects& effects) {
     const CacheKey& key = *cached.key;
     const bool is_meant = !clear.entry.is_set() && clear.means(key, every_user);
     const Job* const job = jobs_.find(id);
-    const bool has_begun = cached.role == CacheRole::kLeads && job->phase != Phase::kReady;
+    const bool has_begun = cached.role == CacheRole::kLeads && job->phase != Phase::kReady && !moving_.contains(id);
     if (!is_meant || !has_begun || cached.is_cleared) continue;
     cached.is_cleared = true;
     caching_.leaders.erase(key);

@@ -14,6 +14,9 @@ namespace futured {
 
 namespace {
 
+// Of one request. Each is read as a whole, up to 10,000 rows of the store.
+constexpr std::size_t kBatchesAskedMax = 100;
+
 std::string name_of(JobId job) { return "job " + std::to_string(job.value); }
 
 std::string key_of(const event::AskedDependency& asked) { return asked.is_of_batch ? ".batch_id" : ".job_id"; }
@@ -115,8 +118,15 @@ void Scheduler::ask_for_parents(const event::Submit& submit, Moment now, Effects
     states[job] = is_resident ? JobState::kQueued : JobState::kScheduled;
     if (!is_resident) asked.push_back(job);
   });
-  if (!unknown.jobs.empty() && asked.empty() && batches.empty())
+  if (batches.size() > kBatchesAskedMax) {
+    return effects.refused.push_back(
+        {submit.token, Error{ErrorCode::kResourceExhausted,
+                             "dependencies: one request waits for " + std::to_string(batches.size()) +
+                                 " batches, and may for " + std::to_string(kBatchesAskedMax) + "; send several"}});
+  }
+  if (!unknown.jobs.empty() && asked.empty() && batches.empty()) {
     return effects.refused.push_back({submit.token, unknown.error()});
+  }
   dependencies_.watch(known.parents);
   if (asked.empty() && batches.empty()) return on(known, now, effects);
 
@@ -443,6 +453,11 @@ void Scheduler::settle_dependents(Moment now, Effects& effects) {
 void Scheduler::settle_batch(JobId first, Moment now, Effects& effects) {
   const Dependencies::AwaitedBatch* const batch = dependencies_.batch(first);
   if (batch == nullptr) return;
+  const auto is_settled = [&](DependencyCondition condition) { return batch->holds(condition).has_value(); };
+  if (!is_settled(DependencyCondition::kEnded) && !is_settled(DependencyCondition::kSucceeded) &&
+      !is_settled(DependencyCondition::kNotSucceeded)) {
+    return;  // as after most ends, however many wait
+  }
   std::vector<std::pair<DependencyKey, bool>> settled;
   for (const DependencyKey key : batch->waiters) {
     const auto verdict = batch->holds(dependencies_.condition_of(key));

@@ -263,6 +263,7 @@ struct Head {
   SlotId slot;
   std::optional<Fence> taken;  // empty: nothing is taken
   Instant taken_at;
+  bool is_read_for = false;  // what it was offered is not in its hands yet: segments of that are read from files
 };
 
 // Instead of a Head, of a worker that runs many jobs at once: what it has taken since the last time.
@@ -273,6 +274,7 @@ struct Taken {
   };
   SlotId slot;
   std::vector<Run> runs;
+  bool is_read_for = false;  // as Head has it
 };
 
 // How far the task of a running job says that it is.

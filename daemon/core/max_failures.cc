@@ -56,10 +56,12 @@ void Scheduler::ask_for_stopped(Effects& effects) {
 
 // One that has begun goes on, through all its attempts. Whether an offer was taken is not known: it is asked back.
 void Scheduler::cancel_unbegun(Job& job, Moment now, Effects& effects) {
-  const auto stopped = std::ranges::find_if(stopped_batches_, [&](const auto& entry) {
-    return job.id >= entry.first && job.id.value < entry.first.value + entry.second.row.count;
-  });
-  if (stopped == stopped_batches_.end() || job.doom != Doom::kNone || job.phase == Phase::kTaken) return;
+  auto stopped = stopped_batches_.upper_bound(job.id);
+  if (stopped == stopped_batches_.begin()) return;
+  --stopped;
+  if (job.id.value >= stopped->first.value + stopped->second.row.count || job.doom != Doom::kNone ||
+      job.phase == Phase::kTaken)
+    return;
   const std::uint32_t current = job.phase == Phase::kOffered ? 1 : 0;
   // An at-most-once job that began is never offered again.
   if (job.attempt > current && !job.spec->spec.at_most_once) return;

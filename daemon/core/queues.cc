@@ -174,7 +174,9 @@ Status Scheduler::check_deletable(const QueueState& queue) const {
   // An answer of the store that is under way may still speak of its jobs.
   const bool is_claiming = std::ranges::any_of(
       lanes_, [&](const auto& lane) { return lane.second->queue == &queue && lane.second->claiming; });
-  if (queue.purging || is_claiming || due_ || !loading_.empty()) {
+  const bool is_reading = is_claiming || due_ || delayed_.claiming || !loading_.empty() ||
+                          !results_wanted_.asked.empty() || !moves_.empty();
+  if (queue.purging || is_reading) {
     return Error{ErrorCode::kResourceExhausted, name + ": jobs are just being read from the store; try again"};
   }
   return {};

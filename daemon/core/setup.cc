@@ -193,8 +193,8 @@ PoolState& Scheduler::add_pool(PoolRow row) {
 void Scheduler::step(const Event& event, Moment now, Effects& effects) {
   std::visit([&](const auto& e) { on(e, now, effects); }, event);
   if (dependencies_.has_ended()) settle_dependents(now, effects);
-  // At the end of a turn this comes before work is handed out.
-  const bool is_stopping = deliveries_.has_over_limit() || !stopped_batches_.empty();
+  // The rest, and at the end of a turn this too, comes before work is handed out.
+  const bool is_stopping = deliveries_.has_over_limit() || !came_back_.empty();
   if (is_stopping && !std::holds_alternative<event::TurnEnd>(event)) stop_batches(now, effects);
 }
 

@@ -30,6 +30,7 @@ void Scheduler::on(const event::Head& head, Moment now, Effects& effects) {
     slot->full = false;  // all that it held was fetched back meanwhile
     return;
   }
+  if (head.is_read_for) slot->progress = now.at;
   if (!head.taken) return not_taken(*slot, now, effects);
   const Duration again(limits::kHeadCheckNs);
   Job* const job = jobs_.find(head.taken->job);
@@ -73,7 +74,7 @@ void Scheduler::on(const event::Taken& taken, Moment now, Effects& effects) {
     spare(*job);
     mark_taken(*job, std::min(run.taken_at, now.at), now, effects);
   }
-  if (!taken.runs.empty()) slot->progress = now.at;
+  if (!taken.runs.empty() || taken.is_read_for) slot->progress = now.at;
   slot->full = false;
   // Not the newest alone: an offer that waited for its commit lies behind those that were made after it.
   std::size_t untaken = 0;

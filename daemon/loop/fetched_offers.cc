@@ -26,6 +26,11 @@ bool Loop::waits_behind_fetched(const effect::Offer& offer) {
   return true;
 }
 
+// So its worker cannot have taken what it was offered.
+bool Loop::is_fetching_for(SlotId slot) const {
+  return std::ranges::any_of(fetched_offers_, [&](const FetchedOffer& waiting) { return waiting.offer.slot == slot; });
+}
+
 void Loop::fetch_for(const effect::Offer& offer) {
   fetched_offers_.push_back({.offer = offer});
   fetch_next();

@@ -519,12 +519,13 @@ void Loop::offer_with(const effect::Offer& offer, const Result<std::vector<int>>
 Event Loop::inspect(SlotId slot) {
   if (scheduler_->runs_many(slot)) return taken_by(slot, parts_.pools->newly_taken(slot));
   const auto head = parts_.pools->head(slot);
-  if (!head || head->state == channel::RunState::kOffered) return event::Head{slot, std::nullopt, {}};
-  return event::Head{slot, head->fence, head->taken_at};
+  const bool is_read_for = is_fetching_for(slot);
+  if (!head || head->state == channel::RunState::kOffered) return event::Head{slot, std::nullopt, {}, is_read_for};
+  return event::Head{slot, head->fence, head->taken_at, is_read_for};
 }
 
-event::Taken Loop::taken_by(SlotId slot, const std::vector<channel::Head>& runs) {
-  event::Taken taken{slot, {}};
+event::Taken Loop::taken_by(SlotId slot, const std::vector<channel::Head>& runs) const {
+  event::Taken taken{slot, {}, is_fetching_for(slot)};
   for (const channel::Head& run : runs) taken.runs.push_back({run.fence, run.taken_at});
   return taken;
 }

@@ -255,12 +255,13 @@ class Loop {
   void offer_with(const effect::Offer& offer, const Result<std::vector<int>>& descriptors, Moment now);
   // fetched_offers.cc
   [[nodiscard]] bool waits_behind_fetched(const effect::Offer& offer);
+  [[nodiscard]] bool is_fetching_for(SlotId slot) const;
   void fetch_for(const effect::Offer& offer);
   void fetch_next();
   void fetched(const Fence& fence, Result<std::vector<Fd>> descriptors);
   [[nodiscard]] bool revoke_offer(const effect::OfSlot& revoke);
   [[nodiscard]] Event inspect(SlotId slot);
-  [[nodiscard]] static event::Taken taken_by(SlotId slot, const std::vector<channel::Head>& runs);
+  [[nodiscard]] event::Taken taken_by(SlotId slot, const std::vector<channel::Head>& runs) const;
   [[nodiscard]] static Moment now() { return {monotonic_now(), wall_now()}; }
   void step(const Event& event, Moment now) { scheduler_->step(event, now, effects_); }
 

@@ -49,7 +49,7 @@ void Loop::PoolEvents::on(const pool::WorkerStarted& event) {
 void Loop::PoolEvents::on(const pool::WorkerEnded& event) {
   if (!loop_.scheduler_) return;
   if (!event.not_started.empty()) tell_not_started(event);
-  if (!event.newly_taken.empty()) step(taken_by(event.slot, event.newly_taken));
+  if (!event.newly_taken.empty()) step(loop_.taken_by(event.slot, event.newly_taken));
   Cause cause = cause_of(event);
   std::string output;
   if (event.taken) {

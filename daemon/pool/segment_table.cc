@@ -320,8 +320,8 @@ Result<std::vector<int>> SegmentTable::descriptors_for(std::string_view payload)
 void SegmentTable::store_as(SegmentId id, SegmentId in_memory) {
   const std::lock_guard lock(mutex_);
   const auto entry = entries_.find(in_memory);
-  if (entry == entries_.end() || !stored_as_.try_emplace(id, in_memory).second) return;
-  entry->second.stored_as = id;
+  if (entry == entries_.end() || entry->second.stored_as.is_set()) return;
+  if (stored_as_.try_emplace(id, in_memory).second) entry->second.stored_as = id;
 }
 
 void SegmentTable::keep_stored(SegmentId id, Segment segment) {

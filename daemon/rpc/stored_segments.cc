@@ -35,7 +35,7 @@ class SegmentStorer {
     if (!memory.ok()) return memory.error();
     auto kept = keeper_.keep_segment(text_of(memory->bytes()), !segment->immutable);
     if (!kept.ok()) return kept.error();
-    segments_.store_as(kept->id, id);
+    if (segment->immutable) segments_.store_as(kept->id, id);  // else its bytes may be others tomorrow
     hold_ = both(std::move(hold_), std::move(kept->hold));
     stored_.emplace(id, kept->id);
     return kept->id;

@@ -440,6 +440,7 @@ Result<BatchAnswer> MemoryStore::read_batch(const BatchQuery& query) {
   const std::lock_guard lock(rows_->mutex);
   BatchAnswer answer{query, {}};
   answer.batch = query.count != 0 ? BatchRow{query.first, query.count} : batch_of_job(*rows_, query.first);
+  if (answer.batch.first != query.first) return answer;
   const JobId end{answer.batch.first.value + answer.batch.count};
   for (auto job = rows_->jobs.lower_bound(answer.batch.first); job != rows_->jobs.end() && job->first < end; ++job) {
     answer.jobs.push_back({job->first, job->second.row.owner, job->second.ending.state});

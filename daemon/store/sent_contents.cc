@@ -204,6 +204,17 @@ bool SentContents::has(const Digest& digest) const {
   return found != held_.end() && found->first.first == digest;
 }
 
+std::uint64_t SentContents::bytes() const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t bytes = 0;
+  const Digest* last = nullptr;
+  for (const auto& [key, held] : held_) {
+    if (last == nullptr || *last != key.first) bytes += held.content.bytes;
+    last = &key.first;
+  }
+  return bytes;
+}
+
 Result<std::shared_ptr<const void>> SentContents::keep(SegmentId id) const {
   const auto named = files_->named(id);
   auto hold = std::make_shared<ContentFiles::Hold>(files_);

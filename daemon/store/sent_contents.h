@@ -60,6 +60,7 @@ class SentContents {
   [[nodiscard]] std::vector<Digest> forget_unused(Instant now);
   [[nodiscard]] std::vector<SentContent> list() const;
   [[nodiscard]] bool has(const Digest& digest) const;
+  [[nodiscard]] std::uint64_t bytes() const;  // of all that is held, each content once
 
   // Keeps a content's file for who is about to commit a job that names it. kNotFound: the file is gone.
   [[nodiscard]] Result<std::shared_ptr<const void>> keep(SegmentId id) const;

@@ -46,6 +46,7 @@ Result<BatchAnswer> SqliteStore::read_batch(const BatchQuery& query) {
     Execution batch(reads_.batch_with);
     if (!batch.next()) return batch.code() == SQLITE_OK ? Result<BatchAnswer>(answer) : fault(batch.code());
     answer.batch = {JobId{batch.number(0)}, batch.number32(1)};
+    if (answer.batch.first != query.first) return answer;  // it is refused for that, however many there are
   }
   reads_.batch.bind(1, answer.batch.first.value);
   reads_.batch.bind(2, answer.batch.first.value + answer.batch.count - 1);

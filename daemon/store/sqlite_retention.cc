@@ -153,7 +153,8 @@ Result<TrimAnswer> SqliteStore::trim(const TrimQuestion& question) {
   step.surplus_until = surplus_until(question.policy, open_jobs_.newest());
   const std::uint64_t bytes_max = question.policy.bytes_max;
   const std::uint64_t spooled = question.is_sweeping ? 0 : question.spool_bytes;
-  step.is_too_large = bytes_max != 0 && *bytes + spooled > bytes_max;
+  // What users hold goes when they let go of it, whatever is removed here.
+  step.is_too_large = bytes_max != 0 && *bytes + spooled > bytes_max + sent_->bytes();
   step.mark = retention_.trimmed_until;
   if (const Status looked = look_for_jobs(step); !looked) return looked.error().in("database " + path_);
 
