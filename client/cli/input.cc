@@ -96,6 +96,16 @@ CLI::Validator at_least_one() {
   return CLI::Validator(check, "");
 }
 
+CLI::Validator at_least_zero() {
+  const auto check = [](const std::string& word) {
+    std::uint64_t number = 0;
+    const char* const end = word.data() + word.size();
+    const auto [rest, problem] = std::from_chars(word.data(), end, number);
+    return problem == std::errc() && rest == end ? std::string() : "\"" + word + "\" is no number from 0 on";
+  };
+  return CLI::Validator(check, "");
+}
+
 CLI::Validator above_one(double most) {
   const auto check = [most](const std::string& word) {
     double number = 0;

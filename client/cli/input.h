@@ -28,6 +28,7 @@ CLI::Option* add_words(CLI::App& verb, const std::string& name, std::vector<std:
 
 // For options that are counted from 1, whatever their type.
 [[nodiscard]] CLI::Validator at_least_one();
+[[nodiscard]] CLI::Validator at_least_zero();
 // For factors: above 1, and at most `most`.
 [[nodiscard]] CLI::Validator above_one(double most);
 // For durations: they throw UsageError. "0" would mean that there is no such limit, which `way_out` says how to have.

@@ -393,7 +393,8 @@ void add_map(CLI::App& app, Globals& globals) {
   verb.add_flag("--files", options->files, "With --task: arguments are files; their bytes are the payload");
   verb.add_flag("-0,--null", options->null_separated, "Arguments on standard input end with NUL, not newline");
   verb.add_option("--max-failures", options->max_failures,
-                  "When more than so many have failed, cancel all that are left");
+                  "When more than so many have failed, cancel all that are left")
+      ->check(at_least_zero());
   verb.add_flag("--no-progress", options->no_progress, "No progress bar, not even on a terminal");
   add_words(verb, "command", options->words, "Words of the command; write -- before them when they have options");
   verb.footer(

@@ -141,6 +141,8 @@ void show(const client::JobInfo& job, const std::string& why, std::span<const cl
   line("retry of", number(job.retry_of));
   line("retried by", number(job.retried_by));
   line("parent", number(job.parent_id));
+  if (job.batch_id != 0 && job.batch_id != job.id)
+    line("batch", number(job.batch_id) + ": fut ls --batch " + number(job.batch_id));
   if (job.at_most_once) line("runs", "at most once");
   if (job.options) show_options(*job.options);
   line("callbacks", callbacks_text(callbacks));

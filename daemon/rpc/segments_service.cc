@@ -49,7 +49,8 @@ Result<SentContent> find_sent(Front& front, Principal who, const std::string& te
   const auto found = front.setup.sent ? front.setup.sent->find(who.uid, *digest, monotonic_now()) : std::nullopt;
   if (found) return *found;
   return Error{ErrorCode::kNotFound,
-               "digest: " + text + " is no content that you have sent; upload it with durable set"};
+               "digest: " + text +
+                   " is no content that you have sent; fut upload, or Segments.Upload with durable set, sends one"};
 }
 
 }  // namespace

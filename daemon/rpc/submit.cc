@@ -47,7 +47,9 @@ class SentFinder {
     if (!digest) return Error{ErrorCode::kInvalidArgument, "it is not \"sha256:\" and 64 hexadecimal digits"};
     const auto found = sent_ != nullptr ? sent_->find(who_.uid, *digest, monotonic_now()) : std::nullopt;
     if (!found) {
-      return Error{ErrorCode::kNotFound, text + " is no content that you have sent; upload it with durable set"};
+      return Error{
+          ErrorCode::kNotFound,
+          text + " is no content that you have sent; fut upload, or Segments.Upload with durable set, sends one"};
     }
     return keep(*found);
   }

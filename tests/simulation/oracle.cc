@@ -689,7 +689,8 @@ void Oracle::trimmed(JobId job, const TrimQuestion& question) {
   for (const auto& [taker, known] : facts_) {
     if (!known.is_committed || known.end) continue;
     for (const auto& [number, row] : known.dependencies) {
-      hold(!row.on.takes_result || row.on.job != job, name(job) + " is removed before " + name(taker) + " took its result");
+      hold(!row.on.takes_result || row.on.job != job,
+           name(job) + " is removed before " + name(taker) + " took its result");
     }
   }
   facts.is_trimmed = true;
