@@ -166,10 +166,14 @@ TEST_P(StoreTest, TheBatchOfAJobIsKnown) {
   EXPECT_EQ(of(6).count, 0u);
   EXPECT_EQ((*reader->get(JobId{3}, false))->batch, JobId{2});
   EXPECT_EQ(reader->list({})->jobs.front().batch, JobId{5});
-  const auto whole = store_->read_batch({9, JobId{3}, 0});
+  const auto whole = store_->read_batch({9, JobId{2}, 0});
   ASSERT_TRUE(whole.ok());
   EXPECT_EQ(whole->batch, (BatchRow{JobId{2}, 3}));
   EXPECT_EQ(whole->jobs.size(), 3u);
+  const auto part_of_one = store_->read_batch({9, JobId{3}, 0});
+  ASSERT_TRUE(part_of_one.ok());
+  EXPECT_EQ(part_of_one->batch, (BatchRow{JobId{2}, 3}));
+  EXPECT_TRUE(part_of_one->jobs.empty()) << "a batch has the number of its first job";
   EXPECT_EQ(store_->read_batch({9, JobId{8}, 0})->batch.count, 0u);
 }
 
