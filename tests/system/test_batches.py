@@ -1,8 +1,7 @@
 """Whole batches, choices among parents, results that go from job to job, and bounds of failures: over kills, too."""
-import time
-
 import grpc
 import pytest
+from fut_calls import submit, until
 
 CONFIG = """
 [pools.default]
@@ -19,20 +18,6 @@ MIB = 1 << 20
 @pytest.fixture
 def daemon(make_daemon):
     return make_daemon(CONFIG).start()
-
-
-def until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s")
-
-
-def submit(daemon, *flags, command=("true",)):
-    return int(daemon.fut("submit", *flags, "--", *command, check=True).stdout.split()[-1])
 
 
 def call(daemon, *words):

@@ -1,8 +1,7 @@
 """Jobs that wait for jobs and for named events: each goes on when it may, once, whoever died meanwhile."""
-import time
-
 import grpc
 import pytest
+from fut_calls import submit, until
 
 CONFIG = """
 [pools.command]
@@ -15,20 +14,6 @@ GONE = "no job"
 @pytest.fixture
 def daemon(make_daemon):
     return make_daemon(CONFIG).start()
-
-
-def until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s")
-
-
-def submit(daemon, *flags, command=("true",)):
-    return int(daemon.fut("submit", *flags, "--", *command, check=True).stdout.split()[-1])
 
 
 def shown(daemon, job):
